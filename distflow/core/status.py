@@ -1,0 +1,109 @@
+"""The statuses of tasks and runs, and every move that they may make."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from distflow.errors import IllegalTransition
+
+
+class TaskStatus(str, Enum):
+    """Where a task stands. The values are what Redis, JSON and users see."""
+
+    #: It waits for its dependencies.
+    PENDING = "pending"
+    #: Its dependencies are satisfied.
+    READY = "ready"
+    #: It travels in a batch that no worker has claimed it from.
+    QUEUED = "queued"
+    #: A worker holds it and has not called its function.
+    CLAIMED = "claimed"
+    #: Its function may have had effects from here on.
+    STARTED = "started"
+    #: It waits for a time: a retry's backoff or a loop's interval.
+    WAITING = "waiting"
+    #: Its function returned.
+    SUCCESS = "success"
+    #: It failed, and no retry is left.
+    FAILURE = "failure"
+    #: Its condition was false, or a dependency did not succeed.
+    SKIPPED = "skipped"
+    #: The run was stopped before it ended.
+    CANCELLED = "cancelled"
+    #: It started, at most once, and nobody knows how it ended.
+    UNKNOWN = "unknown"
+
+    __str__ = str.__str__
+
+
+class RunStatus(str, Enum):
+    """Where a run stands. The values are what Redis, JSON and users see."""
+
+    #: Its graph is being written; nothing runs.
+    CREATING = "creating"
+    #: Its tasks may be claimed.
+    RUNNING = "running"
+    #: Nothing new is claimed until a person resumes it.
+    PAUSED = "paused"
+    #: Its coordinator was interrupted by a person, who may resume it.
+    INTERRUPTED = "interrupted"
+    #: A resume is setting aside what will be evaluated again; nothing is claimed.
+    REOPENING = "reopening"
+    #: Nothing new is claimed, and what runs is being stopped.
+    CANCELLING = "cancelling"
+    #: Every task succeeded, failed with ``continue_on_error``, or was skipped by a condition.
+    SUCCESS = "success"
+    #: A task failed.
+    FAILURE = "failure"
+    #: It was stopped by a person, a signal or its timeout.
+    CANCELLED = "cancelled"
+    #: A task is ``unknown``, and all that does not wait for it has ended.
+    BLOCKED = "blocked"
+
+    __str__ = str.__str__
+
+
+_T = TaskStatus
+
+#: The one table of the moves of a task.
+TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
+    _T.PENDING: frozenset({_T.READY, _T.SKIPPED, _T.CANCELLED}),
+    _T.READY: frozenset({_T.QUEUED, _T.SKIPPED, _T.CANCELLED}),
+    _T.QUEUED: frozenset({_T.CLAIMED, _T.READY, _T.CANCELLED}),
+    _T.CLAIMED: frozenset(
+        {_T.STARTED, _T.SKIPPED, _T.FAILURE, _T.CANCELLED, _T.WAITING, _T.READY}
+    ),
+    _T.STARTED: frozenset(
+        {_T.SUCCESS, _T.FAILURE, _T.SKIPPED, _T.CANCELLED, _T.UNKNOWN, _T.WAITING, _T.READY}
+    ),
+    _T.WAITING: frozenset({_T.READY, _T.CANCELLED}),
+    _T.UNKNOWN: frozenset({_T.SUCCESS, _T.FAILURE, _T.READY}),
+    _T.SUCCESS: frozenset(),
+    _T.FAILURE: frozenset(),
+    _T.SKIPPED: frozenset(),
+    _T.CANCELLED: frozenset(),
+}
+
+#: What a TaskResult may say.
+OUTCOMES = frozenset({_T.SUCCESS, _T.FAILURE, _T.SKIPPED, _T.CANCELLED, _T.UNKNOWN})
+
+#: What a person's resume evaluates again (a started ``at_most_once`` task excepted).
+REOPENED = frozenset({_T.FAILURE, _T.SKIPPED, _T.CANCELLED})
+
+#: Runs that somebody should lead; a coordinator service adopts them.
+ACTIVE_RUNS = frozenset({RunStatus.RUNNING, RunStatus.REOPENING, RunStatus.CANCELLING})
+
+#: Runs in which nothing more will happen by itself.
+ENDED_RUNS = frozenset(
+    {RunStatus.SUCCESS, RunStatus.FAILURE, RunStatus.CANCELLED, RunStatus.BLOCKED}
+)
+
+
+def check_move(task: str, old: TaskStatus, new: TaskStatus) -> None:
+    """Check that a task may go from ``old`` to ``new``.
+
+    Raises:
+        IllegalTransition: the table has no such move.
+    """
+    if new not in TASK_MOVES[old]:
+        raise IllegalTransition(f"task {task!r} may not go from {old} to {new}")

@@ -1,0 +1,89 @@
+"""Every error that distflow raises, under one root.
+
+An error without a message of its own says what its class docstring says. ``exit_code`` is
+what the command line answers with when the error ends a command.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DistflowError(Exception):
+    """Something in distflow went wrong."""
+
+    #: Exit code of the command line when this error ends a command.
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str | None = None) -> None:
+        if message is None:
+            message = (type(self).__doc__ or "").strip().splitlines()[0]
+        super().__init__(message)
+
+
+class InvalidInput(DistflowError):
+    """What was given cannot be used; nothing was changed."""
+
+    exit_code = 2
+
+
+class WorkflowInvalid(InvalidInput):
+    """The workflow is not a valid DAG of importable functions."""
+
+
+class SnapshotInvalid(InvalidInput):
+    """The snapshot cannot be used."""
+
+
+class RunNotFound(InvalidInput):
+    """There is no such run."""
+
+
+class RunExists(InvalidInput):
+    """A run with this id exists already."""
+
+
+class TaskNotFound(InvalidInput):
+    """The run has no such task."""
+
+
+class WrongState(InvalidInput):
+    """The run or the task is in a state that does not allow this."""
+
+
+class LeaseHeld(WrongState):
+    """Another coordinator leads this run."""
+
+
+class NotEncodable(DistflowError):
+    """A value has no place in a message: only plain data and the registered types do."""
+
+
+class IllegalTransition(DistflowError):
+    """A status may not change in this way."""
+
+
+class StaleEpoch(DistflowError):
+    """Another coordinator has taken this run over."""
+
+
+class RunGone(DistflowError):
+    """The run was deleted while it was being worked on."""
+
+
+class RedisUnavailable(DistflowError):
+    """Redis cannot be reached."""
+
+    exit_code = 5
+
+
+class NotDone(DistflowError):
+    """Raised by a task to vouch that it has had no effect, so that it may be tried again."""
+
+
+class TaskTimeout(DistflowError):
+    """A task ran longer than its timeout."""
+
+
+class WorkerLost(DistflowError):
+    """The worker that ran a task is gone."""

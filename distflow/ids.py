@@ -1,0 +1,49 @@
+"""Identifiers: how they are made and what they may look like."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+
+from distflow.errors import InvalidInput
+
+#: RQ allows letters, digits, ``_`` and ``-`` in a job id, and a run id is part of ours.
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+def new_run_id() -> str:
+    """A run id that sorts by time of creation: UTC seconds and 6 random hex digits."""
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
+
+
+def check_run_id(run_id: str) -> str:
+    """Return ``run_id`` unchanged.
+
+    Raises:
+        InvalidInput: it holds something else than 1 to 100 of ``A-Z a-z 0-9 _ -``.
+    """
+    if not _RUN_ID.fullmatch(run_id):
+        raise InvalidInput(
+            f"run id {run_id!r} is not usable: take 1 to 100 letters, digits, '_' or '-'"
+        )
+    return run_id
+
+
+def new_token() -> str:
+    """A claim token or operation id: 64 random bits, which its maker keeps over its retries."""
+    return secrets.token_hex(8)
+
+
+def new_origin() -> str:
+    """The nonce of an original run, from which the keys of its tasks are derived: 128 bits."""
+    return secrets.token_hex(16)
+
+
+def task_key(origin: str, task: str) -> str:
+    """The idempotency key of a task: the same over attempts, resumes, export and import.
+
+    The first 32 hex digits of SHA-256 over the origin of the run and the name of the task.
+    """
+    return hashlib.sha256(f"{origin}\0{task}".encode()).hexdigest()[:32]
