@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 from distflow.errors import IllegalTransition
 
 
-class TaskStatus(str, Enum):
+class TaskStatus(StrEnum):
     """Where a task stands. The values are what Redis, JSON and users see."""
 
     #: It waits for its dependencies.
@@ -33,10 +33,8 @@ class TaskStatus(str, Enum):
     #: It started, at most once, and nobody knows how it ended.
     UNKNOWN = "unknown"
 
-    __str__ = str.__str__
 
-
-class RunStatus(str, Enum):
+class RunStatus(StrEnum):
     """Where a run stands. The values are what Redis, JSON and users see."""
 
     #: Its graph is being written; nothing runs.
@@ -59,8 +57,6 @@ class RunStatus(str, Enum):
     CANCELLED = "cancelled"
     #: A task is ``unknown``, and all that does not wait for it has ended.
     BLOCKED = "blocked"
-
-    __str__ = str.__str__
 
 
 _T = TaskStatus
