@@ -1,0 +1,156 @@
+"""What is known of a run besides its graph and its results: frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from distflow.core.status import RunStatus
+
+#: Version of the bytes in Redis and in RQ jobs; a worker refuses what it does not know.
+WIRE_VERSION = 1
+
+#: Bytes that an encoded result may have: 16 MiB.
+MAX_RESULT_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run is executed.
+
+    Args:
+        concurrency: batches that may hold a claim at once; None is no limit.
+        timeout: seconds after which the run is cancelled, anew from each resume.
+        context: ``"pkg.module:factory"`` called once per run in each worker process.
+        max_result_bytes: size at which an encoded result becomes a failure of its task.
+    """
+
+    concurrency: int | None = None
+    timeout: float | None = None
+    context: str | None = None
+    max_result_bytes: int = MAX_RESULT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What a run is created from; its tasks follow in chunks."""
+
+    run_id: str
+    workflow: str
+    params: Mapping[str, Any]
+    #: Nonce from which the keys of the tasks are derived; kept by export and import.
+    origin: str
+    options: RunOptions = RunOptions()
+    durability: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A run as its ``meta`` hash tells it. Times are Unix seconds."""
+
+    run_id: str
+    wire: int
+    workflow: str
+    status: RunStatus
+    params: Mapping[str, Any]
+    origin: str
+    options: RunOptions
+    durability: str
+    total: int
+    epoch: int
+    generation: int
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    #: Tasks by outcome, plus ``running``, ``queued`` and ``waiting``.
+    counts: Mapping[str, int]
+    #: Who leads the run now; None where nobody does.
+    coordinator: str | None
+    #: Redis's own time when this was read.
+    as_of: float
+    #: Why the run was stopped: a person, a signal or a timeout; None where it was not.
+    reason: str | None = None
+
+    @property
+    def pending(self) -> int:
+        """Tasks that are neither final nor running, queued or waiting."""
+        return max(0, self.total - sum(self.counts.values()))
+
+
+class Claim(NamedTuple):
+    """One worker's hold on one attempt. Times are Unix milliseconds; 0 is never."""
+
+    attempt: int
+    iteration: int
+    token: str
+    batch: str
+    claimed: int
+    started: int
+
+
+class Beat(NamedTuple):
+    """What a batch last said of itself: ``at`` is Unix milliseconds on Redis's clock."""
+
+    worker: str
+    job: str
+    at: int
+    task: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What must outlive a coordinator and is not final.
+
+    ``attempt`` is the number of the next attempt, ``base`` how many attempts earlier generations
+    used, ``lost`` the losses that did not count in this generation, ``not_before`` Unix
+    milliseconds. ``token`` is the last claim's, by which a late outcome is known. ``started`` says
+    that an ``at_most_once`` task may have had effects and must not be claimed again.
+    """
+
+    attempt: int = 1
+    base: int = 0
+    iteration: int = 1
+    lost: int = 0
+    not_before: int = 0
+    token: str = ""
+    started: bool = False
+
+
+class Event(NamedTuple):
+    """An entry of a run's events stream, for its coordinator.
+
+    ``kind`` is ``claimed | finished | waiting | refused | resolved | batch_ended``; fields that
+    do not fit the kind are empty.
+    """
+
+    id: str
+    kind: str
+    task: str = ""
+    status: str = ""
+    attempt: int = 0
+    batch: str = ""
+    worker: str = ""
+    not_before: int = 0
+    duration: float = 0.0
+    #: Tasks of an ended batch that it did not start.
+    unstarted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """Something that was set aside, refused, retried, repaired or decided.
+
+    ``kind`` is ``retried | looped | set_aside | refused | lost | resolved | taken_over | repaired``;
+    ``at`` is Unix seconds; ``packed`` the encoded TaskResult that it is about, or None where it was
+    too large (``note`` then has its size and SHA-1) or there is none.
+    """
+
+    at: float
+    kind: str
+    task: str = ""
+    status: str = ""
+    attempt: int = 0
+    by: str = ""
+    note: str = ""
+    packed: bytes | None = field(default=None, repr=False)
