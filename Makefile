@@ -1,0 +1,64 @@
+# Two commands matter: `make demo` and `make test`. Both make .venv here first, and need only
+# Python 3.11 or newer, make, git and a compiler.
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format format-check lint types clean distclean
+
+# What another virtual environment or project has set does not belong in this one.
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+CODE := distflow workers tests $(wildcard examples benchmarks)
+
+help:
+	@echo 'make demo    set up, then run the examples while killing their processes'
+	@echo 'make test    set up, then run every test'
+	@echo 'make check   format check, lint, types and tests: what CI runs'
+	@echo 'make format | lint | types | clean | distclean'
+
+# A python3.11 that is a stub of a version manager, or lacks venv, is passed over.
+$(STAMP): pyproject.toml constraints.txt
+	@for python in python3.11 python3; do \
+	  if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+	    >/dev/null 2>&1; then \
+	    $$python -m venv $(VENV) || exit 1; \
+	    exit 0; \
+	  fi; \
+	done; \
+	echo 'distflow needs Python 3.11 or newer with its venv module:' \
+	  'install python3.11 (on Debian and Ubuntu python3.11-venv too) and try again' >&2; \
+	exit 1
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[dev,embedded,examples]'
+	@touch $@
+
+demo: $(STAMP)
+	$(PYTHON) -m examples.demo
+
+test: $(STAMP)
+	$(PYTHON) -m pytest
+
+check: format-check lint types test
+
+format: $(STAMP)
+	$(PYTHON) -m ruff format $(CODE)
+	$(PYTHON) -m ruff check --fix $(CODE)
+
+format-check: $(STAMP)
+	$(PYTHON) -m ruff format --check $(CODE)
+
+lint: $(STAMP)
+	$(PYTHON) -m ruff check $(CODE)
+
+types: $(STAMP)
+	$(PYTHON) -m mypy
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find $(CODE) -name __pycache__ -prune \
+	  -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
