@@ -8,9 +8,6 @@ from typing import Any, NamedTuple
 
 from distflow.core.status import RunStatus
 
-#: Version of the bytes in Redis and in RQ jobs; a worker refuses what it does not know.
-WIRE_VERSION = 1
-
 #: Bytes that an encoded result may have: 16 MiB.
 MAX_RESULT_BYTES = 16 * 1024 * 1024
 
@@ -69,6 +66,8 @@ class RunInfo:
     coordinator: str | None
     #: Redis's own time when this was read.
     as_of: float
+    #: Since when its timeout counts, Unix seconds.
+    clock_at: float | None = None
     #: Why the run was stopped: a person, a signal or a timeout; None where it was not.
     reason: str | None = None
 
@@ -78,50 +77,11 @@ class RunInfo:
         return max(0, self.total - sum(self.counts.values()))
 
 
-class Claim(NamedTuple):
-    """One worker's hold on one attempt. Times are Unix milliseconds; 0 is never."""
-
-    attempt: int
-    iteration: int
-    token: str
-    batch: str
-    claimed: int
-    started: int
-
-
-class Beat(NamedTuple):
-    """What a batch last said of itself: ``at`` is Unix milliseconds on Redis's clock."""
-
-    worker: str
-    job: str
-    at: int
-    task: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What must outlive a coordinator and is not final.
-
-    ``attempt`` is the number of the next attempt, ``base`` how many attempts earlier generations
-    used, ``lost`` the losses that did not count in this generation, ``not_before`` Unix
-    milliseconds. ``token`` is the last claim's, by which a late outcome is known. ``started`` says
-    that an ``at_most_once`` task may have had effects and must not be claimed again.
-    """
-
-    attempt: int = 1
-    base: int = 0
-    iteration: int = 1
-    lost: int = 0
-    not_before: int = 0
-    token: str = ""
-    started: bool = False
-
-
 class Event(NamedTuple):
     """An entry of a run's events stream, for its coordinator.
 
-    ``kind`` is ``claimed | finished | waiting | refused | resolved | batch_ended``; fields that
-    do not fit the kind are empty.
+    ``kind`` is ``claimed | finished | waiting | refused | resolved | moved | batch_ended``
+    (``moved``: the run's status); fields that do not fit the kind are empty.
     """
 
     id: str
@@ -141,8 +101,8 @@ class Event(NamedTuple):
 class HistoryEntry:
     """Something that was set aside, refused, retried, repaired or decided.
 
-    ``kind`` is ``retried | looped | set_aside | refused | lost | resolved | taken_over | repaired``;
-    ``at`` is Unix seconds; ``packed`` the encoded TaskResult that it is about, or None where it was
+    ``kind`` is ``retried | looped | set_aside | refused | late | lost | resolved | taken_over |
+    repaired``; ``at`` is Unix seconds; ``packed`` the encoded TaskResult that it is about, or None where it was
     too large (``note`` then has its size and SHA-1) or there is none.
     """
 

@@ -1,0 +1,154 @@
+"""What workers, coordinators and the store say to each other about attempts.
+
+Work horses import this module for every job: named tuples only, see ``model.py``.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal, NamedTuple
+
+#: Version of the bytes in Redis and in RQ jobs; a worker refuses what it does not know.
+WIRE_VERSION = 1
+
+
+class Code(IntEnum):
+    """What a transition of the store answers. The scripts use the same numbers."""
+
+    #: Done, or done already under the same operation id.
+    OK = 0
+    #: The claim is the caller's; a repeated claim with its token is told so again.
+    GRANTED = 1
+    #: The task has a final outcome.
+    DONE = 2
+    #: Another claim on the task is held.
+    BUSY = 3
+    #: A dependency within the batch is not satisfied, or the task waits for a time.
+    NOT_READY = 4
+    #: As many batches hold a claim as the run allows.
+    LIMIT = 5
+    #: The outcome stands; a repeated finish with its token is told so again.
+    RECORDED = 6
+    #: The token holds nothing any more; what it brought is in the history.
+    REFUSED = 7
+    #: Another coordinator leads the run: what the older one sent is void.
+    STALE_EPOCH = 8
+    #: The run is paused, interrupted, being reopened or cancelled, or it has ended.
+    STOPPED = 9
+    #: There is no such run.
+    GONE = 10
+    #: The run exists already and was made by another operation.
+    EXISTS = 11
+    #: Another coordinator holds the lease.
+    HELD = 12
+    #: The run or task is in a status that does not allow this.
+    WRONG_STATE = 13
+
+
+class Claim(NamedTuple):
+    """One worker's hold on one attempt. Times are Unix milliseconds; 0 is never.
+
+    ``base`` and ``lost`` are those of :class:`Progress`.
+    """
+
+    attempt: int
+    iteration: int
+    token: str
+    batch: str
+    claimed: int
+    started: int
+    base: int
+    lost: int
+
+
+class Beat(NamedTuple):
+    """What a batch last said of itself: ``at`` is Unix milliseconds on Redis's clock.
+
+    ``job`` is the id of the RQ job; ``task`` is empty between two tasks.
+    """
+
+    worker: str
+    job: str
+    at: int
+    task: str
+
+
+class Progress(NamedTuple):
+    """What must outlive a coordinator and is not final.
+
+    ``attempt`` and ``iteration`` are those of the next claim, ``base`` how many attempts earlier
+    generations used, ``lost`` the lost workers of this generation that did not count,
+    ``not_before`` Unix milliseconds. ``token`` is that of the claim that wrote it, by which a
+    late outcome is known. ``started`` says that an ``at_most_once`` task may have had effects and
+    must not be claimed again.
+    """
+
+    attempt: int = 1
+    iteration: int = 1
+    base: int = 0
+    lost: int = 0
+    not_before: int = 0
+    token: str = ""
+    started: bool = False
+
+
+class Finish(NamedTuple):
+    """An attempt's outcome on its way to the store.
+
+    ``kind`` is ``final`` for an outcome that stands, ``wait`` where the task will run again
+    after ``delay_ms``, with ``progress``. ``packed`` is the encoded TaskResult: for ``wait``
+    it goes to the history. ``duration`` is in seconds.
+    """
+
+    task: str
+    token: str
+    attempt: int
+    kind: Literal["final", "wait"]
+    status: str
+    packed: bytes
+    worker: str = ""
+    duration: float = 0.0
+    delay_ms: int = 0
+    progress: Progress = Progress()
+    #: The evidence is never trimmed from the history (``at_most_once`` tasks).
+    keep: bool = False
+
+
+class ClaimRequest(NamedTuple):
+    """A claim that a batch asks for.
+
+    ``start`` marks the attempt as started at once. ``needs`` names the task's dependencies in the
+    same batch, each with whether its failure is tolerated.
+    """
+
+    task: str
+    token: str
+    start: bool
+    needs: tuple[tuple[str, bool], ...] = ()
+
+
+class ClaimReply(NamedTuple):
+    """What a claim was answered; the numbers are set where it is GRANTED."""
+
+    code: Code
+    attempt: int = 0
+    iteration: int = 0
+    base: int = 0
+    lost: int = 0
+
+
+class BatchOpening(NamedTuple):
+    """What a batch is told when it begins; ``code`` OK, or why it must not."""
+
+    code: Code
+    params: bytes = b""
+    origin: str = ""
+    context: str = ""
+    max_result_bytes: int = 0
+
+
+class Advance(NamedTuple):
+    """The answers to one ``advance``: one code per finish, one reply per claim, in order."""
+
+    finishes: tuple[Code, ...]
+    claims: tuple[ClaimReply, ...]

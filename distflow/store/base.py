@@ -1,0 +1,74 @@
+"""What every part of the Redis store stands on: keys, scripts, and patience with Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from redis import Redis
+from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, TimeoutError
+
+from distflow.core.claim import Code
+from distflow.errors import RedisUnavailable, RunGone, RunNotFound, StaleEpoch
+from distflow.store.keys import DEFAULT_PREFIX, RunKeys
+from distflow.store.scripts import run_script
+
+_T = TypeVar("_T")
+
+#: What a restart, a failover or a cut looks like from here: worth another try.
+_PASSING = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)
+
+#: Seconds between two tries: long enough to leave a restarting server alone.
+_PAUSE_SECONDS = 0.2
+
+
+class StoreBase:
+    """One run on one Redis.
+
+    Args:
+        client: the connection; its ``decode_responses`` must be off.
+        run_id: the run.
+        prefix: first part of every key.
+        patience_seconds: how long a call is tried again while Redis is away. Scripts are
+            idempotent under lost replies, so that a repeated call is safe.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        run_id: str,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        patience_seconds: float = 60.0,
+    ) -> None:
+        self.client = client
+        self.run_id = run_id
+        self.prefix = prefix
+        self.keys = RunKeys(prefix, run_id)
+        self.patience_seconds = patience_seconds
+
+    def _run(
+        self, script: str, keys: Sequence[str], *arguments: str | bytes | int | float
+    ) -> Any:
+        return self._patiently(lambda: run_script(self.client, script, keys, arguments))
+
+    def _patiently(self, call: Callable[[], _T]) -> _T:
+        deadline = time.monotonic() + self.patience_seconds
+        while True:
+            try:
+                return call()
+            except _PASSING as error:
+                if time.monotonic() >= deadline:
+                    raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
+                time.sleep(_PAUSE_SECONDS)
+
+    def _require(self, code: int) -> None:
+        """Raise what a coordinator's or a person's call has run into; OK and RECORDED pass."""
+        if code == Code.STALE_EPOCH:
+            raise StaleEpoch(f"run {self.run_id}: another coordinator has taken it over")
+        if code == Code.GONE:
+            raise RunGone(f"run {self.run_id} was deleted")
+
+    def _missing(self) -> RunNotFound:
+        return RunNotFound(f"there is no run {self.run_id!r}: `distflow runs` lists what there is")

@@ -1,0 +1,40 @@
+"""Every Redis key name of distflow is made here."""
+
+from __future__ import annotations
+
+#: First part of every key; a setting, so that several installations may share a Redis.
+DEFAULT_PREFIX = "distflow"
+
+
+class RunKeys:
+    """The keys of one run. They share the hash tag ``{run_id}``: one slot of a Redis Cluster."""
+
+    __slots__ = (
+        "beats",
+        "claims",
+        "events",
+        "graph",
+        "history",
+        "lease",
+        "meta",
+        "progress",
+        "results",
+    )
+
+    def __init__(self, prefix: str, run_id: str) -> None:
+        for name in self.__slots__:
+            setattr(self, name, f"{prefix}:{{{run_id}}}:{name}")
+
+    def all(self) -> list[str]:
+        """Every key of the run, in the order of their names."""
+        return [getattr(self, name) for name in self.__slots__]
+
+
+def runs_key(prefix: str) -> str:
+    """Sorted set of every run id, by the Unix time of its creation."""
+    return f"{prefix}:runs"
+
+
+def active_key(prefix: str) -> str:
+    """Set of the run ids that somebody should lead."""
+    return f"{prefix}:active"

@@ -1,0 +1,26 @@
+-- Become the coordinator of a run. The epoch grows and never repeats, not even where a restored
+-- Redis forgot some: it is at least the time in milliseconds.
+-- KEYS    meta lease history
+-- ARGV    owner, time to live in ms, force (1 or 0)
+-- Returns {OK, epoch}, {HELD, owner} or {GONE}
+-- Events  none; a take-over is written to the history
+local meta, lease, history = KEYS[1], KEYS[2], KEYS[3]
+local owner, ttl_ms, force = ARGV[1], ARGV[2], ARGV[3]
+if not run_exists() then return {CODE.GONE} end
+local holder = redis.call('GET', lease)
+local stored = redis.call('HGET', meta, 'epoch')
+-- The reply to this very acquisition was lost.
+if holder == stored .. ' ' .. owner then
+  redis.call('PEXPIRE', lease, ttl_ms)
+  return {CODE.OK, stored}
+end
+if holder and force ~= '1' then return {CODE.HELD, string.match(holder, ' (.*)')} end
+local epoch = text(math.max(tonumber(stored) + 1, now_ms()))
+redis.call('SET', lease, epoch .. ' ' .. owner, 'PX', ttl_ms)
+redis.call('HSET', meta, 'epoch', epoch)
+if stored ~= '0' then
+  remember(history, {kind = 'taken_over', by = owner, note = 'epoch ' .. epoch})
+else
+  redis.call('HSET', meta, 'started_at', text(now_ms()), 'clock_at', text(now_ms()))
+end
+return {CODE.OK, epoch}

@@ -1,0 +1,118 @@
+-- Record what a batch finished, claim what it does next, end it: in one round trip.
+-- A finish holds if and only if its token holds the claim, or held what is now unknown; neither
+-- epoch nor status is asked, so that what a live worker did is never lost.
+-- KEYS    meta results claims progress beats events history
+-- ARGV    request: msgpack map of batch, epoch, finishes (fields of Finish but packed), claims
+--         (fields of ClaimRequest), ending (bool), unstarted (names, for ending);
+--         then one packed TaskResult per finish
+-- Returns list of finish codes, list of claim replies {code, attempt, iteration, base, lost}
+-- Events  finished, waiting, refused, claimed, batch_ended
+local meta, results, claims, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local beats, events, history = KEYS[5], KEYS[6], KEYS[7]
+local request = cmsgpack.unpack(ARGV[1])
+
+local function finish(done, packed)
+  local claim = read_claim(claims, done.task)
+  local holds = claim and claim[3] == done.token
+  if not holds then
+    local known = redis.call('HGET', results, done.task)
+    local last = read_progress(progress, done.task)
+    -- The reply to an earlier delivery of this very outcome was lost.
+    if known == packed then return CODE.RECORDED end
+    if not known and done.kind == 'wait' and last.token == done.token then return CODE.RECORDED end
+    -- The task was given up as unknown, and the worker that had it tells how it really ended.
+    local late = known and status_of(known) == 'unknown' and last.token == done.token
+    if not late then
+      -- Another claim, a reopening or a decision overtook this one: evidence, no outcome.
+      remember(history, {kind = 'refused', task = done.task, status = done.status,
+        attempt = done.attempt, by = done.worker, packed = packed, keep = done.keep})
+      redis.call('XADD', events, '*', 'kind', 'refused', 'task', done.task,
+        'status', done.status, 'attempt', done.attempt, 'worker', done.worker)
+      return CODE.REFUSED
+    end
+    remember(history, {kind = 'late', task = done.task, status = 'unknown',
+      attempt = done.attempt, by = done.worker, packed = known, keep = done.keep})
+    redis.call('HDEL', results, done.task)
+    count('unknown', -1)
+  else
+    redis.call('HDEL', claims, done.task)
+  end
+  if done.kind == 'final' then
+    settle_final(results, progress, events, done, packed)
+  else
+    local kind = done.status == 'success' and 'looped' or 'retried'
+    settle_waiting(progress, events, history, done, packed, kind)
+  end
+  return CODE.RECORDED
+end
+
+local run_epoch, run_status, concurrency =
+  unpack(redis.call('HMGET', meta, 'epoch', 'status', 'concurrency'))
+
+-- Other batches that hold a claim. A batch runs one task at a time, so it counts once.
+local function others_at_work()
+  local seen, total = {[request.batch] = true}, 0
+  for _, packed in ipairs(redis.call('HVALS', claims)) do
+    local batch = cmsgpack.unpack(packed)[4]
+    if not seen[batch] then
+      seen[batch] = true
+      total = total + 1
+    end
+  end
+  return total
+end
+
+local function satisfied(needs)
+  for _, need in ipairs(needs) do
+    local packed = redis.call('HGET', results, need[1])
+    local status = packed and status_of(packed)
+    if status ~= 'success' and not (need[2] and status == 'failure') then return false end
+  end
+  return true
+end
+
+local function claim(wanted)
+  local held = read_claim(claims, wanted.task)
+  -- The reply to this very claim was lost: it is the caller's, whatever happened since.
+  if held and held[3] == wanted.token then
+    return {CODE.GRANTED, held[1], held[2], held[7], held[8]}
+  end
+  -- A coordinator that was replaced has queued this: its successor decides what runs.
+  if run_epoch ~= request.epoch then return {CODE.STALE_EPOCH} end
+  if run_status ~= 'running' then return {CODE.STOPPED} end
+  if held then return {CODE.BUSY} end
+  -- Done is done: another batch was faster, or the queue held an entry twice.
+  if redis.call('HEXISTS', results, wanted.task) == 1 then return {CODE.DONE} end
+  local last = read_progress(progress, wanted.task)
+  local now = now_ms()
+  -- An entry from before a backoff, or of a task that started and must not start again.
+  if last.started or (last.not_before or 0) > now then return {CODE.NOT_READY} end
+  if not satisfied(wanted.needs) then return {CODE.NOT_READY} end
+  if concurrency and others_at_work() >= tonumber(concurrency) then return {CODE.LIMIT} end
+  local started = wanted.start and now or 0
+  local attempt, iteration = last.attempt or 1, last.iteration or 1
+  local base, lost = last.base or 0, last.lost or 0
+  redis.call('HSET', claims, wanted.task, pack_claim(
+    {attempt, iteration, wanted.token, request.batch, now, started, base, lost}))
+  redis.call('XADD', events, '*', 'kind', 'claimed', 'task', wanted.task, 'attempt', attempt,
+    'batch', request.batch)
+  return {CODE.GRANTED, attempt, iteration, base, lost}
+end
+
+local finish_codes, claim_replies = {}, {}
+if not run_exists() then
+  for i = 1, #request.finishes do finish_codes[i] = CODE.GONE end
+  for i = 1, #request.claims do claim_replies[i] = {CODE.GONE} end
+  return {finish_codes, claim_replies}
+end
+for i, done in ipairs(request.finishes) do
+  finish_codes[i] = finish(done, ARGV[1 + i])
+end
+for i, wanted in ipairs(request.claims) do
+  claim_replies[i] = claim(wanted)
+end
+if request.ending and redis.call('HDEL', beats, request.batch) == 1 then
+  redis.call('XADD', events, '*', 'kind', 'batch_ended', 'batch', request.batch,
+    'unstarted', cmsgpack.pack(request.unstarted))
+end
+return {finish_codes, claim_replies}

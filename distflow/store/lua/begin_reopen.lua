@@ -1,0 +1,18 @@
+-- A person resumes a run: nothing may be claimed until what is evaluated again is set aside.
+-- KEYS    meta
+-- ARGV    epoch, operation
+-- Returns OK, STALE_EPOCH, WRONG_STATE (still being created) or GONE
+-- Events  none
+local meta = KEYS[1]
+local epoch, operation = ARGV[1], ARGV[2]
+if not run_exists() then return CODE.GONE end
+local run = redis.call('HMGET', meta, 'epoch', 'status', 'reopen_operation')
+if run[1] ~= epoch then return CODE.STALE_EPOCH end
+if run[2] == 'creating' then return CODE.WRONG_STATE end
+-- The reply was lost; or an earlier reopening was cut off, and this one ends it.
+if run[3] ~= operation and run[2] ~= 'reopening' then
+  redis.call('HINCRBY', meta, 'generation', 1)
+end
+redis.call('HSET', meta, 'status', 'reopening', 'reopen_operation', operation)
+redis.call('HDEL', meta, 'reason')
+return CODE.OK

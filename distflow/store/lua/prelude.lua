@@ -1,0 +1,123 @@
+-- Shared by every script; KEYS[1] is always the meta hash of the run.
+local META = KEYS[1]
+
+-- Unix milliseconds on Redis's clock. Tests move it with the meta field clock_offset_ms.
+local function now_ms()
+  local time = redis.call('TIME')
+  local offset = tonumber(redis.call('HGET', META, 'clock_offset_ms') or '0')
+  return time[1] * 1000 + math.floor(time[2] / 1000) + offset
+end
+
+-- An integer beyond 2^31 as text: tostring would round it to 14 digits.
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+local function run_exists()
+  return redis.call('EXISTS', META) == 1
+end
+
+-- The status of an encoded TaskResult: it is the first entry of the map, behind the map's own
+-- byte, the key's seven and the value's length. The data is never unpacked here.
+local function status_of(packed)
+  return string.sub(packed, 10, 9 + string.byte(packed, 9) - 160)
+end
+
+local function count(status, change)
+  redis.call('HINCRBY', META, 'n_' .. status, change)
+end
+
+-- A claim as a list: attempt, iteration, token, batch, claimed, started, base, lost.
+local function pack_claim(claim)
+  return cmsgpack.pack(claim)
+end
+
+-- The claim on a task, or nil.
+local function read_claim(claims, task)
+  local packed = redis.call('HGET', claims, task)
+  return packed and cmsgpack.unpack(packed)
+end
+
+-- A task's progress as a map with the fields of Progress; {} where there is none.
+local function read_progress(progress, task)
+  local packed = redis.call('HGET', progress, task)
+  return packed and cmsgpack.unpack(packed) or {}
+end
+
+local HISTORY_LIMIT = 10000
+local HISTORY_BYTES = 65536
+
+-- Append to the history. entry: kind, task, status, attempt, by, note, packed, keep (the last two
+-- optional). Beyond the limit the oldest entry that need not be kept goes; the cursor
+-- history_from has only kept entries before it, so that this never searches far.
+local function remember(history, entry)
+  local fields = {'at', text(now_ms()), 'kind', entry.kind}
+  for _, name in ipairs({'task', 'status', 'attempt', 'by', 'note'}) do
+    if entry[name] and entry[name] ~= '' then
+      fields[#fields + 1] = name
+      fields[#fields + 1] = entry[name]
+    end
+  end
+  if entry.packed and #entry.packed > HISTORY_BYTES then
+    fields[#fields + 1] = 'digest'
+    fields[#fields + 1] = #entry.packed .. ' bytes, SHA-1 ' .. redis.sha1hex(entry.packed)
+  elseif entry.packed and entry.packed ~= '' then
+    fields[#fields + 1] = 'packed'
+    fields[#fields + 1] = entry.packed
+  end
+  if entry.keep then
+    fields[#fields + 1] = 'keep'
+    fields[#fields + 1] = '1'
+    redis.call('HINCRBY', META, 'history_kept', 1)
+  end
+  redis.call('XADD', history, '*', unpack(fields))
+  local kept = tonumber(redis.call('HGET', META, 'history_kept') or '0')
+  if redis.call('XLEN', history) - kept > HISTORY_LIMIT then
+    local from = redis.call('HGET', META, 'history_from') or '-'
+    for _, old in ipairs(redis.call('XRANGE', history, from, '+', 'COUNT', 64)) do
+      from = old[1]
+      local keep = false
+      for i = 1, #old[2], 2 do
+        keep = keep or old[2][i] == 'keep'
+      end
+      if not keep then
+        redis.call('XDEL', history, from)
+        break
+      end
+    end
+    redis.call('HSET', META, 'history_from', from)
+  end
+end
+
+-- Make an outcome final. finish: task, token, attempt, status, worker, duration, progress.
+-- Of an unknown outcome the token stays, by which its true one may still be told.
+local function settle_final(results, progress, events, finish, packed)
+  redis.call('HSET', results, finish.task, packed)
+  count(finish.status, 1)
+  if finish.status == 'unknown' then
+    local kept = finish.progress
+    kept.token = finish.token
+    kept.started = true
+    redis.call('HSET', progress, finish.task, cmsgpack.pack(kept))
+  else
+    redis.call('HDEL', progress, finish.task)
+  end
+  redis.call('XADD', events, '*', 'kind', 'finished', 'task', finish.task,
+    'status', finish.status, 'attempt', finish.attempt, 'worker', finish.worker,
+    'duration', finish.duration)
+end
+
+-- Let a task run again later. finish: as above, with delay_ms; what the attempt brought is kept
+-- in the history under the given kind.
+local function settle_waiting(progress, events, history, finish, packed, kind)
+  local due = now_ms() + finish.delay_ms
+  local next_try = finish.progress
+  next_try.not_before = due
+  next_try.token = finish.token
+  redis.call('HSET', progress, finish.task, cmsgpack.pack(next_try))
+  remember(history, {kind = kind, task = finish.task, status = finish.status,
+    attempt = finish.attempt, by = finish.worker, packed = packed, keep = finish.keep})
+  redis.call('XADD', events, '*', 'kind', 'waiting', 'task', finish.task,
+    'status', finish.status, 'attempt', finish.attempt, 'worker', finish.worker,
+    'not_before', text(due))
+end

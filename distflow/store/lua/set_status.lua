@@ -1,0 +1,28 @@
+-- Move a run to another status: pause, cancel, interrupt, end, go on.
+-- KEYS    meta events
+-- ARGV    epoch (empty: a person, not the coordinator), new status, reason (may be empty),
+--         ended (1 or 0), clock (1: its timeout starts anew), then the statuses it may come from
+-- Returns {code, status}; OK, WRONG_STATE with the status it has, STALE_EPOCH or GONE
+-- Events  moved
+local meta, events = KEYS[1], KEYS[2]
+local epoch, new, reason, ended, clock = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+if not run_exists() then return {CODE.GONE, ''} end
+local run = redis.call('HMGET', meta, 'epoch', 'status')
+if epoch ~= '' and run[1] ~= epoch then return {CODE.STALE_EPOCH, run[2]} end
+-- The reply to this very move was lost, or another made it.
+if run[2] == new then return {CODE.OK, new} end
+for i = 6, #ARGV do
+  if ARGV[i] == run[2] then
+    redis.call('HSET', meta, 'status', new)
+    if reason ~= '' then redis.call('HSET', meta, 'reason', reason) end
+    if ended == '1' then
+      redis.call('HSET', meta, 'ended_at', text(now_ms()))
+    else
+      redis.call('HDEL', meta, 'ended_at')
+    end
+    if clock == '1' then redis.call('HSET', meta, 'clock_at', text(now_ms())) end
+    redis.call('XADD', events, '*', 'kind', 'moved', 'status', new)
+    return {CODE.OK, new}
+  end
+end
+return {CODE.WRONG_STATE, run[2]}

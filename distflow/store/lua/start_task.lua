@@ -1,0 +1,18 @@
+-- Mark that a claimed task may have had effects from here on.
+-- KEYS    meta claims
+-- ARGV    task token
+-- Returns GRANTED, REFUSED, STOPPED or GONE
+-- Events  none
+local claims = KEYS[2]
+local task, token = ARGV[1], ARGV[2]
+if not run_exists() then return CODE.GONE end
+local claim = read_claim(claims, task)
+-- The claim was given to another while this worker was away: it must not start.
+if not claim or claim[3] ~= token then return CODE.REFUSED end
+-- The reply to this very start was lost.
+if claim[6] ~= 0 then return CODE.GRANTED end
+-- A cancelled run starts nothing more, not even what is claimed.
+if redis.call('HGET', META, 'status') == 'cancelling' then return CODE.STOPPED end
+claim[6] = now_ms()
+redis.call('HSET', claims, task, pack_claim(claim))
+return CODE.GRANTED
