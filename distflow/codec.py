@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import Any, NamedTuple
 
 import msgpack
@@ -86,9 +87,7 @@ def register_type(
         raise InvalidInput(f"register_type: the code is 32 to 127, not {code}")
     for known in (_by_code.get(code), _by_type.get(kind)):
         if known and (known.code != code or known.type is not kind):
-            raise InvalidInput(
-                f"register_type: code {known.code} is {known.type.__name__} already"
-            )
+            raise InvalidInput(f"register_type: code {known.code} is {known.type.__name__} already")
     extension = _Extension(code, kind, reduce, restore)
     _by_code[code] = extension
     _by_type[kind] = extension
@@ -230,7 +229,7 @@ def decode_result(packed: bytes) -> TaskResult:
 
 
 def status_of(packed: bytes) -> TaskStatus:
-    """The status of an encoded TaskResult, read from its first bytes: see the module's docstring."""
+    """The status of an encoded TaskResult, read from its first bytes (see the module)."""
     length = packed[8] - 0xA0
     return TaskStatus(packed[9 : 9 + length].decode())
 
@@ -299,7 +298,7 @@ def to_plain(value: Any) -> Any:
         except UnicodeDecodeError:
             return value.hex()
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)
+        return value if isfinite(value) else str(value)
     if value is None or isinstance(value, (str, int)):
         return value
     if isinstance(value, (datetime, date)):

@@ -92,6 +92,14 @@ class Progress(NamedTuple):
     started: bool = False
 
 
+class TaskCut(NamedTuple):
+    """What the store has of one task at one instant."""
+
+    packed: bytes | None
+    claim: Claim | None
+    progress: Progress | None
+
+
 class Finish(NamedTuple):
     """An attempt's outcome on its way to the store.
 

@@ -65,6 +65,7 @@ class Retry(_RetryFields):
         jitter: float = 0.0,
         lost: int = 0,
     ) -> Self:
+        """Check the numbers: see the class."""
         if attempts < 0 or lost < 0:
             raise InvalidInput("Retry: attempts and lost are counts, 0 or more")
         if delay < 0 or (max_delay is not None and max_delay < 0):
@@ -97,6 +98,7 @@ class Loop(_LoopFields):
     __slots__ = ()
 
     def __new__(cls, until: Any, max_iterations: int, interval: float = 0.0) -> Self:
+        """Check the numbers: see the class."""
         if max_iterations < 1:
             raise InvalidInput("Loop: max_iterations is a count, 1 or more")
         if interval < 0:

@@ -66,9 +66,7 @@ TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
     _T.PENDING: frozenset({_T.READY, _T.SKIPPED, _T.CANCELLED}),
     _T.READY: frozenset({_T.QUEUED, _T.SKIPPED, _T.CANCELLED}),
     _T.QUEUED: frozenset({_T.CLAIMED, _T.READY, _T.CANCELLED}),
-    _T.CLAIMED: frozenset(
-        {_T.STARTED, _T.SKIPPED, _T.FAILURE, _T.CANCELLED, _T.WAITING, _T.READY}
-    ),
+    _T.CLAIMED: frozenset({_T.STARTED, _T.SKIPPED, _T.FAILURE, _T.CANCELLED, _T.WAITING, _T.READY}),
     _T.STARTED: frozenset(
         {_T.SUCCESS, _T.FAILURE, _T.SKIPPED, _T.CANCELLED, _T.UNKNOWN, _T.WAITING, _T.READY}
     ),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from redis import Redis
-from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, TimeoutError
+from redis import exceptions as redis_errors
 
 from distflow.core.claim import Code
 from distflow.errors import RedisUnavailable, RunGone, RunNotFound, StaleEpoch
@@ -17,7 +17,12 @@ from distflow.store.scripts import run_script
 _T = TypeVar("_T")
 
 #: What a restart, a failover or a cut looks like from here: worth another try.
-_PASSING = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)
+_PASSING = (
+    redis_errors.ConnectionError,
+    redis_errors.TimeoutError,
+    redis_errors.BusyLoadingError,
+    redis_errors.ReadOnlyError,
+)
 
 #: Seconds between two tries: long enough to leave a restarting server alone.
 _PAUSE_SECONDS = 0.2
@@ -42,15 +47,14 @@ class StoreBase:
         prefix: str = DEFAULT_PREFIX,
         patience_seconds: float = 60.0,
     ) -> None:
-        self.client = client
+        # redis-py types its replies for clients of every kind; this one answers in bytes.
+        self.client: Any = client
         self.run_id = run_id
         self.prefix = prefix
         self.keys = RunKeys(prefix, run_id)
         self.patience_seconds = patience_seconds
 
-    def _run(
-        self, script: str, keys: Sequence[str], *arguments: str | bytes | int | float
-    ) -> Any:
+    def _run(self, script: str, keys: Sequence[str], *arguments: str | bytes | float) -> Any:
         return self._patiently(lambda: run_script(self.client, script, keys, arguments))
 
     def _patiently(self, call: Callable[[], _T]) -> _T:

@@ -21,6 +21,16 @@ class RunKeys:
         "results",
     )
 
+    beats: str
+    claims: str
+    events: str
+    graph: str
+    history: str
+    lease: str
+    meta: str
+    progress: str
+    results: str
+
     def __init__(self, prefix: str, run_id: str) -> None:
         for name in self.__slots__:
             setattr(self, name, f"{prefix}:{{{run_id}}}:{name}")

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from redis import Redis
 from redis.exceptions import NoScriptError
 
 from distflow.core.claim import Code
@@ -39,14 +38,14 @@ def script_names() -> list[str]:
 
 
 def run_script(
-    client: Redis, name: str, keys: Sequence[str], arguments: Sequence[str | bytes | int | float]
+    client: Any, name: str, keys: Sequence[str], arguments: Sequence[str | bytes | float]
 ) -> Any:
     """Run a script on the keys of one run and return Redis's reply."""
     script = load_script(name)
     try:
-        return client.evalsha(script.sha, len(keys), *keys, *arguments)  # type: ignore[arg-type]
+        return client.evalsha(script.sha, len(keys), *keys, *arguments)
     except NoScriptError:
-        return client.eval(script.text, len(keys), *keys, *arguments)  # type: ignore[arg-type]
+        return client.eval(script.text, len(keys), *keys, *arguments)
 
 
 @cache

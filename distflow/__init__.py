@@ -1,0 +1,72 @@
+"""distflow: workflows on plain RQ workers, and what is done is never done again.
+
+The names below are found at their first use: work horses import this package for every job, and
+must not pay for what only a submitting host needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distflow.client import Client, Run, connect
+    from distflow.codec import register_type
+    from distflow.core.model import Loop, Metrics, Retry, TaskResult
+    from distflow.core.status import RunStatus, TaskStatus
+    from distflow.errors import DistflowError, NotDone
+    from distflow.snapshot import Snapshot
+    from distflow.workflow import TaskRef, Workflow, task, workflow
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Client": "distflow.client",
+    "DistflowError": "distflow.errors",
+    "Loop": "distflow.core.model",
+    "Metrics": "distflow.core.model",
+    "NotDone": "distflow.errors",
+    "Retry": "distflow.core.model",
+    "Run": "distflow.client",
+    "RunStatus": "distflow.core.status",
+    "Snapshot": "distflow.snapshot",
+    "TaskRef": "distflow.workflow",
+    "TaskResult": "distflow.core.model",
+    "TaskStatus": "distflow.core.status",
+    "Workflow": "distflow.workflow",
+    "connect": "distflow.client",
+    "register_type": "distflow.codec",
+    "task": "distflow.workflow",
+    "workflow": "distflow.workflow",
+}
+
+__all__ = [
+    "Client",
+    "DistflowError",
+    "Loop",
+    "Metrics",
+    "NotDone",
+    "Retry",
+    "Run",
+    "RunStatus",
+    "Snapshot",
+    "TaskRef",
+    "TaskResult",
+    "TaskStatus",
+    "Workflow",
+    "connect",
+    "register_type",
+    "task",
+    "workflow",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'distflow' has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,148 @@
+"""What the layers above ask of a store and of a dispatcher.
+
+A store answers with encoded TaskResults (``bytes``): what is only passed on is never decoded.
+Every transition is atomic and idempotent under a lost reply: its caller makes the token or the
+operation id and keeps it over its retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from distflow.core.claim import (
+    Advance,
+    BatchOpening,
+    Beat,
+    Claim,
+    ClaimRequest,
+    Code,
+    Finish,
+    Progress,
+    TaskCut,
+)
+from distflow.core.model import Task
+from distflow.core.run import Event, HistoryEntry, RunInfo, RunSpec
+from distflow.core.status import RunStatus, TaskStatus
+
+
+class WorkerPort(Protocol):
+    """What a worker asks of the store of a run."""
+
+    run_id: str
+
+    def begin_batch(self, epoch: int, batch: str, worker: str, job: str) -> BatchOpening: ...
+    def advance(
+        self,
+        epoch: int,
+        batch: str,
+        finishes: Sequence[Finish] = (),
+        claims: Sequence[ClaimRequest] = (),
+        *,
+        ending: bool = False,
+        unstarted: Sequence[str] = (),
+    ) -> Advance: ...
+    def start_task(self, task: str, token: str) -> Code: ...
+    def beat(self, batch: str, worker: str, job: str, task: str) -> tuple[Code, str]: ...
+    def fetch_results(self, names: Sequence[str]) -> list[bytes | None]: ...
+
+
+class RunStore(WorkerPort, Protocol):
+    """Everything that is asked of the store of a run: see the Redis store for each method."""
+
+    def create_run(self, spec: RunSpec, operation: str) -> None: ...
+    def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None: ...
+    def hydrate(
+        self, operation: str, outcomes: Iterable[tuple[str, bytes | None, Progress | None]]
+    ) -> None: ...
+    def seal_run(self, operation: str, total: int) -> None: ...
+    def delete_run(self, *, force: bool = False) -> None: ...
+    def mark_active(self, *, active: bool) -> None: ...
+
+    def read_info(self) -> RunInfo: ...
+    def read_status(self) -> RunStatus: ...
+    def iter_tasks(self) -> Iterator[list[Task]]: ...
+    def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]: ...
+    def read_results(self, names: Sequence[str]) -> list[bytes | None]: ...
+    def read_cut(self, names: Sequence[str]) -> list[TaskCut]: ...
+    def read_claims(self) -> dict[str, Claim]: ...
+    def read_progress(self) -> dict[str, Progress]: ...
+    def read_beats(self) -> dict[str, Beat]: ...
+    def read_history(self, task: str | None = None) -> list[HistoryEntry]: ...
+
+    def acquire_lease(self, owner: str, ttl_seconds: float, *, force: bool = False) -> int: ...
+    def renew_lease(
+        self, owner: str, epoch: int, ttl_seconds: float, *, queued: int, waiting: int
+    ) -> None: ...
+    def release_lease(self, owner: str, epoch: int) -> None: ...
+    def last_event_id(self) -> str: ...
+    def read_events(self, after: str, *, block_ms: int | None = None) -> list[Event]: ...
+    def trim_events(self, epoch: int, first_kept: str) -> None: ...
+    def settle_claim(self, epoch: int, batch: str, lost: Finish) -> Code: ...
+    def end_batch(self, epoch: int, batch: str) -> None: ...
+    def settle_pending(self, epoch: int, outcomes: Sequence[tuple[str, bytes]]) -> set[str]: ...
+    def begin_reopen(self, epoch: int, operation: str) -> None: ...
+    def reopen_tasks(
+        self, epoch: int, items: Sequence[tuple[str, TaskStatus | None, Progress, bool]]
+    ) -> None: ...
+    def set_status(
+        self,
+        new: RunStatus,
+        allowed: Collection[RunStatus],
+        *,
+        epoch: int | None = None,
+        reason: str = "",
+        restart_clock: bool = False,
+    ) -> RunStatus: ...
+    def resolve_task(
+        self,
+        operation: str,
+        task: str,
+        decision: Literal["done", "fail", "retry"],
+        packed: bytes,
+        who: str,
+        note: str,
+    ) -> TaskStatus: ...
+
+
+class Batch(NamedTuple):
+    """Tasks that travel in one job, in dependency order."""
+
+    id: str
+    queue: str
+    tasks: tuple[Task, ...]
+
+
+class WorkerProbe(NamedTuple):
+    """What the dispatcher's transport says of a worker now.
+
+    ``connected`` is whether a process of it listens for commands; ``job`` is the id of the job
+    that it says it works on, empty where it says none; ``heard_at`` is the Unix time of its own
+    last heartbeat, 0 where it is unknown.
+    """
+
+    connected: bool
+    job: str
+    heard_at: float
+
+
+class Dispatcher(Protocol):
+    """How batches reach workers. A job's own status decides nothing: see the store."""
+
+    def dispatch(self, run_id: str, epoch: int, batches: Sequence[Batch]) -> None:
+        """Send batches, in order; a batch that is sent twice is harmless."""
+
+    def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
+        """How many workers say that they listen to each queue."""
+
+    def find_queued(self, run_id: str, queues: Collection[str]) -> set[str]:
+        """The ids of the run's batches that still wait in the queues."""
+
+    def withdraw(self, run_id: str, queues: Collection[str]) -> int:
+        """Take the run's waiting jobs off the queues; returns how many."""
+
+    def probe_workers(self, workers: Collection[str]) -> Mapping[str, WorkerProbe]:
+        """What is known of workers, by name."""
+
+    def stop_job(self, job: str, worker: str) -> None:
+        """Kill the process group that works on a job."""

@@ -1,0 +1,235 @@
+"""The store as a coordinator and a person at the command line use it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+import msgpack
+
+from distflow.codec import pack
+from distflow.core.claim import Code, Finish, Progress
+from distflow.core.run import Event
+from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
+from distflow.errors import LeaseHeld, WrongState
+from distflow.store.base import StoreBase
+from distflow.store.working import finish_fields
+
+Decision = Literal["done", "fail", "retry"]
+
+#: Names that one call of a script is given: it must not hold Redis for long.
+_NAMES_PER_CALL = 1000
+
+
+class LeadStore(StoreBase):
+    """The transitions that whoever leads a run makes, and the decisions of people."""
+
+    def acquire_lease(self, owner: str, ttl_seconds: float, *, force: bool = False) -> int:
+        """Become the coordinator and return the new epoch.
+
+        Args:
+            owner: unique to this coordinator, kept over its retries.
+            ttl_seconds: after which another may take over, unless it is renewed.
+            force: take the lease from one who holds it.
+
+        Raises:
+            LeaseHeld: another holds it; the message names who.
+            RunGone: there is no such run.
+        """
+        keys = (self.keys.meta, self.keys.lease, self.keys.history)
+        ttl_ms = int(ttl_seconds * 1000)
+        code, *rest = self._run("acquire_lease", keys, owner, ttl_ms, int(force))
+        self._require(code)
+        if code == Code.HELD:
+            raise LeaseHeld(f"run {self.run_id} is led by {rest[0].decode()}")
+        return int(rest[0])
+
+    def renew_lease(
+        self, owner: str, epoch: int, ttl_seconds: float, *, queued: int, waiting: int
+    ) -> None:
+        """Keep the lease, and publish how many tasks are queued and waiting.
+
+        Raises:
+            StaleEpoch: another coordinator has taken over.
+        """
+        keys = (self.keys.meta, self.keys.lease)
+        ttl_ms = int(ttl_seconds * 1000)
+        self._require(self._run("renew_lease", keys, owner, epoch, ttl_ms, queued, waiting))
+
+    def release_lease(self, owner: str, epoch: int) -> None:
+        """Give the lease up, if it is still held."""
+        self._run("release_lease", (self.keys.meta, self.keys.lease), owner, epoch)
+
+    def last_event_id(self) -> str:
+        """The id of the newest event, ``0-0`` where there is none."""
+        newest = self._patiently(lambda: self.client.xrevrange(self.keys.events, count=1))
+        return newest[0][0].decode() if newest else "0-0"
+
+    def read_events(self, after: str, *, block_ms: int | None = None) -> list[Event]:
+        """The events after an id, oldest first, at most 1,000; waits for one up to ``block_ms``."""
+        found = self._patiently(
+            lambda: self.client.xread({self.keys.events: after}, count=1000, block=block_ms)
+        )
+        # RESP2 answers [[key, entries]], RESP3 {key: [entries]}.
+        if isinstance(found, dict):
+            streams = [entries for parts in found.values() for entries in parts]
+        else:
+            streams = [entries for _key, entries in found or ()]
+        entries = [entry for stream in streams for entry in stream]
+        return [_event(entry_id, fields) for entry_id, fields in entries]
+
+    def trim_events(self, epoch: int, first_kept: str) -> None:
+        """Drop the events before an id."""
+        keys = (self.keys.meta, self.keys.events)
+        self._require(self._run("trim_events", keys, epoch, first_kept))
+
+    def settle_claim(self, epoch: int, batch: str, lost: Finish) -> Code:
+        """End a claim whose worker is lost: RECORDED, or REFUSED where it has moved on."""
+        keys = self.keys
+        request = msgpack.packb({**finish_fields(lost), "batch": batch})
+        code = self._run(
+            "settle_claim",
+            (
+                keys.meta,
+                keys.results,
+                keys.claims,
+                keys.progress,
+                keys.beats,
+                keys.events,
+                keys.history,
+            ),
+            epoch,
+            request,
+            lost.packed,
+        )
+        self._require(code)
+        return Code(code)
+
+    def end_batch(self, epoch: int, batch: str) -> None:
+        """Give a lost batch up; its worker is told so when it comes back."""
+        keys = (self.keys.meta, self.keys.beats)
+        self._require(self._run("end_batch", keys, epoch, batch))
+
+    def settle_pending(self, epoch: int, outcomes: Sequence[tuple[str, bytes]]) -> set[str]:
+        """Give tasks that never ran an encoded outcome; returns those that were left alone."""
+        keys = (self.keys.meta, self.keys.results, self.keys.claims, self.keys.progress)
+        left: set[str] = set()
+        for start in range(0, len(outcomes), _NAMES_PER_CALL):
+            chunk = outcomes[start : start + _NAMES_PER_CALL]
+            flat = [part for pair in chunk for part in pair]
+            code, indices = self._run("settle_pending", keys, epoch, *flat)
+            self._require(code)
+            left.update(chunk[index][0] for index in indices)
+        return left
+
+    def begin_reopen(self, epoch: int, operation: str) -> None:
+        """Refuse claims until the reopening is ended; a new generation begins."""
+        code = self._run("begin_reopen", (self.keys.meta,), epoch, operation)
+        self._require(code)
+        if code == Code.WRONG_STATE:
+            raise WrongState(
+                f"run {self.run_id} was never completely submitted: delete it and submit again"
+            )
+
+    def reopen_tasks(
+        self, epoch: int, items: Sequence[tuple[str, TaskStatus | None, Progress, bool]]
+    ) -> None:
+        """Set outcomes aside, in the order given: dependents before their dependencies.
+
+        Args:
+            epoch: the caller's.
+            items: task, the status that the caller saw, its next progress, and whether the
+                evidence is kept for ever.
+        """
+        keys = self.keys
+        used = (keys.meta, keys.results, keys.claims, keys.progress, keys.history)
+        for start in range(0, len(items), _NAMES_PER_CALL):
+            flat: list[str | bytes | int] = []
+            for name, seen, progress, keep in items[start : start + _NAMES_PER_CALL]:
+                flat += (name, seen or "", pack(progress._asdict()), int(keep))
+            self._require(self._run("reopen_tasks", used, epoch, *flat))
+
+    def set_status(
+        self,
+        new: RunStatus,
+        allowed: Collection[RunStatus],
+        *,
+        epoch: int | None = None,
+        reason: str = "",
+        restart_clock: bool = False,
+    ) -> RunStatus:
+        """Move the run to another status, and return it; a repeated move is none.
+
+        Args:
+            new: where to.
+            allowed: from where.
+            epoch: the coordinator's; None for a person.
+            reason: why it was stopped, for people.
+            restart_clock: its timeout starts anew.
+
+        Raises:
+            WrongState: it is in none of the allowed statuses; the message names its status.
+            RunNotFound: there is no such run.
+            StaleEpoch: another coordinator has taken over.
+        """
+        code, status = self._run(
+            "set_status",
+            (self.keys.meta, self.keys.events),
+            "" if epoch is None else epoch,
+            new.value,
+            reason,
+            int(new in ENDED_RUNS),
+            int(restart_clock),
+            *(status.value for status in allowed),
+        )
+        if code == Code.GONE and epoch is None:
+            raise self._missing()
+        self._require(code)
+        if code == Code.WRONG_STATE:
+            raise WrongState(f"run {self.run_id} is {status.decode()}")
+        return new
+
+    def resolve_task(
+        self, operation: str, task: str, decision: Decision, packed: bytes, who: str, note: str
+    ) -> TaskStatus:
+        """Decide an unknown task, and return its status from now on.
+
+        Args:
+            operation: the caller's id for this decision, kept over its retries.
+            task: the task.
+            decision: ``done`` and ``fail`` come with an encoded TaskResult, ``retry`` with none.
+            packed: that TaskResult, or empty.
+            who: for the history.
+            note: for the history.
+
+        Raises:
+            WrongState: the task is not unknown; the message says what it is.
+            RunNotFound: there is no such run.
+        """
+        keys = self.keys
+        used = (keys.meta, keys.results, keys.progress, keys.events, keys.history)
+        code, status = self._run("resolve_task", used, operation, task, decision, packed, who, note)
+        if code == Code.GONE:
+            raise self._missing()
+        if code == Code.WRONG_STATE:
+            what = status.decode() or "not ended"
+            raise WrongState(f"task {task!r} is {what}: only an unknown task can be resolved")
+        return TaskStatus(status.decode())
+
+
+def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
+    def text(name: bytes) -> str:
+        return fields.get(name, b"").decode()
+
+    return Event(
+        id=entry_id.decode(),
+        kind=text(b"kind"),
+        task=text(b"task"),
+        status=text(b"status"),
+        attempt=int(fields.get(b"attempt", 0)),
+        batch=text(b"batch"),
+        worker=text(b"worker"),
+        not_before=int(fields.get(b"not_before", 0)),
+        duration=float(fields.get(b"duration", 0)),
+        unstarted=tuple(msgpack.unpackb(fields.get(b"unstarted", b"\x90"))),
+    )

@@ -1,0 +1,109 @@
+"""The store as submit, import and delete use it: a run is made, and unmade."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from distflow.codec import encode_task, pack
+from distflow.core.claim import WIRE_VERSION, Code, Progress
+from distflow.core.model import Task
+from distflow.core.run import RunSpec
+from distflow.errors import RunExists, WrongState
+from distflow.store.base import StoreBase
+from distflow.store.keys import active_key, runs_key
+
+#: Tasks in one chunk of the graph.
+CHUNK_TASKS = 4096
+
+
+class MakingStore(StoreBase):
+    """The transitions that make a run, each under the id of one creating operation."""
+
+    def create_run(self, spec: RunSpec, operation: str) -> None:
+        """Create the run, without tasks.
+
+        Raises:
+            RunExists: a run of this id was created by another operation.
+        """
+        options = spec.options
+        fields: dict[str, str | bytes | int | float] = {
+            "wire": WIRE_VERSION,
+            "workflow": spec.workflow,
+            "params": pack(dict(spec.params)),
+            "origin": spec.origin,
+            "durability": spec.durability,
+            "max_result_bytes": options.max_result_bytes,
+        }
+        for name in ("concurrency", "timeout", "context"):
+            value = getattr(options, name)
+            if value is not None:
+                fields[name] = value
+        # The indices lie in other slots: written first, so that no run is ever unlisted. A run
+        # that exists keeps its place.
+        self._patiently(self._index)
+        flat = [part for pair in fields.items() for part in pair]
+        code = self._run("create_run", (self.keys.meta,), operation, *flat)
+        if code == Code.EXISTS:
+            raise RunExists(
+                f"run {self.run_id!r} exists already: take another --run-id, "
+                f"or go on with it by `distflow resume {self.run_id}`"
+            )
+
+    def _index(self) -> None:
+        seconds, micros = self.client.time()
+        pipeline = self.client.pipeline(transaction=False)
+        pipeline.zadd(runs_key(self.prefix), {self.run_id: seconds + micros / 1e6}, nx=True)
+        pipeline.sadd(active_key(self.prefix), self.run_id)
+        pipeline.execute()
+
+    def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:
+        """Append at most :data:`CHUNK_TASKS` tasks as chunk number ``chunk`` (from 0)."""
+        packed = pack([encode_task(task) for task in tasks])
+        keys = (self.keys.meta, self.keys.graph)
+        self._making(self._run("append_graph", keys, operation, chunk, packed))
+
+    def hydrate(
+        self, operation: str, outcomes: Iterable[tuple[str, bytes | None, Progress | None]]
+    ) -> None:
+        """Put encoded TaskResults and progress from a snapshot into the run being created."""
+        flat: list[str | bytes] = []
+        for name, packed, progress in outcomes:
+            flat += (name, packed or b"", pack(progress._asdict()) if progress else b"")
+        keys = (self.keys.meta, self.keys.results, self.keys.progress)
+        self._making(self._run("hydrate", keys, operation, *flat))
+
+    def seal_run(self, operation: str, total: int) -> None:
+        """End the creation: ``total`` tasks, and they may run."""
+        self._making(self._run("seal_run", (self.keys.meta,), operation, total))
+
+    def delete_run(self, *, force: bool = False) -> None:
+        """Remove the run and every key of it.
+
+        Raises:
+            WrongState: it is being led or workers hold tasks of it, and ``force`` is off.
+            RunNotFound: there is no such run.
+        """
+        keys = self.keys
+        first = (keys.meta, keys.claims, keys.lease)
+        rest = [key for key in keys.all() if key not in first]
+        code = self._run("delete_run", (*first, *rest), int(force))
+        if code in (Code.HELD, Code.BUSY):
+            what = "is being coordinated" if code == Code.HELD else "has tasks at work"
+            raise WrongState(
+                f"run {self.run_id} {what}: cancel it first, or delete it with --force"
+            )
+        self._patiently(lambda: self.client.zrem(runs_key(self.prefix), self.run_id))
+        self.mark_active(active=False)
+        if code == Code.GONE:
+            raise self._missing()
+
+    def mark_active(self, *, active: bool) -> None:
+        """List the run among those that somebody should lead, or take it off the list."""
+        key = active_key(self.prefix)
+        change = self.client.sadd if active else self.client.srem
+        self._patiently(lambda: change(key, self.run_id))
+
+    def _making(self, code: int) -> None:
+        self._require(code)
+        if code == Code.WRONG_STATE:
+            raise WrongState(f"run {self.run_id} is not being created by this operation")

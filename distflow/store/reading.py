@@ -1,0 +1,192 @@
+"""The store as it is read: nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import msgpack
+from redis.client import Pipeline
+
+from distflow.codec import decode_task, unpack
+from distflow.core.claim import Beat, Claim, Progress, TaskCut
+from distflow.core.model import Task
+from distflow.core.run import HistoryEntry, RunInfo, RunOptions
+from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
+from distflow.errors import RunNotFound
+from distflow.store.base import StoreBase
+
+
+class ReadingStore(StoreBase):
+    """Reads of a run."""
+
+    def read_info(self) -> RunInfo:
+        """The run in short, whatever its size.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+
+        def read(pipeline: Pipeline) -> None:
+            pipeline.hgetall(self.keys.meta)
+            pipeline.hlen(self.keys.claims)
+            pipeline.get(self.keys.lease)
+            pipeline.time()
+
+        meta, claimed, lease, (seconds, micros) = self._together(read)
+        if not meta:
+            raise self._missing()
+        return _info(self.run_id, meta, claimed, lease, seconds + micros / 1e6)
+
+    def read_status(self) -> RunStatus:
+        """The run's status alone.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        status = self._patiently(lambda: self.client.hget(self.keys.meta, "status"))
+        if status is None:
+            raise self._missing()
+        return RunStatus(status.decode())
+
+    def iter_tasks(self) -> Iterator[list[Task]]:
+        """The graph, a chunk at a time."""
+        chunks = self._patiently(lambda: self.client.hlen(self.keys.graph))
+        for index in range(chunks):
+            packed = self._patiently(partial(self.client.hget, self.keys.graph, str(index)))
+            if packed is None:
+                raise self._missing()
+            yield [decode_task(fields) for fields in unpack(packed)]
+
+    def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
+        """The outcomes' statuses without their data; None where there is none yet."""
+        found: list[bytes] = self._run("read_statuses", (self.keys.meta, self.keys.results), *names)
+        return [TaskStatus(status.decode()) if status else None for status in found]
+
+    def read_results(self, names: Sequence[str]) -> list[bytes | None]:
+        """The encoded TaskResults of tasks."""
+        if not names:
+            return []
+        return self._patiently(lambda: self.client.hmget(self.keys.results, list(names)))
+
+    def read_cut(self, names: Sequence[str]) -> list[TaskCut]:
+        """Outcome, claim and progress of tasks, read at one instant."""
+        if not names:
+            return []
+
+        def read(pipeline: Pipeline) -> None:
+            for key in (self.keys.results, self.keys.claims, self.keys.progress):
+                pipeline.hmget(key, list(names))
+
+        results, claims, progress = self._together(read)
+        return [
+            TaskCut(packed, claim and _claim(claim), known and _progress(known))
+            for packed, claim, known in zip(results, claims, progress, strict=True)
+        ]
+
+    def read_claims(self) -> dict[str, Claim]:
+        """Every claim that is held now, by task."""
+        found = self._patiently(lambda: self.client.hgetall(self.keys.claims))
+        return {task.decode(): _claim(packed) for task, packed in found.items()}
+
+    def read_progress(self) -> dict[str, Progress]:
+        """Every task's progress, where it has some."""
+        found = self._patiently(lambda: self.client.hgetall(self.keys.progress))
+        return {task.decode(): _progress(packed) for task, packed in found.items()}
+
+    def read_beats(self) -> dict[str, Beat]:
+        """Every batch that has begun and not ended, with its last beat."""
+        found = self._patiently(lambda: self.client.hgetall(self.keys.beats))
+        return {batch.decode(): Beat(*msgpack.unpackb(packed)) for batch, packed in found.items()}
+
+    def read_history(self, task: str | None = None) -> list[HistoryEntry]:
+        """The history, oldest first; of one task or of all."""
+        entries = self._patiently(lambda: self.client.xrange(self.keys.history))
+        history = [_history_entry(fields) for _entry_id, fields in entries]
+        return [entry for entry in history if task is None or entry.task == task]
+
+    def _together(self, read: Callable[[Pipeline], None]) -> list[Any]:
+        """The replies to some reads that Redis makes at one instant."""
+
+        def call() -> list[Any]:
+            pipeline = self.client.pipeline(transaction=True)
+            read(pipeline)
+            replies: list[Any] = pipeline.execute()
+            return replies
+
+        return self._patiently(call)
+
+
+def _claim(packed: bytes) -> Claim:
+    return Claim(*msgpack.unpackb(packed))
+
+
+def _progress(packed: bytes) -> Progress:
+    return Progress(**msgpack.unpackb(packed))
+
+
+def _history_entry(fields: dict[bytes, bytes]) -> HistoryEntry:
+    def text(name: bytes) -> str:
+        return fields.get(name, b"").decode()
+
+    return HistoryEntry(
+        at=int(fields[b"at"]) / 1000,
+        kind=text(b"kind"),
+        task=text(b"task"),
+        status=text(b"status"),
+        attempt=int(fields.get(b"attempt", 0)),
+        by=text(b"by"),
+        note=text(b"note") or text(b"digest"),
+        packed=fields.get(b"packed"),
+    )
+
+
+def _info(
+    run_id: str, meta: dict[bytes, bytes], claimed: int, lease: bytes | None, now: float
+) -> RunInfo:
+    def text(name: str) -> str | None:
+        value = meta.get(name.encode())
+        return None if value is None else value.decode()
+
+    def number(name: str) -> int:
+        return int(meta.get(name.encode(), 0))
+
+    def moment(name: str) -> float | None:
+        value = meta.get(name.encode())
+        return None if value is None else int(value) / 1000
+
+    if not text("wire"):
+        raise RunNotFound(f"run {run_id!r} holds no run that this version can read")
+    counts = {status.value: number(f"n_{status}") for status in OUTCOMES}
+    counts["running"] = claimed
+    # What a dead coordinator had queued is nobody's: it is pending until another leads.
+    counts["queued"] = number("n_queued") if lease else 0
+    counts["waiting"] = number("n_waiting")
+    concurrency, timeout = text("concurrency"), text("timeout")
+    return RunInfo(
+        run_id=run_id,
+        wire=number("wire"),
+        workflow=text("workflow") or "",
+        status=RunStatus(text("status") or ""),
+        params=unpack(meta[b"params"]),
+        origin=text("origin") or "",
+        options=RunOptions(
+            concurrency=int(concurrency) if concurrency else None,
+            timeout=float(timeout) if timeout else None,
+            context=text("context"),
+            max_result_bytes=number("max_result_bytes"),
+        ),
+        durability=text("durability") or "unknown",
+        total=number("total"),
+        epoch=number("epoch"),
+        generation=number("generation"),
+        created_at=moment("created_at") or 0.0,
+        started_at=moment("started_at"),
+        ended_at=moment("ended_at"),
+        counts=counts,
+        coordinator=lease.decode().partition(" ")[2] if lease else None,
+        as_of=now,
+        clock_at=moment("clock_at"),
+        reason=text("reason"),
+    )

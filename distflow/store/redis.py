@@ -1,0 +1,25 @@
+"""RunStore on Redis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distflow.store.keys import DEFAULT_PREFIX, active_key, runs_key
+from distflow.store.leading import LeadStore
+from distflow.store.making import MakingStore
+from distflow.store.reading import ReadingStore
+from distflow.store.working import WorkerStore
+
+
+class RedisRunStore(MakingStore, WorkerStore, LeadStore, ReadingStore):
+    """One run on Redis: see :class:`distflow.ports.RunStore`."""
+
+
+def list_runs(client: Any, prefix: str = DEFAULT_PREFIX) -> list[str]:
+    """Every run id, oldest first."""
+    return [run_id.decode() for run_id in client.zrange(runs_key(prefix), 0, -1)]
+
+
+def list_active_runs(client: Any, prefix: str = DEFAULT_PREFIX) -> list[str]:
+    """The ids of runs that somebody should lead."""
+    return sorted(run_id.decode() for run_id in client.smembers(active_key(prefix)))
