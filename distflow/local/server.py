@@ -1,0 +1,276 @@
+"""The private Redis server of ``distflow run``: one for a folder, shared by its users.
+
+Three locks in the folder keep it right, whoever dies when:
+
+* ``start.lock``: held while the server is started or stopped;
+* ``users.lock``: held, shared, by each process that uses the server; the last one stops it;
+* ``server.lock``: inherited and so held by the server itself, for as long as it lives. Two
+  servers on one append-only file would destroy it, and no pid file can rule that out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, RedisError
+from redis.retry import Retry
+
+from distflow.errors import InvalidInput, RedisUnavailable
+from distflow.local.binary import find_binary, server_version
+from distflow.local.locks import FileLock, exclusive, is_held
+
+#: How long a server may take, beyond loading its data, to answer or to go.
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+
+_POLL_SECONDS = 0.02
+#: Bytes; the kernels' limits on the path of a unix socket are 104 and 108.
+_SOCKET_PATH_LIMIT = 100
+#: The file that names the folder of the socket, where the data folder's own path is too long.
+_SOCKET_NOTE = "socket-folder"
+#: Since Redis 7 the append-only file is a folder, which an older server does not look at.
+_AOF_FOLDER = "appendonlydir"
+_AOF_FOLDER_SINCE = (7, 0)
+#: What stands before the text in a line of the server's log: pid, role, time, level.
+_LOG_PREFIX = re.compile(r"^\d+:\w .*?\.\d{3} [.*#-] ")
+#: The servers that this process started, by pid: whoever sees one gone takes its exit status.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+class PrivateRedis:
+    """A running server and this process's part in it; made by ``start``, ended by ``stop``.
+
+    Leaving it as a context manager stops it too. A user that is killed frees its part by
+    dying; a server that it left over serves the next user of the folder.
+    """
+
+    def __init__(self, data_dir: Path, socket: Path, pid: int, users: FileLock) -> None:
+        self.data_dir = data_dir
+        self.socket = socket
+        #: The server's process id.
+        self.pid = pid
+        self._users: FileLock | None = users
+
+    @property
+    def url(self) -> str:
+        """What redis-py and ``rq worker --url`` take: ``unix:///…/redis.sock``."""
+        return "unix://" + quote(os.fspath(self.socket))
+
+    @classmethod
+    def start(cls, data_dir: Path | str, *, binary: Path | None = None) -> Self:
+        """Use the server of ``data_dir``: the one that runs, else start one.
+
+        Acknowledged writes are on disk (append-only, fsync always) and found again by the next
+        server on the same folder. ``binary`` defaults to what ``find_binary`` finds.
+
+        Raises:
+            InvalidInput: the folder cannot be used, there is no usable server binary, or it
+                is too old for the data.
+            RedisUnavailable: the server does not start; the message ends with what its log says.
+        """
+        folder = _usable_folder(Path(data_dir))
+        with exclusive(folder / "start.lock"):
+            users = FileLock(folder / "users.lock")
+            try:
+                users.acquire_shared()
+                socket, pid = _running_server(folder, binary)
+            except BaseException:
+                users.release()
+                raise
+            return cls(folder, socket, pid, users)
+
+    def stop(self) -> None:
+        """End this process's use; the last user shuts the server down and waits until it is gone.
+
+        Raises:
+            RedisUnavailable: the server did not go, not even when killed.
+        """
+        users, self._users = self._users, None
+        if users is None:
+            return
+        try:
+            with exclusive(self.data_dir / "start.lock"):
+                if users.try_exclusive():
+                    self._shut_down()
+        finally:
+            users.release()
+
+    def _shut_down(self) -> None:
+        with suppress(RedisError), _client(self.socket) as client:
+            client.shutdown()
+        # Killing loses nothing: what was acknowledged is on disk.
+        if not (_server_gone(self.data_dir, self.pid, STOP_SECONDS) or self._killed()):
+            raise RedisUnavailable(f"the Redis server of {self.data_dir} does not stop")
+        if self.socket.parent != self.data_dir:
+            with suppress(OSError):
+                self.socket.unlink(missing_ok=True)
+                self.socket.parent.rmdir()
+
+    def _killed(self) -> bool:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        return _server_gone(self.data_dir, self.pid, STOP_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _usable_folder(data_dir: Path) -> Path:
+    # Resolved, so that every user derives the same socket path whichever way it came.
+    try:
+        folder = data_dir.expanduser().resolve()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        FileLock(folder / "start.lock").release()
+    except (OSError, RuntimeError) as error:
+        raise InvalidInput(f"data folder {data_dir} cannot be used: {error}") from error
+    return folder
+
+
+def _running_server(folder: Path, binary: Path | None) -> tuple[Path, int]:
+    """The socket and the pid of the folder's server; needs ``start.lock``."""
+    server = FileLock(folder / "server.lock")
+    try:
+        process = None
+        if server.try_exclusive():
+            process = _spawn(folder, binary or find_binary(), server)
+    finally:
+        server.release()
+    socket = _socket_of(folder)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with _client(socket) as client:
+                # INFO alone would not do: it is answered while the data are still loading.
+                client.ping()
+                return socket, int(client.info("server")["process_id"])
+        except BusyLoadingError:
+            deadline = time.monotonic() + START_SECONDS
+        except RedisError:
+            if process is not None and process.poll() is not None:
+                raise RedisUnavailable(
+                    f"the private Redis server does not start: {_last_words(folder)}"
+                ) from None
+            if not is_held(folder / "server.lock"):
+                # It was found alive, and died under our eyes.
+                return _running_server(folder, binary)
+        time.sleep(_POLL_SECONDS)
+    raise RedisUnavailable(
+        f"the Redis server of {folder} runs but does not answer on {socket} "
+        f"(see {folder / 'redis.log'})"
+    )
+
+
+def _spawn(folder: Path, binary: Path, lock: FileLock) -> subprocess.Popen[bytes]:
+    version = server_version(binary)
+    if version < _AOF_FOLDER_SINCE and (folder / _AOF_FOLDER).exists():
+        raise InvalidInput(
+            f"the data in {folder} were written by Redis 7 or newer, and {binary} is "
+            f"{version[0]}.{version[1]}, which would start empty: put the newer one first on PATH"
+        )
+    settings: dict[str, str | Path] = {
+        "dir": folder,
+        "logfile": folder / "redis.log",
+        "unixsocket": _new_socket(folder),
+        "unixsocketperm": "700",
+        "port": "0",
+        "daemonize": "no",
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    command = [os.fspath(binary)]
+    for name, value in settings.items():
+        command += [f"--{name}", os.fspath(value)]
+    with (folder / "redis.log").open("ab") as log:
+        # A session of its own: Ctrl-C at the terminal is for the coordinator, not for Redis.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            start_new_session=True,
+            pass_fds=(lock.fd,),
+        )
+    _children[process.pid] = process
+    return process
+
+
+def _socket_of(folder: Path) -> Path:
+    """Where the folder's server listens: in the folder, or where the note in it says."""
+    usual = folder / "redis.sock"
+    if len(os.fsencode(usual)) < _SOCKET_PATH_LIMIT:
+        return usual
+    with suppress(OSError):
+        return Path((folder / _SOCKET_NOTE).read_text(encoding="utf-8"), "redis.sock")
+    return usual
+
+
+def _new_socket(folder: Path) -> Path:
+    """Like ``_socket_of``, for a new server: where the path is too long, make a short one."""
+    socket = _socket_of(folder)
+    too_long = len(os.fsencode(socket)) >= _SOCKET_PATH_LIMIT
+    if too_long or (socket.parent != folder and not _is_private(socket.parent)):
+        short = tempfile.mkdtemp(prefix="distflow-")
+        (folder / _SOCKET_NOTE).write_text(short, encoding="utf-8")
+    return _socket_of(folder)
+
+
+def _is_private(folder: Path) -> bool:
+    # In a shared /tmp another person may have taken the place of a folder that is gone.
+    with suppress(OSError):
+        status = folder.lstat()
+        return (
+            stat.S_ISDIR(status.st_mode)
+            and status.st_uid == os.getuid()
+            and not status.st_mode & 0o077
+        )
+    return False
+
+
+def _client(socket: Path) -> Redis:
+    return Redis(
+        unix_socket_path=os.fspath(socket), socket_timeout=5.0, retry=Retry(NoBackoff(), 0)
+    )
+
+
+def _server_gone(folder: Path, pid: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while is_held(folder / "server.lock"):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    child = _children.pop(pid, None)
+    if child is not None:
+        child.wait()
+    return True
+
+
+def _last_words(folder: Path) -> str:
+    """The last two lines of the server's log, in one."""
+    with (folder / "redis.log").open(encoding="utf-8", errors="replace") as log:
+        lines = deque((_LOG_PREFIX.sub("", line).strip() for line in log), maxlen=2)
+    return " / ".join(line for line in lines if line) or "it said nothing"

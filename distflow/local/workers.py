@@ -1,0 +1,159 @@
+"""The stock RQ workers that ``distflow run`` starts on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from distflow.errors import DistflowError, InvalidInput
+from distflow.local.launch import bound_to_this_process
+from distflow.local.processes import kill_session
+
+#: How long a worker that was told to stop may finish its job, and to give it up when told again.
+STOP_SECONDS = 10.0
+_COLD_STOP_SECONDS = 2.0
+#: A worker that ends by itself so often in a row, so soon after its start, will do so again.
+_EARLY_ENDS = 3
+_EARLY_SECONDS = 5.0
+
+
+class LocalWorkers:
+    """Some ``rq worker`` processes, numbered from 1; as a context manager, for a block.
+
+    Each leads a session of its own, so that Ctrl-C at the terminal is for the coordinator alone,
+    and is told to stop (on Linux) when this process dies in whatever way. Call ``start`` and
+    ``ensure`` on a thread that lives as long as the workers shall: the kernel watches the thread.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        count: int,
+        data_dir: Path,
+        queues: Sequence[str] = ("default",),
+        cwd: Path | None = None,
+        extra_args: Sequence[str] = (),
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            url: of the Redis server.
+            count: how many workers, 1 or more.
+            data_dir: where each worker's log goes: ``worker-N.log``, appended to.
+            queues: names of RQ queues, the most urgent first.
+            cwd: where the user's modules are; the working directory if not given.
+            extra_args: more options for ``rq worker``.
+        """
+        if count < 1:
+            raise InvalidInput(f"{count} workers can do nothing: take 1 or more")
+        self._cwd = (cwd or Path.cwd()).absolute()
+        self._data_dir = data_dir
+        self._command = [
+            *(sys.executable, "-m", "rq.cli", "worker", "--url", url, "--quiet"),
+            *extra_args,
+            *queues,
+        ]
+        self._count = count
+        self._workers: dict[int, subprocess.Popen[bytes]] = {}
+        self._started_at: dict[int, float] = {}
+        self._early_ends = 0
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers that run, without those of their work horses."""
+        return [worker.pid for worker in self._workers.values() if worker.poll() is None]
+
+    def alive(self) -> int:
+        """How many workers run."""
+        return len(self.pids)
+
+    def log_path(self, number: int) -> Path:
+        """Where the worker with this number logs."""
+        return self._data_dir / f"worker-{number}.log"
+
+    def start(self) -> Self:
+        """Start all workers; does not wait until they listen."""
+        for number in range(1, self._count + 1):
+            self._spawn(number)
+        return self
+
+    def ensure(self) -> int:
+        """Start those workers again that have ended; returns how many.
+
+        Raises:
+            DistflowError: they end at once, again and again; the message quotes the log.
+        """
+        restarted = 0
+        for number, worker in list(self._workers.items()):
+            if worker.poll() is None:
+                continue
+            self._count_early_end(number, worker)
+            self._spawn(number)
+            restarted += 1
+        return restarted
+
+    def stop(self, timeout_seconds: float = STOP_SECONDS) -> None:
+        """Let each worker finish its job; those that take longer are killed with their horses."""
+        self._terminate(timeout_seconds)
+        # Told a second time, RQ kills the horse and leaves properly.
+        self._terminate(_COLD_STOP_SECONDS)
+        for worker in self._workers.values():
+            # A worker that was killed by others may have left its horse behind.
+            kill_session(worker)
+        self._workers.clear()
+
+    def _spawn(self, number: int) -> None:
+        modules = [str(self._cwd), *filter(None, [os.environ.get("PYTHONPATH")])]
+        with self.log_path(number).open("ab") as log:
+            self._workers[number] = subprocess.Popen(
+                bound_to_this_process(self._command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._cwd,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(modules)},
+                start_new_session=True,
+            )
+        self._started_at[number] = time.monotonic()
+
+    def _count_early_end(self, number: int, worker: subprocess.Popen[bytes]) -> None:
+        early = time.monotonic() - self._started_at[number] < _EARLY_SECONDS
+        # One that a signal killed (a negative code) did not end by itself.
+        self._early_ends = self._early_ends + 1 if early and worker.returncode > 0 else 0
+        if self._early_ends >= _EARLY_ENDS:
+            raise DistflowError(
+                f"the workers end as soon as they start: {self._last_line(number)} "
+                f"(see {self.log_path(number)})"
+            )
+
+    def _last_line(self, number: int) -> str:
+        lines = self.log_path(number).read_text(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+
+    def _terminate(self, seconds: float) -> None:
+        running = [worker for worker in self._workers.values() if worker.poll() is None]
+        for worker in running:
+            worker.terminate()
+        deadline = time.monotonic() + seconds
+        for worker in running:
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(max(0.0, deadline - time.monotonic()))
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
