@@ -1,0 +1,98 @@
+"""The graph as text for Mermaid and Graphviz, coloured by status where statuses are given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from distflow.core.graph import Graph
+from distflow.core.status import TaskStatus
+
+#: Fill colours, all light enough for black text. A task that has not been tried has none.
+_FILLS: Mapping[TaskStatus, str] = {
+    TaskStatus.QUEUED: "#e0e7ff",
+    TaskStatus.CLAIMED: "#bfdbfe",
+    TaskStatus.STARTED: "#93c5fd",
+    TaskStatus.WAITING: "#fde68a",
+    TaskStatus.SUCCESS: "#bbf7d0",
+    TaskStatus.FAILURE: "#fca5a5",
+    TaskStatus.SKIPPED: "#e5e7eb",
+    TaskStatus.CANCELLED: "#d6d3d1",
+    TaskStatus.UNKNOWN: "#f0abfc",
+}
+
+#: What Mermaid's parser, its Markdown or HTML could take for markup: a first character that is
+#: no letter or digit, a dot after a digit (a numbered list), and punctuation.
+_MERMAID_MARKUP = re.compile(r"^[!-/:-@\[-`{-~]|(?<=\d)\.|[^\w\s.,:/-]", re.ASCII)
+
+
+def to_mermaid(graph: Graph, statuses: Mapping[str, TaskStatus] | None = None) -> str:
+    """A Mermaid flowchart, dependencies above their dependents.
+
+    Args:
+        graph: what to draw.
+        statuses: status by name of task: adds it to the label and colours the node. Tasks that
+            it lacks are drawn plain.
+    """
+    statuses = statuses or {}
+    lines = ["flowchart TD"]
+    members: dict[TaskStatus, list[str]] = {}
+    for i, task in enumerate(graph.tasks):
+        status = statuses.get(task.name)
+        label = _mermaid_text(task.name)
+        if status is not None:
+            label += f"<br/>{TaskStatus(status).value}"
+            members.setdefault(TaskStatus(status), []).append(f"n{i}")
+        lines.append(f'    n{i}["{label}"]')
+    lines += [
+        f"    n{parent} --> n{i}" for i, parents in enumerate(graph.parents) for parent in parents
+    ]
+    for status, fill in _FILLS.items():
+        if status in members:
+            lines.append(f"    classDef {status.value} fill:{fill},color:#000")
+            lines.append(f"    class {','.join(members[status])} {status.value}")
+    return "\n".join(lines) + "\n"
+
+
+def to_dot(graph: Graph, statuses: Mapping[str, TaskStatus] | None = None) -> str:
+    """A Graphviz digraph, dependencies above their dependents.
+
+    Args:
+        graph: what to draw.
+        statuses: status by name of task: adds it to the label and colours the node. Tasks that
+            it lacks are drawn plain.
+    """
+    statuses = statuses or {}
+    lines = ["digraph workflow {", "    node [shape=box];"]
+    for i, task in enumerate(graph.tasks):
+        status = statuses.get(task.name)
+        label = _dot_text(task.name)
+        style = ""
+        if status is not None:
+            label += f"\\n{TaskStatus(status).value}"
+            fill = _FILLS.get(TaskStatus(status))
+            style = f', style=filled, fillcolor="{fill}"' if fill else ""
+        lines.append(f'    n{i} [label="{label}"{style}];')
+    lines += [
+        f"    n{parent} -> n{i};" for i, parents in enumerate(graph.parents) for parent in parents
+    ]
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _visible(name: str) -> str:
+    """Line breaks, controls and what reorders text become their escapes: a label is one line."""
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def _mermaid_text(name: str) -> str:
+    # ASCII only in the expression: letters of other scripts stay as they are.
+    return _MERMAID_MARKUP.sub(
+        lambda match: f"#{ord(match[0])};" if match[0].isascii() else match[0], _visible(name)
+    )
+
+
+def _dot_text(name: str) -> str:
+    # Graphviz reads HTML entities in plain labels too.
+    return _visible(name).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
