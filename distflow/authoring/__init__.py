@@ -1,0 +1,20 @@
+"""What users write workflows with: ``@task``, ``@workflow`` and ``Workflow``."""
+
+from distflow.authoring.check import check_importable
+from distflow.authoring.decorators import TaskFunction, task
+from distflow.authoring.options import TaskOptions
+from distflow.authoring.refs import TaskRef
+from distflow.authoring.template import WorkflowFactory, WorkflowTemplate, workflow
+from distflow.authoring.workflows import Workflow
+
+__all__ = [
+    "TaskFunction",
+    "TaskOptions",
+    "TaskRef",
+    "Workflow",
+    "WorkflowFactory",
+    "WorkflowTemplate",
+    "check_importable",
+    "task",
+    "workflow",
+]

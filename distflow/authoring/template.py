@@ -1,0 +1,179 @@
+"""``@workflow``: a function whose calls of ``@task`` functions make a workflow."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, overload
+
+from distflow.authoring.decorators import building
+from distflow.authoring.functions import refuse_deferred
+from distflow.authoring.imports import did_you_mean
+from distflow.authoring.workflows import Workflow
+from distflow.errors import InvalidInput, WorkflowInvalid
+
+
+class WorkflowTemplate:
+    """A workflow function: its parameters are the parameters of the run.
+
+    Args:
+        function: builds the workflow by calling ``@task`` functions.
+        name: of the workflow; None takes the function's.
+        context: see :class:`Workflow`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str | None = None,
+        context: Callable[..., Any] | str | None = None,
+    ) -> None:
+        if not callable(function):
+            raise WorkflowInvalid(
+                f"@workflow is given {function!r:.60}, which is no function; "
+                "name= and context= are passed by name"
+            )
+        functools.update_wrapper(self, function)
+        #: Name of the workflow.
+        self.name: str = function.__name__ if name is None else name
+        #: The workflow function.
+        self.function = function
+        #: ``"module:name"`` of the function.
+        self.reference = f"{function.__module__}:{function.__qualname__}"
+        self._context = context
+
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The parameters of the run, by name."""
+        return inspect.signature(self.function).parameters
+
+    def check_names(self, params: Mapping[str, Any]) -> None:
+        """Check that ``params`` has every parameter that needs a value, and no others.
+
+        Raises:
+            InvalidInput: names the unknown or missing parameter.
+        """
+        kinds = {parameter.kind for parameter in self.parameters.values()}
+        known = [name for name, parameter in self.parameters.items() if _is_named(parameter)]
+        for name in params:
+            if name not in known and inspect.Parameter.VAR_KEYWORD not in kinds:
+                hint = did_you_mean(name, known) or f"; it has {', '.join(known) or 'none'}"
+                raise InvalidInput(f"workflow {self.name!r} has no parameter {name!r}{hint}")
+        for name in known:
+            if name not in params and self.parameters[name].default is inspect.Parameter.empty:
+                raise InvalidInput(f"workflow {self.name!r} needs a value for parameter {name!r}")
+
+    def build(self, params: Mapping[str, Any] | None = None) -> Workflow:
+        """Run the workflow function: the workflow with its ``params`` and ``reference``.
+
+        Args:
+            params: values by name; the others keep their defaults.
+
+        Raises:
+            InvalidInput: a parameter is unknown, missing, or cannot be encoded.
+            WorkflowInvalid: the tasks do not make a valid workflow.
+        """
+        params = params or {}
+        self.check_names(params)
+        return self._build((), params)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Workflow:
+        """Build the workflow from arguments: ``etl(day="2026-01-01")``.
+
+        Raises:
+            InvalidInput: the function does not take these arguments, or one cannot be encoded.
+            WorkflowInvalid: the tasks do not make a valid workflow.
+        """
+        if not args:
+            self.check_names(kwargs)
+        return self._build(args, kwargs)
+
+    def _build(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Workflow:
+        outer = building.get()
+        if outer is not None:
+            raise WorkflowInvalid(
+                f"workflow {self.name!r} is called while {outer.name!r} is built: workflows do "
+                "not nest; share a plain function that calls the tasks instead"
+            )
+        refuse_deferred(self.function, f"workflow {self.name!r}")
+        try:
+            bound = inspect.signature(self.function).bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidInput(f"workflow {self.name!r}: {error}") from None
+        bound.apply_defaults()
+        params = _named_params(bound)
+        workflow = self._construct(bound).evolve(params, self.reference, built=True)
+        workflow.validate()
+        return workflow
+
+    def _construct(self, bound: inspect.BoundArguments) -> Workflow:
+        workflow = Workflow(self.name, self._context)
+        token = building.set(workflow)
+        try:
+            returned = self.function(*bound.args, **bound.kwargs)
+        finally:
+            building.reset(token)
+        if isinstance(returned, Workflow):
+            raise WorkflowInvalid(
+                f"workflow {self.name!r} returns a Workflow: take @workflow away from its "
+                "function, or call @task functions in it"
+            )
+        return workflow
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.reference}>"
+
+
+class WorkflowFactory(WorkflowTemplate):
+    """A plain function that returns a Workflow, used like a workflow function."""
+
+    def _construct(self, bound: inspect.BoundArguments) -> Workflow:
+        returned = self.function(*bound.args, **bound.kwargs)
+        if not isinstance(returned, Workflow):
+            raise WorkflowInvalid(
+                f"{self.reference!r} is no workflow: it returned {type(returned).__name__}; "
+                "decorate it with @workflow, or let it return a Workflow"
+            )
+        return returned
+
+
+@overload
+def workflow(function: Callable[..., Any], /) -> WorkflowTemplate: ...
+@overload
+def workflow(
+    *, name: str | None = None, context: Callable[..., Any] | str | None = None
+) -> Callable[[Callable[..., Any]], WorkflowTemplate]: ...
+def workflow(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    context: Callable[..., Any] | str | None = None,
+) -> WorkflowTemplate | Callable[[Callable[..., Any]], WorkflowTemplate]:
+    """Make a function a workflow: ``@workflow`` or ``@workflow(name=…, context=…)``.
+
+    Args:
+        function: builds the workflow by calling ``@task`` functions; it runs at submit, and
+            never on resume.
+        name: of the workflow; None takes the function's.
+        context: see :class:`Workflow`.
+    """
+    if function is not None:
+        return WorkflowTemplate(function, name, context)
+    return lambda decorated: WorkflowTemplate(decorated, name, context)
+
+
+def _is_named(parameter: inspect.Parameter) -> bool:
+    return parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+
+
+def _named_params(bound: inspect.BoundArguments) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        kind = bound.signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            params |= value
+        else:
+            params[name] = value
+    return params

@@ -1,0 +1,305 @@
+"""Workflow: a DAG in the making, from which the graph is compiled."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NoReturn, Self, Unpack
+
+from distflow import codec
+from distflow.authoring.functions import (
+    Signature,
+    bind_arguments,
+    check_accepts,
+    function_path,
+    read_signature,
+)
+from distflow.authoring.options import AddOptions, check_name, check_options
+from distflow.authoring.refs import TaskRef, freeze_refs
+from distflow.core.graph import Graph
+from distflow.core.model import Loop, Ref, Task
+from distflow.core.render import to_dot, to_mermaid
+from distflow.core.status import TaskStatus
+from distflow.errors import InvalidInput, NotEncodable, WorkflowInvalid
+
+_PLAIN_OPTIONS = ("retry", "timeout", "priority", "continue_on_error", "queue", "effects")
+
+
+class Workflow:
+    """A DAG of tasks, written with ``@workflow`` or task by task with :meth:`add`.
+
+    Args:
+        name: what people call it.
+        context: a module-level function, or its ``"pkg.module:name"``, that each worker process
+            calls once per run, as ``factory(params)`` or ``factory(params, snapshot)``.
+
+    Raises:
+        WorkflowInvalid: the name is empty, or workers could not import the context.
+    """
+
+    def __init__(self, name: str, context: Callable[..., Any] | str | None = None) -> None:
+        check_name(name, "workflow")
+        #: What people call it.
+        self.name = name
+        owner = f"workflow {name!r}: context"
+        #: ``"pkg.module:factory"``, or None.
+        self.context = None if context is None else function_path(context, owner)
+        if callable(context):
+            check_accepts(context, (1, 2), owner)
+        #: The parameters it was built with, defaults applied: ``ctx.params`` of its tasks.
+        self.params: Mapping[str, Any] = MappingProxyType({})
+        #: ``"module:name"`` of where it was found; None for one that was made on the spot.
+        self.reference: str | None = None
+        self._built = False
+        self._tasks: dict[str, Task] = {}
+        self._later: dict[str, dict[str, None]] = {}
+        self._signatures: dict[str, Signature | None] = {}
+        self._next_suffix: dict[str, int] = {}
+
+    def add(
+        self,
+        name: str | None,
+        function: Callable[..., Any] | str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] = MappingProxyType({}),
+        **options: Unpack[AddOptions],
+    ) -> TaskRef:
+        """Add a task.
+
+        Args:
+            name: unique in the workflow; None takes the function's name, then ``name_2``, ….
+            function: a module-level function, or its ``"pkg.module:name"``.
+            args: its positional arguments; a TaskRef anywhere in lists, tuples and dicts is a
+                dependency, and stands for its data.
+            kwargs: its arguments by name, likewise.
+            options: those of ``@task``; they override what the function was decorated with.
+
+        Raises:
+            WorkflowInvalid: names the task and what is wrong with it.
+        """
+        chosen: dict[str, Any] = {**getattr(function, "task_options", {}), **options}
+        if name is None:
+            name = chosen.get("name")
+        else:
+            check_name(name, "task")
+        owner = f"task {name!r}" if name else f"task {_short_name(function)!r}"
+        check_options(chosen, owner)
+        path = function_path(function, owner)
+        if name is None:
+            name = self._free_name(path.rpartition(":")[2])
+            owner = f"task {name!r}"
+        elif name in self._tasks:
+            raise WorkflowInvalid(
+                f"{owner}: workflow {self.name!r} has a task of this name already; "
+                "give one of them another name"
+            )
+        depends_on: dict[str, None] = {}
+
+        def note(ref: TaskRef | Ref) -> str:
+            dependency = self._name_of(ref, owner)
+            depends_on[dependency] = None
+            return dependency
+
+        frozen_args = [freeze_refs(value, note) for value in args]
+        frozen_kwargs = {key: freeze_refs(value, note) for key, value in kwargs.items()}
+        for dependency in self._names_of(chosen.get("depends_on", ()), owner):
+            depends_on[dependency] = None
+        bound = self._bind(function, path, frozen_args, frozen_kwargs, owner)
+        _check_encodable(*bound, owner)
+        self._tasks[name] = Task(
+            name=name,
+            function=path,
+            args=bound[0],
+            kwargs=bound[1] or Task._field_defaults["kwargs"],
+            depends_on=tuple(depends_on),
+            loop=_freeze_loop(chosen.get("loop"), owner),
+            condition=_freeze_condition(chosen.get("condition"), owner),
+            **{key: chosen[key] for key in _PLAIN_OPTIONS if key in chosen},
+        )
+        return TaskRef(name, self)
+
+    def order_after(self, task: str, dependencies: Iterable[TaskRef | str]) -> None:
+        """Make ``task`` wait for ``dependencies``: what :meth:`TaskRef.after` does."""
+        later = self._later.setdefault(task, {})
+        later.update(dict.fromkeys(self._names_of(dependencies, f"task {task!r}: after")))
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks in the order in which they were added."""
+        for name, later in self._later.items():
+            task = self._tasks[name]
+            merged = tuple(dict.fromkeys((*task.depends_on, *later)))
+            self._tasks[name] = task._replace(depends_on=merged)
+        self._later.clear()
+        return tuple(self._tasks.values())
+
+    def build(self, params: Mapping[str, Any] | None = None) -> Self:
+        """This workflow with ``params`` as the parameters of its run.
+
+        Raises:
+            InvalidInput: it was built from a workflow function, and so has its parameters, or
+                one of them cannot be encoded.
+        """
+        if not params:
+            return self
+        if self._built:
+            raise InvalidInput(
+                f"workflow {self.name!r} was built with its parameters already: give them to "
+                "the call that builds it, or give the workflow function itself"
+            )
+        return self.evolve(params, self.reference)
+
+    def evolve(
+        self, params: Mapping[str, Any], reference: str | None, *, built: bool = False
+    ) -> Self:
+        """A copy with other parameters and another reference.
+
+        Args:
+            params: of the run.
+            reference: ``"module:name"``, or None.
+            built: whether the parameters shaped the tasks, and so cannot be replaced.
+
+        Raises:
+            InvalidInput: a parameter cannot be encoded.
+        """
+        check_params(params, f"workflow {self.name!r}")
+        evolved = copy.copy(self)
+        vars(evolved).update(
+            params=MappingProxyType(dict(params)),
+            reference=reference,
+            _built=built,
+            _tasks={task.name: task for task in self.tasks},
+            _later={},
+        )
+        return evolved
+
+    def compile(self) -> Graph:
+        """The validated graph.
+
+        Raises:
+            WorkflowInvalid: a dependency is missing, or there is a cycle.
+        """
+        return Graph.compile(self.tasks)
+
+    def validate(self) -> None:
+        """Check the whole workflow; importing what is given as text is `check_importable`'s.
+
+        Raises:
+            WorkflowInvalid: a dependency is missing, or there is a cycle.
+        """
+        self.compile()
+
+    def to_mermaid(self, statuses: Mapping[str, TaskStatus] | None = None) -> str:
+        """The workflow as a Mermaid flowchart, coloured by ``statuses`` where given."""
+        return to_mermaid(self.compile(), statuses)
+
+    def to_dot(self, statuses: Mapping[str, TaskStatus] | None = None) -> str:
+        """The workflow as a Graphviz digraph, coloured by ``statuses`` where given."""
+        return to_dot(self.compile(), statuses)
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.name!r} of {len(self._tasks)} tasks>"
+
+    def _free_name(self, base: str) -> str:
+        name = base
+        suffix = self._next_suffix.get(base, 2)
+        while name in self._tasks:
+            name = f"{base}_{suffix}"
+            suffix += 1
+        self._next_suffix[base] = suffix
+        return name
+
+    def _name_of(self, ref: TaskRef | Ref, owner: str) -> str:
+        if isinstance(ref, Ref):
+            return ref.task
+        if ref.owner is not self:
+            raise WorkflowInvalid(
+                f"{owner}: {ref.name!r} is a task of another workflow or another build "
+                f"({ref.owner.name!r}); its result cannot be used in {self.name!r}"
+            )
+        return ref.name
+
+    def _names_of(self, dependencies: object, owner: str) -> Iterable[str]:
+        if isinstance(dependencies, str | TaskRef):
+            dependencies = (dependencies,)
+        if not isinstance(dependencies, Iterable):
+            _refuse_dependency(dependencies, owner)
+        for dependency in dependencies:
+            if isinstance(dependency, TaskRef):
+                yield self._name_of(dependency, owner)
+            elif isinstance(dependency, str):
+                yield dependency
+            else:
+                _refuse_dependency(dependency, owner)
+
+    def _bind(
+        self,
+        function: Callable[..., Any] | str,
+        path: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        owner: str,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if "ctx" in kwargs:
+            raise WorkflowInvalid(f"{owner}: 'ctx' is given by distflow; do not pass it")
+        if isinstance(function, str):
+            return tuple(args), kwargs
+        if path not in self._signatures:
+            self._signatures[path] = read_signature(function, owner)
+        signature = self._signatures[path]
+        if signature is None:
+            return tuple(args), kwargs
+        return bind_arguments(signature, args, kwargs, owner)
+
+
+def check_params(params: Mapping[str, Any], owner: str) -> None:
+    """Check that every parameter of a run can be recorded.
+
+    Raises:
+        InvalidInput: names the parameter that cannot be encoded.
+    """
+    for name, value in params.items():
+        try:
+            codec.pack({name: value})
+        except NotEncodable as error:
+            raise InvalidInput(f"{owner}: parameter {error}") from None
+
+
+def _short_name(function: Callable[..., Any] | str) -> str:
+    if isinstance(function, str):
+        return function
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _check_encodable(args: tuple[Any, ...], kwargs: dict[str, Any], owner: str) -> None:
+    try:
+        codec.pack([*args])
+        codec.pack(kwargs)
+    except NotEncodable as error:
+        raise WorkflowInvalid(f"{owner}: argument {error}") from None
+
+
+def _freeze_condition(condition: Callable[..., Any] | str | None, owner: str) -> str | None:
+    if condition is None:
+        return None
+    path = function_path(condition, f"{owner}: condition")
+    if callable(condition):
+        check_accepts(condition, (1,), f"{owner}: condition")
+    return path
+
+
+def _freeze_loop(loop: Loop | None, owner: str) -> Loop | None:
+    if loop is None:
+        return None
+    path = function_path(loop.until, f"{owner}: Loop.until")
+    if callable(loop.until):
+        check_accepts(loop.until, (2,), f"{owner}: Loop.until")
+    return loop._replace(until=path)
+
+
+def _refuse_dependency(dependency: object, owner: str) -> NoReturn:
+    hint = "; a list is passed as .after(*refs)" if isinstance(dependency, list | tuple) else ""
+    raise WorkflowInvalid(
+        f"{owner}: a dependency is a TaskRef or the name of a task, not {dependency!r:.60}{hint}"
+    )
