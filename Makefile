@@ -6,6 +6,8 @@
 
 # What another virtual environment or project has set does not belong in this one.
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+# Without any PATH, Python does not know where it is itself.
+export PATH ?= /usr/local/bin:/usr/bin:/bin
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
