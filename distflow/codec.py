@@ -26,7 +26,7 @@ _MAX_DEPTH = 256
 #: is an unpacker of its own, which takes about 50 KB of the C stack.
 _MAX_EXTENSION_DEPTH = 24
 
-_SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
+_SCALARS = frozenset({str, int, float, bool, bytes, type(None), msgpack.ExtType})
 _SAFE = frozenset({float, bool, bytes, type(None)})
 _KEYS = frozenset({str, int, bytes, bool})
 _TOO_DEEP = f"nested deeper than {_MAX_DEPTH} levels, or {_MAX_EXTENSION_DEPTH} of tuples or sets"
@@ -103,28 +103,35 @@ def pack(value: Any) -> bytes:
     return _pack_checked(value)
 
 
-def unpack(packed: bytes) -> Any:
+def unpack(packed: bytes, *, opaque: bool = False) -> Any:
     """Decode what :func:`pack` made.
+
+    Args:
+        packed: the bytes.
+        opaque: leave unregistered extensions as they are, to be packed again unchanged: a
+            coordinator passes on what only the user's code can read.
 
     Raises:
         NotEncodable: the bytes are not a msgpack value, or hold an unregistered extension.
     """
     try:
-        return _unpack_nested(packed, _MAX_EXTENSION_DEPTH)
+        return _unpack_nested(packed, _MAX_EXTENSION_DEPTH, opaque=opaque)
     except NotEncodable:
         raise
     except Exception as error:
         raise NotEncodable(f"not a msgpack value: {error}") from error
 
 
-def _unpack_nested(packed: bytes, depth: int) -> Any:
+def _unpack_nested(packed: bytes, depth: int, *, opaque: bool) -> Any:
     def restore(code: int, inner: bytes) -> Any:
         extension = _by_code.get(code)
         if extension is None:
+            if opaque:
+                return msgpack.ExtType(code, inner)
             raise NotEncodable(f"extension type {code} is not registered here: see register_type")
         if depth == 0:
             raise NotEncodable(_TOO_DEEP)
-        return extension.restore(_unpack_nested(inner, depth - 1))
+        return extension.restore(_unpack_nested(inner, depth - 1, opaque=opaque))
 
     return msgpack.unpackb(packed, ext_hook=restore, strict_map_key=False)
 

@@ -57,7 +57,7 @@ class ReadingStore(StoreBase):
             packed = self._patiently(partial(self.client.hget, self.keys.graph, str(index)))
             if packed is None:
                 raise self._missing()
-            yield [decode_task(fields) for fields in unpack(packed)]
+            yield [decode_task(fields) for fields in unpack(packed, opaque=True)]
 
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
         """The outcomes' statuses without their data; None where there is none yet."""
@@ -169,7 +169,7 @@ def _info(
         wire=number("wire"),
         workflow=text("workflow") or "",
         status=RunStatus(text("status") or ""),
-        params=unpack(meta[b"params"]),
+        params=unpack(meta[b"params"], opaque=True),
         origin=text("origin") or "",
         options=RunOptions(
             concurrency=int(concurrency) if concurrency else None,

@@ -1,0 +1,165 @@
+"""What an attempt's outcome means: final, or again after a while. The one place that decides.
+
+Workers ask :func:`decide` about what they saw; coordinators ask :func:`decide_lost` about a claim
+whose worker is gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from distflow.core.claim import Progress
+from distflow.core.model import MAX_LOST, Metrics, Retry, Task, TaskResult
+from distflow.core.status import TaskStatus
+
+
+class Attempt(NamedTuple):
+    """Which try this is: the numbers of its claim, and whether it had been marked as started."""
+
+    attempt: int
+    iteration: int
+    base: int
+    lost: int
+    started: bool
+
+
+class Outcome(NamedTuple):
+    """What a worker saw of an attempt.
+
+    ``again`` says that a loop's condition was not met, ``not_done`` that the function vouches to
+    have had no effect, ``timed_out`` that it was ended from outside, ``permanent`` that another
+    try cannot go better (its condition raised, it cannot be imported).
+    """
+
+    status: TaskStatus
+    data: Any = None
+    message: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    again: bool = False
+    not_done: bool = False
+    timed_out: bool = False
+    permanent: bool = False
+
+
+class Decision(NamedTuple):
+    """What follows: ``final``, or ``wait`` for ``delay_seconds`` and then try ``progress``."""
+
+    kind: Literal["final", "wait"]
+    result: TaskResult
+    progress: Progress
+    delay_seconds: float = 0.0
+
+
+def decide(
+    task: Task,
+    at: Attempt,
+    outcome: Outcome,
+    *,
+    metrics: Metrics | None,
+    worker: str,
+    roll: float,
+) -> Decision:
+    """Decide what an attempt's outcome means.
+
+    Args:
+        task: its policy.
+        at: which try it was.
+        outcome: what the worker saw.
+        metrics: when it ran; None where its function was never called.
+        worker: who ran it.
+        roll: a random number in [0, 1) for the jitter.
+    """
+    once = task.effects == "at_most_once"
+    retry_at = Progress(at.attempt + 1, at.iteration, at.base, at.lost)
+    status, message = outcome.status, outcome.message
+    if outcome.again and task.loop is not None:
+        if at.iteration < task.loop.max_iterations:
+            progress = Progress(at.attempt, at.iteration + 1, at.base, at.lost)
+            result = _result(TaskStatus.SUCCESS, outcome, at, metrics, worker, started=False)
+            return Decision("wait", result, progress, task.loop.interval)
+        status = TaskStatus.FAILURE
+        message = f"the loop's condition was not met in {task.loop.max_iterations} iterations"
+    if outcome.timed_out and once and at.started:
+        status = TaskStatus.UNKNOWN
+    # What was never called, or vouches to have had no effect, may run again.
+    touched = once and at.started and not outcome.not_done and status != TaskStatus.SUCCESS
+    result = _result(status, outcome, at, metrics, worker, started=touched, message=message)
+    may_retry = (
+        status == TaskStatus.FAILURE
+        and task.retry is not None
+        and at.attempt - at.base <= task.retry.attempts
+        and not outcome.permanent
+        and not (outcome.again and task.loop is not None)
+        and not (once and not outcome.not_done)
+    )
+    if may_retry and task.retry is not None:
+        delay = backoff_seconds(task.retry, at.attempt - at.base, roll)
+        return Decision("wait", result, retry_at, delay)
+    return Decision("final", result, retry_at)
+
+
+def decide_lost(
+    task: Task, at: Attempt, *, worker: str, cancelling: bool, metrics: Metrics | None, roll: float
+) -> Decision:
+    """Decide what becomes of an attempt whose worker is gone.
+
+    A claim that had not started, and any ``idempotent`` one, is dispatched again at once without
+    using an attempt, at most :data:`MAX_LOST` times; a ``normal`` one as often as its
+    ``Retry(lost=N)`` says. What is beyond that is an attempt that failed.
+    """
+    error = f"WorkerLost: worker {worker or '?'} was lost"
+    outcome = Outcome(TaskStatus.FAILURE, error=error, message="its worker was lost")
+    retry_at = Progress(at.attempt + 1, at.iteration, at.base, at.lost)
+    if task.effects == "at_most_once" and at.started:
+        message = "its worker was lost after it had started: nobody knows how it ended"
+        outcome = outcome._replace(status=TaskStatus.UNKNOWN, message=message)
+        result = _result(outcome.status, outcome, at, metrics, worker, started=True)
+        return Decision("final", result, retry_at)
+    if cancelling:
+        outcome = Outcome(TaskStatus.CANCELLED, message="stopped while it ran")
+        result = _result(outcome.status, outcome, at, metrics, worker, started=False)
+        return Decision("final", result, retry_at)
+    harmless = task.effects == "idempotent" or not at.started
+    allowed = max(MAX_LOST if harmless else 0, task.retry.lost if task.retry else 0)
+    if at.lost < allowed:
+        progress = Progress(at.attempt, at.iteration, at.base, at.lost + 1)
+        result = _result(TaskStatus.FAILURE, outcome, at, metrics, worker, started=False)
+        return Decision("wait", result, progress)
+    # Nothing happened, or it may happen twice: the retry policy applies as to a NotDone.
+    outcome = outcome._replace(not_done=True)
+    return decide(task, at, outcome, metrics=metrics, worker=worker, roll=roll)
+
+
+def backoff_seconds(retry: Retry, tries: int, roll: float) -> float:
+    """The delay after the ``tries``-th failed try of a generation (from 1), in seconds."""
+    delay = retry.delay
+    if retry.backoff == "exponential":
+        # The exponent is capped: 2**1100 is no float.
+        delay *= 2.0 ** min(tries - 1, 1000)
+    if retry.max_delay is not None:
+        delay = min(delay, retry.max_delay)
+    return delay * (1 + retry.jitter * (2 * roll - 1))
+
+
+def _result(
+    status: TaskStatus,
+    outcome: Outcome,
+    at: Attempt,
+    metrics: Metrics | None,
+    worker: str,
+    *,
+    started: bool,
+    message: str | None = None,
+) -> TaskResult:
+    return TaskResult(
+        status=status,
+        message=message if message is not None else outcome.message,
+        error=outcome.error,
+        data=outcome.data if status != TaskStatus.UNKNOWN else None,
+        metrics=metrics,
+        attempt=at.attempt,
+        worker=worker or None,
+        traceback=outcome.traceback,
+        started=started,
+    )

@@ -1,0 +1,68 @@
+"""What a person's resume would do, task by task, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from distflow.core.claim import Claim, Progress
+from distflow.core.graph import Graph
+from distflow.core.model import TaskResult
+from distflow.core.status import REOPENED, TaskStatus
+
+#: ``keep``: its outcome stands. ``hold``: it waits for a person. ``adopt``: a worker has it.
+#: ``again``: what it said is set aside and it is evaluated again. ``run``: it has no outcome.
+Action = Literal["keep", "hold", "adopt", "again", "run"]
+
+
+class PlanItem(NamedTuple):
+    """What becomes of one task; ``progress`` is set where it will run."""
+
+    task: int
+    action: Action
+    reason: str
+    seen: TaskStatus | None
+    progress: Progress | None
+
+
+def plan_resume(
+    graph: Graph,
+    statuses: Sequence[TaskStatus | None],
+    details: Mapping[int, TaskResult],
+    claims: Mapping[str, Claim],
+    progress: Mapping[str, Progress],
+) -> list[PlanItem]:
+    """The plan, dependents before their dependencies.
+
+    Args:
+        graph: the run's.
+        statuses: the outcome's status by index, None where there is none.
+        details: the TaskResult of every task that is ``failure``, ``skipped`` or ``cancelled``.
+        claims: the claims that are held.
+        progress: what else is known of tasks.
+    """
+    items = []
+    for index in reversed(graph.order):
+        task = graph.tasks[index]
+        status = statuses[index]
+        known = progress.get(task.name)
+        if status == TaskStatus.SUCCESS:
+            items.append(PlanItem(index, "keep", "done", status, None))
+        elif status == TaskStatus.UNKNOWN:
+            items.append(PlanItem(index, "hold", "unknown: resolve it", status, None))
+        elif status in REOPENED:
+            result = details[index]
+            if result.started:
+                reason = "at most once: it started and failed"
+                items.append(PlanItem(index, "keep", reason, status, None))
+                continue
+            # The attempts of the generation that ends now are used up; the budget is new.
+            again = Progress(attempt=result.attempt + 1, base=result.attempt)
+            items.append(PlanItem(index, "again", f"was {status}", status, again))
+        elif task.name in claims:
+            items.append(PlanItem(index, "adopt", "a worker has it", status, None))
+        else:
+            last = known or Progress()
+            again = last._replace(base=last.attempt - 1, lost=0)
+            items.append(PlanItem(index, "run", "has no outcome", status, again))
+    return items

@@ -1,0 +1,286 @@
+"""TaskStateManager: where every task of a run stands, and what follows from what happened.
+
+Pure: a coordinator tells it what it saw, and asks it what to do next. Telling it the same thing
+twice changes nothing, so that a stream may be read again from any point.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from distflow.core.claim import Claim, Progress
+from distflow.core.graph import Graph
+from distflow.core.status import OUTCOMES, TASK_MOVES, RunStatus, TaskStatus, check_move
+
+_S = TaskStatus
+
+#: The next step towards an outcome: events may leave steps out.
+_NEXT_STEP = {
+    _S.PENDING: _S.READY,
+    _S.WAITING: _S.READY,
+    _S.READY: _S.QUEUED,
+    _S.QUEUED: _S.CLAIMED,
+    _S.CLAIMED: _S.STARTED,
+}
+_BAD = frozenset({_S.FAILURE, _S.SKIPPED, _S.CANCELLED})
+_FINAL = OUTCOMES - {_S.UNKNOWN}
+_OPEN = (_S.READY, _S.QUEUED, _S.CLAIMED, _S.STARTED, _S.WAITING)
+
+
+class Skip(NamedTuple):
+    """A task that will not run, and why; the coordinator writes it to the store."""
+
+    task: int
+    message: str
+
+
+class TaskStateManager:
+    """The statuses of a run's tasks, by index in the graph.
+
+    Args:
+        graph: the run's.
+        outcomes: the status of every task that has an outcome.
+        claims: the claims that are held.
+        progress: what else is known of tasks.
+        now_ms: Unix milliseconds on Redis's clock.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        outcomes: Mapping[str, TaskStatus],
+        claims: Mapping[str, Claim],
+        progress: Mapping[str, Progress],
+        now_ms: int,
+    ) -> None:
+        self.graph = graph
+        self.statuses = [_S.PENDING] * len(graph)
+        self.counts = dict.fromkeys(TaskStatus, 0)
+        self.counts[_S.PENDING] = len(graph)
+        #: Dependencies of each task that are not satisfied.
+        self._unmet = [len(parents) for parents in graph.parents]
+        #: Of each task that ended badly: the task where that began.
+        self._roots: dict[int, int] = {}
+        #: By queue: (-priority, index), the best first. An entry may be out of date.
+        self._ready: dict[str, list[tuple[int, int]]] = {}
+        #: (due in ms, index); an entry may be out of date.
+        self._timers: list[tuple[int, int]] = []
+        self._due: dict[int, int] = {}
+        self._skips: list[Skip] = []
+        self._restore(outcomes, claims, progress, now_ms)
+
+    # What happened
+
+    def on_queued(self, index: int) -> None:
+        """The task travels in a batch."""
+        if self.statuses[index] == _S.READY:
+            self._set(index, _S.QUEUED)
+
+    def on_claimed(self, index: int) -> None:
+        """A worker holds the task."""
+        if self.statuses[index] in (_S.PENDING, _S.READY, _S.QUEUED, _S.WAITING):
+            self._set(index, _S.CLAIMED)
+
+    def on_unstarted(self, index: int) -> None:
+        """The batch that carried the task is gone without having claimed it."""
+        if self.statuses[index] == _S.QUEUED:
+            self._make_ready(index)
+
+    def on_waiting(self, index: int, due_ms: int, now_ms: int) -> None:
+        """The task runs again, not before a time on Redis's clock."""
+        if self.statuses[index] in _FINAL:
+            return
+        if self.statuses[index] == _S.UNKNOWN:
+            # Its worker was alive after all, and vouches that nothing happened.
+            self._set(index, _S.READY)
+        self._set(index, _S.WAITING)
+        if due_ms <= now_ms:
+            self._make_ready(index)
+        else:
+            self._due[index] = due_ms
+            heapq.heappush(self._timers, (due_ms, index))
+
+    def on_finished(self, index: int, status: TaskStatus) -> None:
+        """The task has an outcome. A final one never changes; an unknown one may be decided."""
+        old = self.statuses[index]
+        if old in _FINAL or old == status:
+            return
+        self._set(index, status)
+        if status != _S.UNKNOWN:
+            self._spread(index)
+
+    def on_resolved(self, index: int, status: TaskStatus) -> None:
+        """A person or a hook decided an unknown task: an outcome, or ``ready``."""
+        if status != _S.READY:
+            self.on_finished(index, status)
+        elif self.statuses[index] == _S.UNKNOWN:
+            self._make_ready(index)
+
+    def on_time(self, now_ms: int) -> None:
+        """Time has passed: what waited until now is ready."""
+        while self._timers and self._timers[0][0] <= now_ms:
+            due_ms, index = heapq.heappop(self._timers)
+            if self.statuses[index] == _S.WAITING and self._due.get(index) == due_ms:
+                self._make_ready(index)
+
+    # What to do
+
+    def take_ready(self, queue: str, limit: int) -> list[int]:
+        """At most ``limit`` ready tasks of a queue: the highest priority first, then in order of
+        definition. They stay ready until :meth:`on_queued`, and are not given again before.
+        """
+        taken: list[int] = []
+        heap = self._ready.get(queue, [])
+        while heap and len(taken) < limit:
+            _priority, index = heapq.heappop(heap)
+            if self.statuses[index] == _S.READY:
+                taken.append(index)
+        return taken
+
+    def queues(self) -> list[str]:
+        """The queues that have ready tasks."""
+        return [queue for queue, heap in self._ready.items() if heap]
+
+    def take_skips(self) -> list[Skip]:
+        """The tasks that were skipped since the last call."""
+        skips, self._skips = self._skips, []
+        return skips
+
+    def cancel_open(self) -> list[int]:
+        """Cancel every task that no worker holds, and return them."""
+        cancelled = [
+            index
+            for index, status in enumerate(self.statuses)
+            if status in (_S.PENDING, _S.READY, _S.QUEUED, _S.WAITING)
+        ]
+        for index in cancelled:
+            self._set(index, _S.CANCELLED)
+            self._roots[index] = index
+        return cancelled
+
+    def next_due(self) -> int | None:
+        """When the next waiting task is due, in ms on Redis's clock."""
+        return self._timers[0][0] if self._timers else None
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks that are queued or held by a worker."""
+        return self.counts[_S.QUEUED] + self.claimed
+
+    @property
+    def claimed(self) -> int:
+        """Tasks that a worker holds."""
+        return self.counts[_S.CLAIMED] + self.counts[_S.STARTED]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more happens by itself: what is left waits for an unknown task."""
+        return not any(self.counts[status] for status in _OPEN)
+
+    def verdict(self, *, cancelled: bool) -> RunStatus:
+        """How a run that is over has ended."""
+        if self.counts[_S.UNKNOWN]:
+            return RunStatus.BLOCKED
+        if cancelled:
+            return RunStatus.CANCELLED
+        if self.counts[_S.FAILURE]:
+            tasks = self.graph.tasks
+            for index, status in enumerate(self.statuses):
+                if status == _S.FAILURE and not tasks[index].continue_on_error:
+                    return RunStatus.FAILURE
+        # A function may have said of itself that it was cancelled.
+        return RunStatus.CANCELLED if self.counts[_S.CANCELLED] else RunStatus.SUCCESS
+
+    # How
+
+    def _restore(
+        self,
+        outcomes: Mapping[str, TaskStatus],
+        claims: Mapping[str, Claim],
+        progress: Mapping[str, Progress],
+        now_ms: int,
+    ) -> None:
+        graph = self.graph
+        for index in graph.order:
+            name = graph.tasks[index].name
+            outcome = outcomes.get(name)
+            claim = claims.get(name)
+            if outcome is not None:
+                self._force(index, outcome)
+                self._spread_restored(index)
+            elif claim is not None:
+                self._force(index, _S.STARTED if claim.started else _S.CLAIMED)
+            elif self._doomed_by(index) is not None:
+                self._skip(index)
+                self._spread_restored(index)
+            elif self._unmet[index] == 0:
+                known = progress.get(name)
+                self._force(index, _S.WAITING)
+                self.on_waiting(index, known.not_before if known else 0, now_ms)
+
+    def _spread_restored(self, index: int) -> None:
+        """Tell the children, which stand later in the order, how their parent ended."""
+        if self._satisfies(index):
+            for child in self.graph.children[index]:
+                self._unmet[child] -= 1
+        elif self.statuses[index] in _BAD:
+            doomed_by = self._doomed_by(index)
+            self._roots[index] = index if doomed_by is None else self._roots[doomed_by]
+
+    def _doomed_by(self, index: int) -> int | None:
+        for parent in self.graph.parents[index]:
+            if self.statuses[parent] in _BAD and not self._satisfies(parent):
+                return parent
+        return None
+
+    def _satisfies(self, index: int) -> bool:
+        status = self.statuses[index]
+        return status == _S.SUCCESS or (
+            status == _S.FAILURE and self.graph.tasks[index].continue_on_error
+        )
+
+    def _spread(self, index: int) -> None:
+        """Let a final outcome reach the dependents."""
+        if self._satisfies(index):
+            for child in self.graph.children[index]:
+                self._unmet[child] -= 1
+                if self._unmet[child] == 0 and self.statuses[child] == _S.PENDING:
+                    self._make_ready(child)
+            return
+        self._roots.setdefault(index, index)
+        reached = [index]
+        while reached:
+            parent = reached.pop()
+            for child in self.graph.children[parent]:
+                if self.statuses[child] == _S.PENDING:
+                    self._skip(child, parent)
+                    reached.append(child)
+
+    def _skip(self, index: int, parent: int | None = None) -> None:
+        if parent is None:
+            parent = self._doomed_by(index)
+        root = index if parent is None else self._roots[parent]
+        self._roots[index] = root
+        self._set(index, _S.SKIPPED)
+        cause = self.graph.tasks[root].name
+        self._skips.append(Skip(index, f"not run: {cause!r} ended as {self.statuses[root]}"))
+
+    def _make_ready(self, index: int) -> None:
+        self._set(index, _S.READY)
+        self._due.pop(index, None)
+        task = self.graph.tasks[index]
+        heapq.heappush(self._ready.setdefault(task.queue, []), (-task.priority, index))
+
+    def _set(self, index: int, new: TaskStatus) -> None:
+        old = self.statuses[index]
+        while new not in TASK_MOVES[old] and old in _NEXT_STEP:
+            old = _NEXT_STEP[old]
+        check_move(self.graph.tasks[index].name, old, new)
+        self._force(index, new)
+
+    def _force(self, index: int, new: TaskStatus) -> None:
+        self.counts[self.statuses[index]] -= 1
+        self.counts[new] += 1
+        self.statuses[index] = new

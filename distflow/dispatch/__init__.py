@@ -1,0 +1,1 @@
+"""How ready tasks reach workers."""

@@ -1,0 +1,177 @@
+"""Dispatcher on RQ: a batch is one RQ job. RQ is transport: nothing it says decides anything."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from redis import Redis
+from rq import Queue
+from rq.command import PUBSUB_CHANNEL_TEMPLATE, send_command
+from rq.job import Job
+from rq.utils import utcparse
+from rq.worker import BaseWorker
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
+
+from distflow.codec import encode_task, pack
+from distflow.core.claim import WIRE_VERSION
+from distflow.core.model import Task
+from distflow.ports import Batch, WorkerProbe
+
+#: What RQ jobs name: the worker's side of distflow.
+BATCH_FUNCTION = "distflow_worker.batch.run_batch"
+
+#: Seconds that RQ keeps a job it has done with. Nobody reads it; 0 costs RQ more than a few.
+_RESULT_TTL = 10
+
+#: Seconds that RQ keeps a job that failed as a job: its error is evidence for an operator.
+_FAILURE_TTL = 24 * 3600
+
+
+class _Envelope:
+    """What a job's data are written with: a pickle of primitives, protocol 4.
+
+    Stock workers load it with their default serializer, and a worker with a restricted unpickler
+    does too: the user's arguments are msgpack inside.
+    """
+
+    @staticmethod
+    def dumps(value: Any) -> bytes:
+        return pickle.dumps(value, protocol=4)
+
+    @staticmethod
+    def loads(data: bytes) -> Any:
+        raise NotImplementedError("the coordinator reads no job data")
+
+
+class RqDispatcher:
+    """Dispatcher on the queues of one Redis.
+
+    Args:
+        client: the connection.
+        prefix: of the run's keys: workers are told it in each batch.
+    """
+
+    def __init__(self, client: Redis, prefix: str) -> None:
+        # redis-py types its replies for clients of every kind; this one answers in bytes.
+        self._client: Any = client
+        self._prefix = prefix
+
+    def dispatch(self, run_id: str, epoch: int, batches: Sequence[Batch]) -> None:
+        """Enqueue batches, all in one pipeline."""
+        pipeline = self._client.pipeline(transaction=False)
+        for queue, mine in _by_queue(batches).items():
+            self._queue(queue).enqueue_many(
+                [self._job(run_id, epoch, batch) for batch in mine], pipeline=pipeline
+            )
+        pipeline.execute()
+
+    def _job(self, run_id: str, epoch: int, batch: Batch) -> Any:
+        payload = {
+            "wire": WIRE_VERSION,
+            "prefix": self._prefix,
+            "run_id": run_id,
+            "epoch": epoch,
+            "batch": batch.id,
+            "tasks": [_header(task, batch) for task in batch.tasks],
+        }
+        more = f" and {len(batch.tasks) - 1} more" if len(batch.tasks) > 1 else ""
+        return Queue.prepare_data(
+            BATCH_FUNCTION,
+            (pack(payload),),
+            job_id=batch.id,
+            description=f"{run_id}: {batch.tasks[0].name}{more}",
+            timeout=-1,
+            result_ttl=_RESULT_TTL,
+            failure_ttl=_FAILURE_TTL,
+        )
+
+    def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
+        """How many workers that listen to each queue are connected to Redis now."""
+        names = list(queues)
+        pipeline = self._client.pipeline(transaction=False)
+        for queue in names:
+            pipeline.smembers(WORKERS_BY_QUEUE_KEY % queue)
+        workers = [
+            [key.decode().removeprefix(BaseWorker.redis_worker_namespace_prefix) for key in keys]
+            for keys in pipeline.execute()
+        ]
+        everyone = {worker for some in workers for worker in some}
+        connected = self._connected(everyone)
+        return {
+            queue: sum(connected[worker] for worker in some)
+            for queue, some in zip(names, workers, strict=True)
+        }
+
+    def find_queued(self, run_id: str, queues: Collection[str]) -> set[str]:
+        """The ids of the run's batches that still wait in the queues."""
+        pattern = re.compile(re.escape(run_id) + r"-\d+-\d+")
+        pipeline = self._client.pipeline(transaction=False)
+        for queue in queues:
+            pipeline.lrange(self._queue(queue).key, 0, -1)
+        waiting = {job.decode() for jobs in pipeline.execute() for job in jobs}
+        return {job for job in waiting if pattern.fullmatch(job)}
+
+    def withdraw(self, run_id: str, queues: Collection[str]) -> int:
+        """Take the run's waiting jobs off the queues; returns how many."""
+        jobs = self.find_queued(run_id, queues)
+        pipeline = self._client.pipeline(transaction=False)
+        for job in jobs:
+            for queue in queues:
+                pipeline.lrem(self._queue(queue).key, 0, job)
+            pipeline.delete(Job.key_for(job))
+        pipeline.execute()
+        return len(jobs)
+
+    def probe_workers(self, workers: Collection[str]) -> Mapping[str, WorkerProbe]:
+        """What RQ says of workers: whether one is connected, its job, its last heartbeat."""
+        names = [worker for worker in workers if worker]
+        connected = self._connected(names)
+        pipeline = self._client.pipeline(transaction=False)
+        for worker in names:
+            key = BaseWorker.redis_worker_namespace_prefix + worker
+            pipeline.hmget(key, "current_job", "last_heartbeat")
+        return {
+            worker: WorkerProbe(
+                connected[worker],
+                job.decode() if job else "",
+                utcparse(heard.decode()).timestamp() if heard else 0.0,
+            )
+            for worker, (job, heard) in zip(names, pipeline.execute(), strict=True)
+        }
+
+    def stop_job(self, job: str, worker: str) -> None:
+        """Tell a worker to kill the process group that works on a job."""
+        send_command(self._client, worker, "stop-job", job_id=job)
+
+    def _connected(self, workers: Collection[str]) -> dict[str, bool]:
+        if not workers:
+            return {}
+        channels = {PUBSUB_CHANNEL_TEMPLATE % worker: worker for worker in workers}
+        counts = self._client.pubsub_numsub(*channels)
+        return {channels[channel.decode()]: count > 0 for channel, count in counts}
+
+    def _queue(self, name: str) -> Queue:
+        return Queue(name, connection=self._client, serializer=_Envelope)
+
+
+def _header(task: Task, batch: Batch) -> dict[str, Any]:
+    """What a worker must know before it may import the user's code, and the rest as bytes."""
+    mates = {mate.name: mate.continue_on_error for mate in batch.tasks}
+    needs = [[name, mates[name]] for name in task.depends_on if name in mates]
+    return {
+        "name": task.name,
+        "function": task.function,
+        "effects": task.effects,
+        "needs": needs,
+        "body": pack(encode_task(task)),
+    }
+
+
+def _by_queue(batches: Sequence[Batch]) -> dict[str, list[Batch]]:
+    found: dict[str, list[Batch]] = {}
+    for batch in batches:
+        found.setdefault(batch.queue, []).append(batch)
+    return found

@@ -1,0 +1,106 @@
+"""How a Redis client is made from a URL, with timeouts that nothing outlasts."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from redis import Redis
+from redis import exceptions as redis_errors
+from redis.sentinel import Sentinel
+
+from distflow.errors import InvalidInput, RedisUnavailable
+
+#: Seconds that one command may take; every blocking read of ours waits for less.
+SOCKET_TIMEOUT_SECONDS = 10.0
+
+#: Seconds that making a connection may take.
+CONNECT_TIMEOUT_SECONDS = 3.0
+
+_TIMEOUTS: dict[str, Any] = {
+    "socket_timeout": SOCKET_TIMEOUT_SECONDS,
+    "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "socket_keepalive": True,
+    "health_check_interval": 15,
+}
+
+
+def open_redis(url: str) -> Redis:
+    """A client for a URL, without connecting.
+
+    Args:
+        url: ``redis://``, ``rediss://``, ``unix://`` as redis-py reads them, or
+            ``redis+sentinel://[user:password@]host:port[,host:port…]/service[/db]``, whose query
+            may give ``sentinel_username`` and ``sentinel_password``, and ``ssl=true``.
+
+    Raises:
+        InvalidInput: the URL is none of these.
+    """
+    if url.startswith("redis+sentinel://"):
+        return _open_sentinel(url)
+    try:
+        client: Redis = Redis.from_url(url, **_TIMEOUTS)
+    except ValueError as error:
+        raise InvalidInput(
+            f"Redis URL {hide_password(url)!r} is not usable: {error}; "
+            "for example redis://localhost:6379/0 or unix:///run/redis.sock"
+        ) from None
+    return client
+
+
+def check_redis(client: Redis, url: str) -> None:
+    """Reach the server once.
+
+    Raises:
+        RedisUnavailable: it does not answer; the message names it without its password.
+    """
+    try:
+        client.ping()
+    except redis_errors.AuthenticationError as error:
+        raise RedisUnavailable(
+            f"Redis at {hide_password(url)} refuses the login: {error}"
+        ) from None
+    except (redis_errors.RedisError, OSError) as error:
+        raise RedisUnavailable(
+            f"Redis at {hide_password(url)} cannot be reached: {error}; start it, "
+            "or name another by --redis URL or DISTFLOW_REDIS_URL"
+        ) from None
+
+
+def hide_password(url: str) -> str:
+    """A URL that may be shown."""
+    return re.sub(r"(//[^:/@]*:)[^@]*@", r"\1***@", url)
+
+
+def _open_sentinel(url: str) -> Redis:
+    parts = urlsplit(url)
+    login, _, places = parts.netloc.rpartition("@")
+    service, _, database = parts.path.strip("/").partition("/")
+    hosts = []
+    for place in places.split(","):
+        host, _, port = place.rpartition(":")
+        if not host or not port.isdigit():
+            raise InvalidInput(
+                f"Redis URL {hide_password(url)!r}: each Sentinel is host:port, not {place!r}"
+            )
+        hosts.append((host, int(port)))
+    if not service or (database and not database.isdigit()):
+        raise InvalidInput(
+            f"Redis URL {hide_password(url)!r}: after the Sentinels comes /service or /service/db"
+        )
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    options = dict(_TIMEOUTS, db=int(database or 0), ssl=query.get("ssl") == "true")
+    username, _, password = login.partition(":")
+    if password:
+        options["password"] = unquote(password)
+    if username:
+        options["username"] = unquote(username)
+    sentinel_options = {
+        **_TIMEOUTS,
+        "username": query.get("sentinel_username"),
+        "password": query.get("sentinel_password"),
+    }
+    sentinel = Sentinel(hosts, sentinel_kwargs=sentinel_options, **options)
+    client: Redis = sentinel.master_for(service)
+    return client

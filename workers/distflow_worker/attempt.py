@@ -1,0 +1,277 @@
+"""One attempt at a task, after its claim: inputs -> condition -> start -> call -> decide."""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from distflow.codec import decode_result, decode_task, encode_result, unpack
+from distflow.core.claim import ClaimReply, Code, Finish
+from distflow.core.model import Metrics, Ref, Task, TaskResult
+from distflow.core.outcome import Attempt, Outcome, decide
+from distflow.core.status import TaskStatus
+from distflow.errors import NotDone, NotEncodable
+from distflow.ids import task_key
+from distflow_worker.context import TaskContext
+from distflow_worker.deadline import Deadline, DeadlinePassed
+from distflow_worker.functions import load_function, wants_context
+
+if TYPE_CHECKING:
+    # The ports bring the coordinator's dataclasses: too dear for every job's import.
+    from distflow.ports import WorkerPort
+
+#: Characters of a traceback that are kept: its end, which names the error.
+_TRACEBACK_CHARS = 20_000
+
+
+class RunView(NamedTuple):
+    """What an attempt needs to know of its run and of the process it is in."""
+
+    store: WorkerPort
+    worker: str
+    origin: str
+    params: Any
+    #: ``"pkg.module:factory"``, or empty.
+    factory: str
+    max_result_bytes: int
+    cancelled: Callable[[], bool]
+
+
+class ClaimVoid(Exception):
+    """The claim was given to another, or the run is gone: there is nothing to finish."""
+
+
+def run_attempt(
+    view: RunView, name: str, body: bytes, token: str, effects: str, claim: ClaimReply
+) -> Finish:
+    """Run a claimed task and return what to tell the store.
+
+    Raises:
+        ClaimVoid: the claim was lost before the function was called.
+    """
+    attempt = _AttemptRun(view, name, token, effects, claim)
+    outcome = attempt.run(body)
+    return attempt.finish(outcome)
+
+
+class _AttemptRun:
+    """The record that the steps pass on."""
+
+    def __init__(
+        self, view: RunView, name: str, token: str, effects: str, claim: ClaimReply
+    ) -> None:
+        self.view = view
+        self.token = token
+        self.claim = claim
+        # What is known before the user's code is imported; replaced once the body is read.
+        self.task = Task(name=name, function="", effects=effects)  # type: ignore[arg-type]
+        #: Whether the function may have had effects.
+        self.started = effects != "at_most_once"
+        self.started_at: float | None = None
+        self.ended_at = 0.0
+
+    def run(self, body: bytes) -> Outcome:
+        try:
+            # The import comes before the body: the module may register types that are in it.
+            function_name = _peek_function(body)
+            function = load_function(function_name)
+            self.task = task = decode_task(unpack(body))
+            context = self._context()
+            if not self._condition_holds(context):
+                return Outcome(TaskStatus.SKIPPED, message="its condition was false")
+            args, kwargs = self._inputs()
+        except Exception as error:  # noqa: BLE001 - the user's imports and condition raise anything
+            return _raised(error)._replace(permanent=True)
+        if wants_context(function_name):
+            kwargs["ctx"] = context
+        if not self._start():
+            return Outcome(TaskStatus.CANCELLED, message="the run was cancelled before it started")
+        return self._call(task, function, args, kwargs, context)
+
+    def _context(self) -> TaskContext:
+        view = self.view
+        return TaskContext(
+            run_id=view.store.run_id,
+            task=self.task.name,
+            attempt=self.claim.attempt,
+            iteration=self.claim.iteration,
+            key=task_key(view.origin, self.task.name),
+            params=view.params,
+            context=_run_context(view.store.run_id, view.factory, view.params),
+            cancelled=view.cancelled,
+            result_of=self._result_of,
+        )
+
+    def _result_of(self, name: str) -> TaskResult:
+        if name not in self.task.depends_on:
+            raise KeyError(f"task {self.task.name!r} does not depend on {name!r}")
+        packed = self.view.store.fetch_results([name])[0]
+        if packed is None:
+            raise KeyError(f"{name!r} has no result")
+        return decode_result(packed)
+
+    def _condition_holds(self, context: TaskContext) -> bool:
+        first = self.claim.attempt == self.claim.base + 1 and self.claim.iteration == 1
+        if self.task.condition is None or not first:
+            return True
+        return bool(load_function(self.task.condition)(context))
+
+    def _inputs(self) -> tuple[list[Any], dict[str, Any]]:
+        names = sorted({ref.task for ref in _refs([self.task.args, self.task.kwargs])})
+        found = self.view.store.fetch_results(names)
+        data = {
+            name: decode_result(packed).data if packed else None
+            for name, packed in zip(names, found, strict=True)
+        }
+        args = [_fill(value, data) for value in self.task.args]
+        return args, {key: _fill(value, data) for key, value in self.task.kwargs.items()}
+
+    def _start(self) -> bool:
+        """Mark that effects may follow; False where the run was cancelled in the meantime."""
+        if not self.started:
+            code = self.view.store.start_task(self.task.name, self.token)
+            if code == Code.STOPPED:
+                return False
+            if code != Code.GRANTED:
+                raise ClaimVoid
+            self.started = True
+        self.started_at = time.time()
+        return True
+
+    def _call(
+        self,
+        task: Task,
+        function: Callable[..., Any],
+        args: list[Any],
+        kwargs: dict[str, Any],
+        context: TaskContext,
+    ) -> Outcome:
+        try:
+            with Deadline(task.timeout):
+                returned = function(*args, **kwargs)
+                again = task.loop is not None and not load_function(task.loop.until)(
+                    context, returned
+                )
+        except DeadlinePassed:
+            message = f"TaskTimeout: ran longer than {task.timeout:g} s"
+            return Outcome(TaskStatus.FAILURE, error=message, message=message, timed_out=True)
+        except NotDone as error:
+            return _raised(error)._replace(not_done=True)
+        except BaseException as error:  # noqa: BLE001 - a task may raise anything, SystemExit too
+            return _raised(error)
+        finally:
+            self.ended_at = time.time()
+        if isinstance(returned, TaskResult):
+            return Outcome(
+                returned.status,
+                data=returned.data,
+                message=returned.message,
+                error=returned.error,
+                again=again,
+            )
+        return Outcome(TaskStatus.SUCCESS, data=returned, again=again)
+
+    def finish(self, outcome: Outcome) -> Finish:
+        """Decide what the outcome means, and encode it."""
+        claim = self.claim
+        at = Attempt(claim.attempt, claim.iteration, claim.base, claim.lost, self.started)
+        metrics = None
+        if self.started_at is not None:
+            duration = self.ended_at - self.started_at
+            metrics = Metrics(self.started_at, self.ended_at, duration)
+        while True:
+            decision = decide(
+                self.task,
+                at,
+                outcome,
+                metrics=metrics,
+                worker=self.view.worker,
+                roll=random.random(),
+            )
+            try:
+                packed = encode_result(decision.result)
+                if len(packed) <= self.view.max_result_bytes:
+                    break
+                error = NotEncodable(
+                    f"data: {len(packed):,} bytes encoded, more than max_result_bytes "
+                    f"({self.view.max_result_bytes:,}); store it elsewhere and return where"
+                )
+            except NotEncodable as unencodable:
+                error = unencodable
+            # It ran, and its data have no place: another try would bring the same.
+            outcome = Outcome(
+                TaskStatus.FAILURE, message=str(error), error=_summary(error), permanent=True
+            )
+        return Finish(
+            task=self.task.name,
+            token=self.token,
+            attempt=claim.attempt,
+            kind=decision.kind,
+            status=decision.result.status.value,
+            packed=packed,
+            worker=self.view.worker,
+            duration=metrics.duration if metrics else 0.0,
+            delay_ms=int(decision.delay_seconds * 1000),
+            progress=decision.progress,
+            keep=self.task.effects == "at_most_once",
+        )
+
+
+#: The contexts of this process by run: a factory is called once per run in each process.
+_contexts: dict[str, Any] = {}
+
+
+def _run_context(run_id: str, factory: str, params: Any) -> Any:
+    if not factory:
+        return None
+    if run_id not in _contexts:
+        _contexts[run_id] = load_function(factory)(params)
+    return _contexts[run_id]
+
+
+def _peek_function(body: bytes) -> str:
+    """The function's name, without the arguments, which may need its module to be read."""
+    name: str = unpack(body, opaque=True)["function"]
+    return name
+
+
+def _refs(value: Any) -> list[Ref]:
+    """Every Ref in arguments: users nest them in lists, tuples and dicts."""
+    if type(value) is Ref:
+        return [value]
+    if isinstance(value, dict):
+        return [ref for element in value.values() for ref in _refs(element)]
+    if isinstance(value, (list, tuple)):
+        return [ref for element in value for ref in _refs(element)]
+    return []
+
+
+def _fill(value: Any, data: dict[str, Any]) -> Any:
+    if type(value) is Ref:
+        return data[value.task]
+    if isinstance(value, dict):
+        return {key: _fill(element, data) for key, element in value.items()}
+    if isinstance(value, list):
+        return [_fill(element, data) for element in value]
+    if type(value) is tuple:
+        return tuple(_fill(element, data) for element in value)
+    return value
+
+
+def _summary(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _raised(error: BaseException) -> Outcome:
+    # The first frame is this module's own call.
+    trace = error.__traceback__.tb_next if error.__traceback__ else None
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    return Outcome(
+        TaskStatus.FAILURE,
+        message=str(error) or type(error).__name__,
+        error=_summary(error),
+        traceback=text[-_TRACEBACK_CHARS:],
+    )

@@ -1,0 +1,61 @@
+"""The heartbeat of a batch: a thread that says each second that the batch lives."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from types import TracebackType
+from typing import Self
+
+from distflow.core.claim import Code
+from distflow.errors import RedisUnavailable
+from distflow.store.working import WorkerStore
+
+_log = logging.getLogger("distflow.worker")
+
+#: Seconds between two beats.
+BEAT_SECONDS = 1.0
+
+
+class Heartbeat:
+    """Beats while its block runs.
+
+    Args:
+        store: the run; its patience should be short, since the next beat comes soon.
+        batch: the batch's id.
+        worker: the RQ worker's name.
+        job: the RQ job's id.
+    """
+
+    def __init__(self, store: WorkerStore, batch: str, worker: str, job: str) -> None:
+        self._store = store
+        self._identity = (batch, worker, job)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="distflow-beat", daemon=True)
+        #: Name of the task at work, empty between two.
+        self.task = ""
+        #: Whether the run is being cancelled, or the batch was given to others.
+        self.cancelled = False
+
+    def __enter__(self) -> Self:
+        """Start to beat; the begin of the batch was its first beat."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop, without waiting for a beat that is under way."""
+        self._over.set()
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            try:
+                code, status = self._store.beat(*self._identity, self.task)
+            except RedisUnavailable as error:
+                _log.warning("batch %s: no heartbeat: %s", self._identity[0], error)
+                continue
+            self.cancelled = code != Code.OK or status == "cancelling"

@@ -1,0 +1,71 @@
+"""What a task's function sees of its run: ``ctx``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from distflow.core.model import TaskResult
+
+
+class TaskContext:
+    """Given to a function, condition or ``until`` that has a parameter named ``ctx``.
+
+    Attributes:
+        run_id: the run.
+        task: the task's name.
+        attempt: which try this is, from 1 and on through resumes.
+        iteration: which iteration of a loop, from 1.
+        key: the same over attempts, resumes, export and import, and different for every task of
+            every original run: an idempotency key to hand to others.
+        params: the run's parameters.
+        context: what the workflow's context factory returned, or None.
+    """
+
+    __slots__ = (
+        "_cancelled",
+        "_result_of",
+        "attempt",
+        "context",
+        "iteration",
+        "key",
+        "params",
+        "run_id",
+        "task",
+    )
+
+    def __init__(  # noqa: PLR0913 - one per attribute
+        self,
+        *,
+        run_id: str,
+        task: str,
+        attempt: int,
+        iteration: int,
+        key: str,
+        params: Mapping[str, Any],
+        context: Any,
+        cancelled: Callable[[], bool],
+        result_of: Callable[[str], TaskResult],
+    ) -> None:
+        self.run_id = run_id
+        self.task = task
+        self.attempt = attempt
+        self.iteration = iteration
+        self.key = key
+        self.params = params
+        self.context = context
+        self._cancelled = cancelled
+        self._result_of = result_of
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task should stop: its run is being cancelled. A second old at most."""
+        return self._cancelled()
+
+    def result_of(self, name: str) -> TaskResult:
+        """The TaskResult of a direct dependency.
+
+        Raises:
+            KeyError: the task does not depend on it.
+        """
+        return self._result_of(name)

@@ -1,0 +1,42 @@
+"""The user's functions, found by ``"pkg.module:name"``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+
+@cache
+def load_function(reference: str) -> Callable[..., Any]:
+    """Import a function.
+
+    Raises:
+        ImportError: the module or the name in it cannot be found.
+        TypeError: what is found there cannot be called.
+        Exception: whatever the module's own code raises.
+    """
+    module_name, _, path = reference.partition(":")
+    found: Any = import_module(module_name)
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise ImportError(f"module {module_name!r} has no {path!r}") from None
+    if not callable(found):
+        kind = type(found).__name__
+        raise TypeError(f"{reference!r} is a {kind}, not a function")
+    function: Callable[..., Any] = found
+    return function
+
+
+@cache
+def wants_context(reference: str) -> bool:
+    """Whether a function has a parameter named ``ctx``."""
+    try:
+        return "ctx" in inspect.signature(load_function(reference)).parameters
+    except ValueError:
+        # Some functions written in C do not tell.
+        return False
