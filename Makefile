@@ -20,13 +20,16 @@ help:
 	@echo 'make check   format check, lint, types and tests: what CI runs'
 	@echo 'make format | lint | types | clean | distclean'
 
-# A python3.11 that is a stub of a version manager, or lacks venv, is passed over.
+NEW_ENOUGH := sys.exit(sys.version_info < (3, 11))
+
+# An environment that works is kept: one made of two Pythons would not. A python3.11 that is
+# the stub of a version manager, or lacks venv, is passed over.
 $(STAMP): pyproject.toml constraints.txt
-	@for python in python3.11 python3; do \
-	  if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
-	    >/dev/null 2>&1; then \
-	    $$python -m venv $(VENV) || exit 1; \
-	    exit 0; \
+	@$(PYTHON) -c 'import pip, sys; $(NEW_ENOUGH)' >/dev/null 2>&1 && exit 0; \
+	for python in python3.11 python3; do \
+	  if $$python -c 'import ensurepip, sys, venv; $(NEW_ENOUGH)' >/dev/null 2>&1; then \
+	    $$python -m venv --clear $(VENV); \
+	    exit $$?; \
 	  fi; \
 	done; \
 	echo 'distflow needs Python 3.11 or newer with its venv module:' \
