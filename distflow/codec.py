@@ -217,9 +217,12 @@ def encode_result(result: TaskResult) -> bytes:
     return _pack_checked(fields)
 
 
-def decode_result(packed: bytes) -> TaskResult:
-    """Msgpack map -> TaskResult; fields that this version does not know are left out."""
-    fields = unpack(packed)
+def decode_result(packed: bytes, *, opaque: bool = False) -> TaskResult:
+    """Msgpack map -> TaskResult; fields that this version does not know are left out.
+
+    ``opaque`` is that of :func:`unpack`.
+    """
+    fields = unpack(packed, opaque=opaque)
     metrics = fields.get("metrics")
     return TaskResult(
         status=TaskStatus(fields["status"]),

@@ -16,7 +16,7 @@ Action = Literal["keep", "hold", "adopt", "again", "run"]
 
 
 class PlanItem(NamedTuple):
-    """What becomes of one task; ``progress`` is set where it will run."""
+    """What becomes of one task; ``progress`` is set where it has to be written."""
 
     task: int
     action: Action
@@ -62,7 +62,6 @@ def plan_resume(
         elif task.name in claims:
             items.append(PlanItem(index, "adopt", "a worker has it", status, None))
         else:
-            last = known or Progress()
-            again = last._replace(base=last.attempt - 1, lost=0)
-            items.append(PlanItem(index, "run", "has no outcome", status, again))
+            renewed = known and known._replace(base=known.attempt - 1, lost=0)
+            items.append(PlanItem(index, "run", "has no outcome", status, renewed))
     return items

@@ -34,6 +34,7 @@ local function finish(done, packed)
       attempt = done.attempt, by = done.worker, packed = known, keep = done.keep})
     redis.call('HDEL', results, done.task)
     count('unknown', -1)
+    unblock()
   else
     redis.call('HDEL', claims, done.task)
   end

@@ -89,6 +89,14 @@ local function remember(history, entry)
   end
 end
 
+-- A run that stood still for a decision goes on as soon as somebody leads it.
+local function unblock()
+  if redis.call('HGET', META, 'status') == 'blocked' then
+    redis.call('HSET', META, 'status', 'running')
+    redis.call('HDEL', META, 'ended_at')
+  end
+end
+
 -- Make an outcome final. finish: task, token, attempt, status, worker, duration, progress.
 -- Of an unknown outcome the token stays, by which its true one may still be told.
 local function settle_final(results, progress, events, finish, packed)

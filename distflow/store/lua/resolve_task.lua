@@ -32,9 +32,5 @@ else
   count(status, 1)
 end
 redis.call('XADD', events, '*', 'kind', 'resolved', 'task', task, 'status', status)
--- A run that stood still for a decision goes on as soon as somebody leads it.
-if redis.call('HGET', meta, 'status') == 'blocked' then
-  redis.call('HSET', meta, 'status', 'running')
-  redis.call('HDEL', meta, 'ended_at')
-end
+unblock()
 return {CODE.OK, status}

@@ -1,0 +1,398 @@
+"""WorkflowExecutor: leads one run, from the lease to its last outcome."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from distflow.codec import encode_result
+from distflow.coordinator.lease import LeaseKeeper
+from distflow.coordinator.notices import Listener, Notice
+from distflow.coordinator.recovery import LostBatch, Recovery
+from distflow.coordinator.reopen import read_graph, read_statuses, reopen_run
+from distflow.coordinator.settings import CoordinatorSettings
+from distflow.core.graph import Graph
+from distflow.core.model import TaskResult
+from distflow.core.plan import PlanItem
+from distflow.core.run import Event, RunInfo
+from distflow.core.state import TaskStateManager
+from distflow.core.status import RunStatus, TaskStatus
+from distflow.errors import DistflowError, WrongState
+from distflow.ids import new_token
+from distflow.ports import Batch, Dispatcher, RunStore
+
+_log = logging.getLogger("distflow.coordinator")
+
+#: Batches that may be out per live worker and queue: one at work, one behind it.
+_BATCHES_PER_WORKER = 2
+
+_LED = frozenset({RunStatus.RUNNING, RunStatus.CANCELLING})
+
+
+class _Sent(NamedTuple):
+    batch: Batch
+    at: float
+
+
+class WorkflowExecutor:
+    """Coordinates one run.
+
+    Args:
+        store: the run.
+        dispatcher: how batches reach workers.
+        settings: intervals and patience.
+        listener: told what happens; it must not raise.
+        interrupt: when it is set, the run is left as it is, to be resumed by a person.
+        lease_store: the same run with little patience, for renewing the lease.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        dispatcher: Dispatcher,
+        *,
+        settings: CoordinatorSettings | None = None,
+        listener: Listener | None = None,
+        interrupt: threading.Event | None = None,
+        lease_store: RunStore | None = None,
+    ) -> None:
+        self._store = store
+        self._lease_store = lease_store or store
+        self._dispatcher = dispatcher
+        self._settings = settings or CoordinatorSettings()
+        self._listener = listener
+        self._interrupt = interrupt or threading.Event()
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{new_token()[:6]}"
+        self.run_id = store.run_id
+        self.graph: Graph | None = None
+        self.state: TaskStateManager | None = None
+        #: Tasks at work by name, with the monotonic time at which they were seen to begin.
+        self.running: dict[str, float] = {}
+        #: What the last reopening planned; empty where there was none.
+        self.plan: list[PlanItem] = []
+        self._sent: dict[str, _Sent] = {}
+        self._batch_number = 0
+
+    def lead(self, *, force: bool = False, reopen: bool = False) -> RunStatus:
+        """Lead the run until it is over, or until it may not go on, and return its status.
+
+        Args:
+            force: take the lease even from one who holds it.
+            reopen: a person resumes: evaluate again what is not success.
+
+        Raises:
+            LeaseHeld: another coordinator leads it.
+            StaleEpoch: another coordinator has taken it over.
+            RunGone: there is no such run (any more).
+        """
+        lease_seconds = self._settings.lease_seconds
+        self._epoch = self._store.acquire_lease(self.owner, lease_seconds, force=force)
+        try:
+            with LeaseKeeper(
+                self._lease_store, self.owner, self._epoch, lease_seconds, self._load
+            ) as keeper:
+                self.graph = read_graph(self._store)
+                if reopen:
+                    self.plan = reopen_run(self._store, self._epoch, self.graph)
+                self._attach(self.graph)
+                return self._loop(keeper)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        try:
+            self._store.release_lease(self.owner, self._epoch)
+        except DistflowError as error:
+            # It lapses by itself, and what ended the coordinator matters more.
+            _log.warning("run %s: its lease was not released: %s", self.run_id, error)
+
+    def _load(self) -> tuple[int, int]:
+        """How many tasks are queued and waiting: published with each renewal."""
+        if self.state is None:
+            return 0, 0
+        counts = self.state.counts
+        return counts[TaskStatus.QUEUED], counts[TaskStatus.WAITING]
+
+    def _attach(self, graph: Graph) -> None:
+        """Read where every task stands. The stream's last id comes first: what happens while the
+        hashes are read is seen twice rather than not at all.
+        """
+        store = self._store
+        self._last_event = store.last_event_id()
+        info = store.read_info()
+        self._clock_offset = info.as_of - time.monotonic()
+        self._info: RunInfo = info
+        self._status = info.status
+        statuses = read_statuses(store, graph)
+        outcomes = {
+            task.name: status
+            for task, status in zip(graph.tasks, statuses, strict=True)
+            if status is not None
+        }
+        claims = store.read_claims()
+        self.state = self._state = TaskStateManager(
+            graph, outcomes, claims, store.read_progress(), self._now_ms()
+        )
+        self._graph = graph
+        self.running = dict.fromkeys(claims, time.monotonic())
+        self._sent.clear()
+        self._queues = sorted({task.queue for task in graph.tasks})
+        # Whatever a predecessor left there would be refused when it is popped.
+        self._dispatcher.withdraw(self.run_id, self._queues)
+        self._workers = self._dispatcher.count_workers(self._queues)
+        self._recovery = Recovery(
+            store,
+            self._dispatcher,
+            graph,
+            self._epoch,
+            settings=self._settings,
+            monotonic=time.monotonic,
+            now=self._now,
+        )
+        self._watched_at = self._checked_at = time.monotonic()
+        self._cancelled_at: float | None = None
+
+    def _now(self) -> float:
+        """Unix seconds on Redis's clock, by this host's monotonic one."""
+        return time.monotonic() + self._clock_offset
+
+    def _now_ms(self) -> int:
+        return int(self._now() * 1000)
+
+    # The loop
+
+    def _loop(self, keeper: LeaseKeeper) -> RunStatus:
+        self._notify("workflow_start", message=self._info.workflow)
+        # What happened while the hashes were read comes before the first batch.
+        self._apply(self._store.read_events(self._last_event))
+        while True:
+            if keeper.lost:
+                raise keeper.lost
+            self._state.on_time(self._now_ms())
+            if self._interrupt.is_set() and self._status in _LED:
+                self._interrupt_run()
+            self._check_timeout()
+            if self._status == RunStatus.CANCELLING:
+                self._cancel()
+            self._write_skips()
+            if self._status == RunStatus.RUNNING:
+                self._dispatch()
+            ended = self._try_end()
+            if ended is not None:
+                self._notify("workflow_end", status=ended)
+                return ended
+            self._apply(self._store.read_events(self._last_event, block_ms=self._block_ms()))
+            self._watch()
+
+    def _block_ms(self) -> int:
+        tick_ms = int(self._settings.tick_seconds * 1000)
+        due = self._state.next_due()
+        return tick_ms if due is None else max(1, min(tick_ms, due - self._now_ms()))
+
+    def _try_end(self) -> RunStatus | None:
+        """The run's status where this coordinator has nothing more to do, else None."""
+        state = self._state
+        if self._status == RunStatus.INTERRUPTED:
+            return self._status
+        if self._status == RunStatus.PAUSED:
+            return None if state.claimed else self._status
+        if self._status not in _LED or not state.is_over:
+            return None if self._status in _LED else self._status
+        verdict = state.verdict(cancelled=self._status == RunStatus.CANCELLING)
+        try:
+            self._store.set_status(verdict, _LED, epoch=self._epoch)
+        except WrongState:
+            # Paused or cancelled at this very moment: the event says so.
+            return None
+        self._status = verdict
+        if verdict != RunStatus.BLOCKED:
+            self._store.mark_active(active=False)
+        # A decision that came just before did not find the run blocked: it must not wait.
+        elif self._goes_on():
+            self._store.set_status(RunStatus.RUNNING, {RunStatus.BLOCKED}, epoch=self._epoch)
+            self._status = RunStatus.RUNNING
+            return None
+        return verdict
+
+    def _goes_on(self) -> bool:
+        """Whether something can happen by itself, once all events are read."""
+        self._apply(self._store.read_events(self._last_event))
+        return not self._state.is_over
+
+    def _interrupt_run(self) -> None:
+        try:
+            self._store.set_status(
+                RunStatus.INTERRUPTED, _LED, epoch=self._epoch, reason="interrupted"
+            )
+        except WrongState:
+            return
+        self._status = RunStatus.INTERRUPTED
+        self._dispatcher.withdraw(self.run_id, self._queues)
+
+    def _check_timeout(self) -> None:
+        timeout = self._info.options.timeout
+        began = self._info.clock_at
+        if timeout is None or began is None or self._status != RunStatus.RUNNING:
+            return
+        if self._now() - began > timeout:
+            self._store.set_status(
+                RunStatus.CANCELLING,
+                {RunStatus.RUNNING},
+                epoch=self._epoch,
+                reason=f"timed out after {timeout:g} s",
+            )
+            self._status = RunStatus.CANCELLING
+
+    def _cancel(self) -> None:
+        """Cancel what no worker holds; what runs may end by itself, and is then killed."""
+        now = time.monotonic()
+        if self._cancelled_at is None:
+            self._cancelled_at = now
+            self._dispatcher.withdraw(self.run_id, self._queues)
+        cancelled = self._state.cancel_open()
+        if cancelled:
+            reason = self._store.read_info().reason or "cancelled"
+            result = TaskResult(TaskStatus.CANCELLED, message=reason)
+            self._settle_pending([(index, result) for index in cancelled])
+        if self._state.claimed and now - self._cancelled_at > self._settings.grace_seconds:
+            self._recovery.stop_running()
+            self._cancelled_at = now
+
+    def _write_skips(self) -> None:
+        skips = self._state.take_skips()
+        if skips:
+            self._settle_pending(
+                [
+                    (skip.task, TaskResult(TaskStatus.SKIPPED, message=skip.message))
+                    for skip in skips
+                ]
+            )
+            for skip in skips:
+                name = self._graph.tasks[skip.task].name
+                self._notify("task_skipped", name, "skipped", message=skip.message)
+
+    def _settle_pending(self, outcomes: Sequence[tuple[int, TaskResult]]) -> None:
+        tasks = self._graph.tasks
+        left = self._store.settle_pending(
+            self._epoch, [(tasks[index].name, encode_result(result)) for index, result in outcomes]
+        )
+        if left:
+            # The store knows better: whatever it has there counts, and is read again.
+            _log.warning("run %s: read again, since %d tasks had moved on", self.run_id, len(left))
+            self._attach(self._graph)
+
+    # Dispatching
+
+    def _dispatch(self) -> None:
+        batches: list[Batch] = []
+        room = self._room()
+        for queue in self._state.queues():
+            out = sum(sent.batch.queue == queue for sent in self._sent.values())
+            limit = _BATCHES_PER_WORKER * max(1, self._workers.get(queue, 0)) - out
+            for index in self._state.take_ready(queue, max(0, min(limit, room))):
+                self._state.on_queued(index)
+                room -= 1
+                self._batch_number += 1
+                batch_id = f"{self.run_id}-{self._epoch}-{self._batch_number}"
+                batches.append(Batch(batch_id, queue, (self._graph.tasks[index],)))
+        if batches:
+            now = time.monotonic()
+            self._sent.update((batch.id, _Sent(batch, now)) for batch in batches)
+            self._dispatcher.dispatch(self.run_id, self._epoch, batches)
+
+    def _room(self) -> int:
+        """How many more tasks may be in flight under the run's concurrency."""
+        concurrency = self._info.options.concurrency
+        if concurrency is None:
+            return len(self._graph)
+        return concurrency - self._state.in_flight
+
+    def _take_back(self, batch_id: str) -> None:
+        """A batch is gone: what it did not claim is ready again."""
+        sent = self._sent.pop(batch_id, None)
+        for task in sent.batch.tasks if sent else ():
+            self._state.on_unstarted(self._graph.index[task.name])
+
+    # Watching
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        if now - self._watched_at < self._settings.watch_seconds:
+            return
+        self._watched_at = now
+        self._workers = self._dispatcher.count_workers(self._queues)
+        self._store.trim_events(self._epoch, self._last_event)
+        for lost in self._recovery.find_lost(cancelling=self._status == RunStatus.CANCELLING):
+            self._notify("repair", worker=lost.worker, message=_describe_lost(lost))
+            self._take_back(lost.batch)
+        if now - self._checked_at < self._settings.unbegun_seconds:
+            return
+        self._checked_at = now
+        old = {
+            batch_id: sent.batch.queue
+            for batch_id, sent in self._sent.items()
+            if now - sent.at > self._settings.unbegun_seconds
+        }
+        for batch_id in self._recovery.find_vanished(old):
+            # Its end may be among the events that were not read yet.
+            self._apply(self._store.read_events(self._last_event))
+            if batch_id in self._sent:
+                self._notify("repair", message=f"batch {batch_id} had vanished from its queue")
+                self._take_back(batch_id)
+
+    # Events
+
+    def _apply(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._last_event = event.id
+            index = self._graph.index.get(event.task)
+            if event.kind == "batch_ended":
+                self._take_back(event.batch)
+            elif event.kind == "moved":
+                self._status = RunStatus(event.status)
+            elif index is not None:
+                self._apply_to_task(event, index)
+
+    def _apply_to_task(self, event: Event, index: int) -> None:
+        name = event.task
+        if event.kind == "claimed":
+            self._state.on_claimed(index)
+            self.running[name] = time.monotonic()
+            self._notify("task_start", name, "running", event.attempt)
+        elif event.kind == "finished":
+            self.running.pop(name, None)
+            self._state.on_finished(index, TaskStatus(event.status))
+            kind = "task_unknown" if event.status == TaskStatus.UNKNOWN else "task_end"
+            self._notify(kind, name, event.status, event.attempt, event.worker, event.duration)
+        elif event.kind == "waiting":
+            self.running.pop(name, None)
+            self._state.on_waiting(index, event.not_before, self._now_ms())
+            self._notify("task_retry", name, event.status, event.attempt, event.worker)
+        elif event.kind == "resolved":
+            self._state.on_resolved(index, TaskStatus(event.status))
+
+    def _notify(  # noqa: PLR0917 - a Notice's fields, in its order
+        self,
+        kind: str,
+        task: str = "",
+        status: str = "",
+        attempt: int = 0,
+        worker: str = "",
+        duration: float = 0.0,
+        message: str = "",
+    ) -> None:
+        if self._listener is not None:
+            at = self._now()
+            self._listener(
+                Notice(kind, self.run_id, at, task, status, attempt, worker, duration, message)
+            )
+
+
+def _describe_lost(lost: LostBatch) -> str:
+    what = ", ".join(f"{task}: {status}" for task, status in lost.settled.items())
+    return f"worker {lost.worker or '?'} is lost; " + (what or "it had claimed nothing")

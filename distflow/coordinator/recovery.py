@@ -1,0 +1,138 @@
+"""Recovery: lost workers and lost queue entries are found here, and what they held goes on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from distflow.codec import encode_result
+from distflow.coordinator.liveness import LivenessMonitor
+from distflow.coordinator.settings import CoordinatorSettings
+from distflow.core.claim import Beat, Claim, Code, Finish
+from distflow.core.graph import Graph
+from distflow.core.model import Metrics
+from distflow.core.outcome import Attempt, decide_lost
+from distflow.ports import Dispatcher, RunStore
+
+
+class LostBatch(NamedTuple):
+    """A batch that was given up, and what was settled of it: task -> status of its outcome."""
+
+    batch: str
+    worker: str
+    settled: dict[str, str]
+
+
+class Recovery:
+    """Watches the batches of one run for one coordinator.
+
+    Args:
+        store: the run.
+        dispatcher: tells what is known of workers and queues.
+        graph: the run's.
+        epoch: the coordinator's.
+        settings: how long to wait before what.
+        monotonic: seconds on the coordinator's own clock.
+        now: Unix seconds on Redis's clock.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        dispatcher: Dispatcher,
+        graph: Graph,
+        epoch: int,
+        *,
+        settings: CoordinatorSettings,
+        monotonic: Callable[[], float],
+        now: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._graph = graph
+        self._epoch = epoch
+        self._settings = settings
+        self._monotonic = monotonic
+        self._now = now
+        self._monitor = LivenessMonitor(settings.stale_seconds, settings.network_seconds)
+        self._seen_at = monotonic()
+        self.beats: Mapping[str, Beat] = {}
+
+    def find_lost(self, *, cancelling: bool) -> list[LostBatch]:
+        """Look at every batch at work, and give up those whose worker is gone."""
+        now = self._monotonic()
+        # This process was frozen, or Redis away: beats that were not seen are no evidence.
+        if now - self._seen_at > self._settings.stale_seconds:
+            self._monitor.forget()
+        self.beats = self._store.read_beats()
+        claims = self._store.read_claims()
+        watched: dict[str, Beat | None] = dict(self.beats)
+        for claim in claims.values():
+            watched.setdefault(claim.batch, None)
+        self._seen_at = now = self._monotonic()
+        self._monitor.observe(watched, now)
+        suspects = self._monitor.suspects(now)
+        if not suspects:
+            return []
+        probes = self._dispatcher.probe_workers(set(suspects.values()))
+        return [
+            self._give_up(batch, worker, claims, cancelling=cancelling)
+            for batch, worker in suspects.items()
+            if self._monitor.is_lost(batch, probes)
+        ]
+
+    def find_vanished(self, unbegun: Mapping[str, str]) -> list[str]:
+        """Of batches that nobody began (id -> queue), those that are in no queue either."""
+        if not unbegun:
+            return []
+        queued = self._dispatcher.find_queued(self._store.run_id, set(unbegun.values()))
+        # Read after the queues: a batch that was popped meanwhile has begun by now, or is lost.
+        begun = self._store.read_beats()
+        return [batch for batch in unbegun if batch not in queued and batch not in begun]
+
+    def stop_running(self) -> None:
+        """Kill the process groups that still work on the run."""
+        for beat in self.beats.values():
+            self._dispatcher.stop_job(beat.job, beat.worker)
+
+    def _give_up(
+        self, batch: str, worker: str, claims: Mapping[str, Claim], *, cancelling: bool
+    ) -> LostBatch:
+        settled = {}
+        for name, claim in claims.items():
+            if claim.batch == batch:
+                lost = self._lost_finish(name, claim, worker, cancelling=cancelling)
+                if self._store.settle_claim(self._epoch, batch, lost) == Code.RECORDED:
+                    settled[name] = lost.status if lost.kind == "final" else "waiting"
+        self._store.end_batch(self._epoch, batch)
+        return LostBatch(batch, worker, settled)
+
+    def _lost_finish(self, name: str, claim: Claim, worker: str, *, cancelling: bool) -> Finish:
+        task = self._graph.tasks[self._graph.index[name]]
+        started = claim.started > 0
+        metrics = None
+        if started:
+            began, ended = claim.started / 1000, self._now()
+            metrics = Metrics(began, ended, ended - began)
+        decision = decide_lost(
+            task,
+            Attempt(claim.attempt, claim.iteration, claim.base, claim.lost, started),
+            worker=worker,
+            cancelling=cancelling,
+            metrics=metrics,
+            roll=random.random(),
+        )
+        return Finish(
+            task=name,
+            token=claim.token,
+            attempt=claim.attempt,
+            kind=decision.kind,
+            status=decision.result.status.value,
+            packed=encode_result(decision.result),
+            worker=worker,
+            duration=metrics.duration if metrics else 0.0,
+            delay_ms=int(decision.delay_seconds * 1000),
+            progress=decision.progress,
+            keep=task.effects == "at_most_once",
+        )

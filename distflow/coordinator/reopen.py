@@ -1,0 +1,75 @@
+"""A person's resume: set aside what is evaluated again, dependents before their dependencies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distflow.codec import decode_result
+from distflow.core.graph import Graph
+from distflow.core.model import Task, TaskResult
+from distflow.core.plan import PlanItem, plan_resume
+from distflow.core.status import REOPENED, RunStatus, TaskStatus
+from distflow.ids import new_token
+from distflow.ports import RunStore
+
+#: Names that are read at a time.
+_CHUNK = 1000
+
+
+def read_graph(store: RunStore) -> Graph:
+    """The frozen graph of a run: a resume needs none of the user's code."""
+    tasks: list[Task] = []
+    for chunk in store.iter_tasks():
+        tasks += chunk
+    return Graph.compile(tasks)
+
+
+def read_statuses(store: RunStore, graph: Graph) -> list[TaskStatus | None]:
+    """The outcome's status of every task, by index, without its data."""
+    statuses: list[TaskStatus | None] = []
+    for start in range(0, len(graph), _CHUNK):
+        names = [task.name for task in graph.tasks[start : start + _CHUNK]]
+        statuses += store.read_statuses(names)
+    return statuses
+
+
+def read_plan(store: RunStore, graph: Graph) -> list[PlanItem]:
+    """What a resume of the run would do now: see :func:`distflow.core.plan.plan_resume`."""
+    statuses = read_statuses(store, graph)
+    again = [index for index, status in enumerate(statuses) if status in REOPENED]
+    details: dict[int, TaskResult] = {}
+    for start in range(0, len(again), _CHUNK):
+        indices = again[start : start + _CHUNK]
+        found = store.read_results([graph.tasks[index].name for index in indices])
+        for index, packed in zip(indices, found, strict=True):
+            if packed is None:
+                statuses[index] = None
+            else:
+                details[index] = decode_result(packed, opaque=True)
+                statuses[index] = details[index].status
+    return plan_resume(graph, statuses, details, store.read_claims(), store.read_progress())
+
+
+def reopen_run(store: RunStore, epoch: int, graph: Graph) -> list[PlanItem]:
+    """Reopen a run that this epoch leads, and return what was planned.
+
+    A reopening that was cut off anywhere is ended by the next one.
+    """
+    store.begin_reopen(epoch, new_token())
+    plan = read_plan(store, graph)
+    items: Sequence[PlanItem] = [item for item in plan if item.progress is not None]
+    store.reopen_tasks(
+        epoch,
+        [
+            (
+                graph.tasks[item.task].name,
+                item.seen,
+                item.progress,
+                graph.tasks[item.task].effects == "at_most_once",
+            )
+            for item in items
+            if item.progress is not None
+        ],
+    )
+    store.set_status(RunStatus.RUNNING, {RunStatus.REOPENING}, epoch=epoch, restart_clock=True)
+    return plan

@@ -1,0 +1,48 @@
+"""How a coordinator behaves: intervals and patience, in seconds."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from distflow.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorSettings:
+    """Intervals and patience of a coordinator, in seconds."""
+
+    #: After which another coordinator may take a run over from one that does not renew.
+    lease_seconds: float = 10.0
+    #: How long a read of events waits for the next one.
+    tick_seconds: float = 0.25
+    #: Between two looks at workers and their batches.
+    watch_seconds: float = 1.0
+    #: A batch whose beat did not change for so long is suspect.
+    stale_seconds: float = 3.0
+    #: A batch that no worker began and no queue holds for so long is sent again.
+    unbegun_seconds: float = 5.0
+    #: Where most batches go silent at once, the network is suspected before the workers.
+    network_seconds: float = 10.0
+    #: How long cancelled tasks may take to end by themselves before they are killed.
+    grace_seconds: float = 10.0
+
+    @classmethod
+    def from_environment(cls) -> CoordinatorSettings:
+        """The defaults, with ``DISTFLOW_LEASE_SECONDS`` where it is set.
+
+        Raises:
+            InvalidInput: it is not a number of at least 0.5.
+        """
+        text = os.environ.get("DISTFLOW_LEASE_SECONDS")
+        if text is None:
+            return cls()
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not seconds >= 0.5:  # noqa: PLR2004 - said in the docstring
+            raise InvalidInput(
+                f"DISTFLOW_LEASE_SECONDS={text!r}: it is a number of seconds, 0.5 or more"
+            )
+        return cls(lease_seconds=seconds)
