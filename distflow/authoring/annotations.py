@@ -119,14 +119,14 @@ def _container(value: Any, kind: Any, arguments: tuple[Any, ...]) -> Any:
     shape = _CONTAINERS[kind]
     if shape is dict:
         if not isinstance(value, dict):
-            raise ValueError("it is no JSON object")
+            raise TypeError("it is no JSON object")
         key, element = arguments or (Any, Any)
         return {
             (name if key is Any else _from_text(name, key)): _from_json(item, element)
             for name, item in value.items()
         }
     if not isinstance(value, list):
-        raise ValueError("it is no JSON array")
+        raise TypeError("it is no JSON array")
     if shape is tuple and arguments and arguments[-1] is not Ellipsis:
         if len(value) != len(arguments):
             raise ValueError(f"it has {len(value)} elements, not {len(arguments)}")

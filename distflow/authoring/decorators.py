@@ -23,6 +23,8 @@ class TaskFunction:
     anywhere else it is the plain function.
     """
 
+    __name__: str
+
     def __init__(self, function: Callable[..., Any], task_options: TaskOptions) -> None:
         if not callable(function):
             raise WorkflowInvalid(

@@ -32,7 +32,7 @@ def split_path(path: str) -> tuple[str, str]:
         InvalidInput: it does not look like that.
     """
     match = PATH.fullmatch(path)
-    if match:
+    if match and not match[1].endswith(".py"):
         return match[1], match[2]
     module, _, name = path.partition(":")
     stem = re.sub(r"[/\\]+", ".", module.removesuffix(".py")).strip(".")

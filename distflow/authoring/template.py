@@ -10,7 +10,7 @@ from typing import Any, overload
 from distflow.authoring.decorators import building
 from distflow.authoring.functions import refuse_deferred
 from distflow.authoring.imports import did_you_mean
-from distflow.authoring.workflows import Workflow
+from distflow.authoring.workflows import Workflow, check_params
 from distflow.errors import InvalidInput, WorkflowInvalid
 
 
@@ -103,6 +103,7 @@ class WorkflowTemplate:
             raise InvalidInput(f"workflow {self.name!r}: {error}") from None
         bound.apply_defaults()
         params = _named_params(bound)
+        check_params(params, f"workflow {self.name!r}")
         workflow = self._construct(bound).evolve(params, self.reference, built=True)
         workflow.validate()
         return workflow

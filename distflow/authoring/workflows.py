@@ -48,7 +48,7 @@ class Workflow:
         if callable(context):
             check_accepts(context, (1, 2), owner)
         #: The parameters it was built with, defaults applied: ``ctx.params`` of its tasks.
-        self.params: Mapping[str, Any] = MappingProxyType({})
+        self.params: dict[str, Any] = {}
         #: ``"module:name"`` of where it was found; None for one that was made on the spot.
         self.reference: str | None = None
         self._built = False
@@ -166,7 +166,7 @@ class Workflow:
         check_params(params, f"workflow {self.name!r}")
         evolved = copy.copy(self)
         vars(evolved).update(
-            params=MappingProxyType(dict(params)),
+            params=dict(params),
             reference=reference,
             _built=built,
             _tasks={task.name: task for task in self.tasks},
