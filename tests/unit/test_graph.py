@@ -160,6 +160,15 @@ def test_no_name_breaks_out_of_its_mermaid_label(name: str) -> None:
     assert not set(label) & set('"<>[](){}`&\\')
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("1. item", "1#46; item"), ("- item", "#45; item"), ("__x__", "#95;_x__"), ("a.b_2", "a.b_2")],
+)
+def test_mermaid_takes_no_name_for_markdown(name: str, label: str) -> None:
+    """Mermaid reads lists and emphasis in labels: what would start them is escaped."""
+    assert f'n0["{label}"]' in to_mermaid(Graph.compile([Task(name, "m:f")]))
+
+
 @pytest.mark.parametrize("name", AWKWARD)
 def test_no_name_breaks_out_of_its_dot_label(name: str) -> None:
     """Whatever a name holds, its label is one string with quotes and backslashes escaped."""
