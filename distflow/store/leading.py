@@ -140,6 +140,9 @@ class LeadStore(StoreBase):
             epoch: the caller's.
             items: task, the status that the caller saw, its next progress, and whether the
                 evidence is kept for ever.
+
+        Raises:
+            WrongState: a person has stopped the reopening.
         """
         keys = self.keys
         used = (keys.meta, keys.results, keys.claims, keys.progress, keys.history)
@@ -147,7 +150,10 @@ class LeadStore(StoreBase):
             flat: list[str | bytes | int] = []
             for name, seen, progress, keep in items[start : start + _NAMES_PER_CALL]:
                 flat += (name, seen or "", pack(progress._asdict()), int(keep))
-            self._require(self._run("reopen_tasks", used, epoch, *flat))
+            code = self._run("reopen_tasks", used, epoch, *flat)
+            self._require(code)
+            if code == Code.WRONG_STATE:
+                raise WrongState(f"run {self.run_id} is not being reopened any more")
 
     def set_status(
         self,

@@ -47,6 +47,17 @@ local function finish(done, packed)
   return CODE.RECORDED
 end
 
+local finish_codes, claim_replies = {}, {}
+if not run_exists() then
+  for i = 1, #request.finishes do finish_codes[i] = CODE.GONE end
+  for i = 1, #request.claims do claim_replies[i] = {CODE.GONE} end
+  return {finish_codes, claim_replies}
+end
+for i, done in ipairs(request.finishes) do
+  finish_codes[i] = finish(done, ARGV[1 + i])
+end
+
+-- Read after the finishes: one of them may have unblocked the run.
 local run_epoch, run_status, concurrency =
   unpack(redis.call('HMGET', meta, 'epoch', 'status', 'concurrency'))
 
@@ -100,15 +111,6 @@ local function claim(wanted)
   return {CODE.GRANTED, attempt, iteration, base, lost}
 end
 
-local finish_codes, claim_replies = {}, {}
-if not run_exists() then
-  for i = 1, #request.finishes do finish_codes[i] = CODE.GONE end
-  for i = 1, #request.claims do claim_replies[i] = {CODE.GONE} end
-  return {finish_codes, claim_replies}
-end
-for i, done in ipairs(request.finishes) do
-  finish_codes[i] = finish(done, ARGV[1 + i])
-end
 for i, wanted in ipairs(request.claims) do
   claim_replies[i] = claim(wanted)
 end

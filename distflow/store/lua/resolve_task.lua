@@ -22,9 +22,11 @@ remember(history, {kind = 'resolved', task = task, status = decision, by = who, 
 count('unknown', -1)
 local status = 'ready'
 if decision == 'retry' then
+  -- An unknown outcome that came from a snapshot may have no progress here.
+  local attempt = last.attempt or 1
   redis.call('HDEL', results, task)
-  redis.call('HSET', progress, task, cmsgpack.pack({attempt = last.attempt, iteration = 1,
-    base = last.attempt - 1, lost = 0, not_before = 0, token = operation, started = false}))
+  redis.call('HSET', progress, task, cmsgpack.pack({attempt = attempt, iteration = 1,
+    base = attempt - 1, lost = 0, not_before = 0, token = operation, started = false}))
 else
   status = status_of(packed)
   redis.call('HSET', results, task, packed)

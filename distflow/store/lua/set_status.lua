@@ -16,7 +16,8 @@ for i = 6, #ARGV do
     redis.call('HSET', meta, 'status', new)
     if reason ~= '' then redis.call('HSET', meta, 'reason', reason) end
     if ended == '1' then
-      redis.call('HSET', meta, 'ended_at', text(now_ms()))
+      -- Its last coordinator need not have published that nothing is queued any more.
+      redis.call('HSET', meta, 'ended_at', text(now_ms()), 'n_queued', '0', 'n_waiting', '0')
     else
       redis.call('HDEL', meta, 'ended_at')
     end

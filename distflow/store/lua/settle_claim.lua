@@ -11,18 +11,25 @@ if not run_exists() then return CODE.GONE end
 if redis.call('HGET', meta, 'epoch') ~= epoch then return CODE.STALE_EPOCH end
 local lost = cmsgpack.unpack(request)
 local claim = read_claim(claims, lost.task)
--- The worker was alive after all, and told its outcome first.
-if not claim or claim[3] ~= lost.token then return CODE.REFUSED end
+-- Not the token itself: an outcome that this worker still brings is refused.
+local given_up = 'lost:' .. lost.token
+if not claim or claim[3] ~= lost.token then
+  local known = redis.call('HGET', results, lost.task)
+  -- The reply to this very judgement was lost.
+  if known == packed then return CODE.RECORDED end
+  if not known and read_progress(progress, lost.task).token == given_up then
+    return CODE.RECORDED
+  end
+  -- The worker was alive after all, and told its outcome first.
+  return CODE.REFUSED
+end
 redis.call('HDEL', claims, lost.task)
 if lost.kind == 'final' then
   remember(history, {kind = 'lost', task = lost.task, status = lost.status,
     attempt = lost.attempt, by = lost.worker, packed = packed, keep = lost.keep})
   settle_final(results, progress, events, lost, packed)
 else
+  lost.token = given_up
   settle_waiting(progress, events, history, lost, packed, 'lost')
-  -- The next attempt is another's: an outcome that this worker still brings is refused.
-  local next_try = read_progress(progress, lost.task)
-  next_try.token = ''
-  redis.call('HSET', progress, lost.task, cmsgpack.pack(next_try))
 end
 return CODE.RECORDED
