@@ -1,0 +1,218 @@
+"""RunStore in memory: the reference model of the scripts, and the store of the in-process runner.
+
+Each method says in plain Python what its script does on Redis; one contract suite runs on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from distflow.codec import pack, status_of
+from distflow.core.claim import WIRE_VERSION, Beat, Claim, Progress, TaskCut
+from distflow.core.model import Task
+from distflow.core.run import HistoryEntry, RunInfo, RunSpec
+from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
+from distflow.errors import RunExists, WrongState
+from distflow.store.memory_leading import MemoryLeadStore
+from distflow.store.memory_run import MemoryRun, MemoryServer
+from distflow.store.memory_working import MemoryWorkerStore
+
+__all__ = ["MemoryRunStore", "MemoryServer"]
+
+
+class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore):
+    """One run in memory: see :class:`distflow.ports.RunStore`. Safe to share between threads."""
+
+    def create_run(self, spec: RunSpec, operation: str) -> None:
+        """Create the run, without tasks.
+
+        Raises:
+            RunExists: a run of this id was created by another operation.
+        """
+        params = pack(dict(spec.params))
+        with self.server.changed:
+            now = self.server.now_ms()
+            self.server.created.setdefault(self.run_id, now)
+            self.server.active.add(self.run_id)
+            run = self._find()
+            if run is None:
+                made = MemoryRun(spec, operation, params, now, self.server.changed)
+                self.server.runs[self.run_id] = made
+            elif run.operation != operation:
+                raise RunExists(
+                    f"run {self.run_id!r} exists already: take another --run-id, "
+                    f"or go on with it by `distflow resume {self.run_id}`"
+                )
+
+    def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:
+        """Append tasks as chunk number ``chunk`` (from 0)."""
+        with self.server.changed:
+            self._being_made(operation).graph[chunk] = list(tasks)
+
+    def hydrate(
+        self, operation: str, outcomes: Iterable[tuple[str, bytes | None, Progress | None]]
+    ) -> None:
+        """Put encoded TaskResults and progress from a snapshot into the run being created."""
+        with self.server.changed:
+            run = self._being_made(operation)
+            for task, packed, progress in outcomes:
+                if packed is not None:
+                    run.results.setdefault(task, packed)
+                if progress is not None:
+                    run.progress[task] = progress
+
+    def seal_run(self, operation: str, total: int) -> None:
+        """End the creation: ``total`` tasks, and they may run."""
+        with self.server.changed:
+            run = self._existing()
+            # The reply to this very sealing was lost.
+            if run.operation == operation and run.status != RunStatus.CREATING:
+                return
+            run = self._being_made(operation)
+            run.status = RunStatus.RUNNING
+            run.total = total
+
+    def delete_run(self, *, force: bool = False) -> None:
+        """Remove the run.
+
+        Raises:
+            WrongState: it is being led or workers hold tasks of it, and ``force`` is off.
+            RunNotFound: there is no such run.
+        """
+        with self.server.changed:
+            run = self._find()
+            what = None
+            if run and not force and run.holder(self.server.now_ms()):
+                what = "is being coordinated"
+            elif run and not force and run.claims:
+                what = "has tasks at work"
+            if what:
+                raise WrongState(
+                    f"run {self.run_id} {what}: cancel it first, or delete it with --force"
+                )
+            self.server.runs.pop(self.run_id, None)
+            self.server.created.pop(self.run_id, None)
+            self.server.active.discard(self.run_id)
+            if run is None:
+                raise self._missing()
+
+    def mark_active(self, *, active: bool) -> None:
+        """List the run among those that somebody should lead, or take it off the list."""
+        with self.server.changed:
+            (self.server.active.add if active else self.server.active.discard)(self.run_id)
+
+    def read_info(self) -> RunInfo:
+        """The run in short.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                raise self._missing()
+            now = self.server.now_ms()
+            lease = run.holder(now)
+            by_outcome = run.count()
+            counts = {status.value: by_outcome.get(status, 0) for status in OUTCOMES}
+            counts["running"] = len(run.claims)
+            # What a dead coordinator had queued is nobody's: it is pending until another leads.
+            counts["queued"] = run.queued if lease else 0
+            counts["waiting"] = run.waiting
+            return RunInfo(
+                run_id=self.run_id,
+                wire=WIRE_VERSION,
+                workflow=run.spec.workflow,
+                status=run.status,
+                params=dict(run.spec.params),
+                origin=run.spec.origin,
+                options=run.spec.options,
+                durability=run.spec.durability,
+                total=run.total,
+                epoch=run.epoch,
+                generation=run.generation,
+                created_at=run.created_at / 1000,
+                started_at=_seconds(run.started_at),
+                ended_at=_seconds(run.ended_at),
+                counts=counts,
+                coordinator=lease.owner if lease else None,
+                as_of=self.server.clock(),
+                clock_at=_seconds(run.clock_at),
+                reason=run.reason,
+            )
+
+    def read_status(self) -> RunStatus:
+        """The run's status alone.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                raise self._missing()
+            return run.status
+
+    def iter_tasks(self) -> Iterator[list[Task]]:
+        """The graph, a chunk at a time."""
+        with self.server.changed:
+            run = self._find()
+            chunks = [list(run.graph[index]) for index in sorted(run.graph)] if run else []
+        yield from chunks
+
+    def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
+        """The outcomes' statuses without their data; None where there is none yet."""
+        return [
+            None if packed is None else status_of(packed) for packed in self.fetch_results(names)
+        ]
+
+    def read_results(self, names: Sequence[str]) -> list[bytes | None]:
+        """The encoded TaskResults of tasks."""
+        return self.fetch_results(names)
+
+    def read_cut(self, names: Sequence[str]) -> list[TaskCut]:
+        """Outcome, claim and progress of tasks, read at one instant."""
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                return [TaskCut(None, None, None) for _ in names]
+            return [
+                TaskCut(run.results.get(name), run.claims.get(name), run.progress.get(name))
+                for name in names
+            ]
+
+    def read_claims(self) -> dict[str, Claim]:
+        """Every claim that is held now, by task."""
+        with self.server.changed:
+            run = self._find()
+            return dict(run.claims) if run else {}
+
+    def read_progress(self) -> dict[str, Progress]:
+        """Every task's progress, where it has some."""
+        with self.server.changed:
+            run = self._find()
+            return dict(run.progress) if run else {}
+
+    def read_beats(self) -> dict[str, Beat]:
+        """Every batch that has begun and not ended, with its last beat."""
+        with self.server.changed:
+            run = self._find()
+            return dict(run.beats) if run else {}
+
+    def read_history(self, task: str | None = None) -> list[HistoryEntry]:
+        """The history, oldest first; of one task or of all."""
+        with self.server.changed:
+            run = self._find()
+            history = [entry for entry, _kept in run.history] if run else []
+        return [entry for entry in history if task is None or entry.task == task]
+
+    def _being_made(self, operation: str) -> MemoryRun:
+        run = self._existing()
+        # Another creation of the same name, or a graph that is frozen.
+        if run.operation != operation or run.status != RunStatus.CREATING:
+            raise WrongState(f"run {self.run_id} is not being created by this operation")
+        return run
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000

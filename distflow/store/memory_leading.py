@@ -1,0 +1,293 @@
+"""The memory store as a coordinator and a person use it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+from distflow.codec import status_of
+from distflow.core.claim import Code, Finish, Progress
+from distflow.core.run import Event, HistoryEntry
+from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
+from distflow.errors import LeaseHeld, WrongState
+from distflow.store.memory_run import Lease, MemoryBase
+
+#: Events that one read returns at most.
+_EVENTS_PER_READ = 1000
+
+
+class MemoryLeadStore(MemoryBase):
+    """The transitions that whoever leads a run makes, and the decisions of people."""
+
+    def acquire_lease(self, owner: str, ttl_seconds: float, *, force: bool = False) -> int:
+        """Become the coordinator and return the new epoch.
+
+        Raises:
+            LeaseHeld: another holds it; the message names who.
+            RunGone: there is no such run.
+        """
+        with self.server.changed:
+            run = self._existing()
+            now = self.server.now_ms()
+            expires = now + int(ttl_seconds * 1000)
+            holder = run.holder(now)
+            # The reply to this very acquisition was lost.
+            if holder and holder.owner == owner and holder.epoch == run.epoch:
+                run.lease = holder._replace(expires=expires)
+                return run.epoch
+            if holder and not force:
+                raise LeaseHeld(f"run {self.run_id} is led by {holder.owner}")
+            first = run.epoch == 0
+            # Epochs grow, and repeat not even where a clock goes back or a run is restored.
+            run.epoch = max(run.epoch + 1, now)
+            run.lease = Lease(owner, run.epoch, expires)
+            if first:
+                run.started_at = run.clock_at = now
+            else:
+                note = f"epoch {run.epoch}"
+                run.remember(HistoryEntry(now / 1000, "taken_over", by=owner, note=note))
+            return run.epoch
+
+    def renew_lease(
+        self, owner: str, epoch: int, ttl_seconds: float, *, queued: int, waiting: int
+    ) -> None:
+        """Keep the lease, and publish how many tasks are queued and waiting.
+
+        Raises:
+            StaleEpoch: another coordinator has taken over.
+        """
+        with self.server.changed:
+            run = self._led(epoch)
+            run.lease = Lease(owner, epoch, self.server.now_ms() + int(ttl_seconds * 1000))
+            run.queued, run.waiting = queued, waiting
+
+    def release_lease(self, owner: str, epoch: int) -> None:
+        """Give the lease up, if it is still held."""
+        with self.server.changed:
+            run = self._find()
+            holder = run and run.holder(self.server.now_ms())
+            if run and holder and (holder.owner, holder.epoch) == (owner, epoch):
+                run.lease = None
+                run.queued = 0
+
+    def last_event_id(self) -> str:
+        """The id of the newest event, ``0-0`` where there is none."""
+        with self.server.changed:
+            run = self._find()
+            return run.events[-1].id if run and run.events else "0-0"
+
+    def read_events(self, after: str, *, block_ms: int | None = None) -> list[Event]:
+        """The events after an id, oldest first, at most 1,000; waits for one up to ``block_ms``."""
+
+        def found() -> list[Event]:
+            run = self._find()
+            events = run.events if run else []
+            first = bisect_right(events, _order(after), key=lambda event: _order(event.id))
+            return events[first : first + _EVENTS_PER_READ]
+
+        with self.server.changed:
+            if block_ms is not None:
+                # 0 waits for ever, as Redis does.
+                self.server.changed.wait_for(found, block_ms / 1000 if block_ms else None)
+            return found()
+
+    def trim_events(self, epoch: int, first_kept: str) -> None:
+        """Drop the events before an id."""
+        with self.server.changed:
+            run = self._led(epoch)
+            run.events = [event for event in run.events if _order(event.id) >= _order(first_kept)]
+
+    def settle_claim(self, epoch: int, batch: str, lost: Finish) -> Code:  # noqa: ARG002
+        """End a claim whose worker is lost: RECORDED, or REFUSED where it has moved on."""
+        with self.server.changed:
+            run = self._led(epoch)
+            now = self.server.now_ms()
+            # Not the token itself: an outcome that this worker still brings is refused.
+            given_up = f"lost:{lost.token}"
+            claim = run.claims.get(lost.task)
+            if claim is None or claim.token != lost.token:
+                # The reply to this very judgement was lost.
+                ours = run.results.get(lost.task) == lost.packed or (
+                    lost.task not in run.results and run.last_try(lost.task).token == given_up
+                )
+                return Code.RECORDED if ours else Code.REFUSED
+            del run.claims[lost.task]
+            if lost.kind == "final":
+                run.remember_finish("lost", lost, now)
+                run.settle_final(lost)
+            else:
+                run.settle_waiting(lost, "lost", given_up, now)
+            return Code.RECORDED
+
+    def end_batch(self, epoch: int, batch: str) -> None:
+        """Give a lost batch up; its worker is told so when it comes back."""
+        with self.server.changed:
+            self._led(epoch).beats.pop(batch, None)
+
+    def settle_pending(self, epoch: int, outcomes: Sequence[tuple[str, bytes]]) -> set[str]:
+        """Give tasks that never ran an encoded outcome; returns those that were left alone."""
+        with self.server.changed:
+            run = self._led(epoch)
+            left: set[str] = set()
+            for task, packed in outcomes:
+                known = run.results.get(task)
+                if known == packed:
+                    continue
+                if known is not None or task in run.claims:
+                    left.add(task)
+                    continue
+                run.results[task] = packed
+                run.progress.pop(task, None)
+            return left
+
+    def begin_reopen(self, epoch: int, operation: str) -> None:
+        """Refuse claims until the reopening is ended; a new generation begins."""
+        with self.server.changed:
+            run = self._led(epoch)
+            if run.status == RunStatus.CREATING:
+                raise WrongState(
+                    f"run {self.run_id} was never completely submitted: delete it and submit again"
+                )
+            # A repeated call changes nothing, not even a reopening that has ended since.
+            if run.reopen_operation == operation:
+                return
+            # An earlier reopening that was cut off is ended by this one.
+            if run.status != RunStatus.REOPENING:
+                run.generation += 1
+            run.status = RunStatus.REOPENING
+            run.reopen_operation = operation
+            run.reason = None
+
+    def reopen_tasks(
+        self, epoch: int, items: Sequence[tuple[str, TaskStatus | None, Progress, bool]]
+    ) -> None:
+        """Set outcomes aside, in the order given: dependents before their dependencies.
+
+        Args:
+            epoch: the caller's.
+            items: task, the status that the caller saw, its next progress, and whether the
+                evidence is kept for ever.
+        """
+        with self.server.changed:
+            run = self._led(epoch)
+            now = self.server.now_ms()
+            if run.status != RunStatus.REOPENING:
+                raise WrongState(f"run {self.run_id} is not being reopened any more")
+            for task, seen, progress, keep in items:
+                status = run.outcome(task)
+                # What a live worker told since the caller looked belongs to this generation.
+                if status != seen or status in (TaskStatus.SUCCESS, TaskStatus.UNKNOWN):
+                    continue
+                if status is not None:
+                    packed = run.results.pop(task)
+                    entry = HistoryEntry(
+                        now / 1000, "set_aside", task=task, status=status.value, packed=packed
+                    )
+                    run.remember(entry, keep=keep)
+                elif task in run.claims:
+                    continue
+                run.progress[task] = progress
+
+    def set_status(
+        self,
+        new: RunStatus,
+        allowed: Collection[RunStatus],
+        *,
+        epoch: int | None = None,
+        reason: str = "",
+        restart_clock: bool = False,
+    ) -> RunStatus:
+        """Move the run to another status, and return it; a repeated move is none.
+
+        Args:
+            new: where to.
+            allowed: from where.
+            epoch: the coordinator's; None for a person.
+            reason: why it was stopped, for people.
+            restart_clock: its timeout starts anew.
+
+        Raises:
+            WrongState: it is in none of the allowed statuses; the message names its status.
+            RunNotFound: there is no such run.
+            StaleEpoch: another coordinator has taken over.
+        """
+        with self.server.changed:
+            if epoch is None and self._find() is None:
+                raise self._missing()
+            run = self._existing() if epoch is None else self._led(epoch)
+            now = self.server.now_ms()
+            if run.status == new:
+                return new
+            if run.status not in allowed:
+                raise WrongState(f"run {self.run_id} is {run.status}")
+            run.status = new
+            run.reason = reason or run.reason
+            run.ended_at = now if new in ENDED_RUNS else None
+            if new in ENDED_RUNS:
+                run.queued = run.waiting = 0
+            if restart_clock:
+                run.clock_at = now
+            run.append_event(Event("", "moved", status=new.value))
+            return new
+
+    def resolve_task(
+        self,
+        operation: str,
+        task: str,
+        decision: Literal["done", "fail", "retry"],
+        packed: bytes,
+        who: str,
+        note: str,
+    ) -> TaskStatus:
+        """Decide an unknown task, and return its status from now on.
+
+        Args:
+            operation: the caller's id for this decision, kept over its retries.
+            task: the task.
+            decision: ``done`` and ``fail`` come with an encoded TaskResult, ``retry`` with none.
+            packed: that TaskResult, or empty.
+            who: for the history.
+            note: for the history.
+
+        Raises:
+            WrongState: the task is not unknown; the message says what it is.
+            RunNotFound: there is no such run.
+        """
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                raise self._missing()
+            known = run.results.get(task)
+            last = run.last_try(task)
+            # The reply to this very decision was lost.
+            if known is not None and known == packed:
+                return status_of(known)
+            if known is None and last.token == operation:
+                return TaskStatus.READY
+            if known is None or status_of(known) != TaskStatus.UNKNOWN:
+                what = "not ended" if known is None else status_of(known).value
+                raise WrongState(f"task {task!r} is {what}: only an unknown task can be resolved")
+            now = self.server.now_ms()
+            entry = HistoryEntry(
+                now / 1000, "resolved", task, decision, by=who, note=note, packed=known
+            )
+            run.remember(entry, keep=True)
+            if decision == "retry":
+                del run.results[task]
+                run.progress[task] = Progress(
+                    attempt=last.attempt, base=last.attempt - 1, token=operation
+                )
+                status = TaskStatus.READY
+            else:
+                run.results[task] = packed
+                run.progress.pop(task, None)
+                status = status_of(packed)
+            run.append_event(Event("", "resolved", task=task, status=status.value))
+            run.unblock()
+            return status
+
+
+def _order(event_id: str) -> tuple[int, int]:
+    number, _, part = event_id.partition("-")
+    return int(number), int(part or 0)

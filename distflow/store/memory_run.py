@@ -1,0 +1,227 @@
+"""One run in memory, and what several transitions share, as the scripts share their prelude."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from threading import Condition
+from typing import NamedTuple
+
+from distflow.codec import status_of
+from distflow.core.claim import Beat, Claim, Finish, Progress
+from distflow.core.model import Task
+from distflow.core.run import Event, HistoryEntry, RunSpec
+from distflow.core.status import RunStatus, TaskStatus
+from distflow.errors import RunGone, RunNotFound, StaleEpoch
+
+#: Entries of the history, those that are kept for ever not counted.
+HISTORY_LIMIT = 10_000
+
+#: Bytes of a result beyond which the history has only its size and SHA-1.
+HISTORY_BYTES = 64 * 1024
+
+
+class Lease(NamedTuple):
+    """Who leads a run, and until when: Unix milliseconds."""
+
+    owner: str
+    epoch: int
+    expires: int
+
+
+@dataclass(slots=True)
+class MemoryRun:
+    """What Redis holds of one run, in plain types. Times are Unix milliseconds."""
+
+    spec: RunSpec
+    operation: str
+    #: The encoded parameters, as workers get them.
+    params: bytes
+    created_at: int
+    #: The lock under which everything here is read and written; events wake its waiters.
+    changed: Condition
+    status: RunStatus = RunStatus.CREATING
+    total: int = 0
+    epoch: int = 0
+    generation: int = 1
+    reopen_operation: str = ""
+    reason: str | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    clock_at: int | None = None
+    queued: int = 0
+    waiting: int = 0
+    lease: Lease | None = None
+    graph: dict[int, list[Task]] = field(default_factory=dict)
+    results: dict[str, bytes] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
+    progress: dict[str, Progress] = field(default_factory=dict)
+    beats: dict[str, Beat] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    events_made: int = 0
+    #: Each entry with whether it is kept for ever.
+    history: list[tuple[HistoryEntry, bool]] = field(default_factory=list)
+
+    def holder(self, now: int) -> Lease | None:
+        """The lease, unless it has lapsed."""
+        return self.lease if self.lease and self.lease.expires > now else None
+
+    def outcome(self, task: str) -> TaskStatus | None:
+        """The status of a task that has an outcome."""
+        packed = self.results.get(task)
+        return None if packed is None else status_of(packed)
+
+    def count(self) -> Mapping[TaskStatus, int]:
+        """How many tasks have each outcome: what the counters on Redis must always say."""
+        return Counter(map(status_of, self.results.values()))
+
+    def last_try(self, task: str) -> Progress:
+        """The progress of a task; where there is none, that of one never tried."""
+        return self.progress.get(task, Progress())
+
+    def append_event(self, event: Event) -> None:
+        """Append an event under the next id, and wake those who wait for one."""
+        self.events_made += 1
+        self.events.append(event._replace(id=f"{self.events_made}-0"))
+        self.changed.notify_all()
+
+    def remember(self, entry: HistoryEntry, *, keep: bool = False) -> None:
+        """Append to the history; beyond its limit the oldest entry that may go goes."""
+        packed = entry.packed
+        if packed and len(packed) > HISTORY_BYTES:
+            digest = hashlib.sha1(packed, usedforsecurity=False).hexdigest()
+            note = entry.note or f"{len(packed)} bytes, SHA-1 {digest}"
+            entry = replace(entry, note=note, packed=None)
+        self.history.append((entry, keep))
+        if len(self.history) > HISTORY_LIMIT:
+            loose = [index for index, (_entry, kept) in enumerate(self.history) if not kept]
+            if len(loose) > HISTORY_LIMIT:
+                del self.history[loose[0]]
+
+    def remember_finish(self, kind: str, finish: Finish, now: int) -> None:
+        """Put what an attempt brought into the history."""
+        entry = HistoryEntry(
+            at=now / 1000,
+            kind=kind,
+            task=finish.task,
+            status=finish.status,
+            attempt=finish.attempt,
+            by=finish.worker,
+            packed=finish.packed,
+        )
+        self.remember(entry, keep=finish.keep)
+
+    def settle_final(self, finish: Finish) -> None:
+        """Make an outcome final. Of an unknown one the token stays: see ``advance``."""
+        self.results[finish.task] = finish.packed
+        if finish.status == TaskStatus.UNKNOWN:
+            kept = finish.progress._replace(token=finish.token, started=True)
+            self.progress[finish.task] = kept
+        else:
+            self.progress.pop(finish.task, None)
+        self.append_event(
+            Event(
+                "",
+                "finished",
+                task=finish.task,
+                status=finish.status,
+                attempt=finish.attempt,
+                worker=finish.worker,
+                duration=finish.duration,
+            )
+        )
+
+    def settle_waiting(self, finish: Finish, kind: str, token: str, now: int) -> None:
+        """Let a task run again later; what the attempt brought goes to the history."""
+        due = now + finish.delay_ms
+        self.progress[finish.task] = finish.progress._replace(not_before=due, token=token)
+        self.remember_finish(kind, finish, now)
+        self.append_event(
+            Event(
+                "",
+                "waiting",
+                task=finish.task,
+                status=finish.status,
+                attempt=finish.attempt,
+                worker=finish.worker,
+                not_before=due,
+            )
+        )
+
+    def unblock(self) -> None:
+        """Let a run that stood still for a decision go on as soon as somebody leads it."""
+        if self.status == RunStatus.BLOCKED:
+            self.status = RunStatus.RUNNING
+            self.ended_at = None
+
+
+class MemoryServer:
+    """Runs by their ids: to the memory store what a Redis server is to the other.
+
+    Args:
+        clock: the Unix time in seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        #: One lock for all: every transition is atomic, as a script is.
+        self.changed = Condition()
+        self.runs: dict[str, MemoryRun] = {}
+        self.created: dict[str, int] = {}
+        self.active: set[str] = set()
+
+    def now_ms(self) -> int:
+        """The Unix time in milliseconds."""
+        return int(self.clock() * 1000)
+
+    def list_runs(self) -> list[str]:
+        """Every run id, oldest first."""
+        with self.changed:
+            return sorted(self.created, key=lambda run_id: (self.created[run_id], run_id))
+
+    def list_active_runs(self) -> list[str]:
+        """The ids of runs that somebody should lead."""
+        with self.changed:
+            return sorted(self.active)
+
+
+class MemoryBase:
+    """One run on a memory server.
+
+    Args:
+        run_id: the run.
+        clock: the Unix time in seconds, for a store with a server of its own.
+        server: where its run is; several stores of one run share it.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        server: MemoryServer | None = None,
+    ) -> None:
+        self.run_id = run_id
+        self.server = server or MemoryServer(clock=clock)
+
+    def _find(self) -> MemoryRun | None:
+        return self.server.runs.get(self.run_id)
+
+    def _existing(self) -> MemoryRun:
+        run = self._find()
+        if run is None:
+            raise RunGone(f"run {self.run_id} was deleted")
+        return run
+
+    def _led(self, epoch: int) -> MemoryRun:
+        run = self._existing()
+        # A coordinator that slept must not write over what its successor did.
+        if run.epoch != epoch:
+            raise StaleEpoch(f"run {self.run_id}: another coordinator has taken it over")
+        return run
+
+    def _missing(self) -> RunNotFound:
+        return RunNotFound(f"there is no run {self.run_id!r}: `distflow runs` lists what there is")

@@ -1,0 +1,184 @@
+"""The memory store as a worker uses it: begin, claim, start, finish, beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distflow.core.claim import (
+    Advance,
+    BatchOpening,
+    Beat,
+    Claim,
+    ClaimReply,
+    ClaimRequest,
+    Code,
+    Finish,
+)
+from distflow.core.run import Event
+from distflow.core.status import RunStatus, TaskStatus
+from distflow.store.memory_run import MemoryBase, MemoryRun
+
+
+class MemoryWorkerStore(MemoryBase):
+    """The transitions that workers make."""
+
+    def begin_batch(self, epoch: int, batch: str, worker: str, job: str) -> BatchOpening:
+        """Say that a batch was taken off its queue; the answer has what its tasks need."""
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                return BatchOpening(Code.GONE)
+            if run.epoch != epoch:
+                return BatchOpening(Code.STALE_EPOCH)
+            if run.status != RunStatus.RUNNING:
+                return BatchOpening(Code.STOPPED)
+            run.beats[batch] = Beat(worker, job, self.server.now_ms(), "")
+            options = run.spec.options
+            return BatchOpening(
+                Code.OK,
+                run.params,
+                run.spec.origin,
+                options.context or "",
+                options.max_result_bytes,
+            )
+
+    def advance(
+        self,
+        epoch: int,
+        batch: str,
+        finishes: Sequence[Finish] = (),
+        claims: Sequence[ClaimRequest] = (),
+        *,
+        ending: bool = False,
+        unstarted: Sequence[str] = (),
+    ) -> Advance:
+        """Record outcomes, claim what is next, end the batch: at once.
+
+        ``unstarted`` names what a batch that is ``ending`` leaves to others.
+        """
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                gone = ClaimReply(Code.GONE)
+                return Advance((Code.GONE,) * len(finishes), (gone,) * len(claims))
+            now = self.server.now_ms()
+            codes = tuple(_finish(run, done, now) for done in finishes)
+            replies = tuple(_claim(run, epoch, batch, wanted, now) for wanted in claims)
+            if ending and run.beats.pop(batch, None):
+                run.append_event(Event("", "batch_ended", batch=batch, unstarted=tuple(unstarted)))
+            return Advance(codes, replies)
+
+    def start_task(self, task: str, token: str) -> Code:
+        """Mark that a claimed ``at_most_once`` task may have effects from here on."""
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                return Code.GONE
+            claim = run.claims.get(task)
+            if claim is None or claim.token != token:
+                return Code.REFUSED
+            if claim.started:
+                return Code.GRANTED
+            if run.status == RunStatus.CANCELLING:
+                return Code.STOPPED
+            run.claims[task] = claim._replace(started=self.server.now_ms())
+            return Code.GRANTED
+
+    def beat(self, batch: str, worker: str, job: str, task: str) -> tuple[Code, str]:
+        """Say that a batch lives; the answer has the run's status."""
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                return Code.GONE, ""
+            # A batch that was given up must not come back to life.
+            if batch not in run.beats:
+                return Code.REFUSED, ""
+            run.beats[batch] = Beat(worker, job, self.server.now_ms(), task)
+            return Code.OK, run.status.value
+
+    def fetch_results(self, names: Sequence[str]) -> list[bytes | None]:
+        """The encoded TaskResults of tasks, None where there is no outcome."""
+        with self.server.changed:
+            run = self._find()
+            return [run.results.get(name) if run else None for name in names]
+
+
+def _finish(run: MemoryRun, done: Finish, now: int) -> Code:
+    """Record an outcome, if its token holds the claim, or held what is now unknown."""
+    claim = run.claims.get(done.task)
+    if claim and claim.token == done.token:
+        del run.claims[done.task]
+    else:
+        known = run.results.get(done.task)
+        told = run.last_try(done.task).token == done.token
+        # The reply to an earlier delivery of this very outcome was lost.
+        if known == done.packed or (known is None and done.kind == "wait" and told):
+            return Code.RECORDED
+        # Another claim, a reopening or a decision overtook this one: evidence, no outcome.
+        if known is None or run.outcome(done.task) != TaskStatus.UNKNOWN or not told:
+            run.remember_finish("refused", done, now)
+            run.append_event(
+                Event(
+                    "",
+                    "refused",
+                    task=done.task,
+                    status=done.status,
+                    attempt=done.attempt,
+                    worker=done.worker,
+                )
+            )
+            return Code.REFUSED
+        # The task was given up as unknown, and the worker that had it tells how it really ended.
+        late = done._replace(status=TaskStatus.UNKNOWN.value, packed=known)
+        run.remember_finish("late", late, now)
+        del run.results[done.task]
+        run.unblock()
+    if done.kind == "final":
+        run.settle_final(done)
+    else:
+        kind = "looped" if done.status == TaskStatus.SUCCESS else "retried"
+        run.settle_waiting(done, kind, done.token, now)
+    return Code.RECORDED
+
+
+def _claim(run: MemoryRun, epoch: int, batch: str, wanted: ClaimRequest, now: int) -> ClaimReply:
+    """Give a task to a batch, or say why not."""
+    held = run.claims.get(wanted.task)
+    # The reply to this very claim was lost: it is the caller's, whatever happened since.
+    if held and held.token == wanted.token:
+        return ClaimReply(Code.GRANTED, held.attempt, held.iteration, held.base, held.lost)
+    last = run.last_try(wanted.task)
+    others = {claim.batch for claim in run.claims.values()} - {batch}
+    limit = run.spec.options.concurrency
+    if run.epoch != epoch:
+        return ClaimReply(Code.STALE_EPOCH)
+    if run.status != RunStatus.RUNNING:
+        return ClaimReply(Code.STOPPED)
+    if held:
+        return ClaimReply(Code.BUSY)
+    if wanted.task in run.results:
+        return ClaimReply(Code.DONE)
+    if last.started or last.not_before > now or not _satisfied(run, wanted):
+        return ClaimReply(Code.NOT_READY)
+    if limit is not None and len(others) >= limit:
+        return ClaimReply(Code.LIMIT)
+    run.claims[wanted.task] = Claim(
+        attempt=last.attempt,
+        iteration=last.iteration,
+        token=wanted.token,
+        batch=batch,
+        claimed=now,
+        started=now if wanted.start else 0,
+        base=last.base,
+        lost=last.lost,
+    )
+    run.append_event(Event("", "claimed", task=wanted.task, attempt=last.attempt, batch=batch))
+    return ClaimReply(Code.GRANTED, last.attempt, last.iteration, last.base, last.lost)
+
+
+def _satisfied(run: MemoryRun, wanted: ClaimRequest) -> bool:
+    for dependency, tolerated in wanted.needs:
+        status = run.outcome(dependency)
+        if status != TaskStatus.SUCCESS and not (tolerated and status == TaskStatus.FAILURE):
+            return False
+    return True
