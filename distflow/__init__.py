@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from distflow.authoring import TaskRef, Workflow, task, workflow
     from distflow.client import Client, Run, connect
     from distflow.codec import register_type
     from distflow.core.model import Loop, Metrics, Retry, TaskResult
     from distflow.core.status import RunStatus, TaskStatus
     from distflow.errors import DistflowError, NotDone
     from distflow.snapshot import Snapshot
-    from distflow.workflow import TaskRef, Workflow, task, workflow
 
 __version__ = "0.1.0"
 
@@ -30,14 +30,14 @@ _HOMES = {
     "Run": "distflow.client",
     "RunStatus": "distflow.core.status",
     "Snapshot": "distflow.snapshot",
-    "TaskRef": "distflow.workflow",
+    "TaskRef": "distflow.authoring",
     "TaskResult": "distflow.core.model",
     "TaskStatus": "distflow.core.status",
-    "Workflow": "distflow.workflow",
+    "Workflow": "distflow.authoring",
     "connect": "distflow.client",
     "register_type": "distflow.codec",
-    "task": "distflow.workflow",
-    "workflow": "distflow.workflow",
+    "task": "distflow.authoring",
+    "workflow": "distflow.authoring",
 }
 
 __all__ = [

@@ -92,6 +92,8 @@ class WorkflowExecutor:
         """
         lease_seconds = self._settings.lease_seconds
         self._epoch = self._store.acquire_lease(self.owner, lease_seconds, force=force)
+        # The index lies in another slot, so that a crash may have left it behind.
+        self._store.mark_active(active=True)
         try:
             with LeaseKeeper(
                 self._lease_store, self.owner, self._epoch, lease_seconds, self._load

@@ -21,7 +21,6 @@ CONNECT_TIMEOUT_SECONDS = 3.0
 _TIMEOUTS: dict[str, Any] = {
     "socket_timeout": SOCKET_TIMEOUT_SECONDS,
     "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
-    "socket_keepalive": True,
     "health_check_interval": 15,
 }
 

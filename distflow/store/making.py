@@ -12,9 +12,6 @@ from distflow.errors import RunExists, WrongState
 from distflow.store.base import StoreBase
 from distflow.store.keys import active_key, runs_key
 
-#: Tasks in one chunk of the graph.
-CHUNK_TASKS = 4096
-
 
 class MakingStore(StoreBase):
     """The transitions that make a run, each under the id of one creating operation."""
@@ -57,7 +54,7 @@ class MakingStore(StoreBase):
         pipeline.execute()
 
     def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:
-        """Append at most :data:`CHUNK_TASKS` tasks as chunk number ``chunk`` (from 0)."""
+        """Append tasks as chunk number ``chunk`` of the graph (from 0)."""
         packed = pack([encode_task(task) for task in tasks])
         keys = (self.keys.meta, self.keys.graph)
         self._making(self._run("append_graph", keys, operation, chunk, packed))
