@@ -184,7 +184,7 @@ def _check(value: Any, path: str, depth: int, extensions: int = _MAX_EXTENSION_D
     else:
         raise NotEncodable(
             f"{path or 'value'}: {kind.__module__}.{kind.__qualname__} cannot be stored; "
-            "return plain data, or register the type with distflow.register_type"
+            "use plain data, or register the type with distflow.register_type"
         )
 
 

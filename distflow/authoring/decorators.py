@@ -33,7 +33,8 @@ class TaskFunction:
         functools.update_wrapper(self, function)
         #: What the function was decorated with.
         self.task_options = task_options
-        self._function = function
+        #: The plain function, which workers call.
+        self.__distflow_function__ = function
         check_options({**task_options}, f"@task {getattr(function, '__name__', function)!r}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -44,7 +45,7 @@ class TaskFunction:
         """
         workflow = building.get()
         if workflow is None:
-            return self._function(*args, **kwargs)
+            return self.__distflow_function__(*args, **kwargs)
         return workflow.add(None, self, args, kwargs)
 
     def options(self, **options: Unpack[TaskOptions]) -> TaskFunction:
@@ -53,7 +54,7 @@ class TaskFunction:
         Raises:
             WorkflowInvalid: names the option and what it may be.
         """
-        return TaskFunction(self._function, {**self.task_options, **options})
+        return TaskFunction(self.__distflow_function__, {**self.task_options, **options})
 
     def __repr__(self) -> str:
         return f"<task {getattr(self, '__module__', '?')}:{getattr(self, '__qualname__', '?')}>"

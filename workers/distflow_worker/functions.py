@@ -28,7 +28,8 @@ def load_function(reference: str) -> Callable[..., Any]:
     if not callable(found):
         kind = type(found).__name__
         raise TypeError(f"{reference!r} is a {kind}, not a function")
-    function: Callable[..., Any] = found
+    # What @task made wraps it, and would only lengthen every traceback.
+    function: Callable[..., Any] = getattr(found, "__distflow_function__", found)
     return function
 
 
