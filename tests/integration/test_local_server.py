@@ -56,23 +56,24 @@ class User:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A data folder with a short path; a server that a test left there is killed."""
+    """A folder with a short path; a server that a test left in or under it is killed."""
     folder = Path(tempfile.mkdtemp(prefix="df-"))
     yield folder
-    if is_held(folder / "server.lock"):
-        server = PrivateRedis.start(folder)
-        os.kill(server.pid, signal.SIGKILL)
-        server.stop()
+    for lock in folder.rglob("server.lock"):
+        if is_held(lock):
+            server = PrivateRedis.start(lock.parent)
+            kill(server)
+            server.stop()
     shutil.rmtree(folder)
 
 
 @pytest.fixture
-def start_user(folder: Path) -> Iterator[Callable[[], User]]:
-    """``start_user()``: another process on the folder; killed at the end."""
+def start_user(folder: Path) -> Iterator[Callable[..., User]]:
+    """``start_user()``: another process on the folder or one in it; killed at the end."""
     with ExitStack() as started:
 
-        def start() -> User:
-            user = User(folder)
+        def start(name: str = "") -> User:
+            user = User(folder / name)
             started.callback(user.kill)
             return user
 
@@ -143,10 +144,14 @@ def test_shared_until_the_last_user_leaves(folder: Path, start_user: Callable[[]
     assert not is_alive(pid)
 
 
-def test_started_at_the_same_time(start_user: Callable[[], User]) -> None:
-    """However many start at once, there is one server."""
-    users = [start_user() for _ in range(5)]
-    assert len({user.server_pid() for user in users}) == 1
+@pytest.mark.parametrize("name", ["data", "x" * 120])
+def test_started_at_the_same_time(start_user: Callable[..., User], name: str) -> None:
+    """However many start at once, there is one server, and it ends with them."""
+    users = [start_user(name) for _ in range(5)]
+    (pid,) = {user.server_pid() for user in users}
+    for user in users:
+        user.leave()
+    assert not is_alive(pid)
 
 
 def test_user_killed(folder: Path, start_user: Callable[[], User]) -> None:
