@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-import secrets
 import time
 
 from distflow.errors import InvalidInput
@@ -15,7 +15,7 @@ _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 def new_run_id() -> str:
     """A run id that sorts by time of creation: UTC seconds and 6 random hex digits."""
-    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + os.urandom(3).hex()
 
 
 def check_run_id(run_id: str) -> str:
@@ -33,12 +33,12 @@ def check_run_id(run_id: str) -> str:
 
 def new_token() -> str:
     """A claim token or operation id: 64 random bits, which its maker keeps over its retries."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 def new_origin() -> str:
     """The nonce of an original run, from which the keys of its tasks are derived: 128 bits."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def task_key(origin: str, task: str) -> str:

@@ -10,19 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from distflow.core.claim import (
-    Advance,
-    BatchOpening,
-    Beat,
-    Claim,
-    ClaimRequest,
-    Code,
-    Finish,
-    Progress,
-    TaskCut,
-)
+from distflow.core.claim import Advance, BatchOpening, ClaimRequest, Code, Finish, Progress
 from distflow.core.model import Task
-from distflow.core.run import Event, HistoryEntry, RunInfo, RunSpec
+from distflow.core.run import Beat, Claim, Event, HistoryEntry, RunInfo, RunSpec, TaskCut
 from distflow.core.status import RunStatus, TaskStatus
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from distflow.core.claim import Beat
+from distflow.core.run import Beat
 from distflow.ports import WorkerProbe
 
 #: Batches that must go silent together before the network is suspected.

@@ -9,10 +9,11 @@ from typing import NamedTuple
 from distflow.codec import encode_result
 from distflow.coordinator.liveness import LivenessMonitor
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.core.claim import Beat, Claim, Code, Finish
+from distflow.core.claim import Code, Finish
 from distflow.core.graph import Graph
 from distflow.core.model import Metrics
 from distflow.core.outcome import Attempt, decide_lost
+from distflow.core.run import Beat, Claim
 from distflow.ports import Dispatcher, RunStore
 
 

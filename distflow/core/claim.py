@@ -1,4 +1,4 @@
-"""What workers, coordinators and the store say to each other about attempts.
+"""What workers and the store say to each other about attempts.
 
 Work horses import this module for every job: named tuples only, see ``model.py``.
 """
@@ -45,34 +45,6 @@ class Code(IntEnum):
     WRONG_STATE = 13
 
 
-class Claim(NamedTuple):
-    """One worker's hold on one attempt. Times are Unix milliseconds; 0 is never.
-
-    ``base`` and ``lost`` are those of :class:`Progress`.
-    """
-
-    attempt: int
-    iteration: int
-    token: str
-    batch: str
-    claimed: int
-    started: int
-    base: int
-    lost: int
-
-
-class Beat(NamedTuple):
-    """What a batch last said of itself: ``at`` is Unix milliseconds on Redis's clock.
-
-    ``job`` is the id of the RQ job; ``task`` is empty between two tasks.
-    """
-
-    worker: str
-    job: str
-    at: int
-    task: str
-
-
 class Progress(NamedTuple):
     """What must outlive a coordinator and is not final.
 
@@ -90,14 +62,6 @@ class Progress(NamedTuple):
     not_before: int = 0
     token: str = ""
     started: bool = False
-
-
-class TaskCut(NamedTuple):
-    """What the store has of one task at one instant."""
-
-    packed: bytes | None
-    claim: Claim | None
-    progress: Progress | None
 
 
 class Finish(NamedTuple):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from distflow.core.claim import Claim, Progress
+from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
+from distflow.core.run import Claim
 from distflow.core.status import REOPENED, TaskStatus
 
 #: ``keep``: its outcome stands. ``hold``: it waits for a person. ``adopt``: a worker has it.

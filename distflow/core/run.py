@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from distflow.core.claim import Progress
 from distflow.core.status import RunStatus
 
 #: Bytes that an encoded result may have: 16 MiB.
@@ -75,6 +76,42 @@ class RunInfo:
     def pending(self) -> int:
         """Tasks that are neither final nor running, queued or waiting."""
         return max(0, self.total - sum(self.counts.values()))
+
+
+class Claim(NamedTuple):
+    """One worker's hold on one attempt. Times are Unix milliseconds; 0 is never.
+
+    ``base`` and ``lost`` are those of :class:`Progress`.
+    """
+
+    attempt: int
+    iteration: int
+    token: str
+    batch: str
+    claimed: int
+    started: int
+    base: int
+    lost: int
+
+
+class Beat(NamedTuple):
+    """What a batch last said of itself: ``at`` is Unix milliseconds on Redis's clock.
+
+    ``job`` is the id of the RQ job; ``task`` is empty between two tasks.
+    """
+
+    worker: str
+    job: str
+    at: int
+    task: str
+
+
+class TaskCut(NamedTuple):
+    """What the store has of one task at one instant."""
+
+    packed: bytes | None
+    claim: Claim | None
+    progress: Progress | None
 
 
 class Event(NamedTuple):

@@ -10,8 +10,9 @@ import heapq
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from distflow.core.claim import Claim, Progress
+from distflow.core.claim import Progress
 from distflow.core.graph import Graph
+from distflow.core.run import Claim
 from distflow.core.status import OUTCOMES, TASK_MOVES, RunStatus, TaskStatus, check_move
 
 _S = TaskStatus

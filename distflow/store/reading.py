@@ -10,9 +10,9 @@ import msgpack
 from redis.client import Pipeline
 
 from distflow.codec import decode_task, unpack
-from distflow.core.claim import Beat, Claim, Progress, TaskCut
+from distflow.core.claim import Progress
 from distflow.core.model import Task
-from distflow.core.run import HistoryEntry, RunInfo, RunOptions
+from distflow.core.run import Beat, Claim, HistoryEntry, RunInfo, RunOptions, TaskCut
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunNotFound
 from distflow.store.base import StoreBase
