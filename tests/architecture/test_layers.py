@@ -1,0 +1,199 @@
+"""The layers hold: imports point down, nothing is imported inside functions, files stay small."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {"distflow": ROOT / "distflow", "distflow_worker": ROOT / "workers/distflow_worker"}
+
+#: Layer of each module or package: imports go from a higher number to a lower one.
+LAYERS = {
+    "distflow.errors": 0,
+    "distflow.ids": 0,
+    "distflow.core": 1,
+    "distflow.codec": 2,
+    "distflow.fingerprint": 2,
+    "distflow.snapshot": 2,
+    "distflow.authoring": 2,
+    "distflow.params": 2,
+    "distflow.ports": 2,
+    "distflow.store": 3,
+    "distflow.dispatch": 3,
+    "distflow.local": 3,
+    "distflow_worker": 4,
+    "distflow.coordinator": 4,
+    "distflow.creation": 4,
+    "distflow.transfer": 5,
+    "distflow.client": 5,
+    "distflow.describe": 5,
+    "distflow.cli": 6,
+}
+
+#: Imports within one layer that the design shows.
+SIDEWAYS = {
+    ("distflow.ids", "distflow.errors"),
+    ("distflow.fingerprint", "distflow.codec"),
+    ("distflow.snapshot", "distflow.codec"),
+    ("distflow.snapshot", "distflow.fingerprint"),
+    ("distflow.authoring", "distflow.codec"),
+    ("distflow.params", "distflow.authoring"),
+    ("distflow.transfer", "distflow.client"),
+    ("distflow.client", "distflow.transfer"),
+}
+
+#: What may import Redis and RQ.
+TRANSPORT = ("distflow.store", "distflow.dispatch.rq", "distflow_worker", "distflow.local")
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Every module of both packages, by dotted name."""
+    for package, folder in PACKAGES.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            name = ".".join((package, *parts)).removesuffix(".__init__")
+            yield name, path
+
+
+def unit_of(module: str) -> str | None:
+    """The longest entry of LAYERS that a module belongs to."""
+    found = [unit for unit in LAYERS if module == unit or module.startswith(f"{unit}.")]
+    return max(found, key=len, default=None)
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, int, bool, bool]]:
+    """(module, line, inside a function, for type checkers only) of every import in a file."""
+
+    def walk(
+        node: ast.AST, *, inside: bool, typing_only: bool
+    ) -> Iterator[tuple[str, int, bool, bool]]:
+        for child in ast.iter_child_nodes(node):
+            deeper = inside or isinstance(
+                child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+            )
+            for_types = typing_only or (
+                isinstance(child, ast.If)
+                and isinstance(child.test, ast.Name)
+                and child.test.id == "TYPE_CHECKING"
+            )
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield alias.name, child.lineno, inside, typing_only
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{path}:{child.lineno}: relative import"
+                yield child.module or "", child.lineno, inside, typing_only
+                for alias in child.names:
+                    yield f"{child.module}.{alias.name}", child.lineno, inside, typing_only
+            yield from walk(child, inside=deeper, typing_only=for_types)
+
+    yield from walk(ast.parse(path.read_text()), inside=False, typing_only=False)
+
+
+def test_every_module_has_a_layer() -> None:
+    """A new module must be given its place before it can be imported."""
+    homeless = [name for name, _ in modules() if name != "distflow" and unit_of(name) is None]
+    assert homeless == []
+
+
+def test_imports_point_down() -> None:
+    """A module imports lower layers only, save for the shown arrows."""
+    wrong = []
+    for name, path in modules():
+        mine = unit_of(name)
+        if mine is None:
+            continue
+        for imported, line, _inside, typing_only in imports_of(path):
+            theirs = unit_of(imported)
+            if theirs is None or theirs == mine or typing_only:
+                continue
+            if LAYERS[theirs] >= LAYERS[mine] and (mine, theirs) not in SIDEWAYS:
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {imported}")
+    assert wrong == []
+
+
+def test_the_worker_knows_no_coordinator() -> None:
+    """A worker host needs core, codec, ids, errors and store, and nothing else of distflow."""
+    allowed = {
+        "distflow.core",
+        "distflow.codec",
+        "distflow.ids",
+        "distflow.errors",
+        "distflow.store",
+    }
+    wrong = [
+        f"{path.name}:{line} imports {imported}"
+        for name, path in modules()
+        if name.startswith("distflow_worker")
+        for imported, line, _inside, typing_only in imports_of(path)
+        if imported.startswith("distflow.") and unit_of(imported) not in allowed and not typing_only
+    ]
+    assert wrong == []
+
+
+def test_no_import_cycles_between_modules() -> None:
+    """Modules form a DAG, also within a package."""
+    names = {name for name, _ in modules()}
+    graph = {
+        name: {
+            imported
+            for imported, _line, _inside, typing_only in imports_of(path)
+            if imported in names and imported != name and not typing_only
+        }
+        for name, path in modules()
+    }
+    done: set[str] = set()
+    while True:
+        leaves = {name for name, needs in graph.items() if name not in done and needs <= done}
+        if not leaves:
+            break
+        done |= leaves
+    assert set(graph) - done == set()
+
+
+def test_no_imports_inside_functions() -> None:
+    """What a module needs stands at its top."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for _name, path in modules()
+        for _imported, line, inside, _typing_only in imports_of(path)
+        if inside
+    ]
+    assert wrong == []
+
+
+def test_redis_and_rq_stay_in_their_rooms() -> None:
+    """Redis and RQ appear in the store, the dispatcher, the worker and the wiring only."""
+    wiring = ("distflow.client", "distflow.cli")
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {imported}"
+        for name, path in modules()
+        if not name.startswith(TRANSPORT + wiring)
+        for imported, line, _inside, _typing_only in imports_of(path)
+        if imported.split(".")[0] in ("redis", "rq")
+    ]
+    assert wrong == []
+
+
+def test_core_is_pure() -> None:
+    """The policy knows no clock, threads, randomness, logging, files or network."""
+    banned = {"time", "threading", "random", "logging", "os", "socket", "secrets", "subprocess"}
+    wrong = [
+        f"{path.name}:{line} imports {imported}"
+        for name, path in modules()
+        if name.startswith("distflow.core")
+        for imported, line, _inside, _typing_only in imports_of(path)
+        if imported.split(".")[0] in banned
+        or imported.split(".")[0] not in {*sys.stdlib_module_names, "distflow"}
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("name", "path"), list(modules()), ids=lambda value: str(value)[-40:])
+def test_files_stay_small(name: str, path: Path) -> None:
+    """A file of more than 400 lines wants to be two."""
+    assert len(path.read_text().splitlines()) <= 400
