@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from distflow.codec import pack, status_of
-from distflow.core.claim import WIRE_VERSION, Beat, Claim, Progress, TaskCut
+from distflow.core.claim import WIRE_VERSION, Progress
 from distflow.core.model import Task
-from distflow.core.run import HistoryEntry, RunInfo, RunSpec
+from distflow.core.run import Beat, Claim, HistoryEntry, RunInfo, RunSpec, TaskCut
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunExists, WrongState
 from distflow.store.memory_leading import MemoryLeadStore
@@ -32,8 +32,9 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore):
         params = pack(dict(spec.params))
         with self.server.changed:
             now = self.server.now_ms()
-            self.server.created.setdefault(self.run_id, now)
             self.server.active.add(self.run_id)
+            if self.run_id not in self.server.index:
+                self.server.index.append(self.run_id)
             run = self._find()
             if run is None:
                 made = MemoryRun(spec, operation, params, now, self.server.changed)
@@ -91,10 +92,10 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore):
                     f"run {self.run_id} {what}: cancel it first, or delete it with --force"
                 )
             self.server.runs.pop(self.run_id, None)
-            self.server.created.pop(self.run_id, None)
             self.server.active.discard(self.run_id)
             if run is None:
                 raise self._missing()
+            self.server.index.remove(self.run_id)
 
     def mark_active(self, *, active: bool) -> None:
         """List the run among those that somebody should lead, or take it off the list."""

@@ -11,9 +11,9 @@ from threading import Condition
 from typing import NamedTuple
 
 from distflow.codec import status_of
-from distflow.core.claim import Beat, Claim, Finish, Progress
+from distflow.core.claim import Finish, Progress
 from distflow.core.model import Task
-from distflow.core.run import Event, HistoryEntry, RunSpec
+from distflow.core.run import Beat, Claim, Event, HistoryEntry, RunSpec
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import RunGone, RunNotFound, StaleEpoch
 
@@ -170,7 +170,8 @@ class MemoryServer:
         #: One lock for all: every transition is atomic, as a script is.
         self.changed = Condition()
         self.runs: dict[str, MemoryRun] = {}
-        self.created: dict[str, int] = {}
+        #: Every run id, oldest first.
+        self.index: list[str] = []
         self.active: set[str] = set()
 
     def now_ms(self) -> int:
@@ -180,7 +181,7 @@ class MemoryServer:
     def list_runs(self) -> list[str]:
         """Every run id, oldest first."""
         with self.changed:
-            return sorted(self.created, key=lambda run_id: (self.created[run_id], run_id))
+            return list(self.index)
 
     def list_active_runs(self) -> list[str]:
         """The ids of runs that somebody should lead."""

@@ -1,0 +1,259 @@
+"""Stores under test, with what a test may do behind their backs; and what workers send to them."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from redis import Redis
+
+from distflow.codec import encode_result
+from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish, Progress
+from distflow.core.model import Task, TaskResult
+from distflow.core.run import RunOptions, RunSpec
+from distflow.core.status import TaskStatus
+from distflow.ports import RunStore
+from distflow.store.keys import RunKeys
+from distflow.store.memory import MemoryRunStore, MemoryServer
+from distflow.store.redis import RedisRunStore, list_active_runs, list_runs
+from tests.support.redis_server import RedisServer
+
+_prefixes = itertools.count(1)
+
+
+class Subject(ABC):
+    """A server with runs; ``store`` is the run ``run-1`` on it."""
+
+    def __init__(self) -> None:
+        self.store = self.connect("run-1")
+
+    @abstractmethod
+    def connect(self, run_id: str) -> RunStore:
+        """A store of its own: another process's view of a run."""
+
+    @abstractmethod
+    def list_runs(self) -> list[str]:
+        """Every run id."""
+
+    @abstractmethod
+    def list_active_runs(self) -> list[str]:
+        """The ids of the runs that somebody should lead."""
+
+    @abstractmethod
+    def set_clock(self, offset_ms: int) -> None:
+        """Let the clock of the run differ from the true time."""
+
+    @abstractmethod
+    def lapse_lease(self) -> None:
+        """Let the lease run out now."""
+
+    @abstractmethod
+    def raw_results(self) -> dict[str, bytes]:
+        """The results as they are stored."""
+
+
+class MemorySubject(Subject):
+    def __init__(self) -> None:
+        self._offset_ms = 0
+        self.server = MemoryServer(clock=lambda: time.time() + self._offset_ms / 1000)
+        super().__init__()
+
+    def connect(self, run_id: str) -> RunStore:
+        return MemoryRunStore(run_id, server=self.server)
+
+    def list_runs(self) -> list[str]:
+        return self.server.list_runs()
+
+    def list_active_runs(self) -> list[str]:
+        return self.server.list_active_runs()
+
+    def set_clock(self, offset_ms: int) -> None:
+        run = self.server.runs["run-1"]
+        # A lease on Redis runs by Redis's own clock, which the offset does not move.
+        if run.lease:
+            moved = offset_ms - self._offset_ms
+            run.lease = run.lease._replace(expires=run.lease.expires + moved)
+        self._offset_ms = offset_ms
+
+    def lapse_lease(self) -> None:
+        self.server.runs["run-1"].lease = None
+
+    def raw_results(self) -> dict[str, bytes]:
+        return dict(self.server.runs["run-1"].results)
+
+
+class RedisSubject(Subject):
+    def __init__(self, client: Redis) -> None:
+        self.client: Any = client
+        self.prefix = f"test{next(_prefixes)}"
+        super().__init__()
+        self.keys = RunKeys(self.prefix, "run-1")
+
+    def connect(self, run_id: str) -> RedisRunStore:
+        return RedisRunStore(self.client, run_id, prefix=self.prefix, patience_seconds=5)
+
+    def list_runs(self) -> list[str]:
+        return list_runs(self.client, self.prefix)
+
+    def list_active_runs(self) -> list[str]:
+        return list_active_runs(self.client, self.prefix)
+
+    def set_clock(self, offset_ms: int) -> None:
+        self.client.hset(self.keys.meta, "clock_offset_ms", offset_ms)
+
+    def lapse_lease(self) -> None:
+        self.client.delete(self.keys.lease)
+
+    def raw_results(self) -> dict[str, bytes]:
+        found = self.client.hgetall(self.keys.results)
+        return {task.decode(): packed for task, packed in found.items()}
+
+
+class SubjectMaker:
+    """Makes subjects, on one server per binary that keeps nothing on disk."""
+
+    def __init__(self) -> None:
+        self._servers: dict[Path, tuple[RedisServer, Redis]] = {}
+
+    def make(self, binary: Path | None) -> Subject:
+        """A subject on a server of this binary; None is memory."""
+        if binary is None:
+            return MemorySubject()
+        if binary not in self._servers:
+            server = RedisServer(binary)
+            client = server.client()
+            client.config_set("appendonly", "no")
+            self._servers[binary] = server, client
+        return RedisSubject(self._servers[binary][1])
+
+    def close(self) -> None:
+        """Stop the servers."""
+        for server, client in self._servers.values():
+            client.close()
+            server.close()
+
+
+class Picture(NamedTuple):
+    """Everything that a store tells of a run, times of reading and of beats left out."""
+
+    results: dict[str, bytes]
+    claims: object
+    progress: object
+    beats: object
+    history: object
+    events: object
+    info: object
+
+
+def picture(subject: Subject) -> Picture:
+    """Take a picture, to be compared with another of the same run."""
+    store = subject.store
+    info = store.read_info()
+    outcomes = [TaskStatus(status) for status in ("success", "failure", "skipped", "cancelled")]
+    results = subject.raw_results()
+    for status in (*outcomes, TaskStatus.UNKNOWN):
+        names = [name for name, found in _statuses(store, list(results)) if found == status]
+        assert info.counts[status.value] == len(names), f"the counter of {status} has drifted"
+    fixed = {name: getattr(info, name) for name in info.__dataclass_fields__ if name != "as_of"}
+    beats = {batch: beat._replace(at=0) for batch, beat in store.read_beats().items()}
+    return Picture(
+        results,
+        store.read_claims(),
+        store.read_progress(),
+        beats,
+        store.read_history(),
+        store.read_events("0-0"),
+        fixed,
+    )
+
+
+def _statuses(store: RunStore, names: list[str]) -> list[tuple[str, TaskStatus | None]]:
+    return list(zip(names, store.read_statuses(names), strict=True))
+
+
+def make_spec(run_id: str = "run-1", concurrency: int | None = None) -> RunSpec:
+    """What a run is created from."""
+    options = RunOptions(concurrency=concurrency, timeout=60.0, context="pkg.module:factory")
+    return RunSpec(
+        run_id, "pkg.flows:etl", {"day": "2026-01-01"}, "0123abcd", options, "aof-always"
+    )
+
+
+Imported = tuple[str, bytes | None, Progress | None]
+
+
+def open_run(
+    store: RunStore,
+    *names: str,
+    concurrency: int | None = None,
+    imported: Sequence[Imported] = (),
+) -> int:
+    """Create a run of tasks without dependencies, and lead it as ``anna``; returns the epoch."""
+    tasks = [Task(name, "pkg.tasks:work") for name in names or ("a", "b")]
+    store.create_run(make_spec(store.run_id, concurrency), "creation")
+    store.append_tasks("creation", 0, tasks)
+    store.hydrate("creation", imported)
+    store.seal_run("creation", len(tasks))
+    return store.acquire_lease("anna", 60.0)
+
+
+def outcome(status: str, **fields: Any) -> bytes:
+    """An encoded TaskResult."""
+    return encode_result(TaskResult(TaskStatus(status), **fields))
+
+
+def claim(
+    store: RunStore,
+    epoch: int,
+    task: str,
+    token: str,
+    *,
+    batch: str = "b1",
+    start: bool = True,
+    needs: tuple[tuple[str, bool], ...] = (),
+) -> ClaimReply:
+    """Claim one task."""
+    wanted = ClaimRequest(task, token, start, needs)
+    return store.advance(epoch, batch, claims=[wanted]).claims[0]
+
+
+def finish(store: RunStore, epoch: int, done: Finish, *, batch: str = "b1") -> Code:
+    """Record one outcome."""
+    return store.advance(epoch, batch, finishes=[done]).finishes[0]
+
+
+def final(task: str, token: str, status: str = "success", **fields: Any) -> Finish:
+    """An outcome that stands; ``fields`` of the TaskResult, ``keep`` and ``attempt`` of both."""
+    keep = fields.pop("keep", False)
+    attempt = fields.setdefault("attempt", 1)
+    return Finish(
+        task,
+        token,
+        attempt,
+        "final",
+        status,
+        outcome(status, **fields),
+        worker="w1",
+        duration=0.25,
+        progress=Progress(attempt + 1),
+        keep=keep,
+    )
+
+
+def again(task: str, token: str, *, attempt: int = 1, delay_ms: int = 0, **lost: int) -> Finish:
+    """A failure that is tried again after a while."""
+    return Finish(
+        task,
+        token,
+        attempt,
+        "wait",
+        "failure",
+        outcome("failure", error="OSError: no", attempt=attempt),
+        worker="w1",
+        delay_ms=delay_ms,
+        progress=Progress(attempt + 1, **lost),
+    )
