@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from distflow.codec import encode_result
@@ -92,9 +93,9 @@ class WorkflowExecutor:
         """
         lease_seconds = self._settings.lease_seconds
         self._epoch = self._store.acquire_lease(self.owner, lease_seconds, force=force)
-        # The index lies in another slot, so that a crash may have left it behind.
-        self._store.mark_active(active=True)
         try:
+            # The index lies in another slot, so that a crash may have left it behind.
+            self._store.mark_active(active=True)
             with LeaseKeeper(
                 self._lease_store, self.owner, self._epoch, lease_seconds, self._load
             ) as keeper:
@@ -176,8 +177,8 @@ class WorkflowExecutor:
             if keeper.lost:
                 raise keeper.lost
             self._state.on_time(self._now_ms())
-            if self._interrupt.is_set() and self._status in _LED:
-                self._interrupt_run()
+            if self._interrupt.is_set():
+                return self._interrupt_run()
             self._check_timeout()
             if self._status == RunStatus.CANCELLING:
                 self._cancel()
@@ -199,8 +200,6 @@ class WorkflowExecutor:
     def _try_end(self) -> RunStatus | None:
         """The run's status where this coordinator has nothing more to do, else None."""
         state = self._state
-        if self._status == RunStatus.INTERRUPTED:
-            return self._status
         if self._status == RunStatus.PAUSED:
             return None if state.claimed else self._status
         if self._status not in _LED or not state.is_over:
@@ -226,15 +225,15 @@ class WorkflowExecutor:
         self._apply(self._store.read_events(self._last_event))
         return not self._state.is_over
 
-    def _interrupt_run(self) -> None:
-        try:
-            self._store.set_status(
+    def _interrupt_run(self) -> RunStatus:
+        """Leave the run as it is: what runs ends by itself, and nothing more is claimed."""
+        with suppress(WrongState):
+            self._status = self._store.set_status(
                 RunStatus.INTERRUPTED, _LED, epoch=self._epoch, reason="interrupted"
             )
-        except WrongState:
-            return
-        self._status = RunStatus.INTERRUPTED
         self._dispatcher.withdraw(self.run_id, self._queues)
+        self._notify("workflow_end", status=self._status)
+        return self._status
 
     def _check_timeout(self) -> None:
         timeout = self._info.options.timeout
@@ -242,13 +241,14 @@ class WorkflowExecutor:
         if timeout is None or began is None or self._status != RunStatus.RUNNING:
             return
         if self._now() - began > timeout:
-            self._store.set_status(
-                RunStatus.CANCELLING,
-                {RunStatus.RUNNING},
-                epoch=self._epoch,
-                reason=f"timed out after {timeout:g} s",
-            )
-            self._status = RunStatus.CANCELLING
+            # Where it was paused at this very moment, the event says so.
+            with suppress(WrongState):
+                self._status = self._store.set_status(
+                    RunStatus.CANCELLING,
+                    {RunStatus.RUNNING},
+                    epoch=self._epoch,
+                    reason=f"timed out after {timeout:g} s",
+                )
 
     def _cancel(self) -> None:
         """Cancel what no worker holds; what runs may end by itself, and is then killed."""

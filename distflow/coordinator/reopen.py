@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from distflow.codec import decode_result
 from distflow.core.graph import Graph
 from distflow.core.model import Task, TaskResult
 from distflow.core.plan import PlanItem, plan_resume
 from distflow.core.status import REOPENED, RunStatus, TaskStatus
+from distflow.errors import WrongState
 from distflow.ids import new_token
 from distflow.ports import RunStore
 
@@ -71,5 +73,7 @@ def reopen_run(store: RunStore, epoch: int, graph: Graph) -> list[PlanItem]:
             if item.progress is not None
         ],
     )
-    store.set_status(RunStatus.RUNNING, {RunStatus.REOPENING}, epoch=epoch, restart_clock=True)
+    # Where it was cancelled at this very moment, the coordinator does that.
+    with suppress(WrongState):
+        store.set_status(RunStatus.RUNNING, {RunStatus.REOPENING}, epoch=epoch, restart_clock=True)
     return plan

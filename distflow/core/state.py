@@ -27,6 +27,7 @@ _NEXT_STEP = {
 }
 _BAD = frozenset({_S.FAILURE, _S.SKIPPED, _S.CANCELLED})
 _FINAL = OUTCOMES - {_S.UNKNOWN}
+_UNHELD = frozenset({_S.PENDING, _S.READY, _S.QUEUED, _S.WAITING})
 _OPEN = (_S.READY, _S.QUEUED, _S.CLAIMED, _S.STARTED, _S.WAITING)
 
 
@@ -151,11 +152,9 @@ class TaskStateManager:
 
     def cancel_open(self) -> list[int]:
         """Cancel every task that no worker holds, and return them."""
-        cancelled = [
-            index
-            for index, status in enumerate(self.statuses)
-            if status in (_S.PENDING, _S.READY, _S.QUEUED, _S.WAITING)
-        ]
+        if not any(self.counts[status] for status in _UNHELD):
+            return []
+        cancelled = [index for index, status in enumerate(self.statuses) if status in _UNHELD]
         for index in cancelled:
             self._set(index, _S.CANCELLED)
             self._roots[index] = index
