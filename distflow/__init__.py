@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from distflow.core.status import RunStatus, TaskStatus
     from distflow.errors import DistflowError, NotDone
     from distflow.snapshot import Snapshot
+    from distflow_worker.context import TaskContext
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ _HOMES = {
     "Run": "distflow.client",
     "RunStatus": "distflow.core.status",
     "Snapshot": "distflow.snapshot",
+    "TaskContext": "distflow_worker.context",
     "TaskRef": "distflow.authoring",
     "TaskResult": "distflow.core.model",
     "TaskStatus": "distflow.core.status",
@@ -50,6 +52,7 @@ __all__ = [
     "Run",
     "RunStatus",
     "Snapshot",
+    "TaskContext",
     "TaskRef",
     "TaskResult",
     "TaskStatus",

@@ -202,7 +202,7 @@ def test_late_outcome_of_an_unknown_task(
 @pytest.mark.parametrize(
     ("effects", "lost", "code"), [("normal", 0, 1), ("normal", 1, 0), ("idempotent", 0, 0)]
 )
-def test_worker_killed_in_another_task(  # noqa: PLR0917 - parameters and fixtures
+def test_worker_killed_in_another_task(
     effects: str,
     lost: int,
     code: int,

@@ -6,6 +6,7 @@ import os
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 from distflow import NotDone, Retry, Workflow, task, workflow
 
@@ -42,7 +43,7 @@ def random_dag(seed: int = 0, size: int = 200, log: str = "", seconds: float = 0
     """Tasks with up to three dependencies each among those before them."""
     choose = random.Random(seed)
     dag = Workflow(f"random_{seed}")
-    refs: list = []
+    refs: list[Any] = []
     for number in range(size):
         parents = choose.sample(refs, min(len(refs), choose.randint(0, 3)))
         refs.append(dag.add(f"t{number}", step, (log, seconds, parents)))
@@ -83,7 +84,7 @@ def hold(log: str, gate: str, *, ctx) -> int:
 
 
 @workflow
-def holding(log: str, gate: str, effects: str = "normal", lost: int = 0):
+def holding(log: str, gate: str, effects: Any = "normal", lost: int = 0):
     """A task that hangs until the gate opens, and one that follows."""
     retry = Retry(lost=lost) if lost else None
     receipt(hold.options(effects=effects, retry=retry)(log, gate), log)
