@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distflow.core.claim import (
-    Advance,
-    BatchOpening,
-    Beat,
-    Claim,
-    ClaimReply,
-    ClaimRequest,
-    Code,
-    Finish,
-)
-from distflow.core.run import Event
+from distflow.core.claim import Advance, BatchOpening, ClaimReply, ClaimRequest, Code, Finish
+from distflow.core.run import Beat, Claim, Event
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.store.memory_run import MemoryBase, MemoryRun
 

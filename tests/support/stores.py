@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from redis import Redis
 
-from distflow.codec import encode_result
+from distflow.codec import encode_result, status_of
 from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish, Progress
 from distflow.core.model import Task, TaskResult
-from distflow.core.run import RunOptions, RunSpec
-from distflow.core.status import TaskStatus
+from distflow.core.run import Beat, Claim, Event, HistoryEntry, RunOptions, RunSpec
+from distflow.core.status import OUTCOMES, TaskStatus
 from distflow.ports import RunStore
 from distflow.store.keys import RunKeys
 from distflow.store.memory import MemoryRunStore, MemoryServer
@@ -141,23 +142,22 @@ class Picture(NamedTuple):
     """Everything that a store tells of a run, times of reading and of beats left out."""
 
     results: dict[str, bytes]
-    claims: object
-    progress: object
-    beats: object
-    history: object
-    events: object
-    info: object
+    claims: dict[str, Claim]
+    progress: dict[str, Progress]
+    beats: dict[str, Beat]
+    history: list[HistoryEntry]
+    events: list[Event]
+    info: dict[str, Any]
 
 
 def picture(subject: Subject) -> Picture:
     """Take a picture, to be compared with another of the same run."""
     store = subject.store
     info = store.read_info()
-    outcomes = [TaskStatus(status) for status in ("success", "failure", "skipped", "cancelled")]
     results = subject.raw_results()
-    for status in (*outcomes, TaskStatus.UNKNOWN):
-        names = [name for name, found in _statuses(store, list(results)) if found == status]
-        assert info.counts[status.value] == len(names), f"the counter of {status} has drifted"
+    recount = Counter(status_of(packed) for packed in results.values())
+    for status in OUTCOMES:
+        assert info.counts[status] == recount[status], f"the counter of {status} has drifted"
     fixed = {name: getattr(info, name) for name in info.__dataclass_fields__ if name != "as_of"}
     beats = {batch: beat._replace(at=0) for batch, beat in store.read_beats().items()}
     return Picture(
@@ -169,10 +169,6 @@ def picture(subject: Subject) -> Picture:
         store.read_events("0-0"),
         fixed,
     )
-
-
-def _statuses(store: RunStore, names: list[str]) -> list[tuple[str, TaskStatus | None]]:
-    return list(zip(names, store.read_statuses(names), strict=True))
 
 
 def make_spec(run_id: str = "run-1", concurrency: int | None = None) -> RunSpec:
@@ -244,7 +240,7 @@ def final(task: str, token: str, status: str = "success", **fields: Any) -> Fini
     )
 
 
-def again(task: str, token: str, *, attempt: int = 1, delay_ms: int = 0, **lost: int) -> Finish:
+def again(task: str, token: str, *, attempt: int = 1, delay_ms: int = 0, **lost: Any) -> Finish:
     """A failure that is tried again after a while."""
     return Finish(
         task,
