@@ -44,21 +44,16 @@ class ClaimVoid(Exception):
     """The claim was given to another, or the run is gone: there is nothing to finish."""
 
 
-def run_attempt(
-    view: RunView, name: str, body: bytes, token: str, effects: str, claim: ClaimReply
-) -> Finish:
-    """Run a claimed task and return what to tell the store.
+class AttemptRun:
+    """A claimed attempt: the record that the steps pass on.
 
-    Raises:
-        ClaimVoid: the claim was lost before the function was called.
+    Args:
+        view: the run and the process.
+        name: of the task.
+        token: that the claim was made under.
+        effects: of the task.
+        claim: what the claim was answered.
     """
-    attempt = _AttemptRun(view, name, token, effects, claim)
-    outcome = attempt.run(body)
-    return attempt.finish(outcome)
-
-
-class _AttemptRun:
-    """The record that the steps pass on."""
 
     def __init__(
         self, view: RunView, name: str, token: str, effects: str, claim: ClaimReply
@@ -74,6 +69,11 @@ class _AttemptRun:
         self.ended_at = 0.0
 
     def run(self, body: bytes) -> Outcome:
+        """Run the task, and return what was seen; :meth:`finish` says what it means.
+
+        Raises:
+            ClaimVoid: the claim was lost before the function was called.
+        """
         try:
             # The import comes before the body: the module may register types that are in it.
             function_name = _peek_function(body)

@@ -11,18 +11,15 @@ from rq.suspension import WORKERS_SUSPENDED
 from rq.worker import BaseWorker
 
 from distflow.codec import unpack
-from distflow.core.claim import WIRE_VERSION, ClaimReply, ClaimRequest, Code, Finish
+from distflow.core.claim import WIRE_VERSION, Code
 from distflow.errors import DistflowError
-from distflow.ids import new_token
 from distflow.store.working import WorkerStore
-from distflow_worker.attempt import ClaimVoid, RunView, run_attempt
+from distflow_worker.attempt import RunView
 from distflow_worker.beat import BEAT_SECONDS, Heartbeat
 from distflow_worker.connection import open_like
+from distflow_worker.sequence import BatchSequence
 
 _log = logging.getLogger("distflow.worker")
-
-#: Answers after which nothing more of the batch may run.
-_ENDS_BATCH = frozenset({Code.STALE_EPOCH, Code.STOPPED, Code.GONE})
 
 
 def run_batch(payload: bytes) -> None:
@@ -62,99 +59,30 @@ def run_batch(payload: bytes) -> None:
             max_result_bytes=opening.max_result_bytes,
             cancelled=lambda: heartbeat.cancelled,
         )
-        _BatchRun(view, store, fields, heartbeat, worker).run()
+        BatchSequence(
+            store,
+            view,
+            fields["epoch"],
+            fields["batch"],
+            fields["tasks"],
+            should_stop=_StopWatch(client, worker).should_stop,
+            on_attempt=heartbeat.on_attempt,
+        ).run()
 
 
-class _BatchRun:
-    """The tasks of a batch, in order, with one round trip between two."""
+class _StopWatch:
+    """Whether RQ wants the worker to stop or to be suspended: asked once a second at most."""
 
-    def __init__(
-        self,
-        view: RunView,
-        store: WorkerStore,
-        fields: dict[str, Any],
-        heartbeat: Heartbeat,
-        worker: str,
-    ) -> None:
-        self._view = view
-        self._store = store
-        self._epoch: int = fields["epoch"]
-        self._batch: str = fields["batch"]
-        self._headers: list[dict[str, Any]] = fields["tasks"]
-        self._heartbeat = heartbeat
-        self._worker = worker
+    def __init__(self, client: Any, worker: str) -> None:
+        self._client = client
+        self._key = BaseWorker.redis_worker_namespace_prefix + worker
         self._looked_at = time.monotonic()
 
-    def run(self) -> None:
-        finish: Finish | None = None
-        unstarted: list[str] = []
-        names = [header["name"] for header in self._headers]
-        for position, header in enumerate(self._headers):
-            if self._should_stop():
-                unstarted += names[position:]
-                break
-            token = new_token()
-            reply = self._claim(header, token, finish)
-            finish = None
-            if reply.code in _ENDS_BATCH:
-                _log.info("batch %s ends: %s", self._batch, reply.code.name)
-                unstarted += names[position:]
-                break
-            if reply.code == Code.GRANTED:
-                finish = self._attempt(header, token, reply)
-            elif reply.code != Code.DONE:
-                _log.info("task %s left alone: %s", header["name"], reply.code.name)
-                unstarted.append(header["name"])
-        done = self._store.advance(
-            self._epoch,
-            self._batch,
-            [finish] if finish else [],
-            ending=True,
-            unstarted=unstarted,
-        )
-        self._report(finish, done.finishes)
-
-    def _claim(self, header: dict[str, Any], token: str, finish: Finish | None) -> ClaimReply:
-        """Record the last outcome and claim the next task."""
-        request = ClaimRequest(
-            header["name"],
-            token,
-            header["effects"] != "at_most_once",
-            tuple((name, tolerated) for name, tolerated in header["needs"]),
-        )
-        finishes = [finish] if finish else []
-        advanced = self._store.advance(self._epoch, self._batch, finishes, [request])
-        self._report(finish, advanced.finishes)
-        return advanced.claims[0]
-
-    def _attempt(self, header: dict[str, Any], token: str, claim: ClaimReply) -> Finish | None:
-        name = header["name"]
-        self._heartbeat.task = name
-        try:
-            return run_attempt(self._view, name, header["body"], token, header["effects"], claim)
-        except ClaimVoid:
-            _log.warning("task %s was given to another worker before it started here", name)
-            return None
-        finally:
-            self._heartbeat.task = ""
-
-    def _report(self, finish: Finish | None, codes: tuple[Code, ...]) -> None:
-        if finish and codes and codes[0] != Code.RECORDED:
-            _log.warning(
-                "task %s attempt %d: its outcome %s came too late and is kept in the history: %s",
-                finish.task,
-                finish.attempt,
-                finish.status,
-                codes[0].name,
-            )
-
-    def _should_stop(self) -> bool:
-        """Whether RQ wants this worker to stop or to be suspended: asked once a second at most."""
+    def should_stop(self) -> bool:
         if time.monotonic() - self._looked_at < BEAT_SECONDS:
             return False
         self._looked_at = time.monotonic()
-        key = BaseWorker.redis_worker_namespace_prefix + self._worker
-        pipeline: Any = self._store.client.pipeline(transaction=False)
-        pipeline.hexists(key, "shutdown_requested_date")
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.hexists(self._key, "shutdown_requested_date")
         pipeline.exists(WORKERS_SUSPENDED)
         return any(pipeline.execute())

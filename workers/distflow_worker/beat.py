@@ -10,6 +10,7 @@ from typing import Self
 from distflow.core.claim import Code
 from distflow.errors import RedisUnavailable
 from distflow.store.working import WorkerStore
+from distflow_worker.attempt import AttemptRun
 
 _log = logging.getLogger("distflow.worker")
 
@@ -50,6 +51,10 @@ class Heartbeat:
     ) -> None:
         """Stop, without waiting for a beat that is under way."""
         self._over.set()
+
+    def on_attempt(self, attempt: AttemptRun | None) -> None:
+        """Beats name the task at work."""
+        self.task = attempt.task.name if attempt else ""
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
