@@ -6,6 +6,7 @@ import random
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distflow.codec import decode_result, decode_task, encode_result, unpack
@@ -16,7 +17,7 @@ from distflow.core.status import TaskStatus
 from distflow.errors import NotDone, NotEncodable
 from distflow.ids import task_key
 from distflow_worker.context import TaskContext
-from distflow_worker.deadline import Deadline, DeadlinePassed
+from distflow_worker.deadline import DeadlinePassed
 from distflow_worker.functions import load_function, wants_context
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ class RunView(NamedTuple):
     worker: str
     origin: str
     params: Any
-    #: ``"pkg.module:factory"``, or empty.
-    factory: str
+    #: Gives the context of the run in this process.
+    context: Callable[[], Any]
     max_result_bytes: int
     cancelled: Callable[[], bool]
+    #: Guards a call that may take so many seconds, or any time; may raise DeadlinePassed in it.
+    deadline: Callable[[float | None], AbstractContextManager[object]]
 
 
 class ClaimVoid(Exception):
@@ -100,7 +103,7 @@ class AttemptRun:
             iteration=self.claim.iteration,
             key=task_key(view.origin, self.task.name),
             params=view.params,
-            context=_run_context(view.store.run_id, view.factory, view.params),
+            context=view.context(),
             cancelled=view.cancelled,
             result_of=self._result_of,
         )
@@ -150,7 +153,7 @@ class AttemptRun:
         context: TaskContext,
     ) -> Outcome:
         try:
-            with Deadline(task.timeout):
+            with self.view.deadline(task.timeout):
                 returned = function(*args, **kwargs)
                 again = task.loop is not None and not load_function(task.loop.until)(
                     context, returned
@@ -218,18 +221,6 @@ class AttemptRun:
             progress=decision.progress,
             keep=self.task.effects == "at_most_once",
         )
-
-
-#: The contexts of this process by run: a factory is called once per run in each process.
-_contexts: dict[str, Any] = {}
-
-
-def _run_context(run_id: str, factory: str, params: Any) -> Any:
-    if not factory:
-        return None
-    if run_id not in _contexts:
-        _contexts[run_id] = load_function(factory)(params)
-    return _contexts[run_id]
 
 
 def _peek_function(body: bytes) -> str:

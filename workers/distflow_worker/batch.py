@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from rq import get_current_job
@@ -17,6 +18,8 @@ from distflow.store.working import WorkerStore
 from distflow_worker.attempt import RunView
 from distflow_worker.beat import BEAT_SECONDS, Heartbeat
 from distflow_worker.connection import open_like
+from distflow_worker.context import run_context
+from distflow_worker.deadline import Deadline
 from distflow_worker.sequence import BatchSequence
 
 _log = logging.getLogger("distflow.worker")
@@ -50,14 +53,16 @@ def run_batch(payload: bytes) -> None:
         return
     beating = WorkerStore(client, fields["run_id"], **place, patience_seconds=0.0)
     with Heartbeat(beating, fields["batch"], worker, job.id) as heartbeat:
+        params = unpack(opening.params, opaque=True)
         view = RunView(
             store=store,
             worker=worker,
             origin=opening.origin,
-            params=unpack(opening.params, opaque=True),
-            factory=opening.context,
+            params=params,
+            context=partial(run_context, store.run_id, opening.context, params),
             max_result_bytes=opening.max_result_bytes,
             cancelled=lambda: heartbeat.cancelled,
+            deadline=Deadline,
         )
         BatchSequence(
             store,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from distflow.core.model import TaskResult
+from distflow_worker.functions import load_function
 
 
 class TaskContext:
@@ -69,3 +70,25 @@ class TaskContext:
             KeyError: the task does not depend on it.
         """
         return self._result_of(name)
+
+
+#: The contexts of this process by run: a factory is called once per run in each process.
+_contexts: dict[str, Any] = {}
+
+
+def run_context(run_id: str, factory: str, params: Any) -> Any:
+    """The context of a run in this process; None where ``factory`` is empty.
+
+    Args:
+        run_id: the run.
+        factory: ``"pkg.module:factory"``, called once per run and process.
+        params: given to the factory.
+
+    Raises:
+        Exception: whatever importing or calling the factory raises.
+    """
+    if not factory:
+        return None
+    if run_id not in _contexts:
+        _contexts[run_id] = load_function(factory)(params)
+    return _contexts[run_id]
