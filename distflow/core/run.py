@@ -41,6 +41,8 @@ class RunSpec:
     origin: str
     options: RunOptions = RunOptions()
     durability: str = "unknown"
+    #: It was imported from a run that may go on, with ``at_most_once`` tasks not yet started.
+    gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class RunInfo:
     clock_at: float | None = None
     #: Why the run was stopped: a person, a signal or a timeout; None where it was not.
     reason: str | None = None
+    #: See :class:`RunSpec`: resuming it asks a person to accept that.
+    gap: bool = False
 
     @property
     def pending(self) -> int:

@@ -35,6 +35,8 @@ class MakingStore(StoreBase):
             value = getattr(options, name)
             if value is not None:
                 fields[name] = value
+        if spec.gap:
+            fields["gap"] = 1
         # The indices lie in other slots: written first, so that no run is ever unlisted. A run
         # that exists keeps its place.
         self._patiently(self._index)

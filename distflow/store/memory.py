@@ -140,6 +140,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore):
                 as_of=self.server.clock(),
                 clock_at=_seconds(run.clock_at),
                 reason=run.reason,
+                gap=run.spec.gap,
             )
 
     def read_status(self) -> RunStatus:

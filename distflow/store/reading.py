@@ -189,4 +189,5 @@ def _info(
         as_of=now,
         clock_at=moment("clock_at"),
         reason=text("reason"),
+        gap=text("gap") == "1",
     )
