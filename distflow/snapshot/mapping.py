@@ -1,0 +1,215 @@
+"""Snapshot: what is known to be done, as a mapping that decodes what is looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from distflow.codec import decode_result, encode_result, to_plain, unpack
+from distflow.core.claim import Progress
+from distflow.core.model import Metrics, TaskResult
+from distflow.errors import DistflowError, SnapshotInvalid
+from distflow.snapshot.reader import SnapshotReader, open_snapshot
+from distflow.snapshot.records import VERSION, Header, Outcome
+from distflow.snapshot.writer import SnapshotWriter, Target, open_target
+
+#: Outcomes in one record of a file.
+_CHUNK = 1000
+
+
+class Snapshot(Mapping[str, TaskResult]):
+    """The outcomes of tasks by name. It holds them encoded and decodes one at each access.
+
+    Args:
+        results: TaskResults, or dicts with their fields, by the name of the task.
+        origin: that of the run that they come from, where it is known: the idempotency keys of
+            ``at_most_once`` tasks are derived from it.
+        fingerprints: what the tasks were, by name: see :func:`distflow.fingerprint.fingerprint`.
+
+    Raises:
+        SnapshotInvalid: a result is none, or its data cannot be encoded.
+    """
+
+    def __init__(
+        self,
+        results: Mapping[str, TaskResult | Mapping[str, Any]] | None = None,
+        *,
+        origin: str | None = None,
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> None:
+        self._packed = {name: _encode(name, value) for name, value in (results or {}).items()}
+        self._header = Header(origin=origin)
+        self._fingerprints = dict(fingerprints or {})
+        self._progress: dict[str, Progress] = {}
+        self._superseded: dict[str, bytes] = {}
+        #: Encoded tasks and fingerprints by chunk; empty where it is not of a run.
+        self._graph: list[tuple[bytes, list[str]]] = []
+        self._live = False
+        self._once = 0
+
+    @classmethod
+    def from_packed(
+        cls,
+        packed: Mapping[str, bytes],
+        *,
+        origin: str | None = None,
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> Snapshot:
+        """A snapshot of encoded TaskResults, which are not looked at."""
+        snapshot = cls(origin=origin, fingerprints=fingerprints)
+        snapshot._packed = dict(packed)
+        return snapshot
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Snapshot:
+        """Read a file that :meth:`dump` or ``distflow export`` wrote.
+
+        Raises:
+            SnapshotInvalid: it cannot be used; the message names it, and what to do.
+        """
+        with open_snapshot(path) as reader:
+            return cls.read(reader)
+
+    @classmethod
+    def read(cls, reader: SnapshotReader) -> Snapshot:
+        """Take a whole snapshot from an open file."""
+        snapshot = cls()
+        snapshot._header = reader.header
+        snapshot._live, snapshot._once = reader.live, reader.end.once
+        snapshot._fingerprints = reader.fingerprints()
+        for packed, fingerprints in reader.graph():
+            snapshot._graph.append((packed, fingerprints))
+            with reader.decoding():
+                names = [fields["name"] for fields in unpack(packed, opaque=True)]
+                snapshot._fingerprints.update(zip(names, fingerprints, strict=True))
+        for chunk in reader.outcomes():
+            for known in chunk:
+                if known.packed is not None:
+                    snapshot._packed[known.task] = known.packed
+                if known.progress is not None:
+                    snapshot._progress[known.task] = known.progress
+        snapshot._superseded = reader.superseded()
+        return snapshot
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that it was exported from."""
+        return self._header.run_id
+
+    @property
+    def origin(self) -> str | None:
+        """From which the idempotency keys of its tasks are derived."""
+        return self._header.origin
+
+    @property
+    def live(self) -> bool:
+        """Whether its run had not ended when it was exported."""
+        return self._live
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """What the tasks were, by name."""
+        return self._fingerprints
+
+    @property
+    def progress(self) -> Mapping[str, Progress]:
+        """How tasks that are not done go on, by name."""
+        return self._progress
+
+    def packed(self, name: str) -> bytes:
+        """The encoded TaskResult of a task.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._packed[name]
+
+    def __getitem__(self, name: str) -> TaskResult:
+        return decode_result(self._packed[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._packed
+
+    def __repr__(self) -> str:
+        of = f" of run {self.run_id}" if self.run_id else ""
+        return f"<Snapshot{of}: {len(self)} outcomes>"
+
+    def dump(self, path: Target) -> None:
+        """Write it to a file, or to a binary stream.
+
+        What was exported from a run stays importable. A snapshot made from a mapping has no
+        graph: its file can be given to a new run (``--snapshot``), but not be imported.
+
+        Raises:
+            InvalidInput: the file cannot be written; what stood there before is unchanged.
+        """
+        with open_target(path) as stream:
+            writer = SnapshotWriter(stream)
+            writer.write_header(self._header)
+            for packed, fingerprints in self._graph:
+                writer.write_graph(packed, fingerprints)
+            if not self._graph and self._fingerprints:
+                writer.write_fingerprints(self._fingerprints)
+            names = list(self._packed)
+            names += [name for name in self._progress if name not in self._packed]
+            for start in range(0, len(names), _CHUNK):
+                writer.write_outcomes(
+                    [
+                        Outcome(name, self._packed.get(name), self._progress.get(name))
+                        for name in names[start : start + _CHUNK]
+                    ]
+                )
+            if self._superseded:
+                writer.write_superseded(self._superseded)
+            writer.finish(live=self._live, once=self._once)
+
+    def to_json(self) -> str:
+        """One JSON document, for reading: it cannot be loaded or imported."""
+        header = self._header
+        document = {
+            "format": "distflow-snapshot",
+            "version": VERSION,
+            "run_id": header.run_id,
+            "workflow": header.workflow,
+            "live": self._live,
+            "exported_at": header.exported_at,
+            "origin": header.origin,
+            "generation": header.generation,
+            "params": _plain(header.params),
+            "results": {name: _plain(packed) for name, packed in self._packed.items()},
+            "superseded": {name: _plain(packed) for name, packed in self._superseded.items()},
+            "progress": {name: known._asdict() for name, known in self._progress.items()},
+        }
+        return json.dumps(document, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(packed: bytes) -> Any:
+    # Opaque: types that only the user's modules register must not keep a person from reading.
+    return to_plain(unpack(packed, opaque=True))
+
+
+def _encode(name: str, value: TaskResult | Mapping[str, Any]) -> bytes:
+    if not isinstance(name, str):
+        raise SnapshotInvalid(f"snapshot: {name!r} is no name of a task: names are text")
+    try:
+        if not isinstance(value, TaskResult):
+            fields = dict(value)
+            metrics = fields.get("metrics")
+            if isinstance(metrics, Mapping):
+                fields["metrics"] = Metrics(**metrics)
+            value = TaskResult(**fields)
+        return encode_result(value)
+    except (TypeError, ValueError) as error:
+        raise SnapshotInvalid(
+            f"snapshot: task {name!r} has no TaskResult, nor a dict of its fields: {error}"
+        ) from error
+    except DistflowError as error:
+        raise SnapshotInvalid(f"snapshot: task {name!r}: {error}") from error

@@ -1,0 +1,203 @@
+"""A snapshot file is read: checked whole first, then record by record."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgpack
+
+from distflow.core.claim import Progress
+from distflow.errors import SnapshotInvalid
+from distflow.snapshot.records import (
+    DIGEST_BYTES,
+    END,
+    FINGERPRINTS,
+    FRAME_STRUCT,
+    GRAPH,
+    HEADER,
+    MAGIC,
+    OUTCOMES,
+    SUPERSEDED,
+    VERSION,
+    VERSION_STRUCT,
+    End,
+    Header,
+    Outcome,
+)
+
+_FIRST_RECORD = len(MAGIC) + VERSION_STRUCT.size
+_BLOCK_BYTES = 1024 * 1024
+
+
+class SnapshotReader:
+    """A snapshot whose checksum is right; make one with :func:`open_snapshot`.
+
+    Args:
+        stream: a stream that can seek.
+        name: what messages call it.
+
+    Raises:
+        SnapshotInvalid: it is no snapshot, of another version, cut short, or damaged.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self._stream = stream
+        self.name = name
+        self._size = stream.seek(0, os.SEEK_END)
+        self._check_head()
+        self._check_sum()
+        self.header: Header = self._only(HEADER, Header)
+        #: What the records sum up to.
+        self.end: End = self._only(END, End)
+
+    @property
+    def live(self) -> bool:
+        """Whether the run may have gone on after the export."""
+        return self.header.live or self.end.live
+
+    def graph(self) -> Iterator[tuple[bytes, list[str]]]:
+        """The graph in chunks: the encoded tasks, and their fingerprints."""
+        for body in self._bodies(GRAPH):
+            with self.decoding():
+                packed, fingerprints = body
+            yield packed, fingerprints
+
+    def fingerprints(self) -> dict[str, str]:
+        """What the tasks of a snapshot without a graph are."""
+        with self.decoding():
+            return {
+                task: known for body in self._bodies(FINGERPRINTS) for task, known in body.items()
+            }
+
+    def outcomes(self) -> Iterator[list[Outcome]]:
+        """What is known of the tasks, in chunks, dependents before their dependencies."""
+        for body in self._bodies(OUTCOMES):
+            with self.decoding():
+                chunk = [
+                    Outcome(task, packed, fields and Progress(**fields))
+                    for task, packed, fields in body
+                ]
+            yield chunk
+
+    def superseded(self) -> dict[str, bytes]:
+        """The encoded tolerated failures that were set aside."""
+        with self.decoding():
+            return {task: packed for body in self._bodies(SUPERSEDED) for task, packed in body}
+
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        """Say of content that is not what its version promises which file it is in."""
+        try:
+            yield
+        except SnapshotInvalid:
+            raise
+        except Exception as error:
+            raise self._invalid(
+                f"holds what this version cannot read ({type(error).__name__}: {error}); "
+                "export it again with this version"
+            ) from error
+
+    def _invalid(self, what: str) -> SnapshotInvalid:
+        return SnapshotInvalid(f"{self.name}: {what}")
+
+    def _check_head(self) -> None:
+        head = self._read(0, _FIRST_RECORD)
+        if not head.startswith(MAGIC):
+            if not head:
+                raise self._invalid("is empty; export the run again")
+            if MAGIC.startswith(head):
+                raise self._cut_short()
+            if head.lstrip().startswith(b"{"):
+                raise self._invalid(
+                    "JSON is for reading and cannot be imported; export with --format msgpack"
+                )
+            raise self._invalid("is not a distflow snapshot; make one by `distflow export`")
+        if len(head) < _FIRST_RECORD:
+            raise self._cut_short()
+        (version,) = VERSION_STRUCT.unpack(head[len(MAGIC) :])
+        if version != VERSION:
+            raise self._invalid(
+                f"is a snapshot of version {version}, and this distflow reads version {VERSION}; "
+                "export it again with this version of distflow"
+            )
+
+    def _cut_short(self) -> SnapshotInvalid:
+        return self._invalid("is truncated; copy it again, or export the run again")
+
+    def _check_sum(self) -> None:
+        """The first pass over the file: nothing is used before it has ended well."""
+        digest = hashlib.sha256()
+        self._stream.seek(0)
+        left = self._size - DIGEST_BYTES
+        while left > 0:
+            block = self._stream.read(min(left, _BLOCK_BYTES))
+            if not block:
+                raise self._cut_short()
+            digest.update(block)
+            left -= len(block)
+        if digest.digest() == self._stream.read() and self._is_whole():
+            return
+        if not self._is_whole():
+            raise self._cut_short()
+        raise self._invalid(
+            "fails its checksum: it was damaged; copy it again, or export the run again"
+        )
+
+    def _is_whole(self) -> bool:
+        """Whether the records end where the checksum begins, the last one being the end."""
+        kind = b""
+        position = _FIRST_RECORD
+        for kind, start, length in self._frames():
+            position = start + length
+        return kind == END and position == self._size - DIGEST_BYTES
+
+    def _frames(self) -> Iterator[tuple[bytes, int, int]]:
+        """Kind, start and length of each record that is whole."""
+        position, last = _FIRST_RECORD, self._size - DIGEST_BYTES
+        while position + FRAME_STRUCT.size <= last:
+            kind, length = FRAME_STRUCT.unpack(self._read(position, FRAME_STRUCT.size))
+            position += FRAME_STRUCT.size
+            if position + length > last:
+                return
+            yield kind, position, length
+            position += length
+
+    def _bodies(self, wanted: bytes) -> Iterator[Any]:
+        for kind, start, length in self._frames():
+            if kind == wanted:
+                with self.decoding():
+                    body = msgpack.unpackb(self._read(start, length), strict_map_key=False)
+                yield body
+
+    def _only(self, kind: bytes, record: type[Any]) -> Any:
+        """The one record of its kind; fields that this version does not know are left out."""
+        with self.decoding():
+            (fields,) = self._bodies(kind)
+            return record(**{name: fields[name] for name in record._fields if name in fields})
+
+    def _read(self, start: int, length: int) -> bytes:
+        self._stream.seek(start)
+        return self._stream.read(length)
+
+
+@contextmanager
+def open_snapshot(source: str | os.PathLike[str]) -> Iterator[SnapshotReader]:
+    """Open and check a snapshot file.
+
+    Raises:
+        SnapshotInvalid: it cannot be read, or see :class:`SnapshotReader`.
+    """
+    name = os.fspath(source)
+    try:
+        stream = Path(source).open("rb")  # noqa: SIM115 - an error of the block is not the file's
+    except OSError as error:
+        raise SnapshotInvalid(f"{name}: cannot be read: {error.strerror or error}") from error
+    with stream:
+        if not stream.seekable():
+            raise SnapshotInvalid(f"{name}: is read twice, so it must be a file and no pipe")
+        yield SnapshotReader(stream, name)

@@ -1,0 +1,74 @@
+"""What a snapshot file holds, and how its bytes are laid out.
+
+The file is ``MAGIC``, two bytes of version, records, and the SHA-256 of all of that. A record is
+one letter for its kind, four bytes of length, and a msgpack value; numbers are big-endian.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from distflow.core.claim import Progress
+
+#: As in PNG: not text, and a transfer that bends line ends or strips bits breaks it.
+MAGIC = b"\x89distflow-snapshot\r\n"
+
+#: Of the file and of its JSON form.
+VERSION = 1
+
+VERSION_STRUCT = struct.Struct(">H")
+FRAME_STRUCT = struct.Struct(">cI")
+DIGEST_BYTES = 32
+
+#: Kinds of records, in the order in which they stand in a file.
+HEADER = b"H"
+#: [encoded tasks as the store has them, their fingerprints]
+GRAPH = b"G"
+#: {task: fingerprint}, where there is no graph
+FINGERPRINTS = b"F"
+#: [[task, encoded TaskResult or nil, Progress as a map or nil], ...]
+OUTCOMES = b"O"
+#: [[task, encoded TaskResult], ...]
+SUPERSEDED = b"S"
+END = b"E"
+
+
+class Header(NamedTuple):
+    """The run that a snapshot was taken of; without one, all but ``origin`` is empty.
+
+    ``params`` is encoded, ``options`` has the fields of RunOptions, ``live`` says that the run
+    had not ended, ``exported_at`` is ISO 8601.
+    """
+
+    run_id: str | None = None
+    workflow: str | None = None
+    params: bytes = b"\x80"
+    origin: str | None = None
+    options: Mapping[str, Any] = {}
+    generation: int = 0
+    live: bool = False
+    exported_at: str | None = None
+
+
+class End(NamedTuple):
+    """What the records before it sum up to.
+
+    ``live`` is true where the run had not ended when the export began or when it ended; ``once``
+    counts the ``at_most_once`` tasks that may still start for the first time.
+    """
+
+    tasks: int
+    outcomes: int
+    superseded: int
+    live: bool
+    once: int
+
+
+class Outcome(NamedTuple):
+    """What is known of one task: its encoded TaskResult, how it goes on, or both."""
+
+    task: str
+    packed: bytes | None
+    progress: Progress | None

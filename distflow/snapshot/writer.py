@@ -1,0 +1,141 @@
+"""A snapshot file is written: a stream of records, and never half a file under its final name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgpack
+
+from distflow.errors import InvalidInput
+from distflow.snapshot.records import (
+    END,
+    FINGERPRINTS,
+    FRAME_STRUCT,
+    GRAPH,
+    HEADER,
+    MAGIC,
+    OUTCOMES,
+    SUPERSEDED,
+    VERSION,
+    VERSION_STRUCT,
+    End,
+    Header,
+    Outcome,
+)
+
+#: Where a snapshot goes: a path, or a binary stream that its caller has opened.
+Target = str | os.PathLike[str] | BinaryIO
+
+
+class SnapshotWriter:
+    """Writes the records of one snapshot to a stream, in the order of its methods."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+        self._counts = {GRAPH: 0, OUTCOMES: 0, SUPERSEDED: 0}
+        #: Bytes written so far.
+        self.size = 0
+        self._write(MAGIC + VERSION_STRUCT.pack(VERSION))
+
+    def write_header(self, header: Header) -> None:
+        """Say what the snapshot is of."""
+        self._record(HEADER, header._asdict())
+
+    def write_graph(self, packed: bytes, fingerprints: Sequence[str]) -> None:
+        """Append tasks to the graph: ``packed`` is their encoded list."""
+        self._counts[GRAPH] += len(fingerprints)
+        self._record(GRAPH, [packed, list(fingerprints)])
+
+    def write_fingerprints(self, fingerprints: Mapping[str, str]) -> None:
+        """Say what the tasks are, where there is no graph."""
+        self._record(FINGERPRINTS, dict(fingerprints))
+
+    def write_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Append outcomes."""
+        self._counts[OUTCOMES] += sum(known.packed is not None for known in outcomes)
+        self._record(
+            OUTCOMES,
+            [
+                (known.task, known.packed, known.progress and known.progress._asdict())
+                for known in outcomes
+            ],
+        )
+
+    def write_superseded(self, outcomes: Mapping[str, bytes]) -> None:
+        """Add tolerated failures on which a success rests and that were set aside since."""
+        self._counts[SUPERSEDED] += len(outcomes)
+        self._record(SUPERSEDED, list(outcomes.items()))
+
+    def finish(self, *, live: bool, once: int) -> End:
+        """End the snapshot; see :class:`End` for the arguments."""
+        end = End(self._counts[GRAPH], self._counts[OUTCOMES], self._counts[SUPERSEDED], live, once)
+        self._record(END, end._asdict())
+        self._write(self._hash.digest())
+        return end
+
+    def _record(self, kind: bytes, value: Any) -> None:
+        body: bytes = msgpack.packb(value)
+        self._write(FRAME_STRUCT.pack(kind, len(body)))
+        self._write(body)
+
+    def _write(self, part: bytes) -> None:
+        self._hash.update(part)
+        self._stream.write(part)
+        self.size += len(part)
+
+
+@contextmanager
+def open_target(target: Target) -> Iterator[BinaryIO]:
+    """A stream whose content is at ``target`` once the block ends, and not before.
+
+    A file is written beside the target, synced, and renamed. A stream, a pipe or a device is
+    written directly.
+
+    Raises:
+        InvalidInput: the target cannot be written.
+    """
+    if not isinstance(target, (str, os.PathLike)):
+        yield target
+        target.flush()
+        return
+    # A link stays a link: what it points to is replaced.
+    path = Path(os.path.realpath(target))
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            with path.open("wb") as stream:
+                yield stream
+        else:
+            with _replacing(path) as stream:
+                yield stream
+    except OSError as error:
+        raise InvalidInput(
+            f"{os.fspath(target)}: cannot be written: {error.strerror or error}"
+        ) from error
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    if path.is_dir():
+        raise IsADirectoryError(None, "it is a folder; name a file in it")
+    partial = path.parent / f".distflow-{os.urandom(6).hex()}.part"
+    try:
+        with partial.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
