@@ -18,6 +18,8 @@ SOCKET_TIMEOUT_SECONDS = 10.0
 #: Seconds that making a connection may take.
 CONNECT_TIMEOUT_SECONDS = 3.0
 
+_HIGHEST_PORT = 65_535
+
 _TIMEOUTS: dict[str, Any] = {
     "socket_timeout": SOCKET_TIMEOUT_SECONDS,
     "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -36,13 +38,20 @@ def open_redis(url: str) -> Redis:
     Raises:
         InvalidInput: the URL is none of these.
     """
-    if url.startswith("redis+sentinel://"):
-        return _open_sentinel(url)
     try:
+        if url.startswith("redis+sentinel://"):
+            return _open_sentinel(url)
         client: Redis = Redis.from_url(url, **_TIMEOUTS)
-    except ValueError as error:
+        # It does not connect; options that it does not know are refused here, not at first use.
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError) as error:
+        cause = str(error)
+        # What urllib took for a port may be a piece of the password.
+        if isinstance(error, ValueError) and "@" in url:
+            cause = "check its port, and percent-encode what is special in its password"
         raise InvalidInput(
-            f"Redis URL {hide_password(url)!r} is not usable: {error}; "
+            f"Redis URL {hide_password(url)!r} is not usable: {cause}; "
             "for example redis://localhost:6379/0 or unix:///run/redis.sock"
         ) from None
     return client
@@ -60,7 +69,8 @@ def check_redis(client: Redis, url: str) -> None:
         raise RedisUnavailable(
             f"Redis at {hide_password(url)} refuses the login: {error}"
         ) from None
-    except (redis_errors.RedisError, OSError) as error:
+    # A host name that cannot be one is a UnicodeError.
+    except (redis_errors.RedisError, OSError, UnicodeError) as error:
         raise RedisUnavailable(
             f"Redis at {hide_password(url)} cannot be reached: {error}; start it, "
             "or name another by --redis URL or DISTFLOW_REDIS_URL"
@@ -69,7 +79,9 @@ def check_redis(client: Redis, url: str) -> None:
 
 def hide_password(url: str) -> str:
     """A URL that may be shown."""
-    return re.sub(r"(//[^:/@]*:)[^@]*@", r"\1***@", url)
+    # A password that is not percent-encoded may itself have an @ or a slash in it.
+    shown = re.sub(r"(//[^:/@]*:).*@", r"\1***@", url)
+    return re.sub(r"(password=)[^&#]*", r"\1***", shown)
 
 
 def _open_sentinel(url: str) -> Redis:
@@ -79,12 +91,13 @@ def _open_sentinel(url: str) -> Redis:
     hosts = []
     for place in places.split(","):
         host, _, port = place.rpartition(":")
-        if not host or not port.isdigit():
+        if not host or not port.isdecimal() or int(port) > _HIGHEST_PORT:
             raise InvalidInput(
-                f"Redis URL {hide_password(url)!r}: each Sentinel is host:port, not {place!r}"
+                f"Redis URL {hide_password(url)!r}: each Sentinel is host:port"
+                + ("" if "@" in url else f", not {place!r}")
             )
-        hosts.append((host, int(port)))
-    if not service or (database and not database.isdigit()):
+        hosts.append((host.strip("[]"), int(port)))
+    if not service or (database and not database.isdecimal()):
         raise InvalidInput(
             f"Redis URL {hide_password(url)!r}: after the Sentinels comes /service or /service/db"
         )
