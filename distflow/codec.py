@@ -81,10 +81,12 @@ def register_type(
         restore: turns that back into a value.
 
     Raises:
-        InvalidInput: the code or the type is taken by another registration.
+        InvalidInput: the code or the type is taken by another registration, or is msgpack's own.
     """
     if code not in USER_CODES:
         raise InvalidInput(f"register_type: the code is 32 to 127, not {code}")
+    if kind in _SCALARS or kind in (list, dict):
+        raise InvalidInput(f"register_type: {kind.__name__} travels as it is")
     for known in (_by_code.get(code), _by_type.get(kind)):
         if known and (known.code != code or known.type is not kind):
             raise InvalidInput(f"register_type: code {known.code} is {known.type.__name__} already")
@@ -136,6 +138,17 @@ def _unpack_nested(packed: bytes, depth: int, *, opaque: bool) -> Any:
     return msgpack.unpackb(packed, ext_hook=restore, strict_map_key=False)
 
 
+def _reduce(value: Any, path: str) -> Any:
+    kind = type(value)
+    try:
+        return _by_type[kind].reduce(value)
+    except Exception as error:
+        raise NotEncodable(
+            f"{path or 'value'}: what {kind.__qualname__} was registered with raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
 def _pack_checked(value: Any) -> bytes:
     packed: bytes = msgpack.packb(value, default=_reduce_extension, strict_types=True)
     return packed
@@ -180,7 +193,7 @@ def _check(value: Any, path: str, depth: int, extensions: int = _MAX_EXTENSION_D
                 _check(element, f"{path}[{index}]", depth - 1, extensions)
     elif kind in _by_type:
         if _by_type[kind].code in USER_CODES:
-            _check(_by_type[kind].reduce(value), path, depth - 1, extensions - 1)
+            _check(_reduce(value, path), path, depth - 1, extensions - 1)
     else:
         raise NotEncodable(
             f"{path or 'value'}: {kind.__module__}.{kind.__qualname__} cannot be stored; "
@@ -221,8 +234,18 @@ def decode_result(packed: bytes, *, opaque: bool = False) -> TaskResult:
     """Msgpack map -> TaskResult; fields that this version does not know are left out.
 
     ``opaque`` is that of :func:`unpack`.
+
+    Raises:
+        NotEncodable: the bytes are no TaskResult.
     """
     fields = unpack(packed, opaque=opaque)
+    try:
+        return _result_of(fields)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, InvalidInput) as error:
+        raise NotEncodable(f"not a TaskResult: {type(error).__name__}: {error}") from error
+
+
+def _result_of(fields: Mapping[str, Any]) -> TaskResult:
     metrics = fields.get("metrics")
     return TaskResult(
         status=TaskStatus(fields["status"]),
@@ -324,7 +347,7 @@ def _plain_key(key: Any) -> str:
 
 def plain_result(result: TaskResult) -> dict[str, Any]:
     """TaskResult -> what JSON can say, with every field of the wire form."""
-    fields: dict[str, Any] = unpack(encode_result(result))
+    fields: dict[str, Any] = unpack(encode_result(result), opaque=True)
     plain: dict[str, Any] = to_plain(fields)
     return plain
 
@@ -337,6 +360,8 @@ def iso_time(unix_seconds: float | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _clean_text(text: str) -> str:
-    """Text that UTF-8 can say: an exception's message may hold anything."""
-    return text.encode("utf-8", "backslashreplace").decode()
+def _clean_text(text: object) -> str:
+    """Text that UTF-8 can say: an exception's message may hold anything, and a user may give
+    the exception itself as a message.
+    """
+    return str(text).encode("utf-8", "backslashreplace").decode()
