@@ -67,6 +67,8 @@ class TaskStateManager:
         self._roots: dict[int, int] = {}
         #: By queue: (-priority, index), the best first. An entry may be out of date.
         self._ready: dict[str, list[tuple[int, int]]] = {}
+        #: Which tasks have an entry there: each has one at most.
+        self._listed = bytearray(len(graph))
         #: (due in ms, index); an entry may be out of date.
         self._timers: list[tuple[int, int]] = []
         self._due: dict[int, int] = {}
@@ -137,6 +139,7 @@ class TaskStateManager:
         heap = self._ready.get(queue, [])
         while heap and len(taken) < limit:
             _priority, index = heapq.heappop(heap)
+            self._listed[index] = 0
             if self.statuses[index] == _S.READY:
                 taken.append(index)
         return taken
@@ -270,6 +273,9 @@ class TaskStateManager:
     def _make_ready(self, index: int) -> None:
         self._set(index, _S.READY)
         self._due.pop(index, None)
+        if self._listed[index]:
+            return
+        self._listed[index] = 1
         task = self.graph.tasks[index]
         heapq.heappush(self._ready.setdefault(task.queue, []), (-task.priority, index))
 

@@ -71,7 +71,8 @@ TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
         {_T.SUCCESS, _T.FAILURE, _T.SKIPPED, _T.CANCELLED, _T.UNKNOWN, _T.WAITING, _T.READY}
     ),
     _T.WAITING: frozenset({_T.READY, _T.CANCELLED}),
-    _T.UNKNOWN: frozenset({_T.SUCCESS, _T.FAILURE, _T.READY}),
+    # The worker that was given up may come back and tell any outcome.
+    _T.UNKNOWN: frozenset({_T.SUCCESS, _T.FAILURE, _T.SKIPPED, _T.CANCELLED, _T.READY}),
     _T.SUCCESS: frozenset(),
     _T.FAILURE: frozenset(),
     _T.SKIPPED: frozenset(),
