@@ -20,6 +20,9 @@ Effects = Literal["normal", "idempotent", "at_most_once"]
 #: The queue of tasks that name none; ``rq worker`` without arguments listens to it.
 DEFAULT_QUEUE = "default"
 
+#: No delay or interval is longer: about 30 years, which in milliseconds is a number everywhere.
+LONGEST_WAIT_SECONDS = 1e9
+
 #: How often a task is dispatched again because its worker was lost, without using an attempt.
 MAX_LOST = 3
 
@@ -68,13 +71,18 @@ class Retry(_RetryFields):
         """Check the numbers: see the class."""
         if attempts < 0 or lost < 0:
             raise InvalidInput("Retry: attempts and lost are counts, 0 or more")
-        if delay < 0 or (max_delay is not None and max_delay < 0):
-            raise InvalidInput("Retry: delay and max_delay are seconds, 0 or more")
+        if not _is_wait(delay) or not (max_delay is None or _is_wait(max_delay)):
+            raise InvalidInput("Retry: delay and max_delay are seconds, 0 to 1e9")
         if backoff not in ("fixed", "exponential"):
             raise InvalidInput(f"Retry: backoff is 'fixed' or 'exponential', not {backoff!r}")
         if not 0 <= jitter <= 1:
             raise InvalidInput("Retry: jitter is a share of the delay, 0 to 1")
         return super().__new__(cls, attempts, delay, backoff, max_delay, jitter, lost)
+
+
+def _is_wait(seconds: float) -> bool:
+    # NaN compares false to everything.
+    return 0 <= seconds <= LONGEST_WAIT_SECONDS
 
 
 class _LoopFields(NamedTuple):
@@ -101,8 +109,8 @@ class Loop(_LoopFields):
         """Check the numbers: see the class."""
         if max_iterations < 1:
             raise InvalidInput("Loop: max_iterations is a count, 1 or more")
-        if interval < 0:
-            raise InvalidInput("Loop: interval is seconds, 0 or more")
+        if not _is_wait(interval):
+            raise InvalidInput("Loop: interval is seconds, 0 to 1e9")
         return super().__new__(cls, until, max_iterations, interval)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from distflow.core.claim import Progress
-from distflow.core.model import MAX_LOST, Metrics, Retry, Task, TaskResult
+from distflow.core.model import LONGEST_WAIT_SECONDS, MAX_LOST, Metrics, Retry, Task, TaskResult
 from distflow.core.status import TaskStatus
 
 
@@ -73,13 +73,16 @@ def decide(
     once = task.effects == "at_most_once"
     retry_at = Progress(at.attempt + 1, at.iteration, at.base, at.lost)
     status, message = outcome.status, outcome.message
-    if outcome.again and task.loop is not None:
-        if at.iteration < task.loop.max_iterations:
+    # What the function says of itself, that it failed for one, is not for the loop to overrule.
+    looping = outcome.again and task.loop is not None and status == TaskStatus.SUCCESS
+    if looping and task.loop is not None:
+        # Workflows refuse such a loop; a graph from elsewhere does not start twice either.
+        if at.iteration < task.loop.max_iterations and not once:
             progress = Progress(at.attempt, at.iteration + 1, at.base, at.lost)
             result = _result(TaskStatus.SUCCESS, outcome, at, metrics, worker, started=False)
             return Decision("wait", result, progress, task.loop.interval)
         status = TaskStatus.FAILURE
-        message = f"the loop's condition was not met in {task.loop.max_iterations} iterations"
+        message = f"the loop's condition was not met in {at.iteration} iterations"
     if outcome.timed_out and once and at.started:
         status = TaskStatus.UNKNOWN
     # What was never called, or vouches to have had no effect, may run again.
@@ -90,7 +93,7 @@ def decide(
         and task.retry is not None
         and at.attempt - at.base <= task.retry.attempts
         and not outcome.permanent
-        and not (outcome.again and task.loop is not None)
+        and not looping
         and not (once and not outcome.not_done)
     )
     if may_retry and task.retry is not None:
@@ -139,7 +142,7 @@ def backoff_seconds(retry: Retry, tries: int, roll: float) -> float:
         delay *= 2.0 ** min(tries - 1, 1000)
     if retry.max_delay is not None:
         delay = min(delay, retry.max_delay)
-    return delay * (1 + retry.jitter * (2 * roll - 1))
+    return min(delay, LONGEST_WAIT_SECONDS) * (1 + retry.jitter * (2 * roll - 1))
 
 
 def _result(
