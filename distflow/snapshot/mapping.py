@@ -15,9 +15,6 @@ from distflow.snapshot.reader import SnapshotReader, open_snapshot
 from distflow.snapshot.records import VERSION, Header, Outcome
 from distflow.snapshot.writer import SnapshotWriter, Target, open_target
 
-#: Outcomes in one record of a file.
-_CHUNK = 1000
-
 
 class Snapshot(Mapping[str, TaskResult]):
     """The outcomes of tasks by name. It holds them encoded and decodes one at each access.
@@ -160,13 +157,9 @@ class Snapshot(Mapping[str, TaskResult]):
                 writer.write_fingerprints(self._fingerprints)
             names = list(self._packed)
             names += [name for name in self._progress if name not in self._packed]
-            for start in range(0, len(names), _CHUNK):
-                writer.write_outcomes(
-                    [
-                        Outcome(name, self._packed.get(name), self._progress.get(name))
-                        for name in names[start : start + _CHUNK]
-                    ]
-                )
+            writer.write_outcomes(
+                Outcome(name, self._packed.get(name), self._progress.get(name)) for name in names
+            )
             if self._superseded:
                 writer.write_superseded(self._superseded)
             writer.finish(live=self._live, once=self._once)

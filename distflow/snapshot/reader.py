@@ -150,11 +150,10 @@ class SnapshotReader:
 
     def _is_whole(self) -> bool:
         """Whether the records end where the checksum begins, the last one being the end."""
-        kind = b""
-        position = _FIRST_RECORD
+        last, position = b"", _FIRST_RECORD
         for kind, start, length in self._frames():
-            position = start + length
-        return kind == END and position == self._size - DIGEST_BYTES
+            last, position = kind, start + length
+        return last == END and position == self._size - DIGEST_BYTES
 
     def _frames(self) -> Iterator[tuple[bytes, int, int]]:
         """Kind, start and length of each record that is whole."""

@@ -22,6 +22,10 @@ VERSION_STRUCT = struct.Struct(">H")
 FRAME_STRUCT = struct.Struct(">cI")
 DIGEST_BYTES = 32
 
+#: Tasks and bytes of results that a record of outcomes may have; a single larger one is alone.
+RECORD_TASKS = 1000
+RECORD_BYTES = 4 * 1024 * 1024
+
 #: Kinds of records, in the order in which they stand in a file.
 HEADER = b"H"
 #: [encoded tasks as the store has them, their fingerprints]

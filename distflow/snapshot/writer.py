@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +20,8 @@ from distflow.snapshot.records import (
     HEADER,
     MAGIC,
     OUTCOMES,
+    RECORD_BYTES,
+    RECORD_TASKS,
     SUPERSEDED,
     VERSION,
     VERSION_STRUCT,
@@ -56,21 +58,26 @@ class SnapshotWriter:
         """Say what the tasks are, where there is no graph."""
         self._record(FINGERPRINTS, dict(fingerprints))
 
-    def write_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Append outcomes."""
-        self._counts[OUTCOMES] += sum(known.packed is not None for known in outcomes)
-        self._record(
-            OUTCOMES,
-            [
-                (known.task, known.packed, known.progress and known.progress._asdict())
-                for known in outcomes
-            ],
-        )
+    def write_outcomes(self, outcomes: Iterable[Outcome]) -> None:
+        """Append outcomes, in as many records as it takes."""
+        record: list[Any] = []
+        size = 0
+        for known in outcomes:
+            self._counts[OUTCOMES] += known.packed is not None
+            added = len(known.packed or b"")
+            if record and (len(record) == RECORD_TASKS or size + added > RECORD_BYTES):
+                self._record(OUTCOMES, record)
+                record, size = [], 0
+            record.append((known.task, known.packed, known.progress and known.progress._asdict()))
+            size += added
+        if record:
+            self._record(OUTCOMES, record)
 
     def write_superseded(self, outcomes: Mapping[str, bytes]) -> None:
         """Add tolerated failures on which a success rests and that were set aside since."""
         self._counts[SUPERSEDED] += len(outcomes)
-        self._record(SUPERSEDED, list(outcomes.items()))
+        for item in outcomes.items():
+            self._record(SUPERSEDED, [item])
 
     def finish(self, *, live: bool, once: int) -> End:
         """End the snapshot; see :class:`End` for the arguments."""

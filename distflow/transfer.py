@@ -1,0 +1,310 @@
+"""A run goes into a file and comes out of it elsewhere, whatever its size.
+
+Memory does not grow with results, and by less than 200 bytes with each task.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import NamedTuple
+
+from distflow.codec import (
+    decode_result,
+    decode_task,
+    encode_result,
+    encode_task,
+    iso_time,
+    pack,
+    status_of,
+    unpack,
+)
+from distflow.core.claim import Progress
+from distflow.core.model import TaskResult
+from distflow.core.run import Claim, RunInfo, RunOptions, RunSpec, TaskCut
+from distflow.core.status import ENDED_RUNS, REOPENED, RunStatus, TaskStatus
+from distflow.errors import DistflowError, RunGone, SnapshotInvalid, WrongState
+from distflow.fingerprint import fingerprint
+from distflow.ids import check_run_id, new_token
+from distflow.ports import RunStore
+from distflow.snapshot import Snapshot
+from distflow.snapshot.reader import SnapshotReader, open_snapshot
+from distflow.snapshot.records import RECORD_BYTES, Header, Outcome
+from distflow.snapshot.skeleton import Skeleton
+from distflow.snapshot.writer import SnapshotWriter, Target, open_target
+
+#: Tasks that are read at one instant, at most; fewer where results are large.
+CUT_TASKS = 1000
+
+#: Tasks of the first cut, before the size of results is known.
+_FIRST_CUT = 100
+
+
+class ExportSummary(NamedTuple):
+    """What was exported: ``outcomes`` counts them by status, ``size`` is in bytes."""
+
+    run_id: str
+    live: bool
+    tasks: int
+    outcomes: Mapping[str, int]
+    superseded: int
+    #: ``at_most_once`` tasks that may still start for the first time.
+    once: int
+    size: int
+
+
+def export_run(store: RunStore, target: Target, *, as_json: bool = False) -> ExportSummary:
+    """Write a run to a snapshot file, as a consistent cut, while it goes on.
+
+    Args:
+        store: that of the run.
+        target: a path, or a binary stream; a path has the whole file or what it had before.
+        as_json: write the form for reading, which cannot be imported; it is made in memory.
+
+    Raises:
+        RunNotFound: there is no such run.
+        WrongState: the run is still being created, or was deleted meanwhile.
+        InvalidInput: the target cannot be written.
+    """
+    if not as_json:
+        with open_target(target) as stream:
+            return _Export(store, SnapshotWriter(stream)).write()
+    whole = io.BytesIO()
+    summary = _Export(store, SnapshotWriter(whole)).write()
+    snapshot = Snapshot.read(SnapshotReader(whole, store.run_id))
+    text = snapshot.to_json().encode() + b"\n"
+    with open_target(target) as stream:
+        stream.write(text)
+    return summary._replace(size=len(text))
+
+
+def import_run(
+    source: str | os.PathLike[str],
+    make_store: Callable[[str], RunStore],
+    *,
+    run_id: str | None = None,
+    durability: str = "unknown",
+) -> str:
+    """Make a run of an exported one, with its outcomes; a resume goes on with it.
+
+    What fails midway is removed again; what is cut off midway is left as ``creating``.
+
+    Args:
+        source: the file.
+        make_store: the store of a run id.
+        run_id: of the new run; None takes that of the exported one.
+        durability: what the new run's Redis gives.
+
+    Returns:
+        The run id.
+
+    Raises:
+        SnapshotInvalid: the file cannot be used; nothing was written.
+        RunExists: there is a run of this id.
+    """
+    with open_snapshot(source) as reader:
+        spec = _spec(reader, run_id, durability)
+        store = make_store(spec.run_id)
+        operation = new_token()
+        store.create_run(spec, operation)
+        try:
+            _fill(store, operation, reader, gap=spec.gap)
+        except (RunGone, WrongState):
+            # Somebody deleted it meanwhile: what has its name now is not ours to delete.
+            raise
+        except BaseException:
+            with suppress(DistflowError):
+                store.delete_run(force=True)
+            raise
+        return spec.run_id
+
+
+def _spec(reader: SnapshotReader, run_id: str | None, durability: str) -> RunSpec:
+    header = reader.header
+    if header.run_id is None:
+        raise SnapshotInvalid(
+            f"{reader.name}: was made from a mapping and has no graph, so it cannot be imported; "
+            f"start its workflow with it: distflow submit MODULE:WORKFLOW --snapshot {reader.name}"
+        )
+    run_id = check_run_id(header.run_id if run_id is None else run_id)
+    with reader.decoding():
+        return RunSpec(
+            run_id=run_id,
+            workflow=header.workflow or "",
+            params=unpack(header.params, opaque=True),
+            origin=header.origin or "",
+            options=RunOptions(**header.options),
+            durability=durability,
+            gap=reader.live and reader.end.once > 0,
+        )
+
+
+def _fill(store: RunStore, operation: str, reader: SnapshotReader, *, gap: bool) -> None:
+    total = 0
+    for chunk, (packed, _fingerprints) in enumerate(reader.graph()):
+        with reader.decoding():
+            tasks = [decode_task(fields) for fields in unpack(packed, opaque=True)]
+        store.append_tasks(operation, chunk, tasks)
+        total += len(tasks)
+    for outcomes in reader.outcomes():
+        store.hydrate(operation, outcomes)
+    if gap:
+        # No service may adopt it unasked: a person accepts the gap first.
+        store.mark_active(active=False)
+    store.seal_run(operation, total)
+
+
+class _Export:
+    """One export: the graph, then the cut in reverse topological order, then what it lacks."""
+
+    def __init__(self, store: RunStore, writer: SnapshotWriter) -> None:
+        self._store = store
+        self._writer = writer
+        self._graph = Skeleton()
+        #: By index: 1 for a task on which a success of the cut rests.
+        self._needed = bytearray()
+        #: Tasks that are needed and neither succeeded nor failed with tolerance.
+        self._lacking: set[str] = set()
+        self._counts: Counter[str] = Counter()
+        self._once = 0
+
+    def write(self) -> ExportSummary:
+        info = self._store.read_info()
+        if info.status == RunStatus.CREATING:
+            raise WrongState(
+                f"run {info.run_id} is still being created: export it once it runs, "
+                f"or remove it by `distflow delete {info.run_id}` if that was cut off"
+            )
+        self._writer.write_header(_header(info))
+        self._write_graph(info)
+        for outcomes in self._cuts():
+            self._writer.write_outcomes(outcomes)
+        superseded = self._superseded()
+        if superseded:
+            self._writer.write_superseded(superseded)
+        after = self._store.read_info()
+        if (after.origin, after.created_at) != (info.origin, info.created_at):
+            raise WrongState(f"run {info.run_id} was deleted while it was exported: export again")
+        # A resume may have begun and ended in between.
+        live = _is_live(info) or _is_live(after) or after.epoch != info.epoch
+        end = self._writer.finish(live=live, once=self._once)
+        return ExportSummary(
+            info.run_id,
+            live,
+            end.tasks,
+            dict(self._counts),
+            end.superseded,
+            end.once,
+            self._writer.size,
+        )
+
+    def _write_graph(self, info: RunInfo) -> None:
+        total = 0
+        for tasks in self._store.iter_tasks():
+            packed = pack([encode_task(task) for task in tasks])
+            self._writer.write_graph(packed, [fingerprint(task) for task in tasks])
+            for task in tasks:
+                self._graph.add(task)
+            total += len(tasks)
+        self._graph.freeze()
+        self._needed = bytearray(len(self._graph))
+        if total != info.total or total != len(self._graph):
+            raise DistflowError(
+                f"run {info.run_id}: Redis holds {total} tasks of a graph of "
+                f"{max(info.total, len(self._graph))}: restore its data, or delete the run"
+            )
+
+    def _cuts(self) -> Iterator[list[Outcome]]:
+        """What is known of the tasks, in chunks.
+
+        A dependency is read at the same instant as its dependents or later, and what a success
+        rests on stands, unless a reopening sets a tolerated failure aside.
+        """
+        order = self._graph.reversed_order()
+        position, size = 0, min(_FIRST_CUT, CUT_TASKS)
+        while position < len(order):
+            indices = order[position : position + size]
+            cuts = self._store.read_cut([self._graph.names[index] for index in indices])
+            position += size
+            outcomes = [self._outcome(index, cut) for index, cut in zip(indices, cuts, strict=True)]
+            average = sum(len(known.packed or b"") for known in outcomes) // len(outcomes)
+            size = max(1, min(CUT_TASKS, RECORD_BYTES // max(1, average)))
+            yield [known for known in outcomes if known.packed or known.progress]
+
+    def _outcome(self, index: int, cut: TaskCut) -> Outcome:
+        once = self._graph.is_once(index)
+        # A token holds nothing in another run.
+        progress = cut.progress and cut.progress._replace(token="")
+        packed = cut.packed
+        if packed is None and once and cut.claim and cut.claim.started:
+            packed, progress = _given_up(cut.claim)
+        status = None if packed is None else status_of(packed)
+        if status is not None:
+            self._counts[status.value] += 1
+        if status == TaskStatus.SUCCESS:
+            for parent in self._graph.parents_of(index):
+                self._needed[parent] = 1
+        elif self._needed[index] and not (
+            status == TaskStatus.FAILURE and self._graph.is_tolerated(index)
+        ):
+            self._lacking.add(self._graph.names[index])
+        if once and _may_start(status, packed):
+            self._once += 1
+        return Outcome(self._graph.names[index], packed, progress)
+
+    def _superseded(self) -> dict[str, bytes]:
+        """The latest failure that a reopening has set aside of each task that is lacking."""
+        found: dict[str, bytes] = {}
+        if not self._lacking:
+            return found
+        for entry in self._store.read_history():
+            set_aside = entry.kind == "set_aside" and entry.status == TaskStatus.FAILURE
+            if set_aside and entry.task in self._lacking:
+                found[entry.task] = entry.packed or encode_result(
+                    TaskResult(
+                        TaskStatus.FAILURE,
+                        message=f"set aside by a resume; too large for the history: {entry.note}",
+                        attempt=entry.attempt,
+                    )
+                )
+        return found
+
+
+def _header(info: RunInfo) -> Header:
+    return Header(
+        run_id=info.run_id,
+        workflow=info.workflow,
+        params=pack(dict(info.params)),
+        origin=info.origin,
+        options=asdict(info.options),
+        generation=info.generation,
+        live=_is_live(info),
+        exported_at=iso_time(info.as_of),
+    )
+
+
+def _is_live(info: RunInfo) -> bool:
+    return info.status not in ENDED_RUNS or info.counts["running"] > 0
+
+
+def _given_up(claim: Claim) -> tuple[bytes, Progress]:
+    """What a started ``at_most_once`` task is elsewhere: nobody there will know how it ended."""
+    result = TaskResult(
+        TaskStatus.UNKNOWN,
+        message="it was running when its run was exported: nobody here knows how it ended",
+        attempt=claim.attempt,
+        started=True,
+    )
+    progress = Progress(claim.attempt + 1, claim.iteration, claim.base, claim.lost, started=True)
+    return encode_result(result), progress
+
+
+def _may_start(status: TaskStatus | None, packed: bytes | None) -> bool:
+    """Whether an ``at_most_once`` task may start for the first time in this or another run."""
+    if packed is None:
+        return True
+    return status in REOPENED and not decode_result(packed, opaque=True).started
