@@ -1,0 +1,5 @@
+"""``python -m distflow.cli``."""
+
+from distflow.cli import main
+
+main(prog_name="distflow")

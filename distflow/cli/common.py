@@ -1,0 +1,190 @@
+"""What every command shares: its options, its connection, its exit code and its last line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.exceptions import NoArgsIsHelpError
+from redis import exceptions as redis_errors
+
+from distflow.client import Client, connect
+from distflow.codec import to_plain
+from distflow.core.status import RunStatus
+from distflow.errors import DistflowError, InvalidInput
+from distflow.local.server import PrivateRedis
+from distflow.store.connection import hide_password
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+DEFAULT_URL = "redis://localhost:6379/0"
+
+
+class ExitCode(IntEnum):
+    """How a command ends the process."""
+
+    #: The run succeeded, or the command did what it was asked.
+    SUCCESS = 0
+    #: The run ended with a failure, cancelled or timed out.
+    FAILED = 1
+    #: Usage or bad input; nothing was changed.
+    USAGE = 2
+    #: The run waits for a person.
+    BLOCKED = 3
+    #: The run was paused or detached before its end.
+    PAUSED = 4
+    #: Redis cannot be reached.
+    UNREACHABLE = 5
+    #: The command was interrupted; a run that it led is left resumable.
+    INTERRUPTED = 130
+    #: Who reads the output has closed it: 128 + SIGPIPE, as shells say it.
+    BROKEN_PIPE = 141
+
+
+_OF_STATUS = {
+    RunStatus.SUCCESS: ExitCode.SUCCESS,
+    RunStatus.FAILURE: ExitCode.FAILED,
+    RunStatus.CANCELLED: ExitCode.FAILED,
+    RunStatus.BLOCKED: ExitCode.BLOCKED,
+    RunStatus.INTERRUPTED: ExitCode.INTERRUPTED,
+}
+
+
+def exit_code_of(status: RunStatus) -> ExitCode:
+    """What a command that watched a run answers with; 4 where the run has not ended."""
+    return _OF_STATUS.get(status, ExitCode.PAUSED)
+
+
+def connection_options(command: _F) -> _F:
+    """``--redis URL`` and ``--data DIR``, as ``redis_url`` and ``data_dir``: `open_client`'s."""
+    data = click.option(
+        "--data",
+        "data_dir",
+        metavar="DIR",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Use the private Redis of `distflow run` in this folder.",
+    )
+    redis = click.option(
+        "--redis",
+        "redis_url",
+        metavar="URL",
+        help=f"Redis to use.  [default: DISTFLOW_REDIS_URL, REDIS_URL, else {DEFAULT_URL}]",
+    )
+    return redis(data(command))
+
+
+def json_option(command: _F) -> _F:
+    """``--json``, as ``as_json``: one JSON document on stdout, all else on stderr."""
+    option = click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
+    )
+    return option(command)
+
+
+def redis_address(redis_url: str | None) -> str:
+    """The URL given, else that of the environment, else the usual one."""
+    environment = os.environ.get("DISTFLOW_REDIS_URL") or os.environ.get("REDIS_URL")
+    return redis_url or environment or DEFAULT_URL
+
+
+@contextmanager
+def open_client(
+    redis_url: str | None, data_dir: Path | None, *, create: bool = False
+) -> Iterator[Client]:
+    """A client for the length of a block.
+
+    Args:
+        redis_url: of ``--redis``.
+        data_dir: of ``--data``: its private Redis is started if need be, and left at the end.
+        create: whether a folder that is not there is made.
+
+    Raises:
+        InvalidInput: both are given, or one cannot be used.
+        RedisUnavailable: the server does not answer.
+    """
+    if redis_url and data_dir:
+        raise InvalidInput("--redis and --data name two servers: give one of them")
+    if data_dir and not create and not data_dir.is_dir():
+        raise InvalidInput(f"there is no data folder {data_dir}: `distflow run` makes one")
+    with PrivateRedis.start(data_dir) if data_dir else nullcontext() as private:
+        client = connect(private.url if private else redis_address(redis_url))
+        try:
+            yield client
+        finally:
+            client.redis.close()
+
+
+def next_command(*words: str) -> str:
+    """A command to type next, with the server that this one was given.
+
+    Needs the context of the command that runs, and so its thread.
+    """
+    params = click.get_current_context().params
+    where: list[str] = []
+    if params.get("redis_url"):
+        where = ["--redis", hide_password(params["redis_url"])]
+    elif params.get("data_dir"):
+        where = ["--data", str(params["data_dir"])]
+    return shlex.join(["distflow", *words, *where])
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout; values that JSON does not have become text."""
+    text = json.dumps(to_plain(document), ensure_ascii=False, allow_nan=False, indent=2)
+    click.echo(text)
+
+
+def say(text: str) -> None:
+    """Tell a person something, on stderr."""
+    click.echo(text, err=True)
+
+
+def run_guarded(call: Callable[[], Any]) -> int:
+    """Run a command, end its errors in one line on stderr, and return its exit code."""
+    try:
+        answer = call()
+        # What is still buffered may find that its reader has gone.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence()
+        return ExitCode.BROKEN_PIPE
+    except (KeyboardInterrupt, click.Abort):
+        return ExitCode.INTERRUPTED
+    except NoArgsIsHelpError as error:
+        say(error.format_message())
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        return _tell(_usage_line(error), ExitCode.USAGE)
+    except DistflowError as error:
+        return _tell(str(error), error.exit_code)
+    except redis_errors.RedisError as error:
+        return _tell(f"Redis cannot be used: {error}", ExitCode.UNREACHABLE)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _tell(f"{error.filename}: {error.strerror}", ExitCode.USAGE)
+    return answer if isinstance(answer, int) else ExitCode.SUCCESS
+
+
+def _tell(message: str, code: int) -> int:
+    say("distflow: " + " ".join(message.split()))
+    return code
+
+
+def _usage_line(error: click.ClickException) -> str:
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message}: see `{context.command_path} --help`" if context else message
+
+
+def _silence() -> None:
+    """Nothing more is written to stdout, not even when the interpreter flushes it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
