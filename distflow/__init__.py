@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from distflow.core.model import Loop, Metrics, Retry, TaskResult
     from distflow.core.status import RunStatus, TaskStatus
     from distflow.errors import DistflowError, NotDone
+    from distflow.runner import TaskRunner, TaskRunnerBuilder
     from distflow.snapshot import Snapshot
     from distflow_worker.context import TaskContext
 
@@ -34,6 +35,8 @@ _HOMES = {
     "TaskContext": "distflow_worker.context",
     "TaskRef": "distflow.authoring",
     "TaskResult": "distflow.core.model",
+    "TaskRunner": "distflow.runner",
+    "TaskRunnerBuilder": "distflow.runner",
     "TaskStatus": "distflow.core.status",
     "Workflow": "distflow.authoring",
     "connect": "distflow.client",
@@ -55,6 +58,8 @@ __all__ = [
     "TaskContext",
     "TaskRef",
     "TaskResult",
+    "TaskRunner",
+    "TaskRunnerBuilder",
     "TaskStatus",
     "Workflow",
     "connect",

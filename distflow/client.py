@@ -13,7 +13,7 @@ from redis import Redis
 
 from distflow.authoring import Workflow, WorkflowTemplate, check_importable
 from distflow.codec import decode_result, encode_result
-from distflow.coordinator.executor import WorkflowExecutor
+from distflow.coordinator.executor import Signal, WorkflowExecutor
 from distflow.coordinator.notices import Listener
 from distflow.coordinator.reopen import read_graph
 from distflow.coordinator.settings import CoordinatorSettings
@@ -25,6 +25,7 @@ from distflow.creation import write_run
 from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import DistflowError, InvalidInput, TaskNotFound, WrongState
 from distflow.ids import check_run_id, new_origin, new_run_id, new_token
+from distflow.ports import Dispatcher
 from distflow.snapshot import Snapshot, hydration_outcomes
 from distflow.store.connection import check_redis, open_redis
 from distflow.store.durability import read_durability
@@ -230,15 +231,21 @@ class Run:
     # Leading
 
     def executor(
-        self, *, listener: Listener | None = None, interrupt: threading.Event | None = None
+        self,
+        *,
+        listener: Listener | None = None,
+        interrupt: threading.Event | None = None,
+        cancel: Signal | None = None,
+        dispatcher: Dispatcher | None = None,
     ) -> WorkflowExecutor:
         """What leads this run, when its ``lead`` is called."""
         return WorkflowExecutor(
             self.store,
-            self.client.dispatcher,
+            dispatcher or self.client.dispatcher,
             settings=self.client.settings,
             listener=listener,
             interrupt=interrupt,
+            cancel=cancel,
             lease_store=self.client.store(self.run_id, patience_seconds=0.0),
         )
 

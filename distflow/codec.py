@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from importlib import import_module
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -56,12 +56,34 @@ _BUILT_IN = (
         lambda delta: [delta.days, delta.seconds, delta.microseconds],
         lambda parts: timedelta(*parts),
     ),
-    _Extension(8, Decimal, str, Decimal),
     _Extension(9, uuid.UUID, lambda value: value.bytes, lambda raw: uuid.UUID(bytes=raw)),
     _Extension(10, complex, lambda value: [value.real, value.imag], lambda parts: complex(*parts)),
 )
+_DECIMAL = 8
 _by_type: dict[type, _Extension] = {extension.type: extension for extension in _BUILT_IN}
 _by_code: dict[int, _Extension] = {extension.code: extension for extension in _BUILT_IN}
+
+
+def _find_extension(kind: type) -> _Extension | None:
+    """How a type travels; Decimal is registered when it is first met, since work horses would
+    pay for its import in every job.
+    """
+    found = _by_type.get(kind)
+    if found is None and (kind.__module__, kind.__name__) == ("decimal", "Decimal"):
+        _add_extension(_Extension(_DECIMAL, kind, str, kind))
+    return found or _by_type.get(kind)
+
+
+def _extension_of_code(code: int) -> _Extension | None:
+    if code == _DECIMAL and code not in _by_code:
+        _find_extension(import_module("decimal").Decimal)
+    return _by_code.get(code)
+
+
+def _add_extension(extension: _Extension) -> None:
+    _by_code[extension.code] = extension
+    _by_type[extension.type] = extension
+
 
 #: Extension codes that users may register; the others are for distflow itself.
 USER_CODES = range(32, 128)
@@ -87,12 +109,10 @@ def register_type(
         raise InvalidInput(f"register_type: the code is 32 to 127, not {code}")
     if kind in _SCALARS or kind in (list, dict):
         raise InvalidInput(f"register_type: {kind.__name__} travels as it is")
-    for known in (_by_code.get(code), _by_type.get(kind)):
+    for known in (_by_code.get(code), _find_extension(kind)):
         if known and (known.code != code or known.type is not kind):
             raise InvalidInput(f"register_type: code {known.code} is {known.type.__name__} already")
-    extension = _Extension(code, kind, reduce, restore)
-    _by_code[code] = extension
-    _by_type[kind] = extension
+    _add_extension(_Extension(code, kind, reduce, restore))
 
 
 def pack(value: Any) -> bytes:
@@ -126,7 +146,7 @@ def unpack(packed: bytes, *, opaque: bool = False) -> Any:
 
 def _unpack_nested(packed: bytes, depth: int, *, opaque: bool) -> Any:
     def restore(code: int, inner: bytes) -> Any:
-        extension = _by_code.get(code)
+        extension = _extension_of_code(code)
         if extension is None:
             if opaque:
                 return msgpack.ExtType(code, inner)
@@ -191,8 +211,8 @@ def _check(value: Any, path: str, depth: int, extensions: int = _MAX_EXTENSION_D
         for index, element in enumerate(value):
             if type(element) not in _SAFE:
                 _check(element, f"{path}[{index}]", depth - 1, extensions)
-    elif kind in _by_type:
-        if _by_type[kind].code in USER_CODES:
+    elif (extension := _find_extension(kind)) is not None:
+        if extension.code in USER_CODES:
             _check(_reduce(value, path), path, depth - 1, extensions - 1)
     else:
         raise NotEncodable(

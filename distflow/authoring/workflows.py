@@ -174,6 +174,16 @@ class Workflow:
         )
         return evolved
 
+    def with_context(self, context: Callable[..., Any] | str) -> Self:
+        """A copy with another context factory: see the class.
+
+        Raises:
+            WorkflowInvalid: workers could not import it.
+        """
+        evolved = self.evolve(self.params, self.reference, built=self._built)
+        evolved.context = Workflow(self.name, context).context
+        return evolved
+
     def compile(self) -> Graph:
         """The validated graph.
 

@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Protocol
 
 from distflow.codec import encode_result
 from distflow.coordinator.lease import LeaseKeeper
 from distflow.coordinator.notices import Listener, Notice
+from distflow.coordinator.outbox import Outbox
 from distflow.coordinator.recovery import LostBatch, Recovery
 from distflow.coordinator.reopen import read_graph, read_statuses, reopen_run
 from distflow.coordinator.settings import CoordinatorSettings
@@ -25,19 +26,18 @@ from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import DistflowError, WrongState
 from distflow.ids import new_token
-from distflow.ports import Batch, Dispatcher, RunStore
+from distflow.ports import Dispatcher, RunStore
 
 _log = logging.getLogger("distflow.coordinator")
-
-#: Batches that may be out per live worker and queue: one at work, one behind it.
-_BATCHES_PER_WORKER = 2
 
 _LED = frozenset({RunStatus.RUNNING, RunStatus.CANCELLING})
 
 
-class _Sent(NamedTuple):
-    batch: Batch
-    at: float
+class Signal(Protocol):
+    """Anything that says whether to stop, such as ``threading.Event``."""
+
+    def is_set(self) -> bool:
+        """Whether to stop."""
 
 
 class WorkflowExecutor:
@@ -49,6 +49,7 @@ class WorkflowExecutor:
         settings: intervals and patience.
         listener: told what happens; it must not raise.
         interrupt: when it is set, the run is left as it is, to be resumed by a person.
+        cancel: when it is set, the run is cancelled.
         lease_store: the same run with little patience, for renewing the lease.
     """
 
@@ -60,6 +61,7 @@ class WorkflowExecutor:
         settings: CoordinatorSettings | None = None,
         listener: Listener | None = None,
         interrupt: threading.Event | None = None,
+        cancel: Signal | None = None,
         lease_store: RunStore | None = None,
     ) -> None:
         self._store = store
@@ -68,16 +70,16 @@ class WorkflowExecutor:
         self._settings = settings or CoordinatorSettings()
         self._listener = listener
         self._interrupt = interrupt or threading.Event()
+        self._cancel_signal = cancel
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{new_token()[:6]}"
         self.run_id = store.run_id
         self.graph: Graph | None = None
         self.state: TaskStateManager | None = None
+        self.outbox: Outbox | None = None
         #: Tasks at work by name, with the monotonic time at which they were seen to begin.
         self.running: dict[str, float] = {}
         #: What the last reopening planned; empty where there was none.
         self.plan: list[PlanItem] = []
-        self._sent: dict[str, _Sent] = {}
-        self._batch_number = 0
 
     def lead(self, *, force: bool = False, reopen: bool = False) -> RunStatus:
         """Lead the run until it is over, or until it may not go on, and return its status.
@@ -143,11 +145,9 @@ class WorkflowExecutor:
         )
         self._graph = graph
         self.running = dict.fromkeys(claims, time.monotonic())
-        self._sent.clear()
-        self._queues = sorted({task.queue for task in graph.tasks})
-        # Whatever a predecessor left there would be refused when it is popped.
-        self._dispatcher.withdraw(self.run_id, self._queues)
-        self._workers = self._dispatcher.count_workers(self._queues)
+        self.outbox = self._outbox = Outbox(
+            self._dispatcher, self.run_id, self._epoch, graph, self._state
+        )
         self._recovery = Recovery(
             store,
             self._dispatcher,
@@ -179,12 +179,12 @@ class WorkflowExecutor:
             self._state.on_time(self._now_ms())
             if self._interrupt.is_set():
                 return self._interrupt_run()
-            self._check_timeout()
+            self._check_stop()
             if self._status == RunStatus.CANCELLING:
                 self._cancel()
             self._write_skips()
             if self._status == RunStatus.RUNNING:
-                self._dispatch()
+                self._outbox.send_ready(self._info.options.concurrency)
             ended = self._try_end()
             if ended is not None:
                 self._notify("workflow_end", status=ended)
@@ -231,31 +231,34 @@ class WorkflowExecutor:
             self._status = self._store.set_status(
                 RunStatus.INTERRUPTED, _LED, epoch=self._epoch, reason="interrupted"
             )
-        self._dispatcher.withdraw(self.run_id, self._queues)
+        self._outbox.withdraw()
         self._notify("workflow_end", status=self._status)
         return self._status
 
-    def _check_timeout(self) -> None:
+    def _check_stop(self) -> None:
+        """Whether the signal or the run's timeout cancels it."""
+        if self._status != RunStatus.RUNNING:
+            return
         timeout = self._info.options.timeout
         began = self._info.clock_at
-        if timeout is None or began is None or self._status != RunStatus.RUNNING:
+        if self._cancel_signal is not None and self._cancel_signal.is_set():
+            reason = "cancelled by a signal"
+        elif timeout is not None and began is not None and self._now() - began > timeout:
+            reason = f"timed out after {timeout:g} s"
+        else:
             return
-        if self._now() - began > timeout:
-            # Where it was paused at this very moment, the event says so.
-            with suppress(WrongState):
-                self._status = self._store.set_status(
-                    RunStatus.CANCELLING,
-                    {RunStatus.RUNNING},
-                    epoch=self._epoch,
-                    reason=f"timed out after {timeout:g} s",
-                )
+        # Where it was paused at this very moment, the event says so.
+        with suppress(WrongState):
+            self._status = self._store.set_status(
+                RunStatus.CANCELLING, {RunStatus.RUNNING}, epoch=self._epoch, reason=reason
+            )
 
     def _cancel(self) -> None:
         """Cancel what no worker holds; what runs may end by itself, and is then killed."""
         now = time.monotonic()
         if self._cancelled_at is None:
             self._cancelled_at = now
-            self._dispatcher.withdraw(self.run_id, self._queues)
+            self._outbox.withdraw()
         cancelled = self._state.cancel_open()
         if cancelled:
             reason = self._store.read_info().reason or "cancelled"
@@ -288,38 +291,6 @@ class WorkflowExecutor:
             _log.warning("run %s: read again, since %d tasks had moved on", self.run_id, len(left))
             self._attach(self._graph)
 
-    # Dispatching
-
-    def _dispatch(self) -> None:
-        batches: list[Batch] = []
-        room = self._room()
-        for queue in self._state.queues():
-            out = sum(sent.batch.queue == queue for sent in self._sent.values())
-            limit = _BATCHES_PER_WORKER * max(1, self._workers.get(queue, 0)) - out
-            for index in self._state.take_ready(queue, max(0, min(limit, room))):
-                self._state.on_queued(index)
-                room -= 1
-                self._batch_number += 1
-                batch_id = f"{self.run_id}-{self._epoch}-{self._batch_number}"
-                batches.append(Batch(batch_id, queue, (self._graph.tasks[index],)))
-        if batches:
-            now = time.monotonic()
-            self._sent.update((batch.id, _Sent(batch, now)) for batch in batches)
-            self._dispatcher.dispatch(self.run_id, self._epoch, batches)
-
-    def _room(self) -> int:
-        """How many more tasks may be in flight under the run's concurrency."""
-        concurrency = self._info.options.concurrency
-        if concurrency is None:
-            return len(self._graph)
-        return concurrency - self._state.in_flight
-
-    def _take_back(self, batch_id: str) -> None:
-        """A batch is gone: what it did not claim is ready again."""
-        sent = self._sent.pop(batch_id, None)
-        for task in sent.batch.tasks if sent else ():
-            self._state.on_unstarted(self._graph.index[task.name])
-
     # Watching
 
     def _watch(self) -> None:
@@ -327,25 +298,21 @@ class WorkflowExecutor:
         if now - self._watched_at < self._settings.watch_seconds:
             return
         self._watched_at = now
-        self._workers = self._dispatcher.count_workers(self._queues)
+        self._outbox.count_workers()
         self._store.trim_events(self._epoch, self._last_event)
         for lost in self._recovery.find_lost(cancelling=self._status == RunStatus.CANCELLING):
             self._notify("repair", worker=lost.worker, message=_describe_lost(lost))
-            self._take_back(lost.batch)
+            self._outbox.take_back(lost.batch)
         if now - self._checked_at < self._settings.unbegun_seconds:
             return
         self._checked_at = now
-        old = {
-            batch_id: sent.batch.queue
-            for batch_id, sent in self._sent.items()
-            if now - sent.at > self._settings.unbegun_seconds
-        }
+        old = self._outbox.older_than(self._settings.unbegun_seconds)
         for batch_id in self._recovery.find_vanished(old):
             # Its end may be among the events that were not read yet.
             self._apply(self._store.read_events(self._last_event))
-            if batch_id in self._sent:
+            if self._outbox.is_out(batch_id):
                 self._notify("repair", message=f"batch {batch_id} had vanished from its queue")
-                self._take_back(batch_id)
+                self._outbox.take_back(batch_id)
 
     # Events
 
@@ -354,7 +321,7 @@ class WorkflowExecutor:
             self._last_event = event.id
             index = self._graph.index.get(event.task)
             if event.kind == "batch_ended":
-                self._take_back(event.batch)
+                self._outbox.take_back(event.batch)
             elif event.kind == "moved":
                 self._status = RunStatus(event.status)
             elif index is not None:

@@ -15,9 +15,9 @@ from rq.utils import utcparse
 from rq.worker import BaseWorker
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from distflow.codec import encode_task, pack
+from distflow.codec import pack
 from distflow.core.claim import WIRE_VERSION
-from distflow.core.model import Task
+from distflow.dispatch.headers import batch_headers
 from distflow.ports import Batch, WorkerProbe
 
 #: What RQ jobs name: the worker's side of distflow.
@@ -75,7 +75,7 @@ class RqDispatcher:
             "run_id": run_id,
             "epoch": epoch,
             "batch": batch.id,
-            "tasks": [_header(task, batch) for task in batch.tasks],
+            "tasks": batch_headers(batch),
         }
         more = f" and {len(batch.tasks) - 1} more" if len(batch.tasks) > 1 else ""
         return Queue.prepare_data(
@@ -155,19 +155,6 @@ class RqDispatcher:
 
     def _queue(self, name: str) -> Queue:
         return Queue(name, connection=self._client, serializer=_Envelope)
-
-
-def _header(task: Task, batch: Batch) -> dict[str, Any]:
-    """What a worker must know before it may import the user's code, and the rest as bytes."""
-    mates = {mate.name: mate.continue_on_error for mate in batch.tasks}
-    needs = [[name, mates[name]] for name in task.depends_on if name in mates]
-    return {
-        "name": task.name,
-        "function": task.function,
-        "effects": task.effects,
-        "needs": needs,
-        "body": pack(encode_task(task)),
-    }
 
 
 def _by_queue(batches: Sequence[Batch]) -> dict[str, list[Batch]]:

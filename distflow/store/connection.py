@@ -113,6 +113,6 @@ def _open_sentinel(url: str) -> Redis:
         "username": query.get("sentinel_username"),
         "password": query.get("sentinel_password"),
     }
-    sentinel = Sentinel(hosts, sentinel_kwargs=sentinel_options, **options)
-    client: Redis = sentinel.master_for(service)
+    sentinel = Sentinel(hosts, sentinel_kwargs=sentinel_options, **options)  # type: ignore[no-untyped-call]
+    client: Redis = sentinel.master_for(service)  # type: ignore[no-untyped-call]
     return client

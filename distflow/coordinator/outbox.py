@@ -1,0 +1,101 @@
+"""The batches that are out: how many may be, which are, and what they carried."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from distflow.core.graph import Graph
+from distflow.core.state import TaskStateManager
+from distflow.ports import Batch, Dispatcher
+
+#: Batches that may be out per live worker and queue: one at work, one behind it.
+_BATCHES_PER_WORKER = 2
+
+
+class _Sent(NamedTuple):
+    batch: Batch
+    #: On the coordinator's monotonic clock.
+    at: float
+
+
+class Outbox:
+    """Sends ready tasks, and remembers what was sent until it has ended.
+
+    Args:
+        dispatcher: how batches reach workers.
+        run_id: the run.
+        epoch: the coordinator's.
+        graph: the run's.
+        state: where its tasks stand.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        run_id: str,
+        epoch: int,
+        graph: Graph,
+        state: TaskStateManager,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._run_id = run_id
+        self._epoch = epoch
+        self._graph = graph
+        self._state = state
+        self._sent: dict[str, _Sent] = {}
+        self._number = 0
+        self.queues = sorted({task.queue for task in graph.tasks})
+        self._workers: Mapping[str, int] = {}
+        # Whatever a predecessor left there would be refused when it is popped.
+        self.withdraw()
+        self.count_workers()
+
+    def count_workers(self) -> None:
+        """Look again how many workers there are: they bound what is out."""
+        self._workers = self._dispatcher.count_workers(self.queues)
+
+    def withdraw(self) -> None:
+        """Take the run's waiting jobs off the queues."""
+        self._dispatcher.withdraw(self._run_id, self.queues)
+
+    def send_ready(self, concurrency: int | None) -> None:
+        """Send what is ready, as far as workers and the run's concurrency have room."""
+        room = len(self._graph) if concurrency is None else concurrency - self._state.in_flight
+        batches: list[Batch] = []
+        for queue in self._state.queues():
+            out = sum(sent.batch.queue == queue for sent in self._sent.values())
+            limit = _BATCHES_PER_WORKER * max(1, self._workers.get(queue, 0)) - out
+            for index in self._state.take_ready(queue, max(0, min(limit, room))):
+                self._state.on_queued(index)
+                room -= 1
+                self._number += 1
+                batch_id = f"{self._run_id}-{self._epoch}-{self._number}"
+                batches.append(Batch(batch_id, queue, (self._graph.tasks[index],)))
+        if batches:
+            now = time.monotonic()
+            self._sent.update((batch.id, _Sent(batch, now)) for batch in batches)
+            self._dispatcher.dispatch(self._run_id, self._epoch, batches)
+
+    def take_back(self, batch_id: str) -> None:
+        """A batch is gone: what it did not claim is ready again."""
+        sent = self._sent.pop(batch_id, None)
+        for task in sent.batch.tasks if sent else ():
+            self._state.on_unstarted(self._graph.index[task.name])
+
+    def is_out(self, batch_id: str) -> bool:
+        """Whether a batch was sent, and has not been taken back."""
+        return batch_id in self._sent
+
+    def older_than(self, seconds: float) -> dict[str, str]:
+        """The batches that were sent before so many seconds: id -> queue."""
+        before = time.monotonic() - seconds
+        return {
+            batch_id: sent.batch.queue for batch_id, sent in self._sent.items() if sent.at < before
+        }
+
+    def unserved(self) -> Collection[str]:
+        """Queues in which a batch waits although no worker listens."""
+        waiting = {sent.batch.queue for sent in self._sent.values()}
+        return sorted(queue for queue in waiting if not self._workers.get(queue))

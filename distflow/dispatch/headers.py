@@ -1,0 +1,25 @@
+"""How a task travels in a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distflow.codec import encode_task, pack
+from distflow.ports import Batch
+
+
+def batch_headers(batch: Batch) -> list[dict[str, Any]]:
+    """Per task what a worker must know before it may import the user's code, and the rest as
+    bytes, which it reads afterwards.
+    """
+    mates = {mate.name: mate.continue_on_error for mate in batch.tasks}
+    return [
+        {
+            "name": task.name,
+            "function": task.function,
+            "effects": task.effects,
+            "needs": [[name, mates[name]] for name in task.depends_on if name in mates],
+            "body": pack(encode_task(task)),
+        }
+        for task in batch.tasks
+    ]

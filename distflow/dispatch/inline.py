@@ -1,0 +1,220 @@
+"""Dispatcher in this process: threads take batches as workers do, by the same protocol."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from distflow.codec import unpack
+from distflow.core.claim import Code
+from distflow.core.outcome import Outcome
+from distflow.core.status import RunStatus, TaskStatus
+from distflow.dispatch.headers import batch_headers
+from distflow.ports import Batch, RunStore, WorkerProbe
+from distflow_worker.attempt import AttemptRun, RunView
+from distflow_worker.sequence import BatchSequence
+
+
+class _Job(NamedTuple):
+    epoch: int
+    batch: Batch
+
+
+class InlineDispatcher:
+    """Runs the batches of one run on threads of this process.
+
+    A thread cannot be killed: one whose task ran too long, or that shall stop, is abandoned. It
+    goes on to its end, its outcome is refused, and another takes its place.
+
+    Args:
+        store: the run.
+        threads: tasks that run at once.
+        context: gives the context of the run.
+    """
+
+    def __init__(self, store: RunStore, threads: int, context: Callable[[], Any]) -> None:
+        self._store = store
+        self._threads = threads
+        self._context = context
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._waiting: dict[str, str] = {}
+        self._workers: dict[str, _Worker] = {}
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        """Start the threads."""
+        for _ in range(self._threads):
+            self._add_worker()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let the threads end; those that are at work are not waited for."""
+        for _ in range(len(self._workers)):
+            self._jobs.put(None)
+
+    def dispatch(self, run_id: str, epoch: int, batches: Sequence[Batch]) -> None:
+        """Give batches to the threads, in order."""
+        for batch in batches:
+            self._waiting[batch.id] = batch.queue
+            self._jobs.put(_Job(epoch, batch))
+
+    def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
+        """Every thread takes batches of every queue."""
+        return dict.fromkeys(queues, self._threads)
+
+    def find_queued(self, run_id: str, queues: Collection[str]) -> set[str]:
+        """The ids of the batches that no thread has taken."""
+        return set(self._waiting)
+
+    def withdraw(self, run_id: str, queues: Collection[str]) -> int:
+        """Let the threads pass over what they have not taken."""
+        withdrawn = len(self._waiting)
+        self._waiting.clear()
+        return withdrawn
+
+    def probe_workers(self, workers: Collection[str]) -> Mapping[str, WorkerProbe]:
+        """What is known of threads: an abandoned one is gone."""
+        with self._lock:
+            return {
+                name: WorkerProbe(connected=True, job=worker.job, heard_at=time.time())
+                for name in workers
+                if (worker := self._workers.get(name)) is not None
+            }
+
+    def stop_job(self, job: str, worker: str) -> None:
+        """Abandon the thread that works on a batch."""
+        with self._lock:
+            found = self._workers.get(worker)
+            if found is None or found.job != job:
+                return
+        self.abandon(found)
+
+    def take(self, job: _Job) -> bool:
+        """Whether a batch is still to be run: it was not withdrawn."""
+        return self._waiting.pop(job.batch.id, None) is not None
+
+    def abandon(self, worker: _Worker) -> None:
+        """Go on without a thread, and put another in its place."""
+        with self._lock:
+            if self._workers.pop(worker.name, None) is None:
+                return
+        worker.abandoned = True
+        self._add_worker()
+
+    def _add_worker(self) -> None:
+        worker = _Worker(
+            f"thread-{next(self._numbers)}", self, self._store, self._jobs, self._context
+        )
+        with self._lock:
+            self._workers[worker.name] = worker
+        worker.start()
+
+
+class _Worker(threading.Thread):
+    """A thread that takes one batch after another."""
+
+    def __init__(
+        self,
+        name: str,
+        dispatcher: InlineDispatcher,
+        store: RunStore,
+        jobs: queue.SimpleQueue[_Job | None],
+        context: Callable[[], Any],
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._dispatcher = dispatcher
+        self._store = store
+        self._jobs = jobs
+        self._context = context
+        self.abandoned = False
+        #: Id of the batch at work, empty between two.
+        self.job = ""
+        self._epoch = 0
+        self._attempt: AttemptRun | None = None
+
+    def run(self) -> None:
+        while not self.abandoned:
+            job = self._jobs.get()
+            if job is None:
+                return
+            if self._dispatcher.take(job):
+                self.job = job.batch.id
+                self._epoch = job.epoch
+                self._run_batch(job)
+                self.job = ""
+
+    def _run_batch(self, job: _Job) -> None:
+        opening = self._store.begin_batch(job.epoch, job.batch.id, self.name, job.batch.id)
+        if opening.code != Code.OK:
+            return
+        view = RunView(
+            store=self._store,
+            worker=self.name,
+            origin=opening.origin,
+            params=unpack(opening.params),
+            context=self._context,
+            max_result_bytes=opening.max_result_bytes,
+            cancelled=self._is_cancelled,
+            deadline=lambda seconds: _ThreadDeadline(seconds, self._time_out),
+        )
+        BatchSequence(
+            self._store,
+            view,
+            job.epoch,
+            job.batch.id,
+            batch_headers(job.batch),
+            should_stop=lambda: self.abandoned,
+            on_attempt=self._note_attempt,
+        ).run()
+
+    def _note_attempt(self, attempt: AttemptRun | None) -> None:
+        self._attempt = attempt
+
+    def _is_cancelled(self) -> bool:
+        return self.abandoned or self._store.read_status() == RunStatus.CANCELLING
+
+    def _time_out(self, seconds: float) -> None:
+        """The task ran too long: settle it in its place, and go on without this thread."""
+        attempt = self._attempt
+        if attempt is None:
+            return
+        self._dispatcher.abandon(self)
+        message = f"TaskTimeout: ran longer than {seconds:g} s"
+        attempt.ended_at = time.time()
+        outcome = Outcome(TaskStatus.FAILURE, error=message, message=message, timed_out=True)
+        self._store.advance(self._epoch, self.job, [attempt.finish(outcome)], ending=True)
+
+
+class _ThreadDeadline(AbstractContextManager[None]):
+    """Calls ``late`` from another thread when its block takes too long."""
+
+    def __init__(self, seconds: float | None, late: Callable[[float], None]) -> None:
+        self._timer: threading.Timer | None = None
+        if seconds is not None:
+            self._timer = threading.Timer(seconds, late, (seconds,))
+            self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        if self._timer is not None:
+            self._timer.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()

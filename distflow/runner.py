@@ -1,0 +1,228 @@
+"""The task runner: workflows in this process without Redis, or on Redis, by the same rules."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self
+
+from redis import Redis
+
+from distflow.authoring import Workflow, WorkflowTemplate, check_importable
+from distflow.client import Client, connect
+from distflow.coordinator.executor import Signal, WorkflowExecutor
+from distflow.core.model import TaskResult
+from distflow.core.run import RunOptions, RunSpec
+from distflow.core.status import TaskStatus
+from distflow.creation import write_run
+from distflow.dispatch.inline import InlineDispatcher
+from distflow.errors import InvalidInput
+from distflow.events import EVENTS, Callback, EventHub, Plugin, event_logger
+from distflow.ids import new_origin, new_run_id
+from distflow.ports import Dispatcher, RunStore
+from distflow.snapshot import Snapshot, hydration_outcomes
+from distflow.store.memory import MemoryRunStore
+from distflow_worker.functions import load_function
+
+#: Threads where no concurrency is given: tasks often wait for others, as in the pools of the
+#: standard library.
+_DEFAULT_THREADS = min(32, (os.cpu_count() or 1) + 4)
+
+
+class TaskRunnerBuilder:
+    """Collects how a runner shall work; each method returns the builder.
+
+    Args:
+        context: given to tasks as ``ctx.context``: in this process any object; with
+            :meth:`with_redis` a factory, ``"pkg.module:name"`` or a module-level function.
+    """
+
+    def __init__(self, context: Any = None) -> None:
+        self._context = context
+        self._snapshot: Snapshot | None = None
+        self._client: Client | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._hub = EventHub()
+
+    def with_snapshot(self, snapshot: Mapping[str, TaskResult], origin: str | None = None) -> Self:
+        """Start from what is known to be done.
+
+        Args:
+            snapshot: TaskResults by task name; ``success`` never runs again, the rest is
+                evaluated again.
+            origin: that of the run that it comes from; needed where the mapping does not know it
+                and has ``at_most_once`` tasks.
+        """
+        known = snapshot if isinstance(snapshot, Snapshot) else Snapshot(snapshot)
+        if origin is not None:
+            packed = {name: known.packed(name) for name in known}
+            known = Snapshot.from_packed(packed, origin=origin, fingerprints=known.fingerprints)
+        self._snapshot = known
+        return self
+
+    def with_redis(self, url_or_client: str | Redis) -> Self:
+        """Run on RQ workers, over this Redis."""
+        if isinstance(url_or_client, str):
+            self._client = connect(url_or_client)
+        else:
+            self._client = Client(url_or_client)
+        return self
+
+    def use_dispatcher(self, dispatcher: Dispatcher) -> Self:
+        """Send batches by another dispatcher."""
+        self._dispatcher = dispatcher
+        return self
+
+    def on(self, event: str, callback: Callback) -> Self:
+        """Call back at an event: see :data:`distflow.events.EVENTS`."""
+        self._hub.on(event, callback)
+        return self
+
+    def use(self, plugin: Plugin) -> Self:
+        """Install a plugin."""
+        self._hub.use(plugin)
+        return self
+
+    def with_logger(self, form: Literal["text", "json"] = "text") -> Self:
+        """Write a line per event to standard error."""
+        write = event_logger(form)
+        for event in EVENTS:
+            self._hub.on(event, write)
+        return self
+
+    def build(self) -> TaskRunner:
+        """The runner, with the plugins that installed packages name."""
+        self._hub.use_installed()
+        return TaskRunner(self._context, self._snapshot, self._client, self._dispatcher, self._hub)
+
+
+class TaskRunner:
+    """Executes workflows; made by :class:`TaskRunnerBuilder`."""
+
+    def __init__(
+        self,
+        context: Any,
+        snapshot: Snapshot | None,
+        client: Client | None,
+        dispatcher: Dispatcher | None,
+        hub: EventHub,
+    ) -> None:
+        self._context = context
+        self._known = snapshot
+        self._client = client
+        self._dispatcher = dispatcher
+        self._hub = hub
+        self._last = snapshot or Snapshot()
+
+    def execute(
+        self,
+        workflow: WorkflowTemplate | Workflow,
+        params: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+        timeout: float | None = None,
+        signal: Signal | None = None,
+        dry_run: bool = False,  # noqa: FBT001, FBT002 - the signature that users know
+    ) -> dict[str, TaskResult]:
+        """Run a workflow to its end, and return every task's result in the graph's order.
+
+        Args:
+            workflow: what ``@workflow`` made, or a Workflow.
+            params: of the run.
+            concurrency: tasks that run at once.
+            timeout: seconds after which the run is cancelled.
+            signal: when it is set, the run is cancelled.
+            dry_run: walk the graph, run nothing, and mark each result as simulated.
+
+        Raises:
+            InvalidInput: the workflow, its parameters or the snapshot cannot be used.
+        """
+        if concurrency is not None and concurrency < 1:
+            raise InvalidInput(f"concurrency is a count of 1 or more, not {concurrency}")
+        if timeout is not None and not timeout > 0:
+            raise InvalidInput(f"timeout is seconds, more than 0, not {timeout}")
+        built = workflow.build(params)
+        check_importable(built)
+        if dry_run:
+            return self._simulate(built)
+        if self._client is not None:
+            return self._execute_on_redis(self._client, built, concurrency, timeout, signal)
+        return self._execute_here(built, concurrency, timeout, signal)
+
+    def snapshot(self) -> Snapshot:
+        """What is known to be done after the last execution."""
+        return self._last
+
+    def _simulate(self, built: Workflow) -> dict[str, TaskResult]:
+        graph = built.compile()
+        known = self._known or Snapshot()
+        kept = {name for name, _packed, _progress in hydration_outcomes(known, graph)}
+        simulated = TaskResult(TaskStatus.SUCCESS, message="simulated: a dry run")
+        order = (graph.tasks[index].name for index in graph.order)
+        return {name: known[name] if name in kept else simulated for name in order}
+
+    def _execute_on_redis(
+        self,
+        client: Client,
+        built: Workflow,
+        concurrency: int | None,
+        timeout: float | None,
+        signal: Signal | None,
+    ) -> dict[str, TaskResult]:
+        if self._context is not None:
+            built = built.with_context(self._context)
+        run = client.create(built, snapshot=self._known, concurrency=concurrency, timeout=timeout)
+        executor = run.executor(listener=self._hub, cancel=signal, dispatcher=self._dispatcher)
+        executor.lead()
+        self._last = run.snapshot()
+        return dict(self._last)
+
+    def _execute_here(
+        self,
+        built: Workflow,
+        concurrency: int | None,
+        timeout: float | None,
+        signal: Signal | None,
+    ) -> dict[str, TaskResult]:
+        graph = built.compile()
+        hydration = hydration_outcomes(self._known, graph) if self._known else ()
+        origin = (self._known.origin if self._known else None) or new_origin()
+        run_id = new_run_id()
+        store: RunStore = MemoryRunStore(run_id)
+        options = RunOptions(concurrency=concurrency, timeout=timeout)
+        spec = RunSpec(run_id, built.reference or built.name, built.params, origin, options, "none")
+        write_run(store, spec, graph, hydration)
+        threads = min(concurrency or _DEFAULT_THREADS, max(1, len(graph)))
+        context = self._context_of(built)
+        with InlineDispatcher(store, threads, context) as here:
+            executor = WorkflowExecutor(
+                store, self._dispatcher or here, listener=self._hub, cancel=signal
+            )
+            executor.lead()
+        names = [task.name for task in graph.tasks]
+        found = zip(names, store.read_results(names), strict=True)
+        packed = {name: value for name, value in found if value is not None}
+        self._last = Snapshot.from_packed(packed, origin=origin)
+        return dict(self._last)
+
+    def _context_of(self, built: Workflow) -> Callable[[], Any]:
+        """Gives the builder's object, or what the workflow's factory makes, once."""
+        if self._context is not None or built.context is None:
+            return lambda: self._context
+        return _Once(built.context, built.params)
+
+
+class _Once:
+    """Calls a context factory at the first use."""
+
+    def __init__(self, factory: str, params: Mapping[str, Any]) -> None:
+        self._factory = factory
+        self._params = params
+        self._lock = threading.Lock()
+        self._made: list[Any] = []
+
+    def __call__(self) -> Any:
+        with self._lock:
+            if not self._made:
+                self._made.append(load_function(self._factory)(self._params))
+            return self._made[0]
