@@ -177,7 +177,8 @@ class SnapshotReader:
         """The one record of its kind; fields that this version does not know are left out."""
         with self.decoding():
             (fields,) = self._bodies(kind)
-            return record(**{name: fields[name] for name in record._fields if name in fields})
+            known = {name: value for name, value in fields.items() if name in record._fields}
+            return record(**known)
 
     def _read(self, start: int, length: int) -> bytes:
         self._stream.seek(start)
