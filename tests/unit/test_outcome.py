@@ -1,0 +1,386 @@
+"""What an attempt's outcome means: every rule of the promises, and that everything ends."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distflow.core.claim import Progress
+from distflow.core.model import LONGEST_WAIT_SECONDS, MAX_LOST, Loop, Metrics, Retry, Task
+from distflow.core.outcome import (
+    Attempt,
+    Decision,
+    Outcome,
+    backoff_seconds,
+    decide,
+    decide_lost,
+)
+from distflow.core.status import TaskStatus
+from distflow.errors import InvalidInput
+
+S = TaskStatus
+EFFECTS = ("normal", "idempotent", "at_most_once")
+METRICS = Metrics(100.0, 102.5, 2.5)
+
+OK = Outcome(S.SUCCESS, data=[1])
+RAISED = Outcome(S.FAILURE, message="no", error="ValueError: no", traceback="Traceback …")
+NOT_DONE = RAISED._replace(not_done=True)
+TIMED_OUT = Outcome(S.FAILURE, error="TaskTimeout: …", timed_out=True)
+PERMANENT = RAISED._replace(permanent=True)
+AGAIN = OK._replace(again=True)
+
+
+def task_of(effects: Any = "normal", **options: Any) -> Task:
+    """A task with a policy, by its effects."""
+    return Task("t", "m:f", effects=effects, **options)
+
+
+def attempt(number: int = 1, *, started: bool = True, **fields: int) -> Attempt:
+    """A first attempt, unless said otherwise."""
+    values = {"iteration": 1, "base": 0, "lost": 0, **fields}
+    return Attempt(number, started=started, **values)
+
+
+def judge(task: Task, at: Attempt, outcome: Outcome, roll: float = 0.5) -> Decision:
+    """What a worker decides; the roll stands for no jitter."""
+    return decide(task, at, outcome, metrics=METRICS, worker="w", roll=roll)
+
+
+def lose(task: Task, at: Attempt, *, cancelling: bool = False) -> Decision:
+    """What a coordinator decides of a lost worker."""
+    return decide_lost(task, at, worker="w", cancelling=cancelling, metrics=None, roll=0.5)
+
+
+# What a worker saw
+
+
+@pytest.mark.parametrize("effects", EFFECTS)
+def test_success_is_final(effects: str) -> None:
+    """What a function returned is recorded whole, whatever retries are left (promise 1)."""
+    decision = judge(task_of(effects, retry=Retry(5)), attempt(3), OK)
+    assert decision.kind == "final"
+    result = decision.result
+    assert (result.status, result.data, result.attempt) == (S.SUCCESS, [1], 3)
+    assert (result.worker, result.metrics, result.started) == ("w", METRICS, False)
+
+
+@pytest.mark.parametrize("outcome", [RAISED, NOT_DONE, TIMED_OUT])
+@pytest.mark.parametrize("effects", ["normal", "idempotent"])
+def test_a_failed_attempt_waits_for_its_retry(effects: str, outcome: Outcome) -> None:
+    """A normal or idempotent attempt that raised or timed out is tried again, as the next one."""
+    task = task_of(effects, retry=Retry(1, delay=4.0))
+    decision = judge(task, attempt(iteration=2, lost=1), outcome)
+    assert (decision.kind, decision.delay_seconds) == ("wait", 4.0)
+    assert decision.progress == Progress(attempt=2, iteration=2, base=0, lost=1)
+    assert decision.result.status == S.FAILURE
+    assert decision.result.error == outcome.error
+
+
+@pytest.mark.parametrize("outcome", [RAISED, NOT_DONE, TIMED_OUT])
+@pytest.mark.parametrize("effects", ["normal", "idempotent"])
+@pytest.mark.parametrize("retry", [None, Retry(0), Retry(lost=9)])
+def test_without_retries_a_failure_stands(
+    effects: str, outcome: Outcome, retry: Retry | None
+) -> None:
+    """The first failure is final where no retry was asked for; retries of losses are no others."""
+    decision = judge(task_of(effects, retry=retry), attempt(), outcome)
+    assert (decision.kind, decision.result.status) == ("final", S.FAILURE)
+    assert not decision.result.started
+
+
+@pytest.mark.parametrize("effects", EFFECTS)
+def test_what_cannot_go_better_is_not_tried_again(effects: str) -> None:
+    """Where the import or the condition raised, or the data have no encoding, a retry is none."""
+    decision = judge(task_of(effects, retry=Retry(5)), attempt(), PERMANENT)
+    assert (decision.kind, decision.result.status) == ("final", S.FAILURE)
+    assert decision.result.started == (effects == "at_most_once")
+
+
+@pytest.mark.parametrize("base", [0, 1, 7])
+def test_the_budget_is_that_of_a_generation(base: int) -> None:
+    """``Retry(2)`` is three tries in each generation, counted on from the earlier ones."""
+    task = task_of(retry=Retry(2))
+    kinds = [judge(task, attempt(base + n, base=base), RAISED).kind for n in (1, 2, 3)]
+    assert kinds == ["wait", "wait", "final"]
+    assert judge(task, attempt(base + 1, base=base), RAISED).progress.base == base
+
+
+# At most once (promise 3)
+
+
+def test_at_most_once_that_raised_stays_a_failure() -> None:
+    """It may have had effects: no retry, and the result says so for every later resume."""
+    decision = judge(task_of("at_most_once", retry=Retry(5)), attempt(), RAISED)
+    assert (decision.kind, decision.result.status) == ("final", S.FAILURE)
+    assert decision.result.started
+    assert decision.result.traceback == RAISED.traceback
+
+
+def test_at_most_once_that_timed_out_is_unknown() -> None:
+    """It was ended from outside after its start: nobody knows; its data are no data."""
+    outcome = TIMED_OUT._replace(data="half")
+    decision = judge(task_of("at_most_once", retry=Retry(5)), attempt(), outcome)
+    assert (decision.kind, decision.result.status) == ("final", S.UNKNOWN)
+    assert decision.result.started
+    assert decision.result.data is None
+
+
+def test_at_most_once_that_vouches_for_no_effect_is_retried() -> None:
+    """``NotDone`` is the one failure that its retry policy applies to."""
+    task = task_of("at_most_once", retry=Retry(1, delay=2.0))
+    first = judge(task, attempt(1), NOT_DONE)
+    assert (first.kind, first.delay_seconds, first.progress.attempt) == ("wait", 2.0, 2)
+    last = judge(task, attempt(2), NOT_DONE)
+    assert (last.kind, last.result.status) == ("final", S.FAILURE)
+    assert not last.result.started, "nothing happened: a resume may start it again"
+
+
+def test_at_most_once_without_retry_may_start_again_at_a_resume() -> None:
+    """``NotDone`` without a retry is a failure that a person's resume evaluates again."""
+    decision = judge(task_of("at_most_once"), attempt(), NOT_DONE)
+    assert (decision.kind, decision.result.started) == ("final", False)
+
+
+@pytest.mark.parametrize("outcome", [RAISED, TIMED_OUT, PERMANENT, Outcome(S.CANCELLED)])
+def test_at_most_once_before_its_start_has_had_no_effect(outcome: Outcome) -> None:
+    """What ends before the start is marked neither unknown nor started."""
+    decision = judge(task_of("at_most_once", retry=Retry(5)), attempt(started=False), outcome)
+    assert decision.kind == "final"
+    assert decision.result.status == outcome.status
+    assert not decision.result.started
+
+
+@pytest.mark.parametrize("status", [S.FAILURE, S.SKIPPED, S.CANCELLED, S.UNKNOWN])
+def test_at_most_once_that_says_itself_how_it_ended_has_started(status: TaskStatus) -> None:
+    """A TaskResult that the function returns is no vow that nothing happened."""
+    decision = judge(task_of("at_most_once", retry=Retry(5)), attempt(), Outcome(status))
+    assert (decision.kind, decision.result.status) == ("final", status)
+    assert decision.result.started
+
+
+def test_at_most_once_is_never_looped() -> None:
+    """Workflows refuse such a loop; a graph that has it all the same does not start twice."""
+    decision = judge(task_of("at_most_once", loop=Loop("m:u", 9)), attempt(), AGAIN)
+    assert (decision.kind, decision.result.status) == ("final", S.FAILURE)
+    assert decision.result.started
+
+
+# Loops
+
+
+def test_an_iteration_is_not_an_attempt() -> None:
+    """A loop goes on with the same attempt number, so that its retries are all still there."""
+    task = task_of(loop=Loop("m:u", 3, interval=1.5), retry=Retry(1))
+    decision = judge(task, attempt(2, iteration=2, base=1, lost=1), AGAIN)
+    assert (decision.kind, decision.delay_seconds) == ("wait", 1.5)
+    assert decision.progress == Progress(attempt=2, iteration=3, base=1, lost=1)
+    assert decision.result.status == S.SUCCESS
+
+
+def test_a_loop_that_is_never_satisfied_fails() -> None:
+    """The last iteration is a failure that names the loop, and is not retried."""
+    task = task_of(loop=Loop("m:u", 3), retry=Retry(5))
+    decision = judge(task, attempt(iteration=3), AGAIN)
+    assert (decision.kind, decision.result.status) == ("final", S.FAILURE)
+    assert decision.result.message == "the loop's condition was not met in 3 iterations"
+
+
+def test_a_loop_that_is_satisfied_ends() -> None:
+    """The first iteration whose condition holds is the outcome."""
+    decision = judge(task_of(loop=Loop("m:u", 3)), attempt(iteration=1), OK)
+    assert (decision.kind, decision.result.status) == ("final", S.SUCCESS)
+
+
+@pytest.mark.parametrize("status", [S.FAILURE, S.SKIPPED, S.CANCELLED, S.UNKNOWN])
+def test_a_loop_does_not_overrule_what_the_function_says(status: TaskStatus) -> None:
+    """A function that says that it failed has failed, whatever its loop waits for."""
+    decision = judge(task_of(loop=Loop("m:u", 3)), attempt(), Outcome(status, again=True))
+    assert (decision.kind, decision.result.status) == ("final", status)
+
+
+# Lost workers
+
+
+@pytest.mark.parametrize("lost", range(MAX_LOST + 1))
+@pytest.mark.parametrize(("effects", "started"), [("idempotent", True), ("at_most_once", False)])
+def test_a_harmless_loss_uses_no_attempt_three_times(
+    effects: str, started: bool, lost: int
+) -> None:
+    """A task that kills its workers must end: the fourth loss is a failed attempt."""
+    decision = lose(task_of(effects), attempt(4, started=started, base=3, lost=lost))
+    if lost < MAX_LOST:
+        assert (decision.kind, decision.delay_seconds) == ("wait", 0.0)
+        assert decision.progress == Progress(attempt=4, base=3, lost=lost + 1)
+    else:
+        assert (decision.kind, decision.result.status) == ("final", S.FAILURE)
+    assert decision.result.error == "WorkerLost: worker w was lost"
+    assert not decision.result.started
+
+
+def test_a_normal_task_that_loses_its_worker_has_failed() -> None:
+    """It is not dispatched again by itself: only its retries do that."""
+    assert lose(task_of(), attempt()).kind == "final"
+    retried = lose(task_of(retry=Retry(1, delay=3.0)), attempt())
+    assert (retried.kind, retried.delay_seconds, retried.progress.attempt) == ("wait", 3.0, 2)
+
+
+def test_retry_lost_says_how_many_losses_do_not_count() -> None:
+    """``Retry(lost=2)`` allows a normal task two losses without using an attempt."""
+    task = task_of(retry=Retry(lost=2))
+    decisions = [lose(task, attempt(lost=lost)) for lost in (0, 1, 2)]
+    assert [decision.kind for decision in decisions] == ["wait", "wait", "final"]
+    assert [decision.progress.attempt for decision in decisions[:2]] == [1, 1]
+
+
+def test_retry_lost_widens_the_allowance_of_idempotent_tasks() -> None:
+    """More losses than the usual three may be allowed, and fewer are not meant."""
+    assert lose(task_of("idempotent", retry=Retry(lost=5)), attempt(lost=4)).kind == "wait"
+    assert lose(task_of("idempotent", retry=Retry(lost=1)), attempt(lost=2)).kind == "wait"
+
+
+@pytest.mark.parametrize("cancelling", [False, True])
+def test_at_most_once_lost_after_its_start_is_unknown(cancelling: bool) -> None:
+    """No retry, no allowance and no cancelling makes up what nobody knows."""
+    task = task_of("at_most_once", retry=Retry(5, lost=5))
+    decision = lose(task, attempt(), cancelling=cancelling)
+    assert (decision.kind, decision.result.status) == ("final", S.UNKNOWN)
+    assert decision.result.started
+
+
+@pytest.mark.parametrize(
+    ("effects", "started"), [("normal", True), ("idempotent", True), ("at_most_once", False)]
+)
+def test_what_is_lost_while_cancelling_is_cancelled(effects: str, started: bool) -> None:
+    """A run that is being stopped starts nothing again."""
+    task = task_of(effects, retry=Retry(5, lost=5))
+    decision = lose(task, attempt(started=started), cancelling=True)
+    assert (decision.kind, decision.result.status) == ("final", S.CANCELLED)
+    assert not decision.result.started
+
+
+# Delays
+
+
+@pytest.mark.parametrize(
+    ("retry", "delays"),
+    [
+        (Retry(9, delay=3.0), [3, 3, 3, 3]),
+        (Retry(9, delay=3.0, backoff="exponential"), [3, 6, 12, 24]),
+        (Retry(9, delay=3.0, backoff="exponential", max_delay=10.0), [3, 6, 10, 10]),
+        (Retry(9, delay=3.0, max_delay=1.0), [1, 1, 1, 1]),
+        (Retry(9), [0, 0, 0, 0]),
+    ],
+)
+def test_backoff(retry: Retry, delays: list[float]) -> None:
+    """Fixed keeps the delay, exponential doubles it, the cap holds."""
+    assert [backoff_seconds(retry, tries, 0.5) for tries in (1, 2, 3, 4)] == delays
+
+
+def test_backoff_counts_the_tries_of_a_generation() -> None:
+    """A resume starts with the first delay again."""
+    task = task_of(retry=Retry(9, delay=1.0, backoff="exponential"))
+    assert judge(task, attempt(12, base=10), RAISED).delay_seconds == 2.0
+
+
+@given(
+    st.floats(0, 1e9),
+    st.none() | st.floats(0, 1e9),
+    st.floats(0, 1),
+    st.integers(1, 10**9),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_every_delay_is_a_number_of_milliseconds(
+    delay: float, max_delay: float | None, jitter: float, tries: int, roll: float
+) -> None:
+    """However many tries: never negative, within the cap and the jitter, and 64 bits in ms."""
+    for backoff in ("fixed", "exponential"):
+        retry = Retry(1, delay, backoff, max_delay, jitter)
+        seconds = backoff_seconds(retry, tries, roll)
+        cap = LONGEST_WAIT_SECONDS if max_delay is None else max_delay
+        assert 0 <= seconds <= cap * (1 + jitter)
+        assert int(seconds * 1000) < 2**53
+
+
+def test_jitter_spreads_to_both_sides() -> None:
+    """A jitter of a tenth adds or takes away a tenth at most."""
+    retry = Retry(1, delay=10.0, jitter=0.1)
+    assert [backoff_seconds(retry, 1, roll) for roll in (0.0, 0.5, 1.0)] == [9.0, 10.0, 11.0]
+
+
+@pytest.mark.parametrize("bad", [-1, -0.001, math.nan, math.inf, 1e10])
+def test_delays_that_nobody_can_wait_for_are_refused(bad: float) -> None:
+    """A NaN or an infinity would end the worker that has to wait for it."""
+    for make in (
+        lambda: Retry(1, delay=bad),
+        lambda: Retry(1, max_delay=bad),
+        lambda: Loop("m:u", 1, interval=bad),
+    ):
+        with pytest.raises(InvalidInput, match="seconds, 0 to 1e9"):
+            make()
+
+
+# Whatever happens, it ends
+
+
+def flagged(status: TaskStatus, flags: set[str]) -> Outcome:
+    """An outcome with some of its flags set."""
+    fields: Any = dict.fromkeys(flags, True)
+    return Outcome(status)._replace(**fields)
+
+
+outcomes = st.builds(
+    flagged,
+    st.sampled_from([S.SUCCESS, S.FAILURE, S.FAILURE, S.SKIPPED, S.CANCELLED, S.UNKNOWN]),
+    st.sets(st.sampled_from(["again", "not_done", "timed_out", "permanent"]), max_size=2),
+)
+happenings = st.tuples(st.booleans(), st.sampled_from(["lost", RAISED, NOT_DONE, AGAIN]) | outcomes)
+tasks = st.tuples(
+    st.sampled_from(EFFECTS),
+    st.none() | st.tuples(st.integers(0, 4), st.integers(0, 6)),
+    st.none() | st.integers(1, 4),
+).map(
+    lambda drawn: task_of(
+        drawn[0],
+        retry=drawn[1] and Retry(drawn[1][0], lost=drawn[1][1]),
+        loop=drawn[2] and Loop("m:u", drawn[2]),
+    )
+)
+
+
+@settings(max_examples=500)
+@given(tasks, st.integers(0, 5), st.data())
+def test_every_task_ends(task: Task, base: int, data: st.DataObject) -> None:
+    """Promise 4: any outcomes in any order end within attempts + losses + iterations, and what
+    runs at most once has no second start without ``NotDone`` (promise 3).
+    """
+    attempts = task.retry.attempts if task.retry else 0
+    losses = max(MAX_LOST, task.retry.lost if task.retry else 0)
+    iterations = task.loop.max_iterations if task.loop else 1
+    progress = Progress(attempt=base + 1, base=base)
+    started_before = False
+    for _turn in range(attempts + losses + iterations):
+        at_most_once = task.effects == "at_most_once"
+        started, what = data.draw(happenings)
+        started = started or not at_most_once
+        at = Attempt(progress.attempt, progress.iteration, base, progress.lost, started)
+        decision = lose(task, at) if isinstance(what, str) else judge(task, at, what)
+        assert not (at_most_once and started and started_before)
+        not_done = not isinstance(what, str) and what.not_done
+        started_before = started_before or (started and not not_done)
+        if decision.result.status == S.UNKNOWN and not isinstance(what, Outcome):
+            assert at_most_once
+            assert started
+        if decision.kind == "final":
+            return
+        assert decision.result.status in {S.SUCCESS, S.FAILURE}
+        assert not decision.result.started
+        # One of the three grows at every turn, and none ever shrinks.
+        before, after = (progress, decision.progress)
+        assert before[:4] != after[:4]
+        assert all(old <= new for old, new in zip(before[:4], after[:4], strict=True))
+        progress = after
+    pytest.fail(f"no end after {attempts + losses + iterations} turns")
