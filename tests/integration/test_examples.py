@@ -53,13 +53,15 @@ def test_builds(workflow: WorkflowTemplate) -> None:
 
 
 def test_slices_hold_every_file_once() -> None:
-    """The tasks together read each file of the library, and none twice."""
+    """The tasks together read each file of the library, and none twice; no task is large."""
     files = stdlib_index.find_files(ROOT)
     parts = list(stdlib_index.slices(ROOT, files))
     read = [name for part in parts for name in part.files]
     assert sorted(read) == sorted(path.relative_to(ROOT).as_posix() for path in files)
     assert len(read) == len(set(read)) > 100
     assert len({part.name for part in parts}) == len(parts)
+    assert all(part.size <= stdlib_index.SLICE_BYTES or len(part.files) == 1 for part in parts)
+    assert all(part.files for part in parts)
 
 
 def test_index_runs(run: Callable[..., Any], tmp_path: Path) -> None:
@@ -85,13 +87,14 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "coded.py").write_bytes(b"# coding: uft-8\n")
     (tmp_path / "bytes.py").write_bytes(b"\xf6 = 1\n")
     (tmp_path / "null.py").write_bytes(b"x = 1\0\n")
-    names = ["bytes.py", "coded.py", "good.py", "null.py", "python2.py"]
+    (tmp_path / "other.py").write_text("import os, re\n")
+    names = ["bytes.py", "coded.py", "good.py", "null.py", "other.py", "python2.py"]
     part = stdlib_index.index_files(str(tmp_path), names)
-    assert part["files"] == 5
+    assert part["files"] == 6
     assert sorted(part["unparsable"]) == ["bytes.py", "coded.py", "null.py", "python2.py"]
     assert "print" in part["unparsable"]["python2.py"]
-    assert part["identifiers"] == {"os": 2, "getcwd": 1}
-    assert part["imports"] == {"os": 1}
+    assert part["identifiers"] == {"os": 3, "getcwd": 1, "re": 1}
+    assert part["imports"] == {"os": 2, "re": 1}
 
 
 @pytest.mark.parametrize(
