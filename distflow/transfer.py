@@ -210,7 +210,8 @@ class _Export:
             for task in tasks:
                 self._graph.add(task)
             total += len(tasks)
-        self._graph.freeze()
+            # The next chunk is decoded while these names stand: let go of this one first.
+            del tasks, packed
         self._needed = bytearray(len(self._graph))
         if total != info.total or total != len(self._graph):
             raise DistflowError(

@@ -9,17 +9,66 @@ from distflow.core.model import Task
 _ONCE, _TOLERATED = 1, 2
 
 
+class Names:
+    """Numbers names from 0 on, as they come; a name costs its UTF-8 and about 24 bytes.
+
+    A dict of text and numbers would cost about 150.
+    """
+
+    def __init__(self) -> None:
+        self._text = bytearray()
+        #: Where each name ends in the text.
+        self._ends = array("q")
+        #: Open addressing: a number + 1, or 0 for an empty slot; at most half full.
+        self._slots = array("i", bytes(4 * 64))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, number: int) -> str:
+        return self._bytes_of(number).decode()
+
+    def number_of(self, name: str) -> int:
+        """The number of a name, a new one if need be."""
+        raw = name.encode()
+        slot = self._slot_of(raw)
+        if self._slots[slot] == 0:
+            self._text += raw
+            self._ends.append(len(self._text))
+            self._slots[slot] = len(self._ends)
+            if 2 * len(self._ends) > len(self._slots):
+                self._grow()
+            return len(self._ends) - 1
+        return self._slots[slot] - 1
+
+    def _slot_of(self, raw: bytes) -> int:
+        """Where the name is, or would be."""
+        mask = len(self._slots) - 1
+        slot = hash(raw) & mask
+        while (taken := self._slots[slot]) and self._bytes_of(taken - 1) != raw:
+            slot = (slot + 1) & mask
+        return slot
+
+    def _grow(self) -> None:
+        self._slots = array("i", bytes(2 * self._slots.itemsize * len(self._slots)))
+        for number in range(len(self)):
+            self._slots[self._slot_of(self._bytes_of(number))] = number + 1
+
+    def _bytes_of(self, number: int) -> bytes:
+        start = self._ends[number - 1] if number else 0
+        return bytes(self._text[start : self._ends[number]])
+
+
 class Skeleton:
-    """What an export keeps of a graph: fill it with :meth:`add`, then :meth:`freeze` it.
+    """What an export keeps of a graph.
 
     A task gets its index when it is first named, be it as a dependency, so that one pass over
     the graph is enough, in any order.
     """
 
     def __init__(self) -> None:
-        #: By index, once frozen.
-        self.names: list[str] = []
-        self._indices: dict[str, int] = {}
+        #: By index.
+        self.names = Names()
         self._flags = bytearray()
         # The dependencies of all tasks, one task after the other: where each task's begin, and
         # how many they are.
@@ -37,14 +86,9 @@ class Skeleton:
         once = _ONCE if task.effects == "at_most_once" else 0
         self._flags[own] = once | (_TOLERATED if task.continue_on_error else 0)
 
-    def freeze(self) -> None:
-        """Say that every task was added: looking up by name ends."""
-        self.names = list(self._indices)
-        self._indices = {}
-
     def __len__(self) -> int:
         """How many tasks were named."""
-        return len(self._flags)
+        return len(self.names)
 
     def is_once(self, index: int) -> bool:
         """Whether the task runs at most once."""
@@ -64,7 +108,7 @@ class Skeleton:
         dependents = array("i", bytes(self._count.itemsize * len(self)))
         for parent in self._parents:
             dependents[parent] += 1
-        order = array("i", [index for index, count in enumerate(dependents) if count == 0])
+        order = array("i", (index for index, count in enumerate(dependents) if count == 0))
         # The order is its own queue: it grows while it is read.
         for index in order:
             for parent in self.parents_of(index):
@@ -74,7 +118,7 @@ class Skeleton:
         return order
 
     def _index_of(self, name: str) -> int:
-        index = self._indices.setdefault(name, len(self._indices))
+        index = self.names.number_of(name)
         if index == len(self._flags):
             self._flags.append(0)
             self._first.append(0)
