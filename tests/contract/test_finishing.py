@@ -76,7 +76,7 @@ def test_a_wait_is_recorded_once(subject: Subject, status: str) -> None:
     after = picture(subject)
     known = store.read_progress()["a"]
     assert known == Progress(2, not_before=known.not_before, token="t1")
-    assert after.results == after.claims == {}
+    assert (after.results, after.claims) == ({}, {})
     (entry,) = store.read_history()
     assert entry.kind == {"success": "looped", "failure": "retried"}[status]
     assert (entry.task, entry.attempt, entry.by, entry.packed) == ("a", 1, "w1", wait.packed)

@@ -1,0 +1,219 @@
+"""Coordinators, workers, a person and a bad network, at random, on two stores side by side."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from distflow.codec import encode_result, status_of
+from distflow.core.graph import Graph
+from distflow.core.model import Retry, Task, TaskResult
+from distflow.core.status import REOPENED, RunStatus, TaskStatus
+from tests.contract.actors import ENDINGS, Coordinator, Worker, new_name
+from tests.contract.twins import Call, Side, Twins
+from tests.support.stores import SubjectMaker, make_spec
+
+HOUR_MS = 3_600_000
+
+chance = st.integers(0, 4).map(lambda roll: roll == 0)
+#: Mostly who leads; the other has slept, or never led.
+who = st.sampled_from(["leader", "leader", "leader", "leader", "other"])
+numbers = st.integers(0, 5)
+labours = st.tuples(
+    st.sampled_from([0, 1, 2, 0, 1, 2, None]),
+    who,
+    numbers,
+    st.sampled_from(sorted(ENDINGS)),
+    chance,
+)
+_S = RunStatus
+
+#: The moves that people and coordinators make.
+MOVES = [
+    (_S.PAUSED, {_S.RUNNING}),
+    (_S.RUNNING, {_S.PAUSED}),
+    (_S.INTERRUPTED, {_S.RUNNING}),
+    (_S.CANCELLING, {_S.RUNNING, _S.PAUSED, _S.REOPENING, _S.BLOCKED}),
+    (_S.CANCELLED, {_S.CANCELLING}),
+    (_S.BLOCKED, {_S.RUNNING}),
+    (_S.FAILURE, {_S.RUNNING}),
+]
+
+
+@st.composite
+def random_tasks(draw: st.DrawFn) -> list[Task]:
+    """A random DAG, half of it at most once."""
+    retries = [None, Retry(1), Retry(2, delay=3600.0), Retry(1, lost=1)]
+    effects: list[Any] = ["at_most_once", "normal", "at_most_once", "idempotent"]
+    tasks: list[Task] = []
+    for number in range(draw(st.integers(2, 6))):
+        names = [task.name for task in tasks]
+        task = Task(
+            f"t{number}",
+            "pkg.tasks:work",
+            depends_on=tuple(draw(st.sets(st.sampled_from(names), max_size=2)) if names else ()),
+            effects=draw(st.sampled_from(effects)),
+            retry=draw(st.sampled_from(retries)),
+            continue_on_error=draw(st.booleans()),
+        )
+        tasks.append(task)
+    return tasks
+
+
+class StoreMachine(RuleBasedStateMachine):
+    def __init__(self, maker: SubjectMaker, binary: Path) -> None:
+        super().__init__()
+        self.sides = Side("memory", maker.make(None)), Side("redis", maker.make(binary))
+
+    @initialize(tasks=random_tasks(), concurrency=st.sampled_from([None, 1, 2]))
+    def create(self, tasks: list[Task], concurrency: int | None) -> None:
+        """A run, led by anna."""
+        self.graph = Graph.compile(tasks)
+        for side in self.sides:
+            side.store.create_run(make_spec(concurrency=concurrency), "creation")
+            side.store.append_tasks("creation", 0, tasks)
+            side.store.seal_run("creation", len(tasks))
+        by_name = {task.name: task for task in tasks}
+        self.twins = Twins(self.sides, by_name, int(time.time() * 1000))
+        self.workers = [Worker(f"w{number}", self.twins, self.graph) for number in range(3)]
+        self.leader, self.other = (
+            Coordinator(name, self.twins, self.graph) for name in ("anna", "bert")
+        )
+        self.leader.take_over(force=False, again=False)
+
+    def _is(self, status: RunStatus) -> bool:
+        return bool(self.twins.seen.info["status"] == status)
+
+    def _outcomes(self) -> set[TaskStatus]:
+        return {status_of(packed) for packed in self.twins.seen.results.values()}
+
+    def _coordinator(self, which: str) -> Coordinator:
+        return self.leader if which == "leader" else self.other
+
+    @rule(which=who, force=st.booleans(), again=chance)
+    def take_over(self, which: str, force: bool, again: bool) -> None:
+        """A coordinator takes the lease, if it may."""
+        coordinator = self._coordinator(which)
+        if coordinator.take_over(force=force, again=again) and coordinator is self.other:
+            self.leader, self.other = self.other, self.leader
+
+    @rule(moves=st.lists(labours, min_size=3, max_size=12))
+    def labour(self, moves: list[tuple[int | None, str, int, str, bool]]) -> None:
+        """Workers do what comes next for them, for a while; some are lost, some calls delayed."""
+        for worker, which, first, ending, again in moves:
+            if worker is not None:
+                lead = self._coordinator(which).lead
+                self.workers[worker].go_on(lead, first, ending, again=again)
+            elif again:
+                self.deliver_again(first)
+            elif self.twins.seen.claims:
+                self.give_up(which, first, cancelling=False, again=again)
+
+    # Most of what happens is work.
+    labour_too = labour
+    labour_more = labour
+
+    @rule(worker=st.integers(0, 2), again=chance)
+    def beat_or_end(self, worker: int, again: bool) -> None:
+        """A worker beats, or ends its batch."""
+        self.workers[worker].beat_or_end(again=again)
+
+    @precondition(lambda self: self.twins.seen.claims)
+    @rule(which=who, number=numbers, cancelling=chance, again=chance)
+    def give_up(self, which: str, number: int, cancelling: bool, again: bool) -> None:
+        """A coordinator takes a worker for lost, rightly or not."""
+        claims = sorted(self.twins.seen.claims.items())
+        name, claim = claims[number % len(claims)]
+        self._coordinator(which).give_up(name, claim, cancelling=cancelling, again=again)
+
+    @precondition(lambda self: self._is(_S.CANCELLING) or "failure" in self._outcomes())
+    @rule(which=who, number=numbers, again=chance)
+    def settle(self, which: str, number: int, again: bool) -> None:
+        """A coordinator skips a task that never ran, or tries to skip another."""
+        lead = self._coordinator(which).lead
+        packed = encode_result(TaskResult(TaskStatus.SKIPPED, message="not needed"))
+        name = self.graph.tasks[number % len(self.graph)].name
+        call = Call(
+            "settle_pending",
+            lambda side: side.store.settle_pending(lead[side.name], [(name, packed)]),
+        )
+        self.twins.send(call, lost_reply=again)
+
+    @precondition(lambda self: not self._is(_S.RUNNING) or self._outcomes() & REOPENED)
+    @rule(which=who, stages=st.sampled_from([9, 9, 9, 1, 2, 3]), again=chance)
+    def reopen(self, which: str, stages: int, again: bool) -> None:
+        """A coordinator reopens the run, or goes on with that; it may be cut off at any stage."""
+        self._coordinator(which).reopen(stages, again=again)
+
+    @rule(number=numbers, person=st.booleans(), any_move=chance, again=chance)
+    def move(self, number: int, person: bool, any_move: bool, again: bool) -> None:
+        """A person or a coordinator moves the run, mostly as it may."""
+        status = self.twins.seen.info["status"]
+        moves = [move for move in MOVES if any_move or status in move[1]]
+        # A run that runs is mostly left alone.
+        if not moves or (status == _S.RUNNING and number > 1):
+            return
+        new, allowed = moves[number % len(moves)]
+        lead = None if person else self.leader.lead
+        call = Call(
+            "set_status",
+            lambda side: side.store.set_status(
+                new, allowed, epoch=lead[side.name] if lead else None, reason="a test"
+            ),
+        )
+        self.twins.send(call, lost_reply=again)
+
+    @precondition(lambda self: self.twins.seen.info["counts"]["unknown"])
+    @rule(decision=st.sampled_from(["done", "fail", "retry"]), number=numbers, again=chance)
+    def resolve(self, decision: Literal["done", "fail", "retry"], number: int, again: bool) -> None:
+        """A person decides an unknown task, or tries to decide another."""
+        results = self.twins.seen.results
+        names = sorted(task for task in results if status_of(results[task]) == "unknown")
+        name = [*names, "t0"][number % (len(names) + 1)]
+        operation = new_name("operation")
+        status = TaskStatus.SUCCESS if decision == "done" else TaskStatus.FAILURE
+        result = TaskResult(status, message=operation, started=status == "failure")
+        packed = b"" if decision == "retry" else encode_result(result)
+        call = Call(
+            "resolve",
+            lambda side: side.store.resolve_task(
+                operation, name, decision, packed, "eva", "looked it up"
+            ),
+            task=name,
+        )
+        self.twins.send(call, lost_reply=again)
+
+    @rule(
+        which=who,
+        what=st.sampled_from(["renew", "release", "trim", "lapse", "clock"]),
+        hours=st.integers(-3, 3),
+    )
+    def keep_up(self, which: str, what: str, hours: int) -> None:
+        """A coordinator renews, releases or loses its lease, or trims; the clocks are set."""
+        coordinator = self._coordinator(which)
+        name, lead = coordinator.name, coordinator.lead
+
+        def keep(side: Side) -> None:
+            if what == "renew":
+                side.store.renew_lease(name, lead[side.name], 600.0, queued=2, waiting=1)
+            elif what == "release":
+                side.store.release_lease(name, lead[side.name])
+            elif what == "trim":
+                side.store.trim_events(lead[side.name], side.store.last_event_id())
+            elif what == "lapse":
+                side.subject.lapse_lease()
+            else:
+                side.subject.set_clock(hours * HOUR_MS)
+
+        self.twins.send(Call(what, keep, once=True), lost_reply=True)
+
+    @precondition(lambda self: self.twins.sent)
+    @rule(which=st.integers(0, 29))
+    def deliver_again(self, which: int) -> None:
+        """The network delivers an earlier call once more, after others."""
+        sent = self.twins.sent
+        self.twins.send(sent[-1 - which % len(sent)], lost_reply=False)
