@@ -1,0 +1,214 @@
+"""TaskStateManager, rule by rule; at random, against a model: ``test_state_model.py``."""
+
+from __future__ import annotations
+
+import heapq
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from distflow.core import state as state_module
+from distflow.core.graph import Graph
+from distflow.core.model import Task
+from distflow.core.run import Claim
+from distflow.core.state import TaskStateManager
+from distflow.core.status import RunStatus, TaskStatus
+from distflow.errors import IllegalTransition
+
+S = TaskStatus
+HELD = Claim(1, 1, "token", "batch", claimed=1, started=0, base=0, lost=0)
+
+
+def graph_of(**dependencies: str) -> Graph:
+    """Tasks by name of what each depends on, in words; ``name_ok`` tolerates its failure."""
+    return Graph.compile(
+        [
+            Task(name, "m:f", depends_on=tuple(d.split()), continue_on_error=name.endswith("_ok"))
+            for name, d in dependencies.items()
+        ]
+    )
+
+
+def fresh(graph: Graph, **outcomes: TaskStatus) -> TaskStateManager:
+    """The manager of a run of which nothing else is known."""
+    return TaskStateManager(graph, outcomes, {}, {}, now_ms=0)
+
+
+def shown(state: TaskStateManager) -> dict[str, str]:
+    """Every task's status by name."""
+    names = [task.name for task in state.graph.tasks]
+    return {name: status.value for name, status in zip(names, state.statuses, strict=True)}
+
+
+def test_a_failure_skips_what_needs_it_and_names_where_it_began() -> None:
+    """The whole cone is skipped at once, each task with the root cause; the rest goes on."""
+    state = fresh(graph_of(a="", b="a", c="b", other="", both="c other"))
+    state.on_finished(0, S.FAILURE)
+    skips = {state.graph.tasks[skip.task].name: skip.message for skip in state.take_skips()}
+    assert skips == dict.fromkeys(["b", "c", "both"], "not run: 'a' ended as failure")
+    assert shown(state)["other"] == "ready"
+    assert state.take_skips() == [], "each is told once"
+
+
+@pytest.mark.parametrize("status", [S.SKIPPED, S.CANCELLED])
+def test_only_a_failure_can_be_tolerated(status: TaskStatus) -> None:
+    """``continue_on_error`` is about errors: what never ran gives its dependents nothing."""
+    state = fresh(graph_of(a_ok="", b="a_ok"))
+    state.on_finished(0, status)
+    assert shown(state)["b"] == "skipped"
+    tolerated = fresh(graph_of(a_ok="", b="a_ok"))
+    tolerated.on_finished(0, S.FAILURE)
+    assert shown(tolerated)["b"] == "ready"
+
+
+def test_an_unknown_task_blocks_what_needs_it_and_nothing_else() -> None:
+    """Promise 3: nothing downstream runs, and nothing is skipped, until someone decides."""
+    state = fresh(graph_of(charge="", receipt="charge", other=""))
+    state.on_finished(0, S.UNKNOWN)
+    state.on_finished(2, S.SUCCESS)
+    assert shown(state) == {"charge": "unknown", "receipt": "pending", "other": "success"}
+    assert state.is_over
+    assert state.verdict(cancelled=False) == RunStatus.BLOCKED
+    state.on_resolved(0, S.SUCCESS)
+    assert shown(state)["receipt"] == "ready"
+    assert not state.is_over
+
+
+@pytest.mark.parametrize(
+    ("decision", "then"),
+    [
+        (S.FAILURE, {"charge": "failure", "receipt": "skipped"}),
+        (S.READY, {"charge": "ready", "receipt": "pending"}),
+    ],
+)
+def test_an_unknown_task_is_decided(decision: TaskStatus, then: dict[str, str]) -> None:
+    """``resolve --fail`` skips what needs it, ``resolve --retry`` makes it ready."""
+    state = fresh(graph_of(charge="", receipt="charge"), charge=S.UNKNOWN)
+    state.on_resolved(0, decision)
+    assert shown(state) == then
+
+
+@pytest.mark.parametrize("status", [S.SUCCESS, S.FAILURE, S.SKIPPED, S.CANCELLED])
+def test_a_final_outcome_never_changes(status: TaskStatus) -> None:
+    """Promise 2: whatever is told of it later, once recorded it is not replaced."""
+    state = fresh(graph_of(a=""), a=status)
+    state.on_queued(0)
+    state.on_claimed(0)
+    state.on_unstarted(0)
+    state.on_waiting(0, due_ms=5, now_ms=0)
+    state.on_resolved(0, S.READY)
+    assert state.cancel_open() == []
+    for other in TaskStatus:
+        state.on_finished(0, other)
+    assert state.statuses == [status]
+
+
+def test_it_does_not_go_where_the_table_has_no_way() -> None:
+    """What is no outcome is refused by name: a defect is found where it is made."""
+    state = fresh(graph_of(a=""), a=S.UNKNOWN)
+    with pytest.raises(IllegalTransition, match="task 'a' may not go from unknown to waiting"):
+        state.on_finished(0, S.WAITING)
+
+
+def test_a_started_claim_is_restored_as_started() -> None:
+    """A take-over adopts live claims, and knows which may have had effects."""
+    claims = {"a": HELD, "b": HELD._replace(started=7)}
+    state = TaskStateManager(graph_of(a="", b=""), {}, claims, {}, 0)
+    assert shown(state) == {"a": "claimed", "b": "started"}
+    assert state.claimed == 2
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "cancelled", "verdict"),
+    [
+        ({}, False, RunStatus.SUCCESS),
+        ({"a": S.SUCCESS, "b_ok": S.FAILURE, "c": S.SKIPPED}, False, RunStatus.SUCCESS),
+        ({"a": S.FAILURE, "c": S.CANCELLED}, False, RunStatus.FAILURE),
+        ({"a": S.CANCELLED}, False, RunStatus.CANCELLED),
+        ({"a": S.FAILURE}, True, RunStatus.CANCELLED),
+        ({"a": S.FAILURE, "b_ok": S.UNKNOWN}, True, RunStatus.BLOCKED),
+    ],
+)
+def test_verdicts(outcomes: dict[str, TaskStatus], cancelled: bool, verdict: RunStatus) -> None:
+    """How a run ended: a person's turn comes first, then the cancelling, then failures."""
+    assert fresh(graph_of(a="", b_ok="", c=""), **outcomes).verdict(cancelled=cancelled) == verdict
+
+
+@pytest.mark.parametrize("first", [S.SUCCESS, S.FAILURE])
+@pytest.mark.parametrize("shape", ["chain", "fan"])
+def test_it_is_linear(shape: str, first: TaskStatus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """100,000 tasks in a row or behind one: no recursion, and each is made ready once."""
+    pushes = []
+
+    def push(heap: list[Any], item: Any) -> None:
+        pushes.append(item)
+        heapq.heappush(heap, item)
+
+    counting = SimpleNamespace(heappop=heapq.heappop, heappush=push)
+    monkeypatch.setattr(state_module, "heapq", counting)
+    size = 100_000
+    above = range(size) if shape == "chain" else [0] * size
+    names = [(f"t{above[i - 1]}",) if i else () for i in range(size)]
+    tasks = [Task(f"t{i}", "m:f", depends_on=names[i]) for i in range(size)]
+    graph = Graph.compile(tasks)
+    state = fresh(graph)
+    state.on_finished(0, first)
+    for index in range(1, size):
+        state.on_finished(index, S.SUCCESS)
+    assert state.is_over
+    assert state.counts[S.SUCCESS if first == S.SUCCESS else S.SKIPPED] >= size - 1
+    assert len(pushes) == (size if first == S.SUCCESS else 1)
+    again = fresh(graph, **{task.name: first for task in tasks[:1]})
+    assert again.counts[S.SKIPPED] == (0 if first == S.SUCCESS else size - 1)
+
+
+def test_what_waits_is_ready_when_its_own_time_has_come() -> None:
+    """A task that waits anew is not woken by the timer of an earlier wait, not even where this
+    host's clock is behind that of Redis, which gave the claim in between.
+    """
+    state = fresh(graph_of(a=""))
+    state.on_waiting(0, due_ms=1000, now_ms=990)
+    state.on_claimed(0)
+    state.on_waiting(0, due_ms=3000, now_ms=995)
+    state.on_time(1000)
+    assert shown(state) == {"a": "waiting"}
+    assert state.next_due() == 3000
+    state.on_time(2999)
+    assert shown(state) == {"a": "waiting"}
+    state.on_time(3000)
+    assert shown(state) == {"a": "ready"}
+    assert state.next_due() is None
+
+
+def test_priorities_and_queues() -> None:
+    """Of each queue the highest priority first, then the order of definition; what was taken is
+    not given again until its batch is gone.
+    """
+    tasks = [("a", 0, "x"), ("b", 5, "x"), ("c", 0, "x"), ("d", 5, "x"), ("e", -1, "y")]
+    graph = Graph.compile([Task(n, "m:f", priority=p, queue=q) for n, p, q in tasks])
+    state = fresh(graph)
+    assert sorted(state.queues()) == ["x", "y"]
+    assert state.take_ready("x", 3) == [1, 3, 0]
+    state.on_queued(3)
+    assert state.take_ready("x", 9) == [2]
+    assert state.take_ready("x", 9) == []
+    assert state.queues() == ["y"]
+    state.on_unstarted(3)
+    assert state.take_ready("x", 9) == [3]
+    assert state.take_ready("z", 9) == []
+
+
+def test_cancelling_leaves_what_a_worker_holds() -> None:
+    """What nobody holds is cancelled at once; what runs ends by itself, and may wait no more."""
+    state = fresh(graph_of(a="", b="a", c="", d=""))
+    state.on_claimed(0)
+    state.on_queued(2)
+    state.on_waiting(3, due_ms=9, now_ms=0)
+    assert state.cancel_open() == [1, 2, 3]
+    assert shown(state)["a"] == "claimed"
+    state.on_waiting(0, due_ms=9, now_ms=0)
+    assert state.cancel_open() == [0]
+    assert state.is_over
+    assert state.take_skips() == []
+    assert state.verdict(cancelled=True) == RunStatus.CANCELLED
