@@ -2,7 +2,7 @@
 # Python 3.11 or newer, make, git and a compiler.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format format-check lint types clean distclean
+.PHONY: help demo test check format format-check lint types mutants chaos clean distclean
 
 # What another virtual environment or project has set does not belong in this one.
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
@@ -18,6 +18,8 @@ help:
 	@echo 'make demo    set up, then run the examples while killing their processes'
 	@echo 'make test    set up, then run every test'
 	@echo 'make check   format check, lint, types and tests: what CI runs'
+	@echo 'make chaos   kill the coordinator of a run 20 times over'
+	@echo 'make mutants break the policy in every way known, and see the tests fail'
 	@echo 'make format | lint | types | clean | distclean'
 
 NEW_ENOUGH := sys.exit(sys.version_info < (3, 11))
@@ -45,6 +47,18 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(PYTHON) -m pytest
 
+chaos: $(STAMP)
+	DISTFLOW_KILLS=20 $(PYTHON) -m pytest tests/chaos
+
+mutants: $(STAMP)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[mutants]'
+	rm -rf mutants
+	$(PYTHON) -m mutmut run
+	$(PYTHON) -m mutmut export-cicd-stats
+	@cat mutants/mutmut-cicd-stats.json
+	@$(PYTHON) -m mutmut results | grep survived || true
+
 check: format-check lint types test
 
 format: $(STAMP)
@@ -61,7 +75,7 @@ types: $(STAMP)
 	$(PYTHON) -m mypy
 
 clean:
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find $(CODE) -name __pycache__ -prune \
 	  -exec rm -rf {} +
 
