@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -142,9 +142,19 @@ def print_json(document: Any) -> None:
     click.echo(text)
 
 
+def show(text: str) -> None:
+    """Print a line on stdout at once. A reader that has gone does not end the command."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence()
+
+
 def say(text: str) -> None:
-    """Tell a person something, on stderr."""
-    click.echo(text, err=True)
+    """Tell a person something, on stderr, if it is still open."""
+    with suppress(BrokenPipeError):
+        click.echo(text, err=True)
 
 
 def run_guarded(call: Callable[[], Any]) -> int:

@@ -1,0 +1,258 @@
+"""One run in the foreground: led on a thread, or followed, while the main thread draws."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from types import FrameType
+
+from redis.exceptions import RedisError
+
+from distflow.cli.common import ExitCode, exit_code_of, next_command, print_json, say
+from distflow.cli.progress import Display, View, counts_of_info, counts_of_state, open_display
+from distflow.cli.telling import Teller, outcome_lines, resume_lines
+from distflow.cli.waits import Stall, describe_wait
+from distflow.client import STANDING, Run
+from distflow.coordinator.executor import WorkflowExecutor
+from distflow.coordinator.notices import Notice
+from distflow.core.run import Event
+from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
+from distflow.describe import status_document
+from distflow.errors import LeaseHeld, RedisUnavailable, StaleEpoch
+
+#: Seconds between two looks at the thread that leads.
+_TICK_SECONDS = 0.1
+
+#: Seconds between two looks at a run that another leads.
+_FOLLOW_SECONDS = 0.5
+
+#: Statuses that a coordinator leaves when it stops: it releases its lease right after.
+_LEFT = ENDED_RUNS | {RunStatus.INTERRUPTED}
+
+_OPEN = frozenset({TaskStatus.READY, TaskStatus.QUEUED})
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C, SIGTERM or hang-up sets; the second ends the command.
+
+    For the main thread, which must not wait on the event: a signal's handler runs there, and
+    would wait for a lock that its own thread holds.
+    """
+    interrupt = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if interrupt.is_set():
+            raise KeyboardInterrupt
+        interrupt.set()
+
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    # Under nohup a hang-up is nobody's concern.
+    before = {
+        number: signal.signal(number, on_signal)
+        for number in numbers
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
+    try:
+        yield interrupt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def see_through(
+    run: Run,
+    interrupt: threading.Event,
+    *,
+    reopen: bool,
+    force: bool = False,
+    as_json: bool = False,
+    tend: Callable[[], object] = lambda: None,
+) -> ExitCode:
+    """Lead or follow a run until it stands still, tell how it stands, and answer with that.
+
+    The arguments are those of :class:`Foreground` and :meth:`Foreground.finish`; ``as_json``
+    prints the status document on stdout at the end.
+    """
+    began = time.monotonic()
+    with open_display() as display:
+        Foreground(run, display, interrupt, tend=tend).finish(reopen=reopen, force=force)
+    info = run.info()
+    for line in outcome_lines(run, info, time.monotonic() - began):
+        say(line)
+    if as_json:
+        print_json(status_document(info))
+    if interrupt.is_set() and info.status not in STANDING:
+        return ExitCode.INTERRUPTED
+    return exit_code_of(info.status)
+
+
+class Foreground:
+    """Sees one run through while a person watches.
+
+    Args:
+        run: it.
+        display: where its progress goes.
+        interrupt: see :func:`interruptible`.
+        tend: called several times a second on the caller's thread, which must be the main one.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        display: Display,
+        interrupt: threading.Event,
+        *,
+        tend: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._run = run
+        self._display = display
+        self._interrupt = interrupt
+        self._tend = tend
+        self._teller = Teller(run.store, display)
+        self._stall = Stall()
+        self._said_interrupted = False
+
+    def finish(self, *, reopen: bool, force: bool = False) -> RunStatus:
+        """Lead the run until it stands still, or follow whoever does and take over from the dead.
+
+        Args:
+            reopen: a person resumes: what is not success is evaluated again.
+            force: take the run over from one who leads it.
+
+        Returns:
+            Its status; an active one where following was interrupted.
+
+        Raises:
+            RedisUnavailable: for longer than a coordinator is patient.
+            RunGone: it was deleted.
+        """
+        while True:
+            try:
+                return self._lead(reopen=reopen, force=force)
+            except LeaseHeld:
+                info = self._run.info()
+                if info.status in _LEFT:
+                    if not reopen or self._interrupt.is_set():
+                        return info.status
+                    # Its coordinator is on its way out, or died there.
+                    time.sleep(_TICK_SECONDS)
+                    continue
+                if reopen and self._run.unpause():
+                    self._display.note("it was paused: it goes on")
+                self._display.note(f"led by {info.coordinator or 'another'}: following it")
+            except StaleEpoch:
+                self._display.note("another coordinator has taken the run over: following it")
+            except (RedisError, RedisUnavailable) as error:
+                again = next_command("resume", self._run.run_id)
+                raise RedisUnavailable(f"{error}; go on by `{again}`") from error
+            force = False
+            status = self.follow()
+            if status is not None:
+                return status
+            self._display.note("its coordinator is gone: taking the run over")
+            # What a person has cancelled stays so, whoever carries it out.
+            reopen = reopen and self._run.status() != RunStatus.CANCELLING
+
+    def _lead(self, *, reopen: bool, force: bool) -> RunStatus:
+        notices: SimpleQueue[Notice] = SimpleQueue()
+        executor = self._run.executor(listener=notices.put, interrupt=self._interrupt)
+        ended: list[RunStatus | BaseException] = []
+
+        def lead() -> None:
+            try:
+                ended.append(executor.lead(reopen=reopen, force=force))
+            except BaseException as error:  # noqa: BLE001 - the main thread raises it
+                ended.append(error)
+
+        thread = threading.Thread(target=lead, name="distflow-lead", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(_TICK_SECONDS)
+            self._step(executor, notices)
+        self._step(executor, notices)
+        if isinstance(ended[0], BaseException):
+            raise ended[0]
+        return ended[0]
+
+    def _step(self, executor: WorkflowExecutor, notices: SimpleQueue[Notice]) -> None:
+        """Tell and draw what is new, on the main thread."""
+        self._tend()
+        self._note_interrupt()
+        fresh: list[Notice] = []
+        with suppress(Empty):
+            while True:
+                fresh.append(notices.get_nowait())
+        if executor.plan and any(notice.kind == "workflow_start" for notice in fresh):
+            for line in resume_lines(self._run, executor):
+                self._display.note(line)
+        self._teller.tell(fresh)
+        graph, state = executor.graph, executor.state
+        if graph is None or state is None:
+            return
+        counts = counts_of_state(state)
+        now = time.monotonic()
+        running = {name: now - since for name, since in executor.running.copy().items()}
+        waits_for = ""
+        if self._stall.is_due(counts):
+            queues = {
+                task.queue
+                for task, status in zip(graph.tasks, state.statuses, strict=True)
+                if status in _OPEN
+            }
+            self._stall.answer = describe_wait(self._run.client, counts, queues)
+        waits_for = self._stall.answer
+        self._display.update(View(len(graph), counts, running, waits_for))
+
+    def follow(self) -> RunStatus | None:
+        """Watch a run that another leads, without touching it.
+
+        Returns:
+            Its status where it stands still, or where the watching was interrupted; None where
+            nobody leads it although it should go on.
+        """
+        store = self._run.store
+        last = store.last_event_id()
+        queues = {task.queue for task in self._run.graph().tasks}
+        while True:
+            info = self._run.info()
+            events = store.read_events(last)
+            if events:
+                last = events[-1].id
+            self._teller.tell([_notice_of(event, self._run.run_id) for event in events])
+            if info.status in _LEFT or self._interrupt.is_set():
+                return info.status
+            if info.coordinator is None:
+                return info.status if info.status in STANDING else None
+            counts = counts_of_info(info)
+            if self._stall.is_due(counts):
+                self._stall.answer = describe_wait(self._run.client, counts, queues)
+            running = {
+                name: max(0.0, info.as_of - claim.claimed / 1000)
+                for name, claim in store.read_claims().items()
+            }
+            self._display.update(View(info.total, counts, running, self._stall.answer))
+            self._pause(_FOLLOW_SECONDS)
+
+    def _pause(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self._interrupt.is_set():
+            self._tend()
+            time.sleep(_TICK_SECONDS)
+
+    def _note_interrupt(self) -> None:
+        if self._interrupt.is_set() and not self._said_interrupted:
+            self._said_interrupted = True
+            self._display.note("interrupted: what runs may end by itself; again ends this at once")
+
+
+def _notice_of(event: Event, run_id: str) -> Notice:
+    kinds = {"finished": "task_end", "waiting": "task_retry"}
+    kind = kinds.get(event.kind, event.kind)
+    if event.kind == "finished" and event.status == TaskStatus.UNKNOWN:
+        kind = "task_unknown"
+    return Notice(kind, run_id, 0.0, event.task, event.status, event.attempt, event.worker)

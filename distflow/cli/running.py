@@ -1,0 +1,256 @@
+"""``distflow submit`` and ``distflow resume``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from distflow.authoring import Workflow, check_importable
+from distflow.cli.common import (
+    ExitCode,
+    connection_options,
+    json_option,
+    next_command,
+    open_client,
+    print_json,
+    say,
+    show,
+)
+from distflow.cli.leading import interruptible, see_through
+from distflow.client import Run
+from distflow.codec import to_plain
+from distflow.core.graph import Graph
+from distflow.describe import status_document
+from distflow.errors import DistflowError, InvalidInput
+from distflow.ids import check_run_id
+from distflow.params import load_workflow, parse_params
+from distflow.snapshot import Snapshot, hydration_outcomes
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+#: What keeps the mark that a task has started, whatever kills the server.
+_SAFE = ("aof-always", "waitaof")
+
+
+def run_options(command: _F) -> _F:
+    """What a new run can be given: its workflow and parameters, and how it is executed."""
+    options = [
+        click.argument("workflow_path", metavar="MODULE:WORKFLOW"),
+        click.option(
+            "-p",
+            "--param",
+            "pairs",
+            metavar="K=V",
+            multiple=True,
+            help="A parameter of the workflow; @FILE.json gives many. May be repeated.",
+        ),
+        click.option("--run-id", metavar="ID", help="Name the run.  [default: a new id]"),
+        click.option(
+            "--snapshot",
+            "snapshot_path",
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="What this export says is done does not run again.",
+        ),
+        click.option(
+            "--keep", is_flag=True, help="Take it from the snapshot although a task has changed."
+        ),
+        click.option(
+            "--concurrency", metavar="N", type=click.IntRange(1), help="Tasks that run at once."
+        ),
+        click.option(
+            "--timeout",
+            metavar="S",
+            type=click.FloatRange(0, min_open=True),
+            help="Cancel the run after so many seconds.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@run_options
+@click.option(
+    "--detach", is_flag=True, help="Create the run, leave it to a coordinator, and exit with 4."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would run, in order; write nothing.")
+@connection_options
+@json_option
+def submit(
+    *,
+    workflow_path: str,
+    pairs: tuple[str, ...],
+    run_id: str | None,
+    snapshot_path: Path | None,
+    keep: bool,
+    concurrency: int | None,
+    timeout: float | None,
+    detach: bool,
+    dry_run: bool,
+    redis_url: str | None,
+    data_dir: Path | None,
+    as_json: bool,
+) -> int:
+    """Create a run and coordinate it here, until it ends.
+
+    The first line on stdout is the run's id. Ctrl-C leaves the run as it is, to be resumed.
+    Workers are started elsewhere: `distflow worker` or `rq worker`.
+    """
+    workflow = build_workflow(workflow_path, pairs)
+    snapshot = Snapshot.load(snapshot_path) if snapshot_path else None
+    if dry_run:
+        _print_plan(workflow, run_id, snapshot, keep=keep, as_json=as_json)
+        return ExitCode.SUCCESS
+    with interruptible() as interrupt, open_client(redis_url, data_dir, create=True) as client:
+        run = client.create(
+            workflow,
+            run_id=run_id,
+            snapshot=snapshot,
+            keep=keep,
+            concurrency=concurrency,
+            timeout=timeout,
+        )
+        print_run_id(run, as_json=as_json)
+        warn_of_durability(run, workflow)
+        if not detach:
+            return see_through(run, interrupt, reopen=False, as_json=as_json)
+        say(f"nobody leads it yet: {next_command('resume', run.run_id)}")
+        if as_json:
+            print_json(status_document(run.info()))
+        return ExitCode.PAUSED
+
+
+@click.command()
+@click.argument("run_id")
+@click.option(
+    "--force", is_flag=True, help="Take it over at once from a coordinator that leads it."
+)
+@click.option(
+    "--accept-gap",
+    is_flag=True,
+    help="Resume an import although the run that it was exported from may have gone on.",
+)
+@connection_options
+@json_option
+def resume(
+    *,
+    run_id: str,
+    force: bool,
+    accept_gap: bool,
+    redis_url: str | None,
+    data_dir: Path | None,
+    as_json: bool,
+) -> int:
+    """Finish a run: keep what succeeded, evaluate the rest again.
+
+    A run that another coordinator leads is unpaused and followed, and taken over when that
+    coordinator is gone. A started at-most-once task never starts again by this.
+    """
+    with interruptible() as interrupt, open_client(redis_url, data_dir) as client:
+        run = client.run(run_id)
+        check_gap(run, accept_gap=accept_gap)
+        return see_through(run, interrupt, reopen=True, force=force, as_json=as_json)
+
+
+def build_workflow(path: str, pairs: tuple[str, ...]) -> Workflow:
+    """Find a workflow and build it with its parameters.
+
+    Raises:
+        InvalidInput: it cannot be found or built; an error of the user's own code is told by its
+            type and place.
+    """
+    template = load_workflow(path)
+    params = parse_params(template, pairs)
+    try:
+        return template.build(params)
+    except DistflowError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise InvalidInput(f"workflow {path!r} cannot be built: {what}{_place(error)}") from error
+
+
+def _place(error: Exception) -> str:
+    """``" (etl.py, line 3)"``: where an error was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace else ""
+
+
+def check_gap(run: Run, *, accept_gap: bool) -> None:
+    """Refuse the import of a run that may have gone on, unless a person accepts that.
+
+    Raises:
+        InvalidInput: it was not accepted.
+    """
+    if run.info().gap and not accept_gap:
+        raise InvalidInput(
+            f"run {run.run_id} was imported from one that was not ended, and at-most-once tasks "
+            "may have started there since: make sure that it stands still, then resume with "
+            "--accept-gap"
+        )
+
+
+def print_run_id(run: Run, *, as_json: bool) -> None:
+    """The run's id, alone on its line, before anything runs."""
+    if as_json:
+        say(run.run_id)
+    else:
+        show(run.run_id)
+
+
+def warn_of_durability(run: Run, workflow: Workflow) -> None:
+    """Say so where a crash of Redis may forget that an at-most-once task has started."""
+    once = [task.name for task in workflow.tasks if task.effects == "at_most_once"]
+    durability = run.info().durability
+    if once and durability not in _SAFE:
+        more = f" and {len(once) - 1} more" if len(once) > 1 else ""
+        say(
+            f"warning: {once[0]}{more} must run at most once, and this Redis (durability: "
+            f"{durability}) may forget a start when it crashes: set appendonly yes and "
+            "appendfsync always"
+        )
+
+
+def _print_plan(
+    workflow: Workflow, run_id: str | None, snapshot: Snapshot | None, *, keep: bool, as_json: bool
+) -> None:
+    if run_id is not None:
+        check_run_id(run_id)
+    check_importable(workflow)
+    graph: Graph = workflow.compile()
+    known = {name for name, packed, _progress in _hydration(snapshot, graph, keep=keep) if packed}
+    tasks = [graph.tasks[index] for index in graph.order]
+    if as_json:
+        print_json(
+            {
+                "workflow": workflow.reference or workflow.name,
+                "params": to_plain(workflow.params),
+                "context": workflow.context,
+                "tasks": [
+                    {
+                        "name": task.name,
+                        "action": "keep" if task.name in known else "run",
+                        "function": task.function,
+                        "depends_on": task.depends_on,
+                        "queue": task.queue,
+                        "effects": task.effects,
+                    }
+                    for task in tasks
+                ],
+            }
+        )
+        return
+    for task in tasks:
+        show(f"{'keep' if task.name in known else 'run'}\t{task.name}\t{task.function}")
+    say(f"{len(tasks) - len(known)} tasks would run, {len(known)} are kept; nothing was written")
+
+
+def _hydration(snapshot: Snapshot | None, graph: Graph, *, keep: bool) -> Any:
+    return hydration_outcomes(snapshot, graph, keep=keep) if snapshot else ()

@@ -1,0 +1,104 @@
+"""``distflow pause`` and ``distflow cancel``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from distflow.cli.common import (
+    ExitCode,
+    connection_options,
+    exit_code_of,
+    json_option,
+    next_command,
+    open_client,
+    print_json,
+    say,
+)
+from distflow.cli.leading import Foreground, interruptible
+from distflow.cli.progress import open_display
+from distflow.cli.telling import outcome_lines
+from distflow.client import Run
+from distflow.core.status import RunStatus
+from distflow.describe import status_document
+from distflow.errors import WrongState
+
+#: Seconds beyond the grace and the lease that a cancellation may take.
+_PATIENCE_SECONDS = 30.0
+
+
+@click.command()
+@click.argument("run_id")
+@connection_options
+@json_option
+def pause(*, run_id: str, redis_url: str | None, data_dir: Path | None, as_json: bool) -> int:
+    """Start nothing more of a run; what runs ends by itself."""
+    with open_client(redis_url, data_dir) as client:
+        run = client.run(run_id)
+        try:
+            run.pause()
+        except WrongState as error:
+            raise WrongState(f"{error}: only a running one can be paused") from None
+        info = run.info()
+        say(f"run {run_id} is paused; {info.counts['running']} of its tasks still run")
+        say(f"go on: {next_command('resume', run_id)}")
+        if as_json:
+            print_json(status_document(info))
+    return ExitCode.SUCCESS
+
+
+@click.command()
+@click.argument("run_id")
+@click.option(
+    "--grace",
+    "grace_seconds",
+    metavar="S",
+    type=click.FloatRange(0),
+    help="Kill what still runs after so many seconds.  [default: 10, and 10 where another "
+    "coordinator leads the run]",
+)
+@connection_options
+@json_option
+def cancel(
+    *,
+    run_id: str,
+    grace_seconds: float | None,
+    redis_url: str | None,
+    data_dir: Path | None,
+    as_json: bool,
+) -> int:
+    """Start nothing more of a run, and stop what runs.
+
+    Exits with 0 once the run is cancelled, with 4 if that is still under way.
+    """
+    with interruptible() as interrupt, open_client(redis_url, data_dir) as client:
+        if grace_seconds is not None:
+            client.settings = replace(client.settings, grace_seconds=grace_seconds)
+        run = client.run(run_id)
+        try:
+            run.cancel()
+        except WrongState as error:
+            raise WrongState(f"{error}: there is nothing to cancel") from None
+        began = time.monotonic()
+        patience = client.settings.grace_seconds + client.settings.lease_seconds + _PATIENCE_SECONDS
+        _carry_out(run, interrupt, began + patience)
+        info = run.info()
+        for line in outcome_lines(run, info, time.monotonic() - began):
+            say(line)
+        if as_json:
+            print_json(status_document(info))
+        return ExitCode.SUCCESS if info.status == RunStatus.CANCELLED else exit_code_of(info.status)
+
+
+def _carry_out(run: Run, interrupt: threading.Event, deadline: float) -> None:
+    def tend() -> None:
+        # Interrupted, its executor leaves the run as it is: being cancelled.
+        if time.monotonic() > deadline:
+            interrupt.set()
+
+    with open_display() as display:
+        Foreground(run, display, interrupt, tend=tend).finish(reopen=False)

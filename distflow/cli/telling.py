@@ -1,0 +1,143 @@
+"""What is told of a run in words: each event worth a line, what a resume does, how it ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from distflow.cli.common import next_command
+from distflow.cli.progress import Display, counts_of_info, counts_text
+from distflow.cli.views import span
+from distflow.client import Run
+from distflow.codec import decode_result
+from distflow.coordinator.executor import WorkflowExecutor
+from distflow.coordinator.notices import Notice
+from distflow.core.run import RunInfo
+from distflow.core.status import RunStatus
+from distflow.describe import FoundTask, survey_run, why_of
+from distflow.ports import RunStore
+
+#: Lines of each kind that are told while a run goes on; the counts tell the rest.
+_MOST_LINES = 50
+
+#: Names that the last lines have.
+_SHOWN_NAMES = 10
+
+
+class Teller:
+    """Tells failures, unknown tasks, retries and repairs as they come.
+
+    Args:
+        store: the run, where the errors are read.
+        display: where the lines go.
+    """
+
+    def __init__(self, store: RunStore, display: Display) -> None:
+        self._store = store
+        self._display = display
+        self._told: Counter[str] = Counter()
+
+    def tell(self, notices: Sequence[Notice]) -> None:
+        """Tell what is worth a line."""
+        chosen = [(kind, notice) for notice in notices if (kind := self._kind(notice))]
+        ended = [notice.task for kind, notice in chosen if kind in ("failure", "unknown")]
+        whys = dict(zip(ended, self._store.read_results(ended), strict=True))
+        for kind, notice in chosen:
+            packed = whys.get(notice.task)
+            why = why_of(decode_result(packed, opaque=True)) if packed else ""
+            self._display.note(f"{kind}: {_describe(kind, notice, why)}")
+            if self._told[kind] == _MOST_LINES:
+                self._display.note(f"{kind}: from here on they are counted only")
+
+    def _kind(self, notice: Notice) -> str:
+        """What the line begins with; empty where there is none."""
+        kind = ""
+        if notice.kind in ("repair", "warning"):
+            kind = notice.kind
+        elif notice.kind == "task_unknown":
+            kind = "unknown"
+        # A loop's next iteration has the status success.
+        elif notice.kind == "task_retry" and notice.status == "failure":
+            kind = "retry"
+        elif notice.kind == "task_end" and notice.status == "failure":
+            kind = "failure"
+        if kind:
+            self._told[kind] += 1
+        return kind if self._told[kind] <= _MOST_LINES else ""
+
+
+def _describe(kind: str, notice: Notice, why: str) -> str:
+    if kind in ("repair", "warning"):
+        return notice.message
+    attempt = f" (attempt {notice.attempt})" if notice.attempt > 1 else ""
+    if kind == "retry":
+        when = f"; {notice.message}" if notice.message else ""
+        return f"{notice.task}: attempt {notice.attempt} failed{when}"
+    return f"{notice.task}{attempt}" + (f": {why}" if why else "")
+
+
+def resume_lines(run: Run, executor: WorkflowExecutor) -> Iterator[str]:
+    """What a resume is about to do, from what its reopening planned."""
+    plan, graph = executor.plan, executor.graph
+    assert graph is not None
+    actions = Counter(item.action for item in plan)
+    done = sum(item.seen == "success" for item in plan)
+    again = Counter(item.seen for item in plan if item.action == "again")
+    parts = [f"{done} successes kept"]
+    if again:
+        former = ", ".join(f"{count} {status}" for status, count in sorted(again.items()))
+        parts.append(f"{actions['again']} evaluated again ({former})")
+    stay = actions["keep"] - done
+    if stay:
+        parts.append(f"{stay} failed at most once and stay so")
+    if actions["adopt"]:
+        parts.append(f"{actions['adopt']} at work")
+    if actions["run"]:
+        parts.append(f"{actions['run']} not run yet")
+    yield f"resume {run.run_id}: {', '.join(parts)}"
+    held = [graph.tasks[item.task].name for item in reversed(plan) if item.action == "hold"]
+    if held:
+        yield f"unknown: {_names(held, len(held))}: waiting for `distflow resolve`"
+    context = run.info().options.context
+    if context:
+        yield (
+            f"context: workers rebuild it by {context}; {done} kept successes do not repeat what "
+            "they did to it"
+        )
+
+
+def outcome_lines(run: Run, info: RunInfo, seconds: float) -> Iterator[str]:
+    """How the run stands at the end of a command, and what to type next.
+
+    Args:
+        run: it.
+        info: it, read just now.
+        seconds: how long the command took.
+    """
+    reason = f" ({info.reason})" if info.reason and info.status != RunStatus.INTERRUPTED else ""
+    counts = counts_text(counts_of_info(info))
+    yield f"run {info.run_id}: {info.status}{reason} after {span(seconds)}: {counts}"
+    survey = survey_run(run.store, info, limit=_SHOWN_NAMES)
+    failed, unknown = info.counts["failure"], info.counts["unknown"]
+    if survey.failed:
+        yield f"failed: {_names(_task_names(survey.failed), failed)}"
+    if survey.unknown:
+        yield f"unknown: {_names(_task_names(survey.unknown), unknown)}"
+        words = next_command("resolve", info.run_id, survey.unknown[0].name)
+        yield f"find out what happened, then: {words} --done [JSON] | --retry | --fail"
+    elif survey.failed:
+        yield f"see why: {next_command('show', info.run_id, survey.failed[0].name)}"
+    if info.status == RunStatus.CANCELLING:
+        yield f"end it: {next_command('cancel', info.run_id)}"
+    elif info.status != RunStatus.SUCCESS:
+        yield f"go on: {next_command('resume', info.run_id)}"
+
+
+def _task_names(found: Sequence[FoundTask]) -> list[str]:
+    return [task.name for task in found]
+
+
+def _names(names: Sequence[str], total: int) -> str:
+    shown = ", ".join(names[:_SHOWN_NAMES])
+    rest = total - min(len(names), _SHOWN_NAMES)
+    return f"{shown} and {rest} more" if rest > 0 else shown

@@ -1,0 +1,66 @@
+"""What a run waits for when nothing moves, and the command that mends it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+
+from redis.exceptions import RedisError
+from rq.suspension import is_suspended
+
+from distflow.cli.common import next_command
+from distflow.client import Client
+
+#: Seconds without a change after which a run is asked what it waits for, and how often then.
+_STILL_SECONDS = 3.0
+_AGAIN_SECONDS = 2.0
+
+
+class Stall:
+    """Notices that nothing moves. ``answer`` is what was found; empty while something does."""
+
+    def __init__(self) -> None:
+        self._counts: Mapping[str, int] = {}
+        self._due_at = 0.0
+        self.answer = ""
+
+    def is_due(self, counts: Mapping[str, int]) -> bool:
+        """Whether it is time to ask what the run waits for."""
+        now = time.monotonic()
+        if counts != self._counts:
+            self._counts = counts
+            self.answer = ""
+            self._due_at = now + _STILL_SECONDS
+        if now < self._due_at:
+            return False
+        self._due_at = now + _AGAIN_SECONDS
+        return True
+
+
+def describe_wait(client: Client, counts: Mapping[str, int], queues: Collection[str]) -> str:
+    """What a run that stands still waits for; empty where its tasks simply take their time.
+
+    Args:
+        client: its Redis.
+        counts: its tasks by status.
+        queues: those that its open tasks are for.
+    """
+    try:
+        workers = client.dispatcher.count_workers(sorted(queues))
+        suspended = is_suspended(client.redis)
+    except (RedisError, OSError) as error:
+        return f"Redis does not answer: {error}"
+    if counts["running"]:
+        return ""
+    idle = [queue for queue, count in workers.items() if not count]
+    if suspended and counts["queued"]:
+        return "the workers are suspended: `rq resume` lets them go on"
+    if idle:
+        names = ", ".join(map(repr, idle))
+        what = f"queue {names} has" if len(idle) == 1 else f"queues {names} have"
+        return f"{what} no workers: start one by `{next_command('worker', *idle)}`"
+    if counts["queued"]:
+        return "the workers on its queues are busy with other work"
+    if counts["waiting"]:
+        return f"{counts['waiting']} tasks wait for the time of their next attempt"
+    return ""
