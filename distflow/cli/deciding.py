@@ -1,0 +1,214 @@
+"""The commands that decide: resolve, delete, purge."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from distflow.cli.common import (
+    connection_options,
+    json_option,
+    next_command,
+    open_client,
+    print_json,
+    say,
+)
+from distflow.cli.inspecting import require_task
+from distflow.cli.views import span
+from distflow.client import Client, Run
+from distflow.core.run import RunInfo
+from distflow.core.status import ENDED_RUNS, RunStatus
+from distflow.errors import InvalidInput, NotEncodable, RunNotFound, WrongState
+from distflow.store.leading import Decision
+
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+#: A run that waits for a person is no ended one, whatever its age.
+_PURGED = ENDED_RUNS - {RunStatus.BLOCKED}
+
+
+@click.command("resolve")
+@click.argument("run_id")
+@click.argument("task")
+@click.option(
+    "--done",
+    is_flag=False,
+    flag_value="null",
+    metavar="[JSON]",
+    help="It happened; JSON is what the function would have returned.",
+)
+@click.option("--retry", is_flag=True, help="It did not happen: run it again.")
+@click.option("--fail", is_flag=True, help="Let it be a failure.")
+@click.option("--note", default="", metavar="TEXT", help="For the history.")
+@json_option
+@connection_options
+def resolve(
+    run_id: str,
+    task: str,
+    *,
+    done: str | None,
+    retry: bool,
+    fail: bool,
+    note: str,
+    as_json: bool,
+    redis_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Decide an unknown task.
+
+    It started, at most once, and nobody knows how it ended: find out, then say it here.
+    """
+    decision, data = _decision(done, retry=retry, fail=fail)
+    with open_client(redis_url, data_dir) as client:
+        run = client.run(run_id)
+        require_task(run, task)
+        try:
+            status = run.resolve(task, decision, data, note=note)
+        except NotEncodable as error:
+            raise InvalidInput(f"--done: {error}") from None
+        info = run.info()
+    left = info.counts["unknown"]
+    if as_json:
+        print_json(
+            {
+                "run_id": run_id,
+                "task": task,
+                "decision": decision,
+                "status": status.value,
+                "unknown": left,
+                "coordinator": info.coordinator,
+            }
+        )
+        return
+    what = "will run again" if decision == "retry" else f"is {status} now"
+    click.echo(f"task {task!r} of run {run_id} {what}")
+    if left:
+        more = "1 task is" if left == 1 else f"{left} tasks are"
+        click.echo(f"{more} still unknown: {next_command('status', run_id)}")
+    if info.coordinator is not None:
+        click.echo(f"{info.coordinator} goes on with the run")
+    else:
+        click.echo(f"go on with the run: {next_command('resume', run_id)}")
+
+
+@click.command("delete")
+@click.argument("run_ids", metavar="RUN_ID…", nargs=-1, required=True)
+@click.option("--force", is_flag=True, help="Even while it is led or has tasks at work.")
+@json_option
+@connection_options
+def delete(
+    run_ids: tuple[str, ...],
+    *,
+    force: bool,
+    as_json: bool,
+    redis_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Remove runs with everything that is known of them."""
+    with open_client(redis_url, data_dir) as client:
+        # All are looked at before the first is deleted.
+        infos = [client.run(run_id).info() for run_id in dict.fromkeys(run_ids)]
+        for info in [] if force else infos:
+            _check_idle(info)
+        for info in infos:
+            _delete(client, info, force=force)
+            if not as_json:
+                click.echo(f"deleted run {info.run_id}")
+    if as_json:
+        print_json({"deleted": [info.run_id for info in infos]})
+
+
+@click.command("purge")
+@click.option(
+    "--older-than", metavar="AGE", required=True, help="Time since the end: 90s, 15m, 12h, 30d, 8w."
+)
+@click.option("--dry-run", is_flag=True, help="Only list what would be deleted.")
+@json_option
+@connection_options
+def purge(
+    older_than: str, *, dry_run: bool, as_json: bool, redis_url: str | None, data_dir: Path | None
+) -> None:
+    """Remove the runs that ended long ago. Runs that wait for a person stay."""
+    seconds = parse_age(older_than)
+    deleted: list[str] = []
+    with open_client(redis_url, data_dir) as client:
+        for run_id in client.run_ids():
+            try:
+                info = client.store(run_id).read_info()
+                if not _is_older(info, seconds):
+                    continue
+                if not dry_run:
+                    _delete(client, info, force=False)
+            except (RunNotFound, WrongState):
+                # Gone, or resumed, since it was listed.
+                continue
+            deleted.append(run_id)
+            if not as_json:
+                age = span(info.as_of - (info.ended_at or 0.0))
+                verb = "would delete" if dry_run else "deleted"
+                click.echo(f"{verb} run {run_id}: {info.status}, ended {age} ago")
+    if as_json:
+        print_json({"deleted": deleted, "dry_run": dry_run})
+    elif not deleted:
+        say(f"no run ended more than {older_than} ago")
+
+
+def parse_age(text: str) -> float:
+    """``"30d"`` -> seconds; units s, m, h, d, w.
+
+    Raises:
+        InvalidInput: it is not of that form.
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", text.strip(), re.ASCII)
+    if not match:
+        raise InvalidInput(
+            f"--older-than {text!r} is no age: take a number and s, m, h, d or w, such as 30d"
+        )
+    return float(match[1]) * _UNIT_SECONDS[match[2]]
+
+
+def _decision(done: str | None, *, retry: bool, fail: bool) -> tuple[Decision, Any]:
+    if (done is not None) + retry + fail != 1:
+        raise InvalidInput("resolve takes one decision: --done [JSON], --retry or --fail")
+    if done is None:
+        return ("retry" if retry else "fail"), None
+    try:
+        return "done", json.loads(done)
+    except ValueError as error:
+        raise InvalidInput(
+            f"--done {done!r} is not JSON ({error}): quote text as '\"text\"', and put a plain "
+            "--done last"
+        ) from None
+
+
+def _check_idle(info: RunInfo) -> None:
+    running = info.counts["running"]
+    if info.coordinator is not None:
+        what = f"is being coordinated by {info.coordinator}"
+    elif running:
+        what = f"has {running} tasks at work" if running > 1 else "has a task at work"
+    else:
+        return
+    cancel = next_command("cancel", info.run_id)
+    raise WrongState(
+        f"run {info.run_id} {what}: cancel it first by `{cancel}`, or delete it with --force"
+    )
+
+
+def _is_older(info: RunInfo, seconds: float) -> bool:
+    ended = info.status in _PURGED and info.ended_at is not None
+    return ended and info.as_of - (info.ended_at or 0.0) > seconds
+
+
+def _delete(client: Client, info: RunInfo, *, force: bool) -> None:
+    run = Run(client, info.run_id)
+    queues: set[str] = set()
+    if info.status not in ENDED_RUNS:
+        # A coordinator that was killed has left its jobs in the queues.
+        queues = {task.queue for tasks in run.store.iter_tasks() for task in tasks}
+    run.store.delete_run(force=force)
+    client.dispatcher.withdraw(info.run_id, queues)

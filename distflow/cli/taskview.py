@@ -1,0 +1,103 @@
+"""How one task looks to a person: the text of ``distflow show``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from distflow.cli.views import colour, line, span, visible
+
+#: Lines of a value, and of history, that are shown without ``--json``.
+_VALUE_LINES = 40
+_HISTORY_LINES = 20
+
+_SATISFIED = "success"
+
+
+def task_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """The text of a task document: see :func:`distflow.describe.task_document`."""
+    yield line("task", f"{document['task']}", whole=True)
+    yield line("run", document["run_id"], whole=True)
+    yield "status".ljust(11) + colour(document["status"])
+    yield line("function", document["function"])
+    effects = "" if document["effects"] == "normal" else f", effects {document['effects']}"
+    yield line("queue", document["queue"] + effects)
+    if document["effects"] == "at_most_once":
+        yield line("key", document["key"], whole=True)
+    yield from _live_lines(document)
+    for name, status in document["dependencies"].items():
+        yield line("depends on", f"{name}: {status}")
+    yield from _result_lines(document["result"])
+    yield from _history_lines(document["history"])
+
+
+def _live_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    claim = document["claim"]
+    if claim:
+        began = "started" if claim["started_at"] else "claimed"
+        when = claim["started_at"] or claim["claimed_at"]
+        iteration = f", iteration {claim['iteration']}" if claim["iteration"] > 1 else ""
+        yield line("attempt", f"{claim['attempt']}{iteration}, {began} {when}")
+        yield line("worker", claim["worker"] or "not known yet")
+    elif document["waits_until"]:
+        yield line("waits", f"for attempt {document['next_attempt']} at {document['waits_until']}")
+    elif document["result"] is None:
+        open_names = [
+            name for name, status in document["dependencies"].items() if status != _SATISFIED
+        ]
+        what = ", ".join(open_names) or f"a worker of queue {document['queue']!r}"
+        yield line("waits for", what)
+
+
+def _result_lines(result: Mapping[str, Any] | None) -> Iterator[str]:
+    if result is None:
+        return
+    if result["attempt"]:
+        yield line("attempt", str(result["attempt"]))
+    if result["worker"]:
+        yield line("worker", result["worker"])
+    metrics = result["metrics"]
+    if metrics:
+        yield line("took", span(metrics["duration"]))
+    for name in ("message", "error"):
+        if result[name]:
+            yield line(name, result[name], whole=True)
+    if result["status"] == _SATISFIED or result["data"] is not None:
+        yield from _value_lines(result["data"])
+    if result.get("traceback"):
+        yield "traceback"
+        for text in result["traceback"].rstrip().splitlines():
+            yield "  " + visible(text)
+
+
+def _value_lines(data: Any) -> Iterator[str]:
+    lines = json.dumps(data, ensure_ascii=False, indent=2).splitlines()
+    if len(lines) == 1:
+        yield line("result", lines[0])
+        return
+    yield "result"
+    for text in lines[:_VALUE_LINES]:
+        yield "  " + text
+    if len(lines) > _VALUE_LINES:
+        yield f"  … {len(lines) - _VALUE_LINES} more lines: see --json"
+
+
+def _history_lines(history: list[dict[str, Any]]) -> Iterator[str]:
+    if not history:
+        return
+    yield "history"
+    if len(history) > _HISTORY_LINES:
+        yield f"  … {len(history) - _HISTORY_LINES} older entries: see --json"
+    for entry in history[-_HISTORY_LINES:]:
+        parts = [entry["kind"]]
+        if entry["attempt"]:
+            parts.append(f"attempt {entry['attempt']}")
+        if entry["status"]:
+            parts.append(entry["status"])
+        if entry["by"]:
+            parts.append(f"by {entry['by']}")
+        result = entry["result"] or {}
+        why = entry["note"] or result.get("error") or result.get("message")
+        text = ", ".join(parts) + (f": {why}" if why else "")
+        yield line("", f"{entry['at']}  {text}")

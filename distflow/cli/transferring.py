@@ -1,0 +1,129 @@
+"""The commands that move a run: export and import."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import copyfileobj
+
+import click
+
+from distflow.cli.common import (
+    connection_options,
+    json_option,
+    next_command,
+    open_client,
+    print_json,
+    say,
+)
+from distflow.errors import InvalidInput
+from distflow.store.durability import read_durability
+from distflow.transfer import ExportSummary, export_run, import_run
+
+_STDOUT = "-"
+
+
+@click.command("export")
+@click.argument("run_id")
+@click.option("-o", "--output", metavar="FILE", help="[default: RUN_ID.distflow; - is stdout]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["msgpack", "json"]),
+    default="msgpack",
+    show_default=True,
+    help="JSON is for reading and cannot be imported; its file is RUN_ID.json.",
+)
+@json_option
+@connection_options
+def export(
+    run_id: str,
+    output: str | None,
+    form: str,
+    *,
+    as_json: bool,
+    redis_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Write a run into a file, also while it goes on.
+
+    Elsewhere it is imported, and resumed.
+    """
+    plain = form == "json"
+    target = output or f"{run_id}.{'json' if plain else 'distflow'}"
+    if target == _STDOUT and as_json:
+        raise InvalidInput("--json prints on stdout, where the export goes: give -o FILE")
+    if target == _STDOUT and not plain and sys.stdout.isatty():
+        raise InvalidInput("msgpack is not for a terminal: give -o FILE, or --format json")
+    with open_client(redis_url, data_dir) as client:
+        store = client.run(run_id).store
+        if target == _STDOUT:
+            summary = export_run(store, sys.stdout.buffer, as_json=plain)
+        else:
+            summary = export_run(store, target, as_json=plain)
+    if as_json:
+        print_json({**summary._asdict(), "file": target, "format": form})
+        return
+    say(_describe(summary, "stdout" if target == _STDOUT else target))
+    if not plain and target != _STDOUT:
+        say(f"import it elsewhere by `distflow import {target}`")
+
+
+@click.command("import")
+@click.argument("file", metavar="FILE")
+@click.option("--run-id", metavar="ID", help="Of the new run.  [default: as exported]")
+@json_option
+@connection_options
+def import_(
+    file: str,
+    run_id: str | None,
+    *,
+    as_json: bool,
+    redis_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Make a run of an exported one.
+
+    FILE may be - for stdin. A resume runs what remains.
+    """
+    with open_client(redis_url, data_dir, create=True) as client, _readable(file) as source:
+        made = import_run(
+            source, client.store, run_id=run_id, durability=read_durability(client.redis)
+        )
+        info = client.run(made).info()
+    accept = ("--accept-gap",) if info.gap else ()
+    resume = next_command("resume", made, *accept)
+    if as_json:
+        print_json({"run_id": made, "gap": info.gap, "resume": resume})
+        return
+    click.echo(made)
+    if info.gap:
+        say(
+            "the original may have gone on since it was exported, and has at_most_once tasks "
+            "that had not started then: stop it before you resume here"
+        )
+    say(f"go on with it by `{resume}`")
+
+
+@contextmanager
+def _readable(file: str) -> Iterator[str]:
+    """A path to read from: a pipe's content is copied, since it is read twice."""
+    if file != _STDOUT:
+        yield file
+        return
+    with tempfile.NamedTemporaryFile(prefix="stdin-", suffix=".distflow") as copy:
+        copyfileobj(sys.stdin.buffer, copy)
+        copy.flush()
+        yield copy.name
+
+
+def _describe(summary: ExportSummary, target: str) -> str:
+    known = ", ".join(f"{count} {status}" for status, count in summary.outcomes.items())
+    live = "; the run goes on" if summary.live else ""
+    return (
+        f"exported run {summary.run_id} to {target}: {summary.tasks} tasks"
+        f"{f' ({known})' if known else ''}, {summary.size:,} bytes{live}"
+    )

@@ -1,0 +1,178 @@
+"""How runs and tasks look to a person: plain lines of at most the terminal's width."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from distflow.cli.common import next_command
+from distflow.core.run import RunInfo
+from distflow.core.status import ACTIVE_RUNS, RunStatus
+from distflow.describe import COUNTED, Survey, done_count
+
+#: Statuses of runs and tasks that have a colour of their own.
+_COLOURS: Mapping[str, str] = {
+    "success": "green",
+    "failure": "red",
+    "cancelled": "yellow",
+    "unknown": "magenta",
+    "blocked": "magenta",
+    "running": "blue",
+    "started": "blue",
+    "claimed": "blue",
+    "waiting": "yellow",
+    "paused": "yellow",
+    "interrupted": "yellow",
+}
+
+#: Columns of the label before each line's text.
+_LABEL = 11
+
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
+
+
+def colour(status: str, width: int = 0) -> str:
+    """A status in its colour, padded to a width; colours vanish where there is no terminal."""
+    return click.style(status.ljust(width), fg=_COLOURS.get(status))
+
+
+def span(seconds: float) -> str:
+    """Seconds in the largest unit that fits: ``0.25 s``, ``41 s``, ``12 min``, ``3 h``, ``9 d``."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{int(seconds / size)} {unit}"
+    return f"{seconds:.2f} s" if seconds < 10 else f"{int(seconds)} s"  # noqa: PLR2004 - two digits
+
+
+def columns() -> int:
+    """The width of the terminal; 80 where there is none."""
+    return max(40, shutil.get_terminal_size().columns)
+
+
+def clip(text: str, width: int) -> str:
+    """The text in one line of at most ``width`` columns, with ``…`` where it was cut."""
+    line = " ".join(visible(text).split())
+    return line if len(line) <= width else line[: max(0, width - 1)] + "…"
+
+
+def visible(text: str) -> str:
+    """Control characters as their escapes; line breaks and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def line(label: str, text: str, *, whole: bool = False) -> str:
+    """A label and its text; clipped to the terminal, unless the text is to be copied whole."""
+    return label.ljust(_LABEL) + (visible(text) if whole else clip(text, columns() - _LABEL))
+
+
+def short_json(value: Any) -> str:
+    """A plain value in one line."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def counts_text(info: RunInfo) -> str:
+    """``12/20 done: 10 success, 2 failure, 3 running, 5 pending``."""
+    some = [f"{info.counts[name]} {name}" for name in COUNTED if info.counts[name]]
+    if info.pending:
+        some.append(f"{info.pending} pending")
+    return f"{done_count(info)}/{info.total} done" + (f": {', '.join(some)}" if some else "")
+
+
+def status_lines(info: RunInfo, survey: Survey, workers: Mapping[str, int]) -> Iterator[str]:
+    """The compact view of ``distflow status``.
+
+    Args:
+        info: the run.
+        survey: its tasks to name.
+        workers: how many listen to each queue of the survey.
+    """
+    reason = f" ({info.reason})" if info.reason else ""
+    yield line("run", info.run_id, whole=True)
+    yield line("workflow", info.workflow)
+    if info.params:
+        yield line("params", ", ".join(f"{name}={info.params[name]!r}" for name in info.params))
+    yield "status".ljust(_LABEL) + colour(info.status) + clip(reason, columns() - 24)
+    yield line("tasks", counts_text(info))
+    yield line("time", _times(info))
+    yield line("led by", info.coordinator or "nobody")
+    yield line("durability", info.durability)
+    yield from _task_lines(info, survey)
+    yield from _next_lines(info, survey, workers)
+
+
+def _times(info: RunInfo) -> str:
+    text = f"created {span(info.as_of - info.created_at)} ago"
+    if info.started_at is not None:
+        end = info.ended_at or info.as_of
+        text += f", {'took' if info.ended_at else 'runs for'} {span(max(0, end - info.started_at))}"
+    return text
+
+
+def _task_lines(info: RunInfo, survey: Survey) -> Iterator[str]:
+    for running in survey.running:
+        worker = f" on {running.worker}" if running.worker else ""
+        attempt = f", attempt {running.attempt}" if running.attempt > 1 else ""
+        yield line("running", f"{running.name}: {span(running.seconds)}{worker}{attempt}")
+    yield from _more("running", len(survey.running), info.counts["running"])
+    for waiting in survey.waiting:
+        left = span(max(0.0, waiting.until - info.as_of))
+        yield line("waiting", f"{waiting.name}: attempt {waiting.attempt} in {left}")
+    if survey.waiting:
+        yield from _more("waiting", len(survey.waiting), info.counts["waiting"])
+    for label, found, total in (
+        ("failure", survey.failed, info.counts["failure"]),
+        ("unknown", survey.unknown, info.counts["unknown"]),
+    ):
+        for task in found:
+            yield line(label, f"{task.name}: {task.why}" if task.why else task.name)
+        yield from _more(label, len(found), total)
+
+
+def _more(label: str, shown: int, total: int) -> Iterator[str]:
+    if total > shown:
+        yield line(label, f"{'and ' if shown else ''}{total - shown} more: see --tasks")
+
+
+def _next_lines(info: RunInfo, survey: Survey, workers: Mapping[str, int]) -> Iterator[str]:
+    """What the run waits for, each with the command that mends it."""
+    for queue, tasks in survey.queues.items():
+        if info.status == RunStatus.RUNNING and not workers.get(queue):
+            what = "1 task waits" if tasks == 1 else f"{tasks} tasks wait"
+            yield line("waits for", f"a worker: {what} and nobody listens to queue {queue!r}")
+            yield line("", next_command("worker", queue), whole=True)
+    for task in survey.unknown:
+        yield line("waits for", f"a decision on {task.name}")
+        words = next_command("resolve", info.run_id, task.name)
+        yield line("", f"{words} --done | --retry | --fail", whole=True)
+    text = _standing(info)
+    if text:
+        yield line("next", text[0])
+        yield line("", next_command(text[1], info.run_id), whole=True)
+
+
+def _standing(info: RunInfo) -> tuple[str, str] | None:
+    """Why nothing goes on, and the command that changes it; None where something does."""
+    decided = info.status == RunStatus.BLOCKED and not info.counts["unknown"]
+    if info.status == RunStatus.CREATING:
+        return "its submit has not ended; if that was cut off, remove the run", "delete"
+    if info.status == RunStatus.CANCELLING and info.coordinator is None:
+        return "nobody carries the cancellation out", "cancel"
+    if info.status in ACTIVE_RUNS and info.coordinator is None:
+        return "nobody coordinates it: go on with it", "resume"
+    if info.status == RunStatus.PAUSED:
+        return "it is paused: go on with it", "resume"
+    if info.status == RunStatus.INTERRUPTED:
+        return "it was interrupted: go on with it", "resume"
+    if info.status == RunStatus.BLOCKED:
+        return "go on with it" if decided else "once that is decided, go on with it", "resume"
+    if info.status in {RunStatus.FAILURE, RunStatus.CANCELLED}:
+        return "run again what did not succeed", "resume"
+    return None

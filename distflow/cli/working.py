@@ -1,0 +1,93 @@
+"""``distflow worker``: RQ's own worker in this process, with the settings that suit distflow."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import click
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+from rq.cli.cli import main as rq_main
+from rq.worker import BaseWorker
+
+# Not used here: a work horse that is forked from this process finds it loaded.
+import distflow_worker.batch  # noqa: F401
+from distflow.cli.common import connection_options, redis_address
+from distflow.errors import InvalidInput
+from distflow.local.server import PrivateRedis
+from distflow.store.connection import check_redis, open_redis
+
+#: For `rq worker`: RQ forgets a worker that is silent for so long, and a busy one beats so often.
+_SETTINGS = ("--worker-ttl", "16", "--job-monitoring-interval", "1")
+
+#: A command waits for a Redis that restarts, 0.1 s at first and then 2 s: about 40 s in all.
+_RETRIES = 24
+_FIRST_WAIT_SECONDS = 0.1
+_LONGEST_WAIT_SECONDS = 2.0
+
+
+class WorkerRedis:
+    """RQ's connection class: every URL that distflow takes, and patience with a restart."""
+
+    @staticmethod
+    def from_url(url: str) -> Redis:
+        """See :func:`distflow.store.connection.open_redis`."""
+        client = open_redis(url)
+        waits = ExponentialBackoff(cap=_LONGEST_WAIT_SECONDS, base=_FIRST_WAIT_SECONDS)
+        client.set_retry(Retry(waits, _RETRIES))
+        return client
+
+
+@click.command("worker")
+@click.argument("queues", metavar="[QUEUE]… [-- RQ OPTIONS]", nargs=-1, type=click.UNPROCESSED)
+@click.option("--burst", is_flag=True, help="End when the queues are empty.")
+@click.option("--name", metavar="NAME", help="Of the worker.  [default: made by RQ]")
+@click.option(
+    "-w",
+    "--worker-class",
+    metavar="CLASS",
+    help="Such as rq.worker.SimpleWorker, which never forks.",
+)
+@connection_options
+def worker(
+    queues: tuple[str, ...],
+    *,
+    burst: bool,
+    name: str | None,
+    worker_class: str | None,
+    redis_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Work on queues, the most urgent first.
+
+    Where none is named, on `default`. It is `rq worker` with short heartbeats and a connection that outlasts a restart of Redis;
+    plain `rq worker` works too. Options of `rq worker` may follow after --.
+    """
+    if redis_url and data_dir:
+        raise InvalidInput("--redis and --data name two servers: give one of them")
+    with PrivateRedis.start(data_dir) if data_dir else nullcontext() as private:
+        url = private.url if private else redis_address(redis_url)
+        _check(url, name)
+        options = [*_SETTINGS, "--connection-class", f"{__name__}.{WorkerRedis.__name__}"]
+        if burst:
+            options.append("--burst")
+        if name:
+            options += ["--name", name]
+        if worker_class:
+            options += ["--worker-class", worker_class]
+        arguments = ["worker", "--url", url, *options, *queues]
+        rq_main.main(arguments, prog_name="rq", standalone_mode=False)
+
+
+def _check(url: str, name: str | None) -> None:
+    """Reach Redis, and see that no live worker has the name: RQ would end in a traceback."""
+    with open_redis(url) as client:
+        check_redis(client, url)
+        key = f"{BaseWorker.redis_worker_namespace_prefix}{name}"
+        if name and client.exists(key) and not client.hexists(key, "death"):
+            raise InvalidInput(
+                f"a worker named {name!r} is there already: take another --name "
+                "(one that was killed keeps its name for up to 76 s)"
+            )

@@ -1,0 +1,270 @@
+"""A run and its tasks as documents: what ``--json`` prints, and what the forms for people show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from distflow.codec import decode_result, iso_time, plain_result, status_of, to_plain
+from distflow.core.graph import Graph
+from distflow.core.model import Task, TaskResult
+from distflow.core.run import HistoryEntry, RunInfo, TaskCut
+from distflow.core.status import ENDED_RUNS, OUTCOMES, TaskStatus
+from distflow.ids import task_key
+from distflow.ports import RunStore
+
+#: The counts of a status document, in their order, between ``total`` and ``pending``.
+COUNTED = (
+    "success",
+    "failure",
+    "skipped",
+    "cancelled",
+    "unknown",
+    "running",
+    "queued",
+    "waiting",
+)
+
+#: Tasks that are looked at in search of names: a larger run is answered as fast.
+_SURVEYED_TASKS = 50_000
+
+#: Names that are read at a time.
+_CHUNK = 1000
+
+
+class FoundTask(NamedTuple):
+    """A task that a person should know of; ``why`` is its error or message, in one line."""
+
+    name: str
+    why: str
+
+
+class RunningTask(NamedTuple):
+    """A task that a worker holds; ``seconds`` since it was claimed."""
+
+    name: str
+    attempt: int
+    worker: str
+    seconds: float
+
+
+class WaitingTask(NamedTuple):
+    """A task that waits for a time, Unix seconds; ``attempt`` is the next one."""
+
+    name: str
+    attempt: int
+    until: float
+
+
+class Survey(NamedTuple):
+    """Some tasks of a run by name, as many as a person reads; ``info.counts`` has the numbers."""
+
+    failed: list[FoundTask]
+    unknown: list[FoundTask]
+    running: list[RunningTask]
+    waiting: list[WaitingTask]
+    #: Queue -> how many of its tasks have no outcome. Empty where nobody leads the run.
+    queues: Mapping[str, int]
+
+
+def status_document(info: RunInfo) -> dict[str, Any]:
+    """What ``distflow status --json`` prints. Times are ISO 8601, UTC."""
+    return {
+        "run_id": info.run_id,
+        "workflow": info.workflow,
+        "status": info.status.value,
+        "params": to_plain(info.params),
+        "tasks": {
+            "total": info.total,
+            **{name: info.counts[name] for name in COUNTED},
+            "pending": info.pending,
+        },
+        "as_of": iso_time(info.as_of),
+        "created_at": iso_time(info.created_at),
+        "started_at": iso_time(info.started_at),
+        "ended_at": iso_time(info.ended_at),
+        "coordinator": info.coordinator,
+        "durability": info.durability,
+    }
+
+
+def done_count(info: RunInfo) -> int:
+    """How many tasks have an outcome that stands: all but the ``unknown``."""
+    return sum(info.counts[status] for status in OUTCOMES if status != TaskStatus.UNKNOWN)
+
+
+def iter_cuts(store: RunStore) -> Iterator[tuple[Task, TaskCut]]:
+    """Every task, in the graph's order, with what the store has of it."""
+    for tasks in _chunks(store):
+        yield from zip(tasks, store.read_cut([task.name for task in tasks]), strict=True)
+
+
+def result_documents(store: RunStore) -> dict[str, dict[str, Any]]:
+    """The outcomes so far by name of task, with every field."""
+    return {
+        task.name: plain_result(decode_result(cut.packed, opaque=True))
+        for task, cut in iter_cuts(store)
+        if cut.packed is not None
+    }
+
+
+def live_status(cut: TaskCut, now: float) -> TaskStatus:
+    """Where a task stands: ``pending`` until a worker claims it. ``now`` is Unix seconds."""
+    if cut.packed is not None:
+        return status_of(cut.packed)
+    if cut.claim is not None:
+        return TaskStatus.STARTED if cut.claim.started else TaskStatus.CLAIMED
+    if cut.progress is not None and cut.progress.not_before > now * 1000:
+        return TaskStatus.WAITING
+    return TaskStatus.PENDING
+
+
+def live_statuses(store: RunStore, graph: Graph, now: float) -> dict[str, TaskStatus]:
+    """Where every task stands, without reading what the tasks returned."""
+    # The claims come first: what ends in between is found among the outcomes.
+    claims, progress = store.read_claims(), store.read_progress()
+    statuses: dict[str, TaskStatus] = {}
+    for start in range(0, len(graph), _CHUNK):
+        names = [task.name for task in graph.tasks[start : start + _CHUNK]]
+        for name, status in zip(names, store.read_statuses(names), strict=True):
+            cut = TaskCut(None, claims.get(name), progress.get(name))
+            statuses[name] = status or live_status(cut, now)
+    return statuses
+
+
+def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
+    """Find the tasks that say why a run stands where it stands.
+
+    Args:
+        store: that of the run.
+        info: it, read before: what its counts do not have is not looked for.
+        limit: names of each kind.
+    """
+    led = info.coordinator is not None and info.status not in ENDED_RUNS
+    wanted = {
+        status: min(limit, info.counts[status])
+        for status in (TaskStatus.FAILURE, TaskStatus.UNKNOWN)
+    }
+    found: dict[TaskStatus, list[str]] = {status: [] for status in wanted}
+    queues: Counter[str] = Counter()
+    tasks = islice(_chunks(store), _SURVEYED_TASKS // _CHUNK)
+    while led or any(len(found[status]) < count for status, count in wanted.items()):
+        chunk = next(tasks, None)
+        if chunk is None:
+            break
+        statuses = store.read_statuses([task.name for task in chunk])
+        for task, status in zip(chunk, statuses, strict=True):
+            if status is None:
+                queues[task.queue] += 1
+            elif len(found.get(status, ())) < wanted.get(status, 0):
+                found[status].append(task.name)
+    return Survey(
+        failed=_reasons(store, found[TaskStatus.FAILURE]),
+        unknown=_reasons(store, found[TaskStatus.UNKNOWN]),
+        running=_running(store, info, limit) if info.counts["running"] else [],
+        waiting=_waiting(store, info, limit) if info.status not in ENDED_RUNS else [],
+        queues=queues if led else {},
+    )
+
+
+def task_document(store: RunStore, info: RunInfo, graph: Graph, name: str) -> dict[str, Any]:
+    """What ``distflow show --json`` prints of one task of the graph."""
+    task = graph.tasks[graph.index[name]]
+    cut, *around = store.read_cut([name, *task.depends_on])
+    claim, progress = cut.claim, cut.progress
+    status = live_status(cut, info.as_of)
+    result = None if cut.packed is None else plain_result(decode_result(cut.packed, opaque=True))
+    document: dict[str, Any] = {
+        "run_id": info.run_id,
+        "task": name,
+        "status": status.value,
+        "function": task.function,
+        "queue": task.queue,
+        "effects": task.effects,
+        "key": task_key(info.origin, name),
+        "dependencies": {
+            dependency: live_status(there, info.as_of).value
+            for dependency, there in zip(task.depends_on, around, strict=True)
+        },
+        "result": result,
+        "claim": None,
+        "waits_until": None,
+        "next_attempt": progress.attempt if progress and claim is None and result is None else None,
+        "history": [_history_document(entry) for entry in store.read_history(name)],
+    }
+    if claim is not None:
+        beat = store.read_beats().get(claim.batch)
+        document["claim"] = {
+            "attempt": claim.attempt,
+            "iteration": claim.iteration,
+            "worker": beat.worker if beat else None,
+            "batch": claim.batch,
+            "claimed_at": iso_time(claim.claimed / 1000),
+            "started_at": iso_time(claim.started / 1000) if claim.started else None,
+            "last_beat_at": iso_time(beat.at / 1000) if beat else None,
+        }
+    if progress is not None and status == TaskStatus.WAITING:
+        document["waits_until"] = iso_time(progress.not_before / 1000)
+    return document
+
+
+def why_of(result: TaskResult) -> str:
+    """An outcome's error, else its message, in one line."""
+    return " ".join((result.error or result.message or "").split())
+
+
+def _history_document(entry: HistoryEntry) -> dict[str, Any]:
+    result = decode_result(entry.packed, opaque=True) if entry.packed else None
+    return {
+        "at": iso_time(entry.at),
+        "kind": entry.kind,
+        "status": entry.status or None,
+        "attempt": entry.attempt or (result.attempt if result else 0) or None,
+        "by": entry.by or None,
+        "note": entry.note or None,
+        "result": plain_result(result) if result else None,
+    }
+
+
+def _chunks(store: RunStore) -> Iterator[list[Task]]:
+    for tasks in store.iter_tasks():
+        for start in range(0, len(tasks), _CHUNK):
+            yield tasks[start : start + _CHUNK]
+
+
+def _reasons(store: RunStore, names: Sequence[str]) -> list[FoundTask]:
+    return [
+        FoundTask(name, why_of(decode_result(packed, opaque=True)))
+        for name, packed in zip(names, store.read_results(names), strict=True)
+        # A resume may have set it aside in between.
+        if packed is not None
+    ]
+
+
+def _running(store: RunStore, info: RunInfo, limit: int) -> list[RunningTask]:
+    beats = store.read_beats()
+    running = [
+        RunningTask(
+            name,
+            claim.attempt,
+            beats[claim.batch].worker if claim.batch in beats else "",
+            max(0.0, info.as_of - claim.claimed / 1000),
+        )
+        for name, claim in store.read_claims().items()
+    ]
+    return _first(running, limit, key=lambda task: -task.seconds)
+
+
+def _waiting(store: RunStore, info: RunInfo, limit: int) -> list[WaitingTask]:
+    waiting = [
+        WaitingTask(name, progress.attempt, progress.not_before / 1000)
+        for name, progress in store.read_progress().items()
+        if progress.not_before > info.as_of * 1000
+    ]
+    return _first(waiting, limit, key=lambda task: task.until)
+
+
+def _first(tasks: Iterable[Any], limit: int, *, key: Any) -> list[Any]:
+    return sorted(tasks, key=key)[:limit]
