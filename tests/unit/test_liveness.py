@@ -1,0 +1,140 @@
+"""Which batches have lost their worker: no evidence short of a worker that is gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from distflow.coordinator.liveness import LivenessMonitor
+from distflow.core.run import Beat
+from distflow.ports import WorkerProbe
+
+STALE, NETWORK = 3.0, 10.0
+
+
+def beat(at: int = 0, worker: str = "w", job: str = "j", task: str = "") -> Beat:
+    """A beat of a batch; ``at`` is on Redis's clock, which nothing here reads."""
+    return Beat(worker, job, at, task)
+
+
+def probe(job: str = "j", *, connected: bool = True) -> dict[str, WorkerProbe]:
+    """What the transport says of worker ``w``."""
+    return {"w": WorkerProbe(connected, job, heard_at=0.0)}
+
+
+@pytest.fixture
+def monitor() -> LivenessMonitor:
+    """One that has seen nothing yet."""
+    return LivenessMonitor(STALE, NETWORK)
+
+
+def test_a_beat_that_changes_is_no_suspect(monitor: LivenessMonitor) -> None:
+    """However old its own time is: only whether it changed counts, on this host's clock."""
+    for second in range(20):
+        monitor.observe({"b": beat(at=second - 10**9)}, float(second))
+        assert monitor.suspects(float(second)) == {}
+
+
+def test_a_beat_that_stands_still_is_a_suspect(monitor: LivenessMonitor) -> None:
+    """It is one from ``stale_seconds`` on, under its worker's name; and no more once it changes."""
+    monitor.observe({"b": beat()}, 100.0)
+    monitor.observe({"b": beat()}, 102.9)
+    assert monitor.suspects(102.9) == {}
+    assert monitor.suspects(103.0) == {"b": "w"}
+    monitor.observe({"b": beat(task="next")}, 103.1)
+    assert monitor.suspects(103.1) == {}
+
+
+@pytest.mark.parametrize(
+    ("probes", "lost"),
+    [
+        (probe(), False),
+        (probe(connected=False), True),
+        (probe(job="another"), True),
+        (probe(job=""), True),
+        ({}, True),
+    ],
+)
+def test_a_stale_beat_alone_loses_nothing(
+    monitor: LivenessMonitor, probes: dict[str, WorkerProbe], lost: bool
+) -> None:
+    """A task may hold the interpreter lock for minutes: its worker must be gone from Redis, or
+    say that it works on something else.
+    """
+    monitor.observe({"b": beat()}, 0.0)
+    monitor.observe({"b": beat()}, 60.0)
+    assert monitor.suspects(60.0) == {"b": "w"}
+    assert monitor.is_lost("b", probes) is lost
+
+
+def test_a_batch_that_claims_without_a_beat_is_lost(monitor: LivenessMonitor) -> None:
+    """It was given up or it ended, and what it still holds nobody works on: no worker to ask."""
+    monitor.observe({"b": None}, 0.0)
+    assert monitor.suspects(2.9) == {}
+    assert monitor.suspects(3.0) == {"b": ""}
+    assert monitor.is_lost("b", probe())
+
+
+def test_a_pause_of_the_coordinator_is_no_evidence(monitor: LivenessMonitor) -> None:
+    """After a pause everything is seen afresh: a full ``stale_seconds`` must pass again."""
+    monitor.observe({"b": beat()}, 0.0)
+    monitor.forget()
+    monitor.observe({"b": beat()}, 500.0)
+    assert monitor.suspects(502.9) == {}
+    assert monitor.suspects(503.0) == {"b": "w"}
+
+
+def test_a_batch_that_ended_is_forgotten(monitor: LivenessMonitor) -> None:
+    """A batch of the same name that comes back, as a job run twice does, starts afresh."""
+    monitor.observe({"b": beat()}, 0.0)
+    monitor.observe({}, 1.0)
+    assert monitor.suspects(10.0) == {}
+    monitor.observe({"b": beat()}, 10.0)
+    assert monitor.suspects(12.0) == {}
+
+
+def silent(count: int, of: int, at: int) -> dict[str, Beat | None]:
+    """``of`` batches, ``count`` of which beat no more."""
+    return {f"b{i}": beat(0 if i < count else at, worker=f"w{i}") for i in range(of)}
+
+
+def run(monitor: LivenessMonitor, count: int, of: int, seconds: range) -> list[int]:
+    """The seconds at which there were suspects."""
+    found = []
+    for second in seconds:
+        monitor.observe(silent(count, of, second), float(second))
+        if monitor.suspects(float(second)):
+            found.append(second)
+    return found
+
+
+def test_where_most_are_silent_the_network_is_suspected(monitor: LivenessMonitor) -> None:
+    """Most batches at once are held back for ``network_seconds``, and then given up after all."""
+    assert run(monitor, count=3, of=4, seconds=range(20)) == list(range(13, 20))
+
+
+@pytest.mark.parametrize(("count", "of"), [(1, 1), (2, 2), (3, 6), (5, 20)])
+def test_a_few_are_not_held_back(monitor: LivenessMonitor, count: int, of: int) -> None:
+    """Two workers that die together, or half of many, are no network: that would be slow."""
+    assert run(monitor, count, of, seconds=range(8)) == [3, 4, 5, 6, 7]
+
+
+def test_a_network_that_comes_back_loses_nobody(monitor: LivenessMonitor) -> None:
+    """Each event has its own patience: one that passed is no evidence for the next."""
+    assert run(monitor, count=4, of=4, seconds=range(12)) == []
+    # All beat again, and go silent a second time.
+    back: Any = silent(0, 4, 99)
+    monitor.observe(back, 12.0)
+    assert monitor.suspects(12.0) == {}
+    for second in range(13, 25):
+        monitor.observe(back, float(second))
+        assert monitor.suspects(float(second)) == {}
+    assert len(monitor.suspects(25.0)) == 4
+
+
+def test_a_pause_ends_the_patience_too(monitor: LivenessMonitor) -> None:
+    """What was silent before a pause of this process does not count towards the hold-off."""
+    assert run(monitor, count=4, of=4, seconds=range(12)) == []
+    monitor.forget()
+    assert run(monitor, count=4, of=4, seconds=range(100, 113)) == []

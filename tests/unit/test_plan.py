@@ -1,0 +1,111 @@
+"""What a person's resume would do, task by task."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distflow.core.claim import Progress
+from distflow.core.graph import Graph
+from distflow.core.model import Task, TaskResult
+from distflow.core.plan import PlanItem, plan_resume
+from distflow.core.run import Claim
+from distflow.core.status import REOPENED, TaskStatus
+
+S = TaskStatus
+CLAIM = Claim(2, 1, "token", "batch", claimed=1, started=0, base=0, lost=0)
+
+
+def plan_of(
+    result: TaskResult | None = None,
+    claim: Claim | None = None,
+    progress: Progress | None = None,
+) -> PlanItem:
+    """The plan of a run of one task."""
+    details = {0: result} if result and result.status in REOPENED else {}
+    items = plan_resume(
+        Graph.compile([Task("t", "m:f")]),
+        [result.status if result else None],
+        details,
+        {"t": claim} if claim else {},
+        {"t": progress} if progress else {},
+    )
+    assert [item.task for item in items] == [0]
+    return items[0]
+
+
+def test_a_success_is_kept() -> None:
+    """Promise 1: done is done; nothing is written for it."""
+    item = plan_of(TaskResult(S.SUCCESS, attempt=2), claim=CLAIM, progress=Progress(9))
+    assert (item.action, item.reason, item.progress) == ("keep", "done", None)
+
+
+def test_an_unknown_task_is_held() -> None:
+    """Promise 3: a resume decides nothing that a person has to."""
+    held = Progress(attempt=2, token="token", started=True)
+    item = plan_of(TaskResult(S.UNKNOWN, attempt=1, started=True), progress=held)
+    assert (item.action, item.progress) == ("hold", None)
+    assert "resolve" in item.reason
+
+
+def test_a_failure_that_had_started_at_most_once_is_kept() -> None:
+    """Promise 3: it never starts again by a resume, however it says that it ended."""
+    for status in (S.FAILURE, S.SKIPPED, S.CANCELLED):
+        item = plan_of(TaskResult(status, attempt=1, started=True))
+        assert (item.action, item.seen, item.progress) == ("keep", status, None)
+        assert "at most once" in item.reason
+
+
+def test_what_is_not_success_is_evaluated_again() -> None:
+    """Promise 5: attempts count on, the budget and the losses are those of a new generation."""
+    for status in (S.FAILURE, S.SKIPPED, S.CANCELLED):
+        item = plan_of(TaskResult(status, attempt=4))
+        assert (item.action, item.seen, item.reason) == ("again", status, f"was {status}")
+        assert item.progress == Progress(attempt=5, iteration=1, base=4, lost=0)
+
+
+def test_what_never_ran_has_its_first_attempt_before_it() -> None:
+    """A task that was skipped because of another has used no attempt."""
+    assert plan_of(TaskResult(S.SKIPPED)).progress == Progress(attempt=1, base=0)
+
+
+def test_a_live_claim_is_adopted() -> None:
+    """A worker that has the task goes on with it: nothing is written."""
+    item = plan_of(claim=CLAIM, progress=Progress(attempt=2))
+    assert (item.action, item.seen, item.progress) == ("adopt", None, None)
+
+
+def test_what_waits_goes_on_with_a_new_budget() -> None:
+    """A wait is kept, with its iteration and its time; only what was used up is given back."""
+    waits = Progress(attempt=4, iteration=3, base=1, lost=2, not_before=77, token="token")
+    item = plan_of(progress=waits)
+    assert (item.action, item.seen) == ("run", None)
+    assert item.progress == waits._replace(base=3, lost=0)
+
+
+def test_what_nothing_is_known_of_needs_nothing_written() -> None:
+    """A task that was never reached runs as it would have."""
+    item = plan_of()
+    assert (item.action, item.progress) == ("run", None)
+
+
+@given(st.data())
+def test_dependents_come_before_their_dependencies(data: st.DataObject) -> None:
+    """Promise 6: a reopening that is cut off anywhere never leaves a success-to-be on top of
+    something that was set aside; and every task is planned once.
+    """
+    size = data.draw(st.integers(0, 10))
+    needs = [data.draw(st.sets(st.integers(0, i - 1))) if i else set() for i in range(size)]
+    tasks = [Task(f"t{i}", "m:f", depends_on=tuple(f"t{j}" for j in needs[i])) for i in range(size)]
+    graph = Graph.compile(data.draw(st.permutations(tasks)))
+    ended = st.none() | st.sampled_from([S.SUCCESS, S.FAILURE, S.SKIPPED, S.UNKNOWN])
+    statuses = data.draw(st.lists(ended, min_size=size, max_size=size))
+    details = {i: TaskResult(s) for i, s in enumerate(statuses) if s is not None and s in REOPENED}
+    items = plan_resume(graph, statuses, details, {}, {})
+    place = {item.task: position for position, item in enumerate(items)}
+    assert sorted(place) == list(range(size))
+    assert len(items) == size
+    for child, parents in enumerate(graph.parents):
+        assert all(place[child] < place[parent] for parent in parents)
+    assert all(item.seen == statuses[item.task] for item in items)
+    assert all((item.progress is None) == (item.action != "again") for item in items)
