@@ -30,6 +30,9 @@ from distflow.ports import Dispatcher, RunStore
 
 _log = logging.getLogger("distflow.coordinator")
 
+#: What an outcome is called where it is not ``task_end``.
+_EVENT_OF = {"skipped": "task_skipped", "unknown": "task_unknown"}
+
 _LED = frozenset({RunStatus.RUNNING, RunStatus.CANCELLING})
 
 
@@ -227,9 +230,13 @@ class WorkflowExecutor:
 
     def _interrupt_run(self) -> RunStatus:
         """Leave the run as it is: what runs ends by itself, and nothing more is claimed."""
+        # A cancellation is a person's decision already: whoever leads next carries it out.
         with suppress(WrongState):
             self._status = self._store.set_status(
-                RunStatus.INTERRUPTED, _LED, epoch=self._epoch, reason="interrupted"
+                RunStatus.INTERRUPTED,
+                {RunStatus.RUNNING},
+                epoch=self._epoch,
+                reason="interrupted",
             )
         self._outbox.withdraw()
         self._notify("workflow_end", status=self._status)
@@ -264,6 +271,9 @@ class WorkflowExecutor:
             reason = self._store.read_info().reason or "cancelled"
             result = TaskResult(TaskStatus.CANCELLED, message=reason)
             self._settle_pending([(index, result) for index in cancelled])
+            for index in cancelled:
+                name = self._graph.tasks[index].name
+                self._notify("task_end", name, "cancelled", message=reason)
         if self._state.claimed and now - self._cancelled_at > self._settings.grace_seconds:
             self._recovery.stop_running()
             self._cancelled_at = now
@@ -336,12 +346,16 @@ class WorkflowExecutor:
         elif event.kind == "finished":
             self.running.pop(name, None)
             self._state.on_finished(index, TaskStatus(event.status))
-            kind = "task_unknown" if event.status == TaskStatus.UNKNOWN else "task_end"
+            kind = _EVENT_OF.get(event.status, "task_end")
             self._notify(kind, name, event.status, event.attempt, event.worker, event.duration)
         elif event.kind == "waiting":
             self.running.pop(name, None)
             self._state.on_waiting(index, event.not_before, self._now_ms())
-            self._notify("task_retry", name, event.status, event.attempt, event.worker)
+            left = max(0.0, event.not_before / 1000 - self._now())
+            again = f"it runs again in {left:.1f} s" if left else "it runs again"
+            self._notify(
+                "task_retry", name, event.status, event.attempt, event.worker, message=again
+            )
         elif event.kind == "resolved":
             self._state.on_resolved(index, TaskStatus(event.status))
 
