@@ -317,6 +317,9 @@ class Run:
 
     def unpause(self) -> bool:
         """Let a paused run go on under its coordinator; False where it is not paused."""
+        # Asked first: the move itself is answered alike where it was made before.
+        if self.status() != RunStatus.PAUSED:
+            return False
         try:
             self.store.set_status(RunStatus.RUNNING, {RunStatus.PAUSED})
         except WrongState:

@@ -16,10 +16,11 @@ def read_durability(client: Any) -> str:
     A managed Redis may refuse CONFIG: then it is ``unknown``.
     """
     try:
-        settings = client.config_get("appendonly", "appendfsync", "save")
+        # One at a time: before Redis 7, CONFIG GET takes one name.
+        settings = [client.config_get(name) for name in ("appendonly", "appendfsync", "save")]
     except redis_errors.ResponseError:
         return "unknown"
-    texts = {_text(name): _text(value) for name, value in settings.items()}
+    texts = {_text(name): _text(value) for found in settings for name, value in found.items()}
     if texts.get("appendonly") == "yes":
         return f"aof-{texts.get('appendfsync', 'no')}"
     return "rdb" if texts.get("save") else "none"
