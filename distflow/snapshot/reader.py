@@ -140,7 +140,7 @@ class SnapshotReader:
                 raise self._cut_short()
             digest.update(block)
             left -= len(block)
-        if digest.digest() == self._stream.read() and self._is_whole():
+        if digest.digest() == self._stream.read():
             return
         if not self._is_whole():
             raise self._cut_short()
