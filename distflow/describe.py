@@ -27,6 +27,16 @@ COUNTED = (
     "waiting",
 )
 
+_EMPTY_RESULT: Mapping[str, Any] = {
+    "status": None,
+    "message": None,
+    "error": None,
+    "data": None,
+    "metrics": None,
+    "attempt": 0,
+    "worker": None,
+}
+
 #: Tasks that are looked at in search of names: a larger run is answered as fast.
 _SURVEYED_TASKS = 50_000
 
@@ -101,10 +111,18 @@ def iter_cuts(store: RunStore) -> Iterator[tuple[Task, TaskCut]]:
         yield from zip(tasks, store.read_cut([task.name for task in tasks]), strict=True)
 
 
+def result_document(packed: bytes) -> dict[str, Any]:
+    """An encoded TaskResult as JSON says it: null where it has nothing to say.
+
+    ``traceback`` and ``started`` are there only where they say something.
+    """
+    return {**_EMPTY_RESULT, **plain_result(decode_result(packed, opaque=True))}
+
+
 def result_documents(store: RunStore) -> dict[str, dict[str, Any]]:
-    """The outcomes so far by name of task, with every field."""
+    """The outcomes so far, by name of task."""
     return {
-        task.name: plain_result(decode_result(cut.packed, opaque=True))
+        task.name: result_document(cut.packed)
         for task, cut in iter_cuts(store)
         if cut.packed is not None
     }
@@ -175,7 +193,7 @@ def task_document(store: RunStore, info: RunInfo, graph: Graph, name: str) -> di
     cut, *around = store.read_cut([name, *task.depends_on])
     claim, progress = cut.claim, cut.progress
     status = live_status(cut, info.as_of)
-    result = None if cut.packed is None else plain_result(decode_result(cut.packed, opaque=True))
+    result = None if cut.packed is None else result_document(cut.packed)
     document: dict[str, Any] = {
         "run_id": info.run_id,
         "task": name,
@@ -216,15 +234,15 @@ def why_of(result: TaskResult) -> str:
 
 
 def _history_document(entry: HistoryEntry) -> dict[str, Any]:
-    result = decode_result(entry.packed, opaque=True) if entry.packed else None
+    result = result_document(entry.packed) if entry.packed else None
     return {
         "at": iso_time(entry.at),
         "kind": entry.kind,
         "status": entry.status or None,
-        "attempt": entry.attempt or (result.attempt if result else 0) or None,
+        "attempt": entry.attempt or (result["attempt"] if result else 0) or None,
         "by": entry.by or None,
         "note": entry.note or None,
-        "result": plain_result(result) if result else None,
+        "result": result,
     }
 
 

@@ -21,7 +21,8 @@ from distflow.cli.inspecting import require_task
 from distflow.cli.views import span
 from distflow.client import Client, Run
 from distflow.core.run import RunInfo
-from distflow.core.status import ENDED_RUNS, RunStatus
+from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
+from distflow.describe import live_status
 from distflow.errors import InvalidInput, NotEncodable, RunNotFound, WrongState
 from distflow.store.leading import Decision
 
@@ -66,6 +67,7 @@ def resolve(
     with open_client(redis_url, data_dir) as client:
         run = client.run(run_id)
         require_task(run, task)
+        _check_unknown(run, task)
         try:
             status = run.resolve(task, decision, data, note=note)
         except NotEncodable as error:
@@ -183,6 +185,13 @@ def _decision(done: str | None, *, retry: bool, fail: bool) -> tuple[Decision, A
             f"--done {done!r} is not JSON ({error}): quote text as '\"text\"', and put a plain "
             "--done last"
         ) from None
+
+
+def _check_unknown(run: Run, task: str) -> None:
+    cut = run.store.read_cut([task])[0]
+    status = live_status(cut, run.info().as_of)
+    if status != TaskStatus.UNKNOWN:
+        raise WrongState(f"task {task!r} is {status}: only an unknown task can be resolved")
 
 
 def _check_idle(info: RunInfo) -> None:

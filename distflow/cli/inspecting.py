@@ -120,13 +120,13 @@ def watch(
     """
     with open_client(redis_url, data_dir) as client:
         run = client.run(run_id)
-        began = time.monotonic()
         interrupted = _follow(run)
         info = run.info()
         if as_json:
             print_json(status_document(info))
         else:
-            for text in outcome_lines(run, info, time.monotonic() - began):
+            seconds = (info.ended_at or info.as_of) - (info.started_at or info.created_at)
+            for text in outcome_lines(run, info, max(0.0, seconds)):
                 click.echo(text)
     ctx.exit(ExitCode.INTERRUPTED if interrupted else exit_code_of(info.status))
 

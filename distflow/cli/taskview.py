@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from distflow.cli.views import colour, line, span, visible
+from distflow.cli.views import clip, colour, columns, line, span, visible
 
 #: Lines of a value, and of history, that are shown without ``--json``.
 _VALUE_LINES = 40
@@ -60,9 +60,12 @@ def _result_lines(result: Mapping[str, Any] | None) -> Iterator[str]:
     metrics = result["metrics"]
     if metrics:
         yield line("took", span(metrics["duration"]))
-    for name in ("message", "error"):
-        if result[name]:
-            yield line(name, result[name], whole=True)
+    message, error = result["message"] or "", result["error"] or ""
+    # An exception's own message is in both.
+    if message.strip() and not error.strip().endswith(message.strip()):
+        yield line("message", message.strip(), whole=True)
+    if error:
+        yield line("error", error.strip(), whole=True)
     if result["status"] == _SATISFIED or result["data"] is not None:
         yield from _value_lines(result["data"])
     if result.get("traceback"):
@@ -90,14 +93,12 @@ def _history_lines(history: list[dict[str, Any]]) -> Iterator[str]:
     if len(history) > _HISTORY_LINES:
         yield f"  … {len(history) - _HISTORY_LINES} older entries: see --json"
     for entry in history[-_HISTORY_LINES:]:
-        parts = [entry["kind"]]
-        if entry["attempt"]:
-            parts.append(f"attempt {entry['attempt']}")
-        if entry["status"]:
-            parts.append(entry["status"])
-        if entry["by"]:
-            parts.append(f"by {entry['by']}")
+        attempt = f", attempt {entry['attempt']}" if entry["attempt"] else ""
+        status = f": {entry['status']}" if entry["status"] else ""
+        by = f", by {entry['by']}" if entry["by"] else ""
+        text = f"{entry['at']}  {entry['kind']}{attempt}{status}{by}"
+        yield "  " + clip(text, columns() - 2)
         result = entry["result"] or {}
         why = entry["note"] or result.get("error") or result.get("message")
-        text = ", ".join(parts) + (f": {why}" if why else "")
-        yield line("", f"{entry['at']}  {text}")
+        if why:
+            yield "    " + clip(why, columns() - 4)

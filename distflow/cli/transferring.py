@@ -122,7 +122,7 @@ def _readable(file: str) -> Iterator[str]:
 
 def _describe(summary: ExportSummary, target: str) -> str:
     known = ", ".join(f"{count} {status}" for status, count in summary.outcomes.items())
-    live = "; the run goes on" if summary.live else ""
+    live = "; it had not ended" if summary.live else ""
     return (
         f"exported run {summary.run_id} to {target}: {summary.tasks} tasks"
         f"{f' ({known})' if known else ''}, {summary.size:,} bytes{live}"

@@ -32,6 +32,9 @@ _COLOURS: Mapping[str, str] = {
 #: Columns of the label before each line's text.
 _LABEL = 11
 
+#: Below it a tenth of a second is worth showing.
+_SHORT_SECONDS = 9.95
+
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -41,11 +44,12 @@ def colour(status: str, width: int = 0) -> str:
 
 
 def span(seconds: float) -> str:
-    """Seconds in the largest unit that fits: ``0.25 s``, ``41 s``, ``12 min``, ``3 h``, ``9 d``."""
+    """Seconds in the largest unit that fits: ``0.25 s``, ``4.1 s``, ``41 s``, ``12 min``, …"""
     for size, unit in _UNITS:
         if seconds >= size:
             return f"{int(seconds / size)} {unit}"
-    return f"{seconds:.2f} s" if seconds < 10 else f"{int(seconds)} s"  # noqa: PLR2004 - two digits
+    digits = 2 if seconds < 1 else 1 if seconds < _SHORT_SECONDS else 0
+    return f"{seconds:.{digits}f} s"
 
 
 def columns() -> int:
@@ -55,8 +59,8 @@ def columns() -> int:
 
 def clip(text: str, width: int) -> str:
     """The text in one line of at most ``width`` columns, with ``…`` where it was cut."""
-    line = " ".join(visible(text).split())
-    return line if len(line) <= width else line[: max(0, width - 1)] + "…"
+    joined = " ".join(visible(text).split())
+    return joined if len(joined) <= width else joined[: max(0, width - 1)] + "…"
 
 
 def visible(text: str) -> str:
@@ -70,7 +74,9 @@ def visible(text: str) -> str:
 
 def line(label: str, text: str, *, whole: bool = False) -> str:
     """A label and its text; clipped to the terminal, unless the text is to be copied whole."""
-    return label.ljust(_LABEL) + (visible(text) if whole else clip(text, columns() - _LABEL))
+    if whole:
+        return label.ljust(_LABEL) + visible(text).replace("\n", "\n" + " " * _LABEL)
+    return label.ljust(_LABEL) + clip(text, columns() - _LABEL)
 
 
 def short_json(value: Any) -> str:
@@ -94,12 +100,12 @@ def status_lines(info: RunInfo, survey: Survey, workers: Mapping[str, int]) -> I
         survey: its tasks to name.
         workers: how many listen to each queue of the survey.
     """
-    reason = f" ({info.reason})" if info.reason else ""
+    reason = " " + clip(f"({info.reason})", columns() - 24) if info.reason else ""
     yield line("run", info.run_id, whole=True)
     yield line("workflow", info.workflow)
     if info.params:
         yield line("params", ", ".join(f"{name}={info.params[name]!r}" for name in info.params))
-    yield "status".ljust(_LABEL) + colour(info.status) + clip(reason, columns() - 24)
+    yield "status".ljust(_LABEL) + colour(info.status) + reason
     yield line("tasks", counts_text(info))
     yield line("time", _times(info))
     yield line("led by", info.coordinator or "nobody")
@@ -155,7 +161,8 @@ def _next_lines(info: RunInfo, survey: Survey, workers: Mapping[str, int]) -> It
     text = _standing(info)
     if text:
         yield line("next", text[0])
-        yield line("", next_command(text[1], info.run_id), whole=True)
+        accept = ("--accept-gap",) if info.gap and text[1] == "resume" else ()
+        yield line("", next_command(text[1], info.run_id, *accept), whole=True)
 
 
 def _standing(info: RunInfo) -> tuple[str, str] | None:

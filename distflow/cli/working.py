@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -10,14 +11,16 @@ from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 from rq.cli.cli import main as rq_main
+from rq.utils import import_worker_class
 from rq.worker import BaseWorker
 
 # Not used here: a work horse that is forked from this process finds it loaded.
 import distflow_worker.batch  # noqa: F401
-from distflow.cli.common import connection_options, redis_address
+from distflow.cli.common import connection_options, open_client, redis_address
+from distflow.client import Client
 from distflow.errors import InvalidInput
 from distflow.local.server import PrivateRedis
-from distflow.store.connection import check_redis, open_redis
+from distflow.store.connection import open_redis
 
 #: For `rq worker`: RQ forgets a worker that is silent for so long, and a busy one beats so often.
 _SETTINGS = ("--worker-ttl", "16", "--job-monitoring-interval", "1")
@@ -62,32 +65,46 @@ def worker(
 ) -> None:
     """Work on queues, the most urgent first.
 
-    Where none is named, on `default`. It is `rq worker` with short heartbeats and a connection that outlasts a restart of Redis;
-    plain `rq worker` works too. Options of `rq worker` may follow after --.
+    Where none is named, on `default`. It is `rq worker` with short heartbeats and a connection
+    that outlasts a restart of Redis; plain `rq worker` works too. Options of `rq worker` may
+    follow after --.
     """
-    if redis_url and data_dir:
-        raise InvalidInput("--redis and --data name two servers: give one of them")
-    with PrivateRedis.start(data_dir) if data_dir else nullcontext() as private:
-        url = private.url if private else redis_address(redis_url)
-        _check(url, name)
+    with ExitStack() as stack:
+        client = stack.enter_context(open_client(redis_url, data_dir))
+        url = redis_address(redis_url)
+        if data_dir:
+            # Its server stays while this worker does.
+            url = stack.enter_context(PrivateRedis.start(data_dir)).url
         options = [*_SETTINGS, "--connection-class", f"{__name__}.{WorkerRedis.__name__}"]
         if burst:
             options.append("--burst")
         if name:
+            _check_name(client, name)
             options += ["--name", name]
         if worker_class:
+            _check_class(worker_class)
             options += ["--worker-class", worker_class]
+        client.redis.close()
         arguments = ["worker", "--url", url, *options, *queues]
         rq_main.main(arguments, prog_name="rq", standalone_mode=False)
 
 
-def _check(url: str, name: str | None) -> None:
-    """Reach Redis, and see that no live worker has the name: RQ would end in a traceback."""
-    with open_redis(url) as client:
-        check_redis(client, url)
-        key = f"{BaseWorker.redis_worker_namespace_prefix}{name}"
-        if name and client.exists(key) and not client.hexists(key, "death"):
-            raise InvalidInput(
-                f"a worker named {name!r} is there already: take another --name "
-                "(one that was killed keeps its name for up to 76 s)"
-            )
+def _check_name(client: Client, name: str) -> None:
+    key = BaseWorker.redis_worker_namespace_prefix + name
+    if client.redis.exists(key) and not client.redis.hexists(key, "death"):
+        raise InvalidInput(
+            f"a worker named {name!r} is there already: take another --name "
+            "(one that was killed keeps its name for up to 76 s)"
+        )
+
+
+def _check_class(name: str) -> None:
+    # Where RQ looks for it.
+    sys.path.append(".")
+    try:
+        import_worker_class(name)
+    except Exception as error:
+        raise InvalidInput(
+            f"--worker-class {name!r} cannot be imported: {error}; "
+            "take such as rq.worker.SimpleWorker"
+        ) from error
