@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from distflow.cli.common import next_command
 from distflow.cli.progress import Display, counts_of_info, counts_text
-from distflow.cli.views import span
+from distflow.cli.views import clip, columns, span, visible
 from distflow.client import Run
 from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
@@ -19,6 +20,9 @@ from distflow.ports import RunStore
 
 #: Lines of each kind that are told while a run goes on; the counts tell the rest.
 _MOST_LINES = 50
+
+#: Characters of an error: `show` has the rest.
+_LONGEST_WHY = 200
 
 #: Names that the last lines have.
 _SHOWN_NAMES = 10
@@ -73,7 +77,7 @@ def _describe(kind: str, notice: Notice, why: str) -> str:
     if kind == "retry":
         when = f"; {notice.message}" if notice.message else ""
         return f"{notice.task}: attempt {notice.attempt} failed{when}"
-    return f"{notice.task}{attempt}" + (f": {why}" if why else "")
+    return f"{notice.task}{attempt}" + (f": {clip(why, _LONGEST_WHY)}" if why else "")
 
 
 def resume_lines(run: Run, executor: WorkflowExecutor) -> Iterator[str]:
@@ -120,9 +124,9 @@ def outcome_lines(run: Run, info: RunInfo, seconds: float) -> Iterator[str]:
     survey = survey_run(run.store, info, limit=_SHOWN_NAMES)
     failed, unknown = info.counts["failure"], info.counts["unknown"]
     if survey.failed:
-        yield f"failed: {_names(_task_names(survey.failed), failed)}"
+        yield from _wrapped(f"failed: {_names(_task_names(survey.failed), failed)}")
     if survey.unknown:
-        yield f"unknown: {_names(_task_names(survey.unknown), unknown)}"
+        yield from _wrapped(f"unknown: {_names(_task_names(survey.unknown), unknown)}")
         words = next_command("resolve", info.run_id, survey.unknown[0].name)
         yield f"find out what happened, then: {words} --done [JSON] | --retry | --fail"
     elif survey.failed:
@@ -131,6 +135,17 @@ def outcome_lines(run: Run, info: RunInfo, seconds: float) -> Iterator[str]:
         yield f"end it: {next_command('cancel', info.run_id)}"
     elif info.status != RunStatus.SUCCESS:
         yield f"go on: {next_command('resume', info.run_id)}"
+
+
+def _wrapped(text: str) -> list[str]:
+    """Broken between names to the width of the terminal."""
+    return textwrap.wrap(
+        visible(text),
+        columns(),
+        break_long_words=False,
+        break_on_hyphens=False,
+        subsequent_indent="  ",
+    )
 
 
 def _task_names(found: Sequence[FoundTask]) -> list[str]:
