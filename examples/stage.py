@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sysconfig
+import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from distflow.local.locks import FileLock, is_held
 from distflow.local.server import PrivateRedis
@@ -24,8 +27,11 @@ ROOT = Path(__file__).parents[1]
 #: Everything that the demo writes, below the checkout.
 DATA = ".distflow/demo"
 
+#: The command line of this environment, which need not be on PATH.
+PROGRAM = Path(sysconfig.get_path("scripts"), "distflow")
+
 #: Seconds after which something that should have happened is given up. Not what it takes.
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 
 WIDTH = 80
 _POLL_SECONDS = 0.02
@@ -76,33 +82,32 @@ def wait_for(look: Callable[[], T], what: str, unless_ended: Command | None = No
         if answer := look():
             return answer
         if ended and unless_ended is not None:
-            unless_ended.fail(f"ended before {what}")
+            raise unless_ended.failure(f"ended before {what}")
         check(time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:.0f} s for {what}")
         time.sleep(_POLL_SECONDS)
 
 
 class Command:
-    """A ``distflow`` command at work on the demo's data; it is shown when it starts."""
+    """A ``distflow`` command at work on the demo's data: shown, and quoted while it runs."""
 
-    def __init__(self, *words: str, shown: bool = True) -> None:
+    def __init__(self, *words: str) -> None:
         self._words = ("distflow", *words, "--data", DATA)
-        if shown:
-            show_command(*self._words)
-        program = Path(sysconfig.get_path("scripts"), "distflow")
-        log = Path(ROOT, DATA, f"{words[0]}-{time.time_ns()}.log")
-        self._answer = log.with_suffix(".out")
-        self._log = log
-        with self._log.open("wb") as err, self._answer.open("wb") as out:
-            self.process = subprocess.Popen(
-                [program, *self._words[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                cwd=ROOT,
-            )
+        show_command(*self._words)
+        self._said: list[str] = []
+        self.process = subprocess.Popen(
+            [PROGRAM, *self._words[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            text=True,
+            errors="replace",
+        )
+        self._quoting = threading.Thread(target=self._quote, daemon=True)
+        self._quoting.start()
 
     def wait(self, expect: int = 0) -> str:
-        """Wait for its end, and return what it answered.
+        """Wait for its end, and return what it said.
 
         Raises:
             DemoFailed: it does not end in time, or with another exit code.
@@ -110,20 +115,32 @@ class Command:
         try:
             code = self.process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
-            self.fail(f"does not end within {PATIENCE_SECONDS:.0f} s")
+            raise self.failure(f"does not end within {PATIENCE_SECONDS:.0f} s") from None
+        self._quoting.join()
         if code != expect:
-            self.fail(f"ended with exit {code}, not {expect}")
-        return self._answer.read_text(errors="replace")
+            raise self.failure(f"ended with exit {code}, not {expect}")
+        return "".join(self._said)
+
+    def find(self, pattern: str) -> re.Match[str] | None:
+        """The first match in what it has said so far."""
+        return re.search(pattern, "".join(self._said))
 
     def kill(self) -> bool:
         """SIGKILL; returns when it is gone, and whether that is what ended it."""
         self.process.kill()
+        self._quoting.join()
         return self.process.wait() == -signal.SIGKILL
 
-    def fail(self, how: str) -> NoReturn:
-        """End the demo with the last words of this command."""
-        said = "\n".join(path.read_text(errors="replace") for path in (self._answer, self._log))
-        raise DemoFailed(f"{shlex.join(self._words)} {how}:\n{said.strip()[-2000:]}")
+    def failure(self, how: str) -> DemoFailed:
+        """What ends the demo, and names this command: all that it said is shown already."""
+        return DemoFailed(f"`{shlex.join(self._words)}` {how}")
+
+    def _quote(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._said.append(line)
+            for part in textwrap.wrap(line, WIDTH - 5, subsequent_indent="  "):
+                say(f"| {part}")
 
     def __enter__(self) -> Self:
         return self
@@ -139,19 +156,33 @@ class Command:
         try:
             self.process.wait(timeout=20.0)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self.process.kill()
+            self.process.wait()
+        self._quoting.join()
 
 
-def distflow(*words: str, expect: int = 0) -> str:
-    """Show a command, run it to its end and return what it printed."""
+def distflow(*words: str, expect: int = 0) -> None:
+    """Show a command and run it to its end."""
     with Command(*words) as command:
-        return command.wait(expect)
+        command.wait(expect)
 
 
 def ask(*words: str) -> Any:
     """What a command answers with ``--json``; it is not shown."""
-    with Command(*words, "--json", shown=False) as command:
-        return json.loads(command.wait())
+    try:
+        done = subprocess.run(
+            [PROGRAM, *words, "--json", "--data", DATA],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            cwd=ROOT,
+            timeout=PATIENCE_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DemoFailed(f"{error}") from None
+    except subprocess.CalledProcessError as error:
+        raise DemoFailed(f"{error}: {error.stderr.decode(errors='replace')}") from None
+    return json.loads(done.stdout)
 
 
 def hold_folder() -> FileLock:
