@@ -59,14 +59,19 @@ class LeaseKeeper:
         self._thread.join(timeout=self._lease_seconds)
 
     def _keep(self) -> None:
+        warned = False
         while not self._over.wait(self._lease_seconds / 3):
             queued, waiting = self._load()
             try:
                 self._store.renew_lease(
                     self._owner, self._epoch, self._lease_seconds, queued=queued, waiting=waiting
                 )
+                warned = False
             except RedisUnavailable as error:
-                _log.warning("run %s: its lease was not renewed: %s", self._store.run_id, error)
+                # Once for each time that Redis is away: a person reads this.
+                level = logging.DEBUG if warned else logging.WARNING
+                _log.log(level, "run %s: its lease was not renewed: %s", self._store.run_id, error)
+                warned = True
             except DistflowError as error:
                 self.lost = error
                 return
