@@ -32,7 +32,14 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _PURGED = ENDED_RUNS - {RunStatus.BLOCKED}
 
 
-@click.command("resolve")
+class _ResolveCommand(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Let ``--done=-1`` be a number: click takes what begins with a dash for an option."""
+        spaced = [f"--done= {word[7:]}" if word.startswith("--done=-") else word for word in args]
+        return super().parse_args(ctx, spaced)
+
+
+@click.command("resolve", cls=_ResolveCommand)
 @click.argument("run_id")
 @click.argument("task")
 @click.option(

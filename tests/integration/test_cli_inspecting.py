@@ -1,0 +1,313 @@
+"""What the commands that look say of runs in every state."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from distflow.core.model import Task
+from distflow.core.status import ACTIVE_RUNS, RunStatus
+from tests.integration.cli_scene import WIDTH, Scene
+from tests.support.cli import start_cli
+from tests.support.redis_server import RedisServer
+from tests.support.stores import again, claim, final, finish, make_spec
+
+COUNTS = [
+    *("total", "success", "failure", "skipped", "cancelled", "unknown"),
+    *("running", "queued", "waiting", "pending"),
+]
+
+
+@pytest.fixture
+def scene(redis_server: RedisServer) -> Iterator[Scene]:
+    """An empty Redis with the command line in front of it."""
+    scene = Scene(redis_server)
+    yield scene
+    scene.close()
+
+
+def busy_run(scene: Scene) -> None:
+    """One task of each kind: done, failed, unknown, running, waiting, pending."""
+    store, epoch = scene.open_run("done", "bad", "lost", "busy", "later", "open")
+    scene.settle(store, epoch, "done", "success", data={"rows": 3})
+    scene.settle(store, epoch, "bad", "failure", error="ValueError: no\nsuch day " + "x" * 200)
+    scene.settle(store, epoch, "lost", "unknown", error="WorkerLost: worker w1 was lost")
+    store.begin_batch(epoch, "b9", "worker-9", "job-9")
+    claim(store, epoch, "busy", "t-busy", batch="b9")
+    claim(store, epoch, "later", "t-later")
+    finish(store, epoch, again("later", "t-later", delay_ms=300_000))
+    store.renew_lease("anna", epoch, 60.0, queued=0, waiting=1)
+
+
+def test_status_document(scene: Scene) -> None:
+    """``status --json`` is the promised document: its keys, its counts, its times."""
+    busy_run(scene)
+    result = scene.cli("status", "run-1", "--json")
+    document = json.loads(result.stdout)
+    assert list(document) == [
+        *("run_id", "workflow", "status", "params", "tasks", "as_of"),
+        *("created_at", "started_at", "ended_at", "coordinator", "durability"),
+    ]
+    assert list(document["tasks"]) == COUNTS
+    assert list(document["tasks"].values()) == [6, 1, 1, 0, 0, 1, 1, 0, 1, 1]
+    assert (document["status"], document["coordinator"]) == ("running", "anna")
+    assert document["params"] == {"day": "2026-01-01"}
+    assert document["durability"] == "aof-always"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", document["created_at"])
+    assert document["ended_at"] is None
+
+
+def test_status_reads_no_tasks(scene: Scene) -> None:
+    """The counts cost the same whatever the size of the run: no task of it is read."""
+    busy_run(scene)
+    scene.client.config_resetstat()
+    assert scene.cli("status", "run-1", "--json").exit_code == 0
+    used = {name.removeprefix("cmdstat_") for name in scene.client.info("commandstats")}
+    assert used.isdisjoint({"eval", "evalsha", "hmget", "xrange"}), used
+
+
+def test_status_results(scene: Scene) -> None:
+    """``--tasks`` adds every outcome by name, all with the same fields."""
+    busy_run(scene)
+    results = json.loads(scene.cli("status", "run-1", "--tasks", "--json").stdout)["results"]
+    assert list(results) == ["done", "bad", "lost"]
+    assert results["done"]["data"] == {"rows": 3}
+    assert results["done"]["error"] is results["done"]["message"] is None
+    assert results["bad"]["error"].startswith("ValueError: no\nsuch day")
+    assert results["lost"]["status"] == "unknown"
+
+
+def test_status_says_what_it_waits_for(scene: Scene) -> None:
+    """Unknown and failed tasks, retries, and queues without workers are named, with commands."""
+    busy_run(scene)
+    text = scene.cli("status", "run-1").stdout
+    assert "distflow resolve run-1 lost --done | --retry | --fail" in text
+    assert "bad: ValueError: no such day xxx" in text
+    assert "later: attempt 2 in 4 min" in text
+    assert re.search(r"busy: .* on worker-9", text)
+    assert "3 tasks wait and nobody listens to queue 'default'" in text
+    assert "distflow worker default" in text
+    assert "distflow resume" not in text
+
+
+@pytest.mark.parametrize("words", [("status", "run-1"), ("status", "run-1", "--tasks"), ("runs",)])
+def test_eighty_columns(scene: Scene, words: tuple[str, ...]) -> None:
+    """Piped or on a narrow terminal, no line is wider than 80 columns."""
+    busy_run(scene)
+    lines = scene.cli(*words).stdout.splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= WIDTH
+
+
+@pytest.mark.parametrize(
+    ("status", "command"),
+    [
+        (RunStatus.RUNNING, "resume"),
+        (RunStatus.PAUSED, "resume"),
+        (RunStatus.INTERRUPTED, "resume"),
+        (RunStatus.CANCELLING, "cancel"),
+        (RunStatus.FAILURE, "resume"),
+        (RunStatus.BLOCKED, "resume"),
+        (RunStatus.SUCCESS, None),
+    ],
+)
+def test_nobody_leads(scene: Scene, status: RunStatus, command: str | None) -> None:
+    """A run that stands still says with which command it goes on."""
+    store, epoch = scene.open_run("a")
+    if status != RunStatus.RUNNING:
+        store.set_status(status, ACTIVE_RUNS, reason="by hand")
+    scene.leave(store, epoch)
+    text = scene.cli("status", "run-1").stdout
+    assert re.findall(r"^ +distflow (\w+) run-1$", text, re.MULTILINE) == (
+        [command] if command else []
+    )
+
+
+def test_status_of_an_unfinished_submit(scene: Scene) -> None:
+    """A run whose submit was cut off says so, and how to remove it."""
+    scene.store().create_run(make_spec(), "creation")
+    text = scene.cli("status", "run-1").stdout
+    assert "creating" in text
+    assert "distflow delete run-1" in text
+
+
+def test_many_failures_are_capped(scene: Scene) -> None:
+    """However many tasks failed, a few are named and the rest counted."""
+    names = [f"t{number}" for number in range(25)]
+    store, epoch = scene.open_run(*names)
+    for name in names:
+        scene.settle(store, epoch, name, "failure", error="OSError: no")
+    scene.leave(store, epoch)
+    text = scene.cli("status", "run-1").stdout
+    assert text.count("OSError") == 10
+    assert "and 15 more" in text
+
+
+def test_no_such_run(scene: Scene) -> None:
+    """A run id that is not there is one line and exit 2, for each command that takes one."""
+    for command in ("status", "watch", "export", "delete"):
+        assert "no run 'nope'" in scene.refused(command, "nope")
+    assert "no run 'nope'" in scene.refused("show", "nope", "a")
+    assert "no run 'nope'" in scene.refused("graph", "--run", "nope")
+
+
+def test_runs(scene: Scene) -> None:
+    """Runs are listed newest first; one whose keys are gone is passed over, and left alone."""
+    for run_id in ("first", "ghost", "last"):
+        scene.open_run("a", "b", run_id=run_id)
+    scene.client.delete(*scene.client.keys("distflow:{ghost}:*"))
+    result = scene.cli("runs")
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["RUN", "last", "first"]
+    assert "0/2" in result.stdout
+    documents = json.loads(scene.cli("runs", "--json").stdout)
+    assert [document["run_id"] for document in documents] == ["last", "first"]
+    assert documents[0]["tasks"]["total"] == 2
+    assert scene.client.zscore("distflow:runs", "ghost") is not None
+
+
+def test_no_runs(scene: Scene) -> None:
+    """An empty Redis is an empty list, and no error."""
+    result = scene.cli("runs")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert json.loads(scene.cli("runs", "--json").stdout) == []
+
+
+def test_show_tells_the_story(scene: Scene) -> None:
+    """A task's result, error, traceback, worker and earlier attempts are shown."""
+    store, epoch = scene.open_run("a")
+    claim(store, epoch, "a", "t1")
+    finish(store, epoch, again("a", "t1"))
+    claim(store, epoch, "a", "t2")
+    trace = "Traceback:\n  line 7"
+    failed = final("a", "t2", "failure", attempt=2, error="ValueError: bad", traceback=trace)
+    finish(store, epoch, failed)
+    text = scene.cli("show", "run-1", "a").stdout
+    assert re.search(r"^attempt +2$", text, re.MULTILINE)
+    assert "ValueError: bad" in text
+    assert "  Traceback:\n    line 7" in text
+    assert re.search(r"retried, attempt 1: failure, by w1\n    OSError: no", text)
+    document = json.loads(scene.cli("show", "run-1", "a", "--json").stdout)
+    assert document["status"] == document["result"]["status"] == "failure"
+    assert [entry["kind"] for entry in document["history"]] == ["retried"]
+    assert document["history"][0]["result"]["error"] == "OSError: no"
+
+
+def test_show_a_value(scene: Scene) -> None:
+    """A success shows what the function returned."""
+    store, epoch = scene.open_run("a", "b")
+    scene.settle(store, epoch, "a", "success", data={"rows": 3}, worker="w1")
+    scene.settle(store, epoch, "b", "success", data=None)
+    text = scene.cli("show", "run-1", "a").stdout
+    assert '"rows": 3' in text
+    assert re.search(r"^worker +w1$", text, re.MULTILINE)
+    assert re.search(r"^result +null$", scene.cli("show", "run-1", "b").stdout, re.MULTILINE)
+
+
+def test_show_a_task_at_work(scene: Scene) -> None:
+    """What a worker holds is shown with the worker, and what waits for a time with the time."""
+    busy_run(scene)
+    busy = json.loads(scene.cli("show", "run-1", "busy", "--json").stdout)
+    assert (busy["status"], busy["claim"]["worker"]) == ("started", "worker-9")
+    assert "worker-9" in scene.cli("show", "run-1", "busy").stdout
+    later = json.loads(scene.cli("show", "run-1", "later", "--json").stdout)
+    assert (later["status"], later["next_attempt"]) == ("waiting", 2)
+    assert f"attempt 2 at {later['waits_until']}" in scene.cli("show", "run-1", "later").stdout
+
+
+def test_show_dependencies(scene: Scene) -> None:
+    """A task that waits names the dependencies that it waits for."""
+    tasks = [
+        Task("a", "pkg.tasks:work"),
+        Task("b", "pkg.tasks:work"),
+        Task("c", "pkg.tasks:work", depends_on=("a", "b"), queue="gpu"),
+    ]
+    store, epoch = scene.open_graph(tasks)
+    scene.settle(store, epoch, "a", "success")
+    document = json.loads(scene.cli("show", "run-1", "c", "--json").stdout)
+    assert document["dependencies"] == {"a": "success", "b": "pending"}
+    assert re.search(r"^waits for +b$", scene.cli("show", "run-1", "c").stdout, re.MULTILINE)
+    scene.settle(store, epoch, "b", "success")
+    assert "a worker of queue 'gpu'" in scene.cli("show", "run-1", "c").stdout
+
+
+def test_show_guesses_the_name(scene: Scene) -> None:
+    """A misspelt task is answered with the closest name."""
+    scene.open_run("charge_3", "report")
+    assert "did you mean 'charge_3'?" in scene.refused("show", "run-1", "charge3")
+
+
+def test_graph_of_a_run(scene: Scene) -> None:
+    """A run is drawn as it stands, running tasks too, in both languages."""
+    busy_run(scene)
+    mermaid = scene.cli("graph", "--run", "run-1").stdout
+    for label in ("done<br/>success", "busy<br/>started", "later<br/>waiting", "open<br/>pending"):
+        assert f'["{label}"]' in mermaid
+    dot = scene.cli("graph", "--run", "run-1", "--format", "dot").stdout
+    assert 'label="lost\\nunknown", style=filled' in dot
+
+
+def test_graph_of_a_workflow(scene: Scene, tmp_path: Path) -> None:
+    """A workflow is drawn without any Redis, to stdout or into a file."""
+    scene.url = "redis://localhost:1"
+    words = ("graph", "tests.support.tasks.recording:payment", "-p", "log=l", "-p", "gate=g")
+    text = scene.cli(*words).stdout
+    assert 'n1["charge"]' in text
+    assert "n0 --> n1" in text
+    target = tmp_path / "dag.mmd"
+    assert scene.cli(*words, "-o", target).exit_code == 0
+    assert target.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "give MODULE:WORKFLOW or --run"),
+        (("tests.support.tasks.recording:payment", "--run", "run-1"), "give MODULE:WORKFLOW or"),
+        (("tests.support.tasks.recording:paymint",), "did you mean 'payment'?"),
+        (("tests.support.tasks.recording:payment",), "log"),
+        (("--run", "run-1", "-p", "log=l"), "-p is for MODULE:WORKFLOW"),
+    ],
+)
+def test_graph_usage(scene: Scene, words: tuple[str, ...], said: str) -> None:
+    """Bad input to graph is one line that names the mend."""
+    assert said in scene.refused("graph", *words)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict", "code"),
+    [
+        ("success", RunStatus.SUCCESS, 0),
+        ("failure", RunStatus.FAILURE, 1),
+        ("unknown", RunStatus.BLOCKED, 3),
+    ],
+)
+def test_watch(scene: Scene, outcome: str, verdict: RunStatus, code: int) -> None:
+    """``watch`` follows a run that another leads to its end, with the exit code of submit."""
+    store, epoch = scene.open_run("a", "b")
+    scene.settle(store, epoch, "a", "success")
+    watching = start_cli(scene.url, "watch", "run-1", "--json")
+    scene.settle(store, epoch, "b", outcome, error="OSError: no")
+    store.set_status(verdict, ACTIVE_RUNS)
+    scene.leave(store, epoch)
+    out, err = watching.communicate(timeout=30)
+    assert watching.returncode == code, err
+    assert json.loads(out)["status"] == verdict
+
+
+def test_watch_a_run_that_nobody_leads(scene: Scene) -> None:
+    """``watch`` says that nothing will happen, and goes on watching until somebody leads."""
+    store, epoch = scene.open_run("a")
+    scene.leave(store, epoch)
+    watching = start_cli(scene.url, "watch", "run-1")
+    assert watching.stderr is not None
+    assert "distflow resume run-1" in watching.stderr.readline()
+    epoch = store.acquire_lease("bert", 60.0)
+    scene.settle(store, epoch, "a", "success")
+    store.set_status(RunStatus.SUCCESS, ACTIVE_RUNS)
+    out, err = watching.communicate(timeout=30)
+    assert watching.returncode == 0, err
+    assert "run run-1: success" in out

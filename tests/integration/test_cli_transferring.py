@@ -1,0 +1,139 @@
+"""Runs leave by ``export`` and arrive by ``import``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from distflow.core.model import Task
+from tests.integration.cli_scene import Scene
+from tests.support.cli import command
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture
+def scene(redis_server: RedisServer) -> Iterator[Scene]:
+    """An empty Redis with the command line in front of it."""
+    scene = Scene(redis_server)
+    yield scene
+    scene.close()
+
+
+def half_a_run(scene: Scene) -> None:
+    """A run that nobody leads: ``a`` is done, ``b`` has not run and may run at most once."""
+    tasks = [Task("a", "pkg:work"), Task("b", "pkg:work", effects="at_most_once")]
+    store, epoch = scene.open_graph(tasks)
+    scene.settle(store, epoch, "a", "success", data=[1, 2])
+    scene.leave(store, epoch)
+
+
+def test_there_and_back(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run goes into a file of its name and comes out as another run with its outcomes."""
+    monkeypatch.chdir(tmp_path)
+    half_a_run(scene)
+    exported = scene.cli("export", "run-1")
+    assert exported.exit_code == 0, exported.stderr
+    assert exported.stdout == ""
+    assert "2 tasks (1 success)" in exported.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["run-1.distflow"]
+    imported = scene.cli("import", "run-1.distflow", "--run-id", "copy")
+    assert imported.stdout == "copy\n"
+    copy = json.loads(scene.cli("status", "copy", "--tasks", "--json").stdout)
+    assert copy["results"]["a"]["data"] == [1, 2]
+    assert copy["tasks"]["pending"] == 1
+    assert copy["durability"] == "aof-always"
+
+
+def test_import_of_a_live_run_names_the_gap(scene: Scene, tmp_path: Path) -> None:
+    """Where the original may have gone on, the resume command that is told accepts that."""
+    half_a_run(scene)
+    file = tmp_path / "run"
+    scene.cli("export", "run-1", "-o", file)
+    imported = scene.cli("import", file, "--run-id", "copy")
+    assert "stop it before you resume here" in imported.stderr
+    assert "`distflow resume copy --accept-gap`" in imported.stderr
+    assert "distflow resume copy --accept-gap" in scene.cli("status", "copy").stdout
+    document = json.loads(scene.cli("import", file, "--run-id", "copy2", "--json").stdout)
+    assert document == {
+        "run_id": "copy2",
+        "gap": True,
+        "resume": "distflow resume copy2 --accept-gap",
+    }
+
+
+def test_through_a_pipe(scene: Scene) -> None:
+    """``-`` is stdout for export and stdin for import."""
+    half_a_run(scene)
+    exported = scene.cli("export", "run-1", "-o", "-")
+    assert scene.cli("import", "-", "--run-id", "b", given=exported.stdout_bytes).stdout == "b\n"
+
+
+def test_export_summary(scene: Scene, tmp_path: Path) -> None:
+    """``--json`` tells what was written and where."""
+    half_a_run(scene)
+    file = tmp_path / "run"
+    document = json.loads(scene.cli("export", "run-1", "-o", file, "--json").stdout)
+    assert document["file"] == str(file)
+    assert document["size"] == file.stat().st_size
+    assert (document["tasks"], document["outcomes"]) == (2, {"success": 1})
+    assert document["live"] is True
+
+
+def test_export_for_reading(scene: Scene, tmp_path: Path) -> None:
+    """JSON can be read by anything, and is not imported."""
+    half_a_run(scene)
+    document = json.loads(scene.cli("export", "run-1", "--format", "json", "-o", "-").stdout)
+    assert (document["format"], document["version"]) == ("distflow-snapshot", 1)
+    assert document["results"]["a"]["data"] == [1, 2]
+    file = tmp_path / "run.json"
+    scene.cli("export", "run-1", "--format", "json", "-o", file)
+    assert json.loads(file.read_text())["run_id"] == "run-1"
+    assert str(file) in scene.refused("import", file, "--run-id", "copy")
+
+
+def test_export_refuses(scene: Scene, tmp_path: Path) -> None:
+    """What cannot be written leaves nothing behind."""
+    half_a_run(scene)
+    assert "cannot be written" in scene.refused("export", "run-1", "-o", tmp_path / "no" / "run")
+    assert "no run 'nope'" in scene.refused("export", "nope", "-o", tmp_path / "run")
+    assert "give -o FILE" in scene.refused("export", "run-1", "-o", "-", "--json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_spares_the_terminal(scene: Scene) -> None:
+    """Bytes are not written to a terminal."""
+    half_a_run(scene)
+    ours, theirs = os.openpty()
+    try:
+        done = subprocess.run(
+            command("export", "run-1", "-o", "-", "--redis", scene.url),
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 2
+    assert "msgpack is not for a terminal" in done.stderr
+
+
+def test_import_refuses(scene: Scene, tmp_path: Path) -> None:
+    """A file that is none, a run that exists, a bad id: one line, and no run is made."""
+    half_a_run(scene)
+    file = tmp_path / "run"
+    scene.cli("export", "run-1", "-o", file)
+    torn = tmp_path / "torn"
+    torn.write_bytes(file.read_bytes()[:-9])
+    assert "run 'run-1' exists already" in scene.refused("import", file)
+    assert "not usable" in scene.refused("import", file, "--run-id", "a b")
+    assert str(torn) in scene.refused("import", torn, "--run-id", "copy")
+    assert "cannot be read" in scene.refused("import", tmp_path / "nope")
+    assert [run["run_id"] for run in json.loads(scene.cli("runs", "--json").stdout)] == ["run-1"]
