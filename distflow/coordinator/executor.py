@@ -270,10 +270,7 @@ class WorkflowExecutor:
         if cancelled:
             reason = self._store.read_info().reason or "cancelled"
             result = TaskResult(TaskStatus.CANCELLED, message=reason)
-            self._settle_pending([(index, result) for index in cancelled])
-            for index in cancelled:
-                name = self._graph.tasks[index].name
-                self._notify("task_end", name, "cancelled", message=reason)
+            self._settle_pending("task_end", [(index, result) for index in cancelled])
         if self._state.claimed and now - self._cancelled_at > self._settings.grace_seconds:
             self._recovery.stop_running()
             self._cancelled_at = now
@@ -282,20 +279,22 @@ class WorkflowExecutor:
         skips = self._state.take_skips()
         if skips:
             self._settle_pending(
+                "task_skipped",
                 [
                     (skip.task, TaskResult(TaskStatus.SKIPPED, message=skip.message))
                     for skip in skips
-                ]
+                ],
             )
-            for skip in skips:
-                name = self._graph.tasks[skip.task].name
-                self._notify("task_skipped", name, "skipped", message=skip.message)
 
-    def _settle_pending(self, outcomes: Sequence[tuple[int, TaskResult]]) -> None:
-        tasks = self._graph.tasks
+    def _settle_pending(self, kind: str, outcomes: Sequence[tuple[int, TaskResult]]) -> None:
+        """Give tasks that never ran an outcome, and tell of it by an event of this kind."""
+        named = [(self._graph.tasks[index].name, result) for index, result in outcomes]
         left = self._store.settle_pending(
-            self._epoch, [(tasks[index].name, encode_result(result)) for index, result in outcomes]
+            self._epoch, [(name, encode_result(result)) for name, result in named]
         )
+        for name, result in named:
+            if name not in left:
+                self._notify(kind, name, result.status, message=result.message or "")
         if left:
             # The store knows better: whatever it has there counts, and is read again.
             _log.warning("run %s: read again, since %d tasks had moved on", self.run_id, len(left))
