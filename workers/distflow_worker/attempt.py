@@ -83,14 +83,16 @@ class AttemptRun:
             function = load_function(function_name)
             self.task = task = decode_task(unpack(body))
             context = self._context()
-            if not self._condition_holds(context):
+            asked = self._asks_condition()
+            if asked and not self._condition_holds(context):
                 return Outcome(TaskStatus.SKIPPED, message="its condition was false")
             args, kwargs = self._inputs()
         except Exception as error:  # noqa: BLE001 - the user's imports and condition raise anything
             return _raised(error)._replace(permanent=True)
         if wants_context(function_name):
             kwargs["ctx"] = context
-        if not self._start():
+        # A condition may have taken long; a start that rode with the claim knows nothing of it.
+        if (asked and self.view.cancelled()) or not self._start():
             return Outcome(TaskStatus.CANCELLED, message="the run was cancelled before it started")
         return self._call(task, function, args, kwargs, context)
 
@@ -116,11 +118,13 @@ class AttemptRun:
             raise KeyError(f"{name!r} has no result")
         return decode_result(packed)
 
-    def _condition_holds(self, context: TaskContext) -> bool:
+    def _asks_condition(self) -> bool:
         first = self.claim.attempt == self.claim.base + 1 and self.claim.iteration == 1
-        if self.task.condition is None or not first:
-            return True
-        return bool(load_function(self.task.condition)(context))
+        return self.task.condition is not None and first
+
+    def _condition_holds(self, context: TaskContext) -> bool:
+        condition = self.task.condition
+        return condition is None or bool(load_function(condition)(context))
 
     def _inputs(self) -> tuple[list[Any], dict[str, Any]]:
         names = sorted({ref.task for ref in _refs([self.task.args, self.task.kwargs])})
