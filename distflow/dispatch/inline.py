@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -141,7 +142,6 @@ class _Worker(threading.Thread):
         self.abandoned = False
         #: Id of the batch at work, empty between two.
         self.job = ""
-        self._epoch = 0
         self._attempt: AttemptRun | None = None
 
     def run(self) -> None:
@@ -151,7 +151,6 @@ class _Worker(threading.Thread):
                 return
             if self._dispatcher.take(job):
                 self.job = job.batch.id
-                self._epoch = job.epoch
                 self._run_batch(job)
                 self.job = ""
 
@@ -167,7 +166,7 @@ class _Worker(threading.Thread):
             context=self._context,
             max_result_bytes=opening.max_result_bytes,
             cancelled=self._is_cancelled,
-            deadline=lambda seconds: _ThreadDeadline(seconds, self._time_out),
+            deadline=partial(self._deadline, job),
         )
         BatchSequence(
             self._store,
@@ -185,16 +184,18 @@ class _Worker(threading.Thread):
     def _is_cancelled(self) -> bool:
         return self.abandoned or self._store.read_status() == RunStatus.CANCELLING
 
-    def _time_out(self, seconds: float) -> None:
+    def _deadline(self, job: _Job, seconds: float | None) -> _ThreadDeadline:
+        # The attempt of now: when the time is up, this thread may be at another.
+        assert self._attempt is not None, "a deadline is that of an attempt"
+        return _ThreadDeadline(seconds, partial(self._time_out, job, self._attempt))
+
+    def _time_out(self, job: _Job, attempt: AttemptRun, seconds: float) -> None:
         """The task ran too long: settle it in its place, and go on without this thread."""
-        attempt = self._attempt
-        if attempt is None:
-            return
         self._dispatcher.abandon(self)
         message = f"TaskTimeout: ran longer than {seconds:g} s"
         attempt.ended_at = time.time()
         outcome = Outcome(TaskStatus.FAILURE, error=message, message=message, timed_out=True)
-        self._store.advance(self._epoch, self.job, [attempt.finish(outcome)], ending=True)
+        self._store.advance(job.epoch, job.batch.id, [attempt.finish(outcome)], ending=True)
 
 
 class _ThreadDeadline(AbstractContextManager[None]):
