@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from distflow import Loop, Retry, Snapshot, TaskResult, TaskRunnerBuilder, TaskStatus, Workflow
 from distflow.client import Client
-from distflow.core.model import Task
+from distflow.core.model import Effects, Task
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
 from tests.support.reference import Meaning, interpret, verdict
@@ -38,6 +38,7 @@ STEPS = (
 )
 CONDITIONS = (None,) * 15 + ("always", "always", "never", "raising")
 KNOWN = (None,) * 12 + ("success",) * 5 + ("failure", "skipped", "cancelled") * 2 + ("unknown",)
+EFFECTS: tuple[Effects, ...] = ("normal", "normal", "idempotent", "at_most_once")
 
 
 class Case(NamedTuple):
@@ -54,7 +55,7 @@ def make_case(choose: random.Random, prefix: str = "t") -> Case:
     hydrated = choose.random() < 0.5
     for number, name in enumerate(names):
         parents = choose.sample(names[:number], min(number, choose.choice((0, 1, 1, 2, 3))))
-        effects = choose.choice(("normal", "normal", "idempotent", "at_most_once"))
+        effects = choose.choice(EFFECTS)
         condition = choose.choice(CONDITIONS)
         looping = effects != "at_most_once" and choose.random() < 0.25
         tasks.append(

@@ -9,10 +9,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 from distflow import NotDone, TaskResult
-from tests.support.tasks.recording import note, wait_for_file
+from tests.support.tasks.recording import lines, note, wait_for_file
 
 #: Outcomes that a task may give itself by returning a TaskResult.
 RETURNED = ("success", "failure", "skipped", "cancelled", "unknown")
@@ -176,3 +175,24 @@ def broken(params):
 
 def leave(*, ctx):
     raise SystemExit(7)
+
+
+def heed_and_fail(*, ctx):
+    heed(ctx=ctx)
+    raise ValueError("stopped midway")
+
+
+def ignore_once(*, ctx):
+    """The first try takes until the second has ended."""
+    if ctx.attempt == 2:
+        note(ctx.params["log"], ctx.task, "second")
+        return "second"
+    wait_for_line(ctx.task, "second", ctx=ctx)
+    note(ctx.params["log"], ctx.task, "late")
+    return "late"
+
+
+def wait_for_line(*words, ctx):
+    """Return when a task has written this."""
+    while list(words) not in lines(Path(ctx.params["log"])):
+        time.sleep(0.005)
