@@ -1,4 +1,4 @@
-"""submit, resume, run, pause and cancel as a person types them: exit codes, lines, take-overs."""
+"""submit and resume as a person types them: exit codes, lines, take-overs, bad input."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import json
 import os
 import pty
 import re
-import signal
 import subprocess
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,60 +15,29 @@ import pytest
 from redis import Redis
 
 from distflow.cli import main
-from distflow.client import Client, Run
-from distflow.local.server import PrivateRedis
 from tests.conftest import StartWorker
-from tests.support.cli import command, kill_cli, run_cli, start_cli
+from tests.integration.cli_runs import (
+    FLOWS,
+    StartCli,
+    begun,
+    dag,
+    end,
+    held,
+    run_of,
+    started_commands,
+    starts,
+)
+from tests.support.cli import command, kill_cli, run_cli
 from tests.support.redis_server import RedisServer
-from tests.support.tasks import recording
 from tests.support.wait import wait_for
 from tests.support.worker_process import ROOT
-
-FLOWS = "tests.support.tasks.recording"
-
-StartCli = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
 def start() -> Iterator[StartCli]:
-    """``start_cli`` whose processes are gone at the end of the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start_one(*args: str, **options: object) -> subprocess.Popen[str]:
-        started.append(start_cli(*args, **options))  # type: ignore[arg-type]
-        return started[-1]
-
-    yield start_one
-    for process in started:
-        kill_cli(process)
-
-
-def dag(log: Path, size: int = 5) -> list[str]:
-    """A workflow of quick tasks."""
-    return [f"{FLOWS}:random_dag", "-p", f"log={log}", "-p", f"size={size}"]
-
-
-def held(folder: Path) -> list[str]:
-    """A workflow whose first task hangs until the file ``gate`` is there."""
-    return [f"{FLOWS}:holding", "-p", f"log={folder / 'log'}", "-p", f"gate={folder / 'gate'}"]
-
-
-def begun(folder: Path) -> bool:
-    """Whether the first task of ``held`` is at work."""
-    return bool(recording.lines(folder / "log"))
-
-
-def end(process: subprocess.Popen[str], timeout: float = 60.0) -> tuple[int, str, list[str]]:
-    """Exit code, stdout and the lines of stderr."""
-    out, err = process.communicate(timeout=timeout)
-    return process.returncode, out, err.splitlines()
-
-
-def run_of(redis: Redis, run_id: str) -> Run:
-    """The run, once there is one."""
-    client = Client(redis)
-    wait_for(lambda: run_id in client.run_ids(), 20, f"run {run_id}")
-    return client.run(run_id)
+    """Starts commands, and ends them with the test."""
+    with started_commands() as start_command:
+        yield start_command
 
 
 def test_submit_prints_the_id_and_ends_with_0(
@@ -133,76 +100,6 @@ def test_failure_ends_with_1_and_names_it(
     ]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted_and_resumed(
-    number: signal.Signals,
-    redis_server: RedisServer,
-    redis_client: Redis,
-    start_worker: StartWorker,
-    start: StartCli,
-    tmp_path: Path,
-) -> None:
-    """A signal leaves the run resumable: 130, the last line says how, and the resume says what it
-    keeps and ends with 0; the task that was at work ran once.
-    """
-    start_worker(redis_server.url)
-    process = start(redis_server.url, "submit", *held(tmp_path), "--run-id", "i")
-    wait_for(lambda: begun(tmp_path), 30, "the task to begin")
-    process.send_signal(number)
-    code, _out, lines = end(process)
-    assert (code, lines[-1]) == (130, "go on: distflow resume i")
-    assert run_of(redis_client, "i").status() == "interrupted"
-    resumed = start(redis_server.url, "resume", "i")
-    assert resumed.stderr is not None
-    assert resumed.stderr.readline() == "resume i: 0 successes kept, 1 at work, 1 not run yet\n"
-    (tmp_path / "gate").touch()
-    assert end(resumed)[0] == 0
-    assert Counter(words[0] for words in recording.lines(tmp_path / "log"))["hold"] == 1
-
-
-def test_second_interrupt_ends_at_once(
-    fresh_redis: RedisServer, start_worker: StartWorker, start: StartCli, tmp_path: Path
-) -> None:
-    """Where Redis hangs the first Ctrl-C cannot be written down; the second ends the command."""
-    start_worker(fresh_redis.url)
-    process = start(fresh_redis.url, "submit", *held(tmp_path), "--run-id", "i")
-    wait_for(lambda: begun(tmp_path), 30, "the task to begin")
-    fresh_redis.pause()
-    try:
-        process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
-        wait_for(lambda: "interrupted" in process.stderr.readline(), 20)  # type: ignore[union-attr]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(5) == 130
-    finally:
-        fresh_redis.proceed()
-
-
-def test_pause_and_resume(
-    redis_server: RedisServer,
-    redis_client: Redis,
-    start_worker: StartWorker,
-    start: StartCli,
-    tmp_path: Path,
-) -> None:
-    """Paused, a run lets its task end, starts no other, and its submit ends with 4; the resume
-    ends with 0. Pausing it when it has ended is refused.
-    """
-    start_worker(redis_server.url)
-    process = start(redis_server.url, "submit", *held(tmp_path), "--run-id", "p")
-    wait_for(lambda: begun(tmp_path), 30, "the task to begin")
-    paused = run_cli(redis_server.url, "pause", "p", "--json")
-    assert (paused.returncode, json.loads(paused.stdout)["status"]) == (0, "paused")
-    (tmp_path / "gate").touch()
-    code, _out, lines = end(process)
-    assert (code, lines[-1]) == (4, "go on: distflow resume p")
-    assert [words[0] for words in recording.lines(tmp_path / "log")] == ["hold"]
-    assert run_cli(redis_server.url, "resume", "p").returncode == 0
-    late = run_cli(redis_server.url, "pause", "p")
-    assert late.returncode == 2
-    assert late.stderr == "distflow: run p is success: only a running one can be paused\n"
-
-
 def test_resume_unpauses_and_follows(
     redis_server: RedisServer,
     redis_client: Redis,
@@ -223,8 +120,7 @@ def test_resume_unpauses_and_follows(
     assert re.fullmatch(r"led by .*: following it\n", follower.stderr.readline())
     (tmp_path / "gate").touch()
     assert (end(leader)[0], end(follower)[0]) == (0, 0)
-    starts = Counter(words[0] for words in recording.lines(tmp_path / "log"))
-    assert starts == {"hold": 1, "receipt": 1}
+    assert starts(tmp_path) == {"hold": 1, "receipt": 1}
 
 
 def test_resume_takes_over_from_the_dead(
@@ -241,8 +137,7 @@ def test_resume_takes_over_from_the_dead(
     assert follower.stderr.readline() == "its coordinator is gone: taking the run over\n"
     (tmp_path / "gate").touch()
     assert end(follower)[0] == 0
-    starts = Counter(words[0] for words in recording.lines(tmp_path / "log"))
-    assert starts == {"hold": 1, "receipt": 1}
+    assert starts(tmp_path) == {"hold": 1, "receipt": 1}
 
 
 def test_resume_by_force(
@@ -292,61 +187,6 @@ def test_dry_run_writes_nothing(
     document = json.loads(run_cli(redis_server.url, *words, "--json").stdout)
     assert [task["action"] for task in document["tasks"]] == ["run"] * 3
     assert redis_client.dbsize() == 0
-
-
-def test_cancel_a_led_run(
-    redis_server: RedisServer,
-    redis_client: Redis,
-    start_worker: StartWorker,
-    start: StartCli,
-    tmp_path: Path,
-) -> None:
-    """Its coordinator starts nothing more and ends with 1; the command waits for that and ends
-    with 0.
-    """
-    start_worker(redis_server.url)
-    process = start(redis_server.url, "submit", *held(tmp_path), "--run-id", "c")
-    wait_for(lambda: begun(tmp_path), 30, "the task to begin")
-    canceller = start(redis_server.url, "cancel", "c")
-    wait_for(lambda: run_of(redis_client, "c").status() == "cancelling", 20, "the cancellation")
-    (tmp_path / "gate").touch()
-    code, _out, lines = end(process)
-    assert code == 1
-    assert any(line.startswith("run c: cancelled (cancelled by ") for line in lines)
-    assert end(canceller)[0] == 0
-    assert [words[0] for words in recording.lines(tmp_path / "log")] == ["hold"]
-
-
-def test_cancel_leads_where_nobody_does(
-    redis_server: RedisServer,
-    redis_client: Redis,
-    start_worker: StartWorker,
-    start: StartCli,
-    tmp_path: Path,
-) -> None:
-    """After its coordinator's death the command carries the cancellation out itself: with a grace
-    of 0 the task at work is killed. Cancelling again is refused.
-    """
-    start_worker(redis_server.url)
-    leader = start(redis_server.url, "submit", *held(tmp_path), "--run-id", "n")
-    wait_for(lambda: begun(tmp_path), 30, "the task to begin")
-    kill_cli(leader)
-    done = run_cli(redis_server.url, "cancel", "n", "--grace", "0", "--json")
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    assert (document["status"], document["tasks"]["cancelled"]) == ("cancelled", 2)
-    assert [words[0] for words in recording.lines(tmp_path / "log")] == ["hold"]
-    again = run_cli(redis_server.url, "cancel", "n")
-    assert again.returncode == 2
-    assert again.stderr == "distflow: run n is cancelled: there is nothing to cancel\n"
-
-
-def test_timeout_ends_with_1(redis_server: RedisServer, tmp_path: Path) -> None:
-    """A run that has no worker is cancelled when its time is up, and says why."""
-    words = [*dag(tmp_path / "log"), "--run-id", "t", "--timeout", "0.5"]
-    done = run_cli(redis_server.url, "submit", *words)
-    assert done.returncode == 1
-    assert "run t: cancelled (timed out after 0.5 s)" in done.stderr
 
 
 BAD_INPUT = {
@@ -471,76 +311,3 @@ def test_terminal(redis_server: RedisServer, start_worker: StartWorker, tmp_path
     assert "1 running, 1 pending" in plain
     assert max(map(len, re.split(r"[\r\n]+", plain))) <= 80
     assert "run tty: success" in plain.splitlines()[-1]
-
-
-def run_locally(data: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """``distflow run`` in a data folder."""
-    return run_cli("", "run", *words, "--data", str(data))
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """A data folder; a server that a killed command left there is stopped at the end."""
-    folder = tmp_path / "data"
-    yield folder
-    PrivateRedis.start(folder).stop()
-
-
-def test_run_needs_no_server(data_dir: Path, tmp_path: Path) -> None:
-    """All in one: a private Redis and two workers, all gone at the end; the run is found again
-    by --data. A run id that has succeeded is refused, as are other parameters.
-    """
-    words = [*dag(tmp_path / "log", 10), "--run-id", "r"]
-    done = run_locally(data_dir, *words)
-    assert (done.returncode, done.stdout) == (0, "r\n"), done.stderr
-    assert not (data_dir / "redis.sock").exists()
-    assert len(list(data_dir.glob("worker-*.log"))) == 2
-    with PrivateRedis.start(data_dir) as server, Redis.from_url(server.url) as redis:
-        assert Client(redis).run("r").info().counts["success"] == 10
-        assert Client(redis).run("r").info().durability == "aof-always"
-    again = run_locally(data_dir, *words)
-    assert again.returncode == 2
-    assert "run r has succeeded" in again.stderr
-
-
-def test_run_goes_on_after_it_was_killed(data_dir: Path, start: StartCli, tmp_path: Path) -> None:
-    """SIGKILL to the command midway; the same command again ends the run, and no task that had
-    succeeded ran again. Other parameters are refused.
-    """
-    log = tmp_path / "log"
-    words = ["run", *dag(log, 30), "-p", "seconds=0.02", "--run-id", "k", "--data", str(data_dir)]
-    process = start("", *words)
-    wait_for(lambda: len(recording.lines(log)) > 8, 60, "some tasks to have begun")
-    kill_cli(process)
-    with PrivateRedis.start(data_dir) as server, Redis.from_url(server.url) as redis:
-        run = Client(redis).run("k")
-        wait_for(lambda: run.info().coordinator is None, 20, "the lease to lapse")
-        succeeded = {name for name, result in run.results().items() if result.status == "success"}
-    assert 0 < len(succeeded) < 30
-    other = run_cli("", *words, "-p", "seconds=0.5")
-    assert other.returncode == 2
-    assert "run k has other parameters" in other.stderr
-    ended = run_cli("", *words)
-    assert ended.returncode == 0, ended.stderr
-    assert "resume k: " in ended.stderr
-    starts = Counter(words[0] for words in recording.lines(log))
-    assert set(starts) == {f"t{number}" for number in range(30)}
-    assert all(starts[name] == 1 for name in succeeded)
-
-
-def test_run_interrupted(data_dir: Path, start: StartCli, tmp_path: Path) -> None:
-    """Ctrl-C ends workers and server too, and the last line names the data folder; what ran was
-    let end, so that the resume does not run it again.
-    """
-    process = start("", "run", *held(tmp_path), "--run-id", "i", "--data", str(data_dir))
-    wait_for(lambda: begun(tmp_path), 60, "the task to begin")
-    process.send_signal(signal.SIGINT)
-    assert process.stderr is not None
-    last = f"go on: distflow resume i --data {data_dir}\n"
-    wait_for(lambda: process.stderr.readline() == last, 30)  # type: ignore[union-attr]
-    (tmp_path / "gate").touch()
-    assert end(process) == (130, "i\n", [])
-    ended = run_locally(data_dir, *held(tmp_path), "--run-id", "i")
-    assert ended.returncode == 0, ended.stderr
-    starts = Counter(words[0] for words in recording.lines(tmp_path / "log"))
-    assert starts == {"hold": 1, "receipt": 1}

@@ -1,0 +1,159 @@
+"""Runs that are stopped: by a signal, pause, cancel or their timeout."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from tests.conftest import StartWorker
+from tests.integration.cli_runs import (
+    StartCli,
+    begun,
+    dag,
+    end,
+    held,
+    run_of,
+    started_commands,
+    starts,
+)
+from tests.support.cli import kill_cli, run_cli
+from tests.support.redis_server import RedisServer
+from tests.support.tasks import recording
+from tests.support.wait import wait_for
+
+
+@pytest.fixture
+def start() -> Iterator[StartCli]:
+    """Starts commands, and ends them with the test."""
+    with started_commands() as start_command:
+        yield start_command
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_and_resumed(
+    number: signal.Signals,
+    redis_server: RedisServer,
+    redis_client: Redis,
+    start_worker: StartWorker,
+    start: StartCli,
+    tmp_path: Path,
+) -> None:
+    """A signal leaves the run resumable: 130, the last line says how, and the resume says what it
+    keeps and ends with 0; the task that was at work ran once.
+    """
+    start_worker(redis_server.url)
+    process = start(redis_server.url, "submit", *held(tmp_path), "--run-id", "i")
+    wait_for(lambda: begun(tmp_path), 30, "the task to begin")
+    process.send_signal(number)
+    code, _out, lines = end(process)
+    assert (code, lines[-1]) == (130, "go on: distflow resume i")
+    assert run_of(redis_client, "i").status() == "interrupted"
+    resumed = start(redis_server.url, "resume", "i")
+    assert resumed.stderr is not None
+    assert resumed.stderr.readline() == "resume i: 0 successes kept, 1 at work, 1 not run yet\n"
+    (tmp_path / "gate").touch()
+    assert end(resumed)[0] == 0
+    assert starts(tmp_path)["hold"] == 1
+
+
+def test_second_interrupt_ends_at_once(
+    fresh_redis: RedisServer, start_worker: StartWorker, start: StartCli, tmp_path: Path
+) -> None:
+    """Where Redis hangs the first Ctrl-C cannot be written down; the second ends the command."""
+    start_worker(fresh_redis.url)
+    process = start(fresh_redis.url, "submit", *held(tmp_path), "--run-id", "i")
+    wait_for(lambda: begun(tmp_path), 30, "the task to begin")
+    fresh_redis.pause()
+    try:
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        wait_for(lambda: "interrupted" in process.stderr.readline(), 20)  # type: ignore[union-attr]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 130
+    finally:
+        fresh_redis.proceed()
+
+
+def test_pause_and_resume(
+    redis_server: RedisServer,
+    redis_client: Redis,
+    start_worker: StartWorker,
+    start: StartCli,
+    tmp_path: Path,
+) -> None:
+    """Paused, a run lets its task end, starts no other, and its submit ends with 4; the resume
+    ends with 0. Pausing it when it has ended is refused.
+    """
+    start_worker(redis_server.url)
+    process = start(redis_server.url, "submit", *held(tmp_path), "--run-id", "p")
+    wait_for(lambda: begun(tmp_path), 30, "the task to begin")
+    paused = run_cli(redis_server.url, "pause", "p", "--json")
+    assert (paused.returncode, json.loads(paused.stdout)["status"]) == (0, "paused")
+    (tmp_path / "gate").touch()
+    code, _out, lines = end(process)
+    assert (code, lines[-1]) == (4, "go on: distflow resume p")
+    assert [words[0] for words in recording.lines(tmp_path / "log")] == ["hold"]
+    assert run_cli(redis_server.url, "resume", "p").returncode == 0
+    late = run_cli(redis_server.url, "pause", "p")
+    assert late.returncode == 2
+    assert late.stderr == "distflow: run p is success: only a running one can be paused\n"
+
+
+def test_cancel_a_led_run(
+    redis_server: RedisServer,
+    redis_client: Redis,
+    start_worker: StartWorker,
+    start: StartCli,
+    tmp_path: Path,
+) -> None:
+    """Its coordinator starts nothing more and ends with 1; the command waits for that and ends
+    with 0.
+    """
+    start_worker(redis_server.url)
+    process = start(redis_server.url, "submit", *held(tmp_path), "--run-id", "c")
+    wait_for(lambda: begun(tmp_path), 30, "the task to begin")
+    canceller = start(redis_server.url, "cancel", "c")
+    wait_for(lambda: run_of(redis_client, "c").status() == "cancelling", 20, "the cancellation")
+    (tmp_path / "gate").touch()
+    code, _out, lines = end(process)
+    assert code == 1
+    assert any(line.startswith("run c: cancelled (cancelled by ") for line in lines)
+    assert end(canceller)[0] == 0
+    assert [words[0] for words in recording.lines(tmp_path / "log")] == ["hold"]
+
+
+def test_cancel_leads_where_nobody_does(
+    redis_server: RedisServer,
+    redis_client: Redis,
+    start_worker: StartWorker,
+    start: StartCli,
+    tmp_path: Path,
+) -> None:
+    """After its coordinator's death the command carries the cancellation out itself: with a grace
+    of 0 the task at work is killed. Cancelling again is refused.
+    """
+    start_worker(redis_server.url)
+    leader = start(redis_server.url, "submit", *held(tmp_path), "--run-id", "n")
+    wait_for(lambda: begun(tmp_path), 30, "the task to begin")
+    kill_cli(leader)
+    done = run_cli(redis_server.url, "cancel", "n", "--grace", "0", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["status"], document["tasks"]["cancelled"]) == ("cancelled", 2)
+    assert [words[0] for words in recording.lines(tmp_path / "log")] == ["hold"]
+    again = run_cli(redis_server.url, "cancel", "n")
+    assert again.returncode == 2
+    assert again.stderr == "distflow: run n is cancelled: there is nothing to cancel\n"
+
+
+def test_timeout_ends_with_1(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A run that has no worker is cancelled when its time is up, and says why."""
+    words = [*dag(tmp_path / "log"), "--run-id", "t", "--timeout", "0.5"]
+    done = run_cli(redis_server.url, "submit", *words)
+    assert done.returncode == 1
+    assert "run t: cancelled (timed out after 0.5 s)" in done.stderr
