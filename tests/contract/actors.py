@@ -145,8 +145,7 @@ class Worker:
         def finish(side: Side) -> Code:
             return side.store.advance(lead[side.name], batch, [done]).finishes[0]
 
-        vouches = ending == "not_done" and decision.kind == "wait"
-        name = "vouch" if vouches else "finish"
+        name = "vouch" if ending == "not_done" else "finish"
         self.hold = None
         self.twins.send(Call(name, finish, hold.task.name, hold.token), lost_reply=again)
 

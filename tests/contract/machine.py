@@ -108,7 +108,7 @@ class StoreMachine(RuleBasedStateMachine):
             if worker is not None:
                 lead = self._coordinator(which).lead
                 self.workers[worker].go_on(lead, first, ending, again=again)
-            elif again:
+            elif again and self.twins.sent:
                 self.deliver_again(first)
             elif self.twins.seen.claims:
                 self.give_up(which, first, cancelling=False, again=again)

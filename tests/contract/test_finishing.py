@@ -195,6 +195,15 @@ def test_another_token_does_not_decide_an_unknown_task(subject: Subject) -> None
     assert subject.raw_results() == {"a": unknown.packed}
 
 
+def test_a_token_reopens_no_other_outcome_than_an_unknown(subject: Subject) -> None:
+    """REFUSED: not even progress from a snapshot lets a token replace what is final."""
+    imported = [("a", outcome("failure"), Progress(2, token="t1"))]
+    epoch = open_run(subject.store, imported=imported)
+    for rival in (final("a", "t1"), again("a", "t1")):
+        assert finish(subject.store, epoch, rival) == Code.REFUSED
+    assert subject.raw_results() == {"a": outcome("failure")}
+
+
 def test_a_late_outcome_lets_a_blocked_run_go_on(subject: Subject) -> None:
     """Promise 4: a run that stood still for a decision is running when it has been made."""
     store = subject.store
