@@ -62,16 +62,16 @@ class Recovery:
 
     def find_lost(self, *, cancelling: bool) -> list[LostBatch]:
         """Look at every batch at work, and give up those whose worker is gone."""
+        self.beats = self._store.read_beats()
+        claims = self._store.read_claims()
         now = self._monotonic()
         # This process was frozen, or Redis away: beats that were not seen are no evidence.
         if now - self._seen_at > self._settings.stale_seconds:
             self._monitor.forget()
-        self.beats = self._store.read_beats()
-        claims = self._store.read_claims()
+        self._seen_at = now
         watched: dict[str, Beat | None] = dict(self.beats)
         for claim in claims.values():
             watched.setdefault(claim.batch, None)
-        self._seen_at = now = self._monotonic()
         self._monitor.observe(watched, now)
         suspects = self._monitor.suspects(now)
         if not suspects:
