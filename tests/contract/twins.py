@@ -112,6 +112,9 @@ class Twins:
 
     def _check_starts(self, call: Call, before: Picture, answer: object) -> None:
         claimed = {task: claim.token for task, claim in self.seen.claims.items()}
+        for task, ended in before.claims.items():
+            if claimed.get(task) != ended.token:
+                assert call.token == ended.token, f"another token ended the claim on {task}"
         for task, token in claimed.items():
             held = before.claims.get(task)
             if held is None or held.token != token:
