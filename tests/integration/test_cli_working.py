@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -51,6 +53,20 @@ def start(tmp_path: Path) -> Iterator[Start]:
         yield start
 
 
+def _wait_for_calls(path: str, pid: int, count: int) -> None:
+    """Stand in for a server that is away, until a process has asked for it so often."""
+    Path(path).unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(path)
+        door.listen()
+        door.settimeout(20)
+        while count:
+            caller, _ = door.accept()
+            with caller:
+                peer = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            count -= struct.unpack("3i", peer)[0] == pid
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
@@ -82,6 +98,7 @@ def test_it_outlasts_a_restart_of_redis(
     run = client.submit(holding, {"log": str(log), "gate": str(gate)})
     wait_for(lambda: lines(log), what="the task to begin")
     fresh_redis.kill()
+    _wait_for_calls(fresh_redis.url.removeprefix("unix://"), worker.pid, 3)
     fresh_redis.restart()
     gate.touch()
     assert run.wait(timeout=60) == RunStatus.SUCCESS
