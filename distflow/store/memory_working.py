@@ -93,6 +93,12 @@ class MemoryWorkerStore(MemoryBase):
             run = self._find()
             return [run.results.get(name) if run else None for name in names]
 
+    def list_results(self) -> list[str]:
+        """The names of the tasks that have an outcome."""
+        with self.server.changed:
+            run = self._find()
+            return list(run.results) if run else []
+
 
 def _finish(run: MemoryRun, done: Finish, now: int) -> Code:
     """Record an outcome, if its token holds the claim, or held what is now unknown."""

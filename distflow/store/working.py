@@ -82,6 +82,11 @@ class WorkerStore(StoreBase):
             return []
         return self._patiently(lambda: self.client.hmget(self.keys.results, list(names)))
 
+    def list_results(self) -> list[str]:
+        """The names of the tasks that have an outcome."""
+        names = self._patiently(lambda: self.client.hkeys(self.keys.results))
+        return [name.decode() for name in names]
+
 
 def finish_fields(finish: Finish) -> dict[str, object]:
     """A Finish as the scripts read it; the packed result travels beside it."""

@@ -18,7 +18,7 @@ from distflow.store.working import WorkerStore
 from distflow_worker.attempt import RunView
 from distflow_worker.beat import BEAT_SECONDS, Heartbeat
 from distflow_worker.connection import open_like
-from distflow_worker.context import run_context
+from distflow_worker.context import RecordedResults, run_context
 from distflow_worker.deadline import Deadline
 from distflow_worker.sequence import BatchSequence
 
@@ -59,7 +59,9 @@ def run_batch(payload: bytes) -> None:
             worker=worker,
             origin=opening.origin,
             params=params,
-            context=partial(run_context, store.run_id, opening.context, params),
+            context=partial(
+                run_context, opening.context, params, RecordedResults(store), store.run_id
+            ),
             max_result_bytes=opening.max_result_bytes,
             cancelled=lambda: heartbeat.cancelled,
             deadline=Deadline,

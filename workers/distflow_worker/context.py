@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
+from distflow.codec import decode_result
 from distflow.core.model import TaskResult
-from distflow_worker.functions import load_function
+from distflow_worker.functions import load_function, wants_snapshot
+
+if TYPE_CHECKING:
+    # The ports bring the coordinator's dataclasses: too dear for every job's import.
+    from distflow.ports import WorkerPort
 
 
 class TaskContext:
@@ -72,17 +77,47 @@ class TaskContext:
         return self._result_of(name)
 
 
+class RecordedResults(Mapping[str, TaskResult]):
+    """The outcomes that a run has at the moment, by task: each is read when it is
+    looked at.
+
+    Args:
+        store: the run.
+    """
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: WorkerPort) -> None:
+        self._store = store
+
+    def __getitem__(self, name: str) -> TaskResult:
+        packed = self._store.fetch_results([name])[0]
+        if packed is None:
+            raise KeyError(name)
+        return decode_result(packed)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store.list_results())
+
+    def __len__(self) -> int:
+        return len(self._store.list_results())
+
+    def __repr__(self) -> str:
+        return f"<RecordedResults of run {self._store.run_id}>"
+
+
 #: The contexts of this process by run: a factory is called once per run in each process.
 _contexts: dict[str, Any] = {}
 
 
-def run_context(run_id: str, factory: str, params: Any) -> Any:
+def run_context(factory: str, params: Any, results: RecordedResults, run_id: str) -> Any:
     """The context of a run in this process; None where ``factory`` is empty.
 
     Args:
+        factory: see :func:`make_context`; called once per run and process.
+        params: of the run.
+        results: of the run.
         run_id: the run.
-        factory: ``"pkg.module:factory"``, called once per run and process.
-        params: given to the factory.
 
     Raises:
         Exception: whatever importing or calling the factory raises.
@@ -90,5 +125,11 @@ def run_context(run_id: str, factory: str, params: Any) -> Any:
     if not factory:
         return None
     if run_id not in _contexts:
-        _contexts[run_id] = load_function(factory)(params)
+        _contexts[run_id] = make_context(factory, params, results)
     return _contexts[run_id]
+
+
+def make_context(factory: str, params: Any, results: RecordedResults) -> Any:
+    """Call ``"pkg.module:factory"`` as ``factory(params)`` or ``factory(params, snapshot)``."""
+    function = load_function(factory)
+    return function(params, results) if wants_snapshot(factory) else function(params)

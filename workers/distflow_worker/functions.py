@@ -41,3 +41,18 @@ def wants_context(reference: str) -> bool:
     except ValueError:
         # Some functions written in C do not tell.
         return False
+
+
+@cache
+def wants_snapshot(reference: str) -> bool:
+    """Whether a context factory has a second parameter for the run's results: it is named
+    ``snapshot``, or it must be given.
+    """
+    try:
+        parameters = list(inspect.signature(load_function(reference)).parameters.values())
+    except ValueError:
+        return False
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(positional) < 2:  # noqa: PLR2004 - said in the docstring
+        return False
+    return positional[1].name == "snapshot" or positional[1].default is inspect.Parameter.empty
