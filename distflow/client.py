@@ -24,6 +24,7 @@ from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, RunStatus, TaskStatus
 from distflow.creation import write_run
 from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import DistflowError, InvalidInput, TaskNotFound, WrongState
+from distflow.fingerprint import fingerprint
 from distflow.ids import check_run_id, new_origin, new_run_id, new_token
 from distflow.ports import Dispatcher
 from distflow.snapshot import Snapshot, hydration_outcomes
@@ -209,10 +210,15 @@ class Run:
 
     def results(self) -> dict[str, TaskResult]:
         """The outcomes so far, in the graph's order."""
-        return dict(self.snapshot())
+        return dict(Snapshot.from_packed(self._read_outcomes()))
 
     def snapshot(self) -> Snapshot:
         """What is known to be done, decoded as it is read."""
+        packed = self._read_outcomes()
+        marks = {task.name: fingerprint(task) for task in self.graph().tasks if task.name in packed}
+        return Snapshot.from_packed(packed, origin=self.info().origin, fingerprints=marks)
+
+    def _read_outcomes(self) -> dict[str, bytes]:
         names = [task.name for task in self.graph().tasks]
         packed: dict[str, bytes] = {}
         for start in range(0, len(names), _CHUNK):
@@ -221,7 +227,7 @@ class Run:
             packed.update(
                 (name, value) for name, value in zip(chunk, found, strict=True) if value is not None
             )
-        return Snapshot.from_packed(packed, origin=self.info().origin)
+        return packed
 
     def check_task(self, task: str) -> None:
         """Raise TaskNotFound where the run has no such task."""

@@ -95,11 +95,15 @@ class EventHub:
         self.plugins[plugin.name] = plugin.version
 
     def use_installed(self) -> None:
-        """Install the plugins that installed packages name; one that fails is logged."""
+        """Install the plugins that installed packages name, unless one of that name is there
+        already; one that fails is logged.
+        """
         for entry in entry_points(group=ENTRY_POINT_GROUP):
             try:
                 found = entry.load()
-                self.use(found() if isinstance(found, type) else found)
+                plugin = found() if isinstance(found, type) else found
+                if getattr(plugin, "name", None) not in self.plugins:
+                    self.use(plugin)
             except Exception:  # noqa: BLE001 - a plugin's code raises anything
                 _log.exception("plugin %s cannot be used", entry.name)
 

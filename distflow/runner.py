@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, Self
 
 from redis import Redis
@@ -19,11 +20,12 @@ from distflow.creation import write_run
 from distflow.dispatch.inline import InlineDispatcher
 from distflow.errors import InvalidInput
 from distflow.events import EVENTS, Callback, EventHub, Plugin, event_logger
+from distflow.fingerprint import fingerprint
 from distflow.ids import new_origin, new_run_id
 from distflow.ports import Dispatcher, RunStore
 from distflow.snapshot import Snapshot, hydration_outcomes
 from distflow.store.memory import MemoryRunStore
-from distflow_worker.functions import load_function
+from distflow_worker.context import RecordedResults, make_context
 
 #: Threads where no concurrency is given: tasks often wait for others, as in the pools of the
 #: standard library.
@@ -193,7 +195,7 @@ class TaskRunner:
         spec = RunSpec(run_id, built.reference or built.name, built.params, origin, options, "none")
         write_run(store, spec, graph, hydration)
         threads = min(concurrency or _DEFAULT_THREADS, max(1, len(graph)))
-        context = self._context_of(built)
+        context = self._context_of(built, store)
         with InlineDispatcher(store, threads, context) as here:
             executor = WorkflowExecutor(
                 store, self._dispatcher or here, listener=self._hub, cancel=signal
@@ -202,27 +204,27 @@ class TaskRunner:
         names = [task.name for task in graph.tasks]
         found = zip(names, store.read_results(names), strict=True)
         packed = {name: value for name, value in found if value is not None}
-        self._last = Snapshot.from_packed(packed, origin=origin)
+        marks = {task.name: fingerprint(task) for task in graph.tasks if task.name in packed}
+        self._last = Snapshot.from_packed(packed, origin=origin, fingerprints=marks)
         return dict(self._last)
 
-    def _context_of(self, built: Workflow) -> Callable[[], Any]:
+    def _context_of(self, built: Workflow, store: RunStore) -> Callable[[], Any]:
         """Gives the builder's object, or what the workflow's factory makes, once."""
         if self._context is not None or built.context is None:
             return lambda: self._context
-        return _Once(built.context, built.params)
+        return _Once(partial(make_context, built.context, built.params, RecordedResults(store)))
 
 
 class _Once:
-    """Calls a context factory at the first use."""
+    """Calls a context factory at the first use; one that raises is called again."""
 
-    def __init__(self, factory: str, params: Mapping[str, Any]) -> None:
-        self._factory = factory
-        self._params = params
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
         self._lock = threading.Lock()
         self._made: list[Any] = []
 
     def __call__(self) -> Any:
         with self._lock:
             if not self._made:
-                self._made.append(load_function(self._factory)(self._params))
+                self._made.append(self._make())
             return self._made[0]

@@ -103,7 +103,7 @@ def third(ctx, result):
     return result == 3
 
 
-def heed(*, ctx):
+def heed(*, ctx) -> str:
     """Run until cancelled, and say so."""
     note(ctx.params["log"], ctx.task, "begun")
     while not ctx.cancelled:
@@ -192,7 +192,19 @@ def ignore_once(*, ctx):
     return "late"
 
 
-def wait_for_line(*words, ctx):
+def wait_for_line(*words, ctx) -> None:
     """Return when a task has written this."""
     while list(words) not in lines(Path(ctx.params["log"])):
         time.sleep(0.005)
+
+
+def optional(params, snapshot=None):
+    return SimpleNamespace(greeting=len(snapshot))
+
+
+def variadic(params, *more, **options):
+    return SimpleNamespace(greeting="none" if not more and not options else "some")
+
+
+def keyword(params, size=3, *, snapshot=None):
+    return SimpleNamespace(greeting="none" if (size, snapshot) == (3, None) else "some")

@@ -1,0 +1,225 @@
+"""Dry runs, events, plugins and loggers, in this process and on stock RQ workers."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distflow import Retry, TaskResult, TaskRunnerBuilder, TaskStatus, Workflow
+from distflow.coordinator.notices import Notice
+from distflow.errors import InvalidInput
+from distflow.events import EVENTS, PluginContext
+from tests.support.stages import Stage
+from tests.support.tasks import behaving
+
+#: A plugin as an installed package brings it.
+PLUGIN = """
+class Recorder:
+    name, version = "recorder", "1.2"
+    seen = []
+    def install(self, context):
+        context.on("task_end", self.seen.append)
+
+class Broken:
+    name, version = "broken", "0"
+    def install(self, context):
+        raise OSError("no such device")
+"""
+
+
+def chain() -> Workflow:
+    """One task after another, so that the order of events is certain."""
+    dag = Workflow("chain")
+    dag.add("flaky", behaving.behave, (["raise", "ok"],), retry=Retry(1))
+    dag.add("charge", behaving.behave, (["ok"],), effects="at_most_once", depends_on=["flaky"])
+    dag.add("never", behaving.echo, condition=behaving.never, depends_on=["charge"])
+    dag.add("after", behaving.echo, depends_on=["never"])
+    return dag
+
+
+def test_a_dry_run_runs_nothing(stage: Stage) -> None:
+    """A dry run goes through the graph in order, calls and writes nothing, and says so."""
+    dag = Workflow("dry")
+    dag.add("second", behaving.echo, depends_on=["first"])
+    dag.add("first", behaving.behave, (["raise"],))
+    before = stage.redis and stage.redis.dbsize()
+    played = stage.play(dag, dry_run=True, known={"first": TaskResult(TaskStatus.FAILURE)})
+    assert list(played.results) == ["first", "second"]
+    assert played.statuses() == {"first": "success", "second": "success"}
+    assert {result.message for result in played.results.values()} == {"simulated: a dry run"}
+    assert played.notices == []
+    assert stage.log.read_text() == ""
+    assert (stage.redis and stage.redis.dbsize()) == before
+
+
+def test_a_dry_run_keeps_what_is_done(stage: Stage) -> None:
+    """What the snapshot has as success is shown as it is: a run would not run it either."""
+    dag = Workflow("dry")
+    dag.add("first", behaving.echo)
+    known = {"first": TaskResult(TaskStatus.SUCCESS, data="kept")}
+    assert stage.play(dag, dry_run=True, known=known).results == known
+
+
+def test_events_come_in_order(stage: Stage) -> None:
+    """What happens is told in order, with who and how long, and each task ends once."""
+    played = stage.play(chain())
+    run_id = played.notices[0].run_id
+    assert {notice.run_id for notice in played.notices} == {run_id}
+    assert [(notice.kind, notice.task, notice.status) for notice in played.notices] == [
+        ("workflow_start", "", ""),
+        ("task_start", "flaky", "running"),
+        ("task_retry", "flaky", "failure"),
+        ("task_start", "flaky", "running"),
+        ("task_end", "flaky", "success"),
+        ("task_start", "charge", "running"),
+        ("task_end", "charge", "success"),
+        ("task_start", "never", "running"),
+        ("task_skipped", "never", "skipped"),
+        ("task_skipped", "after", "skipped"),
+        ("workflow_end", "", "success"),
+    ]
+    times = [notice.at for notice in played.notices]
+    assert times == sorted(times)
+    ended = [notice for notice in played.notices if notice.kind == "task_end"]
+    for notice in ended:
+        result = played.results[notice.task]
+        assert result.metrics is not None
+        assert (notice.worker, notice.attempt) == (result.worker, result.attempt)
+        assert notice.duration == pytest.approx(result.metrics.duration, abs=1e-3)
+
+
+def test_a_callback_that_raises_hurts_nobody(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error in a callback is logged; the others are called, and the run goes on."""
+
+    def fail(notice: Notice) -> None:
+        raise LookupError(f"a listener's own error at {notice.kind}")
+
+    builder = stage.builder()
+    for event in EVENTS:
+        builder.on(event, fail)
+    played = stage.play(chain(), builder=builder)
+    assert played.status == "success"
+    assert played.events("flaky")[-1] == "task_end"
+    for kind in ("workflow_start", "task_retry", "task_skipped", "workflow_end"):
+        assert f"a listener's own error at {kind}" in caplog.text
+
+
+def test_unknown_events_are_refused() -> None:
+    """A misspelt event is answered with those that there are."""
+    with pytest.raises(InvalidInput, match="no event 'task_finish': there are workflow_start, "):
+        TaskRunnerBuilder().on("task_finish", print)
+    with pytest.raises(InvalidInput, match="the callback for task_end is 7, not a function"):
+        TaskRunnerBuilder().on("task_end", 7)  # type: ignore[arg-type]
+
+
+def test_json_logger(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    """One JSON object per line: run, task, event, time, status, duration."""
+    played = stage.play(chain(), builder=stage.builder().with_logger("json"))
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["event"], line["task"]) for line in lines] == [
+        (notice.kind, notice.task or None) for notice in played.notices
+    ]
+    assert {line["run"] for line in lines} == {played.notices[0].run_id}
+    assert all(
+        re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)", line["time"])
+        for line in lines
+    )
+    (ended,) = (line for line in lines if (line["event"], line["task"]) == ("task_end", "flaky"))
+    assert (ended["status"], ended["attempt"]) == ("success", 2)
+    assert ended["duration"] == next(n.duration for n in played.notices if n.kind == "task_end")
+    assert lines[-1]["status"] == "success"
+
+
+def test_text_logger(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line per event, with what a person looks for."""
+    played = stage.play(chain(), builder=stage.builder().with_logger())
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(played.notices)
+    run_id = played.notices[0].run_id
+    assert re.search(rf"{run_id} task_end flaky success attempt 2( \d+\.\d+ s)?$", lines[4])
+    assert lines[9].endswith("task_skipped after skipped not run: 'never' ended as skipped")
+
+
+def test_other_loggers_are_refused() -> None:
+    """A logger is text or json."""
+    with pytest.raises(InvalidInput, match="'text' or 'json', not 'xml'"):
+        TaskRunnerBuilder().with_logger("xml")  # type: ignore[arg-type]
+
+
+class Listener:
+    """A plugin that is given by hand."""
+
+    name = "listener"
+    version = "1.0"
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def install(self, context: PluginContext) -> None:
+        context.on("task_end", lambda notice: self.heard.append(notice.task))
+
+
+def test_plugins_by_hand(stage: Stage) -> None:
+    """A plugin registers what it listens to when it is installed; once."""
+    listener = Listener()
+    builder = stage.builder().use(listener)
+    with pytest.raises(InvalidInput, match="plugin 'listener' is installed already"):
+        builder.use(listener)
+    stage.play(chain(), builder=builder)
+    assert listener.heard == ["flaky", "charge"]
+
+
+@pytest.mark.parametrize("missing", ["name", "version", "install"])
+def test_what_is_no_plugin_is_refused(missing: str) -> None:
+    """The attribute that a plugin lacks is named."""
+    attributes: dict[str, Any] = {"name": "x", "version": "1", "install": print}
+    del attributes[missing]
+    thing = type("Thing", (), attributes)()
+    with pytest.raises(InvalidInput, match=f"is no plugin: it has no '{missing}'"):
+        TaskRunnerBuilder().use(thing)
+
+
+def test_plugins_of_installed_packages(
+    here: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Packages name plugins by entry point; one that cannot be installed is logged and left out,
+    and building a second runner installs none twice.
+    """
+    site = tmp_path / "site"
+    info = site / "recording_plugin-1.2.dist-info"
+    info.mkdir(parents=True)
+    (site / "recording_plugin.py").write_text(PLUGIN)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: recording-plugin\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(
+        "[distflow.plugins]\nbroken = recording_plugin:Broken\n"
+        "absent = recording_plugin:Absent\nrecorder = recording_plugin:Recorder\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+    builder = here.builder()
+    builder.build()
+    first_log = caplog.text
+    for name in ("broken", "absent"):
+        assert f"plugin {name} cannot be used" in first_log
+    assert "no such device" in first_log
+    played = here.play(chain(), builder=builder)
+    recorder = importlib.import_module("recording_plugin").Recorder
+    assert [notice.task for notice in recorder.seen] == ["flaky", "charge"]
+    assert played.status == "success"
+    assert "plugin recorder" not in caplog.text
+
+
+def test_nothing_is_warned_of_when_all_goes_well(
+    here: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that goes well logs no warning."""
+    with caplog.at_level(logging.WARNING):
+        here.play(chain())
+    assert [r.getMessage() for r in caplog.records if r.name.startswith("distflow")] == []
