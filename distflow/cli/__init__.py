@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from typing import Any, NoReturn
 
 import click
 
-from distflow.cli.common import run_guarded
+from distflow.cli.common import ExitCode, run_guarded, silence
 
 #: Which module has which commands, in the order of the help.
 COMMANDS: dict[str, str] = {
@@ -35,31 +34,29 @@ class CommandLine(click.Group):
     """Imports a command when it is used, and ends every error in one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click calls it
-        """Every command whose module is there."""
-        return [name for name in COMMANDS if importlib.util.find_spec(_module(name))]
+        """Every command, in the order of the help."""
+        return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as click calls it
         """The command of a name: any attribute of its module may hold it."""
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in COMMANDS:
             return None
-        values = vars(importlib.import_module(_module(cmd_name))).values()
-        return next(
-            (
-                value
-                for value in values
-                if isinstance(value, click.Command) and value.name == cmd_name
-            ),
-            None,
-        )
+        values = vars(importlib.import_module(f"{__name__}.{COMMANDS[cmd_name]}")).values()
+        commands = (value for value in values if isinstance(value, click.Command))
+        return next(command for command in commands if command.name == cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click itself would end a broken pipe with 1, as if a run had failed."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            silence()
+            return ExitCode.BROKEN_PIPE
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command line and end the process with its exit code."""
         options["standalone_mode"] = False
         sys.exit(run_guarded(lambda: super(CommandLine, self).main(*args, **options)))
-
-
-def _module(command: str) -> str:
-    return f"{__name__}.{COMMANDS[command]}"
 
 
 @click.command(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})

@@ -139,7 +139,7 @@ def next_command(*words: str) -> str:
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout; values that JSON does not have become text."""
     text = json.dumps(to_plain(document), ensure_ascii=False, allow_nan=False, indent=2)
-    click.echo(text)
+    show(text)
 
 
 def show(text: str) -> None:
@@ -148,7 +148,7 @@ def show(text: str) -> None:
         click.echo(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        _silence()
+        silence()
 
 
 def say(text: str) -> None:
@@ -164,7 +164,7 @@ def run_guarded(call: Callable[[], Any]) -> int:
         # What is still buffered may find that its reader has gone.
         sys.stdout.flush()
     except BrokenPipeError:
-        _silence()
+        silence()
         return ExitCode.BROKEN_PIPE
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
@@ -195,6 +195,6 @@ def _usage_line(error: click.ClickException) -> str:
     return f"{message}: see `{context.command_path} --help`" if context else message
 
 
-def _silence() -> None:
-    """Nothing more is written to stdout, not even when the interpreter flushes it at its end."""
+def silence() -> None:
+    """The reader of stdout has gone: write nothing more, not even at the interpreter's end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
