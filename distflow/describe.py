@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from distflow.authoring.imports import did_you_mean
 from distflow.codec import decode_result, iso_time, plain_result, status_of, to_plain
 from distflow.core.graph import Graph
 from distflow.core.model import Task, TaskResult
 from distflow.core.run import HistoryEntry, RunInfo, TaskCut
 from distflow.core.status import ENDED_RUNS, OUTCOMES, TaskStatus
+from distflow.errors import TaskNotFound
 from distflow.ids import task_key
 from distflow.ports import RunStore
 
@@ -39,6 +41,9 @@ _EMPTY_RESULT: Mapping[str, Any] = {
 
 #: Tasks that are looked at in search of names: a larger run is answered as fast.
 _SURVEYED_TASKS = 50_000
+
+#: A larger graph is not searched for names like the one that was given.
+_GUESSED_TASKS = 20_000
 
 #: Names that are read at a time.
 _CHUNK = 1000
@@ -187,9 +192,27 @@ def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
     )
 
 
-def task_document(store: RunStore, info: RunInfo, graph: Graph, name: str) -> dict[str, Any]:
-    """What ``distflow show --json`` prints of one task of the graph."""
-    task = graph.tasks[graph.index[name]]
+def find_task(store: RunStore, name: str) -> Task:
+    """A task of a run by its name, found without compiling the graph.
+
+    Raises:
+        TaskNotFound: the run has no such task; the message has the closest name.
+    """
+    names: list[str] = []
+    for tasks in store.iter_tasks():
+        for task in tasks:
+            if task.name == name:
+                return task
+        names += [task.name for task in tasks]
+    hint = did_you_mean(name, names) if len(names) <= _GUESSED_TASKS else ""
+    raise TaskNotFound(
+        f"run {store.run_id} has no task {name!r}{hint or '; see `distflow status --tasks`'}"
+    )
+
+
+def task_document(store: RunStore, info: RunInfo, task: Task) -> dict[str, Any]:
+    """What ``distflow show --json`` prints of one task."""
+    name = task.name
     cut, *around = store.read_cut([name, *task.depends_on])
     claim, progress = cut.claim, cut.progress
     status = live_status(cut, info.as_of)

@@ -17,12 +17,11 @@ from distflow.cli.common import (
     print_json,
     say,
 )
-from distflow.cli.inspecting import require_task
 from distflow.cli.views import span
 from distflow.client import Client, Run
 from distflow.core.run import RunInfo
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
-from distflow.describe import live_status
+from distflow.describe import find_task, live_status
 from distflow.errors import InvalidInput, NotEncodable, RunNotFound, WrongState
 from distflow.store.leading import Decision
 
@@ -73,7 +72,7 @@ def resolve(
     decision, data = _decision(done, retry=retry, fail=fail)
     with open_client(redis_url, data_dir) as client:
         run = client.run(run_id)
-        require_task(run, task)
+        find_task(run.store, task)
         _check_unknown(run, task)
         try:
             status = run.resolve(task, decision, data, note=note)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from distflow.authoring.imports import did_you_mean
 from distflow.cli.common import (
     ExitCode,
     connection_options,
@@ -32,6 +31,7 @@ from distflow.core.run import RunInfo
 from distflow.core.status import TaskStatus
 from distflow.describe import (
     done_count,
+    find_task,
     iter_cuts,
     live_status,
     live_statuses,
@@ -41,14 +41,11 @@ from distflow.describe import (
     task_document,
     why_of,
 )
-from distflow.errors import InvalidInput, RunNotFound, TaskNotFound
+from distflow.errors import InvalidInput, RunNotFound
 from distflow.params import load_workflow, parse_params
 
 #: Seconds between two looks of ``watch`` at a run that nobody leads.
 _POLL_SECONDS = 0.5
-
-#: A larger graph is not searched for names like the one that was given.
-_GUESSED_TASKS = 20_000
 
 
 @click.command("status")
@@ -92,11 +89,11 @@ def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None
             say("there are no runs: start one by `distflow submit MODULE:WORKFLOW`")
             return
         width = max(map(len, run_ids))
-        click.echo(f"{'RUN':<{width}}  {'STATUS':<11}  {'DONE':>11}  {'AGE':>6}  WORKFLOW")
+        click.echo(f"{'RUN':<{width}}  {'STATUS':<11}  {'DONE':>13}  {'AGE':>6}  WORKFLOW")
         for info in _infos(client, run_ids):
             done = f"{done_count(info)}/{info.total}"
             age = span(info.as_of - info.created_at)
-            row = f"{info.run_id:<{width}}  {colour(info.status, 11)}  {done:>11}  {age:>6}  "
+            row = f"{info.run_id:<{width}}  {colour(info.status, 11)}  {done:>13}  {age:>6}  "
             room = columns() - len(click.unstyle(row))
             click.echo(row + clip(info.workflow, max(room, 10)))
 
@@ -142,8 +139,7 @@ def show(
     """Show a task: its result, error, attempts and worker."""
     with open_client(redis_url, data_dir) as client:
         run = client.run(run_id)
-        require_task(run, task)
-        document = task_document(run.store, run.info(), run.graph(), task)
+        document = task_document(run.store, run.info(), find_task(run.store, task))
         if as_json:
             print_json(document)
             return
@@ -193,16 +189,6 @@ def graph(
     else:
         output.write_text(text, encoding="utf-8")
         say(f"wrote {output}")
-
-
-def require_task(run: Run, task: str) -> None:
-    """Raise TaskNotFound, with the closest name, where the run has no such task."""
-    index = run.graph().index
-    if task not in index:
-        hint = did_you_mean(task, index) if len(index) <= _GUESSED_TASKS else ""
-        raise TaskNotFound(
-            f"run {run.run_id} has no task {task!r}{hint or '; see `distflow status --tasks`'}"
-        )
 
 
 def _build(spec: str, pairs: tuple[str, ...]) -> Graph:

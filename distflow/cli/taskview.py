@@ -81,7 +81,7 @@ def _value_lines(data: Any) -> Iterator[str]:
         return
     yield "result"
     for text in lines[:_VALUE_LINES]:
-        yield "  " + text
+        yield "  " + visible(text)
     if len(lines) > _VALUE_LINES:
         yield f"  … {len(lines) - _VALUE_LINES} more lines: see --json"
 

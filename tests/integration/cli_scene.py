@@ -47,7 +47,9 @@ class Scene:
     def open_run(self, *names: str, run_id: str = "run-1") -> tuple[RedisRunStore, int]:
         """A run of tasks without dependencies that ``anna`` leads; its store and epoch."""
         store = self.store(run_id)
-        return store, open_run(store, *names)
+        epoch = open_run(store, *names)
+        store.begin_batch(epoch, "b1", "w1", "job-1")
+        return store, epoch
 
     def open_graph(self, tasks: Sequence[Task], run_id: str = "run-1") -> tuple[RedisRunStore, int]:
         """A run of these tasks that ``anna`` leads; its store and epoch."""
@@ -56,7 +58,9 @@ class Scene:
         store.create_run(spec, "creation")
         store.append_tasks("creation", 0, tasks)
         store.seal_run("creation", len(tasks))
-        return store, store.acquire_lease("anna", 60.0)
+        epoch = store.acquire_lease("anna", 60.0)
+        store.begin_batch(epoch, "b1", "w1", "job-1")
+        return store, epoch
 
     def settle(
         self, store: RedisRunStore, epoch: int, task: str, status: str, **fields: Any
