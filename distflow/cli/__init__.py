@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "export": "transferring",
     "import": "transferring",
     "delete": "deciding",
+    "purge": "deciding",
     "worker": "working",
 }
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol
 
 from distflow.codec import encode_result
@@ -288,9 +289,15 @@ class WorkflowExecutor:
 
     def _settle_pending(self, kind: str, outcomes: Sequence[tuple[int, TaskResult]]) -> None:
         """Give tasks that never ran an outcome, and tell of it by an event of this kind."""
+        # What was tried before counts on: a resume must not number its attempts from 1 again.
+        tried = {name: known.attempt - 1 for name, known in self._store.read_progress().items()}
         named = [(self._graph.tasks[index].name, result) for index, result in outcomes]
         left = self._store.settle_pending(
-            self._epoch, [(name, encode_result(result)) for name, result in named]
+            self._epoch,
+            [
+                (name, encode_result(replace(result, attempt=tried.get(name, 0))))
+                for name, result in named
+            ],
         )
         for name, result in named:
             if name not in left:

@@ -149,13 +149,17 @@ def _claim(run: MemoryRun, epoch: int, batch: str, wanted: ClaimRequest, now: in
     limit = run.spec.options.concurrency
     if run.epoch != epoch:
         return ClaimReply(Code.STALE_EPOCH)
-    if run.status != RunStatus.RUNNING:
+    # Where the batch was given up, nothing would watch the claim.
+    if run.status != RunStatus.RUNNING or batch not in run.beats:
         return ClaimReply(Code.STOPPED)
     if held:
         return ClaimReply(Code.BUSY)
     if wanted.task in run.results:
         return ClaimReply(Code.DONE)
     if last.started or last.not_before > now or not _satisfied(run, wanted):
+        return ClaimReply(Code.NOT_READY)
+    # A delayed delivery of a claim that has told its outcome already.
+    if last.token == wanted.token:
         return ClaimReply(Code.NOT_READY)
     if limit is not None and len(others) >= limit:
         return ClaimReply(Code.LIMIT)

@@ -64,6 +64,7 @@ def test_a_held_task_is_busy(subject: Subject) -> None:
     """BUSY: one claim at a time, also within a batch."""
     epoch = open_run(subject.store)
     claim(subject.store, epoch, "a", "t1")
+    subject.store.begin_batch(epoch, "b2", "w1", "job")
     before = picture(subject)
     assert claim(subject.store, epoch, "a", "t2").code == Code.BUSY
     assert claim(subject.store, epoch, "a", "t3", batch="b2").code == Code.BUSY
@@ -118,6 +119,7 @@ def test_what_started_at_most_once_is_never_claimed(subject: Subject) -> None:
     """NOT_READY: promise 3 holds for a snapshot whose outcome is missing, too."""
     imported = [("a", None, Progress(2, started=True))]
     epoch = open_run(subject.store, imported=imported)
+    subject.store.begin_batch(epoch, "b1", "w1", "job")
     before = picture(subject)
     assert claim(subject.store, epoch, "a", "t1").code == Code.NOT_READY
     assert picture(subject) == before
@@ -252,3 +254,26 @@ def test_a_batch_ends_with_what_it_did_not_start(subject: Subject) -> None:
     ended = store.read_events("0-0")
     assert [(e.kind, e.batch, e.unstarted) for e in ended] == [("batch_ended", "b1", ("a", "b"))]
     assert store.read_beats() == {}
+
+
+def test_a_batch_that_was_given_up_claims_nothing(subject: Subject) -> None:
+    """STOPPED: a worker that comes back to a batch that others have now must not go on with it,
+    since nobody would watch its claims.
+    """
+    store = subject.store
+    epoch = open_run(store, "a", "b")
+    assert claim(store, epoch, "a", "t1").code == Code.GRANTED
+    store.end_batch(epoch, "b1")
+    assert claim(store, epoch, "b", "t2", begin=False).code == Code.STOPPED
+    assert claim(store, epoch, "b", "t3", batch="b2", begin=False).code == Code.STOPPED
+    assert claim(store, epoch, "b", "t4", batch="b2").code == Code.GRANTED
+
+
+def test_a_claim_that_has_told_its_outcome_is_not_granted_again(subject: Subject) -> None:
+    """NOT_READY: a delivery that the network held back finds its token used up."""
+    store = subject.store
+    epoch = open_run(store, "a")
+    assert claim(store, epoch, "a", "t1").code == Code.GRANTED
+    assert finish(store, epoch, again("a", "t1")) == Code.RECORDED
+    assert claim(store, epoch, "a", "t1").code == Code.NOT_READY
+    assert claim(store, epoch, "a", "t2").code == Code.GRANTED

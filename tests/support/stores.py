@@ -211,8 +211,11 @@ def claim(
     batch: str = "b1",
     start: bool = True,
     needs: tuple[tuple[str, bool], ...] = (),
+    begin: bool = True,
 ) -> ClaimReply:
-    """Claim one task."""
+    """Claim one task; unless ``begin`` is off, for a batch that says first that it has begun."""
+    if begin:
+        store.begin_batch(epoch, batch, "w1", "job")
     wanted = ClaimRequest(task, token, start, needs)
     return store.advance(epoch, batch, claims=[wanted]).claims[0]
 

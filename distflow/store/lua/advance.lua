@@ -61,6 +61,8 @@ end
 local run_epoch, run_status, concurrency =
   unpack(redis.call('HMGET', meta, 'epoch', 'status', 'concurrency'))
 
+local begun = redis.call('HEXISTS', beats, request.batch) == 1
+
 -- Other batches that hold a claim. A batch runs one task at a time, so it counts once.
 local function others_at_work()
   local seen, total = {[request.batch] = true}, 0
@@ -92,6 +94,8 @@ local function claim(wanted)
   -- A coordinator that was replaced has queued this: its successor decides what runs.
   if run_epoch ~= request.epoch then return {CODE.STALE_EPOCH} end
   if run_status ~= 'running' then return {CODE.STOPPED} end
+  -- The coordinator gave this batch up while its worker was away: nothing would watch the claim.
+  if not begun then return {CODE.STOPPED} end
   if held then return {CODE.BUSY} end
   -- Done is done: another batch was faster, or the queue held an entry twice.
   if redis.call('HEXISTS', results, wanted.task) == 1 then return {CODE.DONE} end
@@ -99,6 +103,8 @@ local function claim(wanted)
   local now = now_ms()
   -- An entry from before a backoff, or of a task that started and must not start again.
   if last.started or (last.not_before or 0) > now then return {CODE.NOT_READY} end
+  -- A delayed delivery of a claim that has told its outcome already.
+  if last.token == wanted.token then return {CODE.NOT_READY} end
   if not satisfied(wanted.needs) then return {CODE.NOT_READY} end
   if concurrency and others_at_work() >= tonumber(concurrency) then return {CODE.LIMIT} end
   local started = wanted.start and now or 0

@@ -108,3 +108,15 @@ def reckless(log: str) -> None:
 def effects(log: str):
     careful(log)
     reckless(log)
+
+
+@task(retry=Retry(attempts=5, delay=600.0))
+def stubborn(log: str, *, ctx) -> None:
+    note(log, "stubborn", ctx.attempt)
+    raise ValueError("not yet")
+
+
+@workflow
+def waiting(log: str):
+    """A task that waits for its retry for ten minutes."""
+    stubborn(log)
