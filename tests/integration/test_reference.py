@@ -1,0 +1,167 @@
+"""What the documentation names is there, and what is there is named: tests, commands, keys."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+
+from distflow.authoring.options import KNOWN
+from distflow.cli import COMMANDS, main
+from distflow.cli.common import ExitCode
+from distflow.coordinator.settings import CoordinatorSettings
+from distflow.core.claim import WIRE_VERSION, Code
+from distflow.core.status import RunStatus
+from distflow.events import EVENTS
+from distflow.store.durability import DURABILITIES
+from distflow.store.keys import RunKeys, active_key, runs_key
+from distflow.store.scripts import script_names
+from tests.support.pages import PAGES, read_sections, read_text, typed_commands
+from tests.support.worker_process import ROOT
+
+_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+_LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
+_TYPED = re.compile(r"(?:^|[(;&|] *)distflow ([^;&|)\n]+)")
+_NAMED = re.compile(r"`distflow ((?:[a-z]+)[^`\n]*)`")
+_VARIABLE = re.compile(r"""["'`]((?:DISTFLOW_(?!TEST)|REDIS_)[A-Z_]+)["'`]""")
+_HEADING = re.compile(r"^#{1,4} (.+)$", re.MULTILINE)
+
+
+def _command(name: str) -> click.Command:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None, f"there is no command {name!r}"
+    return command
+
+
+def _options(name: str) -> set[str]:
+    given = {spelled for option in _command(name).params for spelled in option.opts}
+    return {spelled for spelled in given if spelled.startswith("-")} | {"--help", "-h"}
+
+
+def _anchor(heading: str) -> str:
+    """As GitHub makes them."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def _typed_on(page: str) -> Iterator[str]:
+    """What follows ``distflow`` wherever a page types it."""
+    for section in read_sections(page):
+        for block in section.blocks:
+            if block.language == "console":
+                for typed in typed_commands(block):
+                    yield from _TYPED.findall(typed.command)
+    yield from _NAMED.findall(read_text(page))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_named_tests_exist(page: str) -> None:
+    """A promise is shown by a test that is there."""
+    for path, name in _TEST.findall(read_text(page)):
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert name in functions, f"{page} names {path}::{name}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guarantees.md"])
+def test_promises_name_tests(page: str) -> None:
+    """The pages that promise have not lost the tests that show it."""
+    assert len(_TEST.findall(read_text(page))) >= 7
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    """Files and headings that are linked to exist."""
+    for path, anchor in _LINK.findall(read_text(page)):
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), f"{page} links to {path}"
+        if anchor:
+            headings = _HEADING.findall(target.read_text(encoding="utf-8"))
+            assert anchor in {_anchor(heading) for heading in headings}, f"{page}: #{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_exist(page: str) -> None:
+    """Every command and option that a page names is one."""
+    for typed in _typed_on(page):
+        words = typed.split()
+        if words[0] in ("COMMAND", "--help"):
+            continue
+        options = _options(words[0])
+        for word in words[1:]:
+            option = word.partition("=")[0].strip("[]`,.")
+            if re.fullmatch(r"--?[a-z][a-z-]*", option):
+                assert option in options, f"{page}: distflow {typed}"
+
+
+def test_every_command_is_in_the_reference() -> None:
+    """With each of its options, in a row that names the command."""
+    text = read_text("docs/reference.md")
+    for name in COMMANDS:
+        assert f"`distflow {name}" in text, name
+        for option in _options(name) - {"--help", "-h"}:
+            rows = [line for line in text.splitlines() if re.search(rf"`{option}[ `]", line)]
+            named = [row for row in rows if f"`{name}`" in row or "| all" in row or "where" in row]
+            assert named, f"{name} {option}"
+
+
+def test_exit_codes_are_in_the_reference() -> None:
+    """Each once, and no others."""
+    codes = re.findall(r"^\| `(\d+)` \|", read_text("docs/reference.md"), re.MULTILINE)
+    assert sorted(map(int, codes)) == sorted(ExitCode)
+
+
+def test_settings_are_in_the_reference() -> None:
+    """Environment variables and settings: all that the code reads, with their defaults."""
+    text = read_text("docs/reference.md")
+    read = {
+        name
+        for folder in ("distflow", "workers")
+        for path in Path(ROOT, folder).rglob("*.py")
+        for name in _VARIABLE.findall(path.read_text(encoding="utf-8"))
+    }
+    named = set(re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE))
+    assert named == read
+    for field in fields(CoordinatorSettings):
+        default = getattr(CoordinatorSettings(), field.name)
+        assert f"| `{field.name}` | {default:g} |" in text
+
+
+def test_options_of_tasks_are_in_the_reference() -> None:
+    """Every option of ``@task``."""
+    for name in KNOWN:
+        assert f"| `{name}` |" in read_text("docs/reference.md")
+
+
+def test_run_statuses_and_json_are_in_the_reference() -> None:
+    """Every status of a run; and the documents that are shown are JSON."""
+    text = read_text("docs/reference.md")
+    assert all(f"`{status}`" in text for status in RunStatus)
+    blocks = [block for section in read_sections("docs/reference.md") for block in section.blocks]
+    assert all(json.loads(block.text) for block in blocks if block.language == "json")
+
+
+def test_events_are_in_the_guide() -> None:
+    """Every event that a callback may be registered for."""
+    assert all(f"`{event}`" in read_text("docs/guide.md") for event in EVENTS)
+
+
+def test_durabilities_are_explained() -> None:
+    """Every durability that a run may record, but for that which nothing gives yet."""
+    text = read_text("docs/guarantees.md")
+    assert all(f"| `{name}` |" in text for name in DURABILITIES if name != "waitaof")
+
+
+def test_the_protocol_is_written_down() -> None:
+    """Every key, script and code; and the version of the wire."""
+    text = read_text("docs/protocol.md")
+    keys = [*RunKeys("distflow", "R").all(), runs_key("distflow"), active_key("distflow")]
+    assert all(f"| `{key}` |" in text for key in keys)
+    assert all(f"`{name}`" in text for name in script_names())
+    assert all(f"| `{code.name}` | {code.value} |" in text for code in Code)
+    assert f"Wire version {WIRE_VERSION}." in text
