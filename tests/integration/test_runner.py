@@ -16,7 +16,7 @@ import pytest
 
 from distflow import Loop, Retry, Workflow
 from distflow.errors import InvalidInput
-from tests.support.stages import Stage
+from tests.support.stages import Stage, most_at_once
 from tests.support.tasks import behaving
 
 VALUES: dict[str, Any] = {
@@ -275,12 +275,7 @@ def test_concurrency_is_never_exceeded(stage: Stage) -> None:
         dag.add(f"t{number}", behaving.occupy, (0.1,))
     limit = 3 if stage.redis is None else 1
     assert stage.play(dag, concurrency=limit).status == "success"
-    moments = sorted(
-        (float(when), 1 if sign == "+" else -1)
-        for _name, sign, when in map(str.split, stage.log.read_text().splitlines())
-    )
-    running = [sum(change for _when, change in moments[:end]) for end in range(1, 17)]
-    assert max(running) == limit
+    assert most_at_once(stage.log) == limit
 
 
 def test_values_of_every_type_travel(stage: Stage) -> None:

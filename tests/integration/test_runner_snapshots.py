@@ -106,7 +106,7 @@ def test_at_most_once_needs_an_origin(stage: Stage) -> None:
     gave to others would change.
     """
     known = {"second": outcome("success")}
-    with pytest.raises(SnapshotInvalid, match="task 'second' runs at most once, and .* origin"):
+    with pytest.raises(SnapshotInvalid, match=r"task 'second' runs at most once, and .* origin"):
         stage.play(flow(effects="at_most_once"), known=known)
     played = stage.play(flow(effects="at_most_once"), known=known, origin="0123")
     assert played.status == "success"

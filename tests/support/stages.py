@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,3 +106,11 @@ class Stage:
     def open_gate(self) -> None:
         """Let ``behaving.ignore`` end."""
         Path(f"{self.log}.open").touch()
+
+
+def most_at_once(log: Path) -> int:
+    """How many calls of ``behaving.occupy`` overlapped at most."""
+    moments = sorted(
+        (float(when), 1 if sign == "+" else -1) for _name, sign, when in recording.lines(log)
+    )
+    return max(accumulate(change for _when, change in moments))

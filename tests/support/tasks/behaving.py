@@ -208,3 +208,16 @@ def variadic(params, *more, **options):
 
 def keyword(params, size=3, *, snapshot=None):
     return SimpleNamespace(greeting="none" if (size, snapshot) == (3, None) else "some")
+
+
+def second(ctx, result):
+    return result == 2
+
+
+def swallow():
+    """Wait for ever, and let no ordinary error end that."""
+    while True:
+        try:
+            time.sleep(0.01)
+        except Exception:  # noqa: BLE001 - what it shows
+            continue
