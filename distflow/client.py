@@ -77,6 +77,8 @@ class Client:
         self.prefix = prefix
         self.settings = settings or CoordinatorSettings.from_environment()
         self.dispatcher = RqDispatcher(redis, prefix)
+        #: For looking without waiting: it tries once.
+        self.impatient_dispatcher = RqDispatcher(redis, prefix, patience_seconds=0.0)
 
     def store(self, run_id: str, *, patience_seconds: float = 60.0) -> RedisRunStore:
         """The store of a run, whether there is one or not."""
@@ -219,15 +221,19 @@ class Run:
         return Snapshot.from_packed(packed, origin=self.info().origin, fingerprints=marks)
 
     def _read_outcomes(self) -> dict[str, bytes]:
-        names = [task.name for task in self.graph().tasks]
+        """The outcomes, in the graph's order. They are read dependents first: what an outcome
+        rests on is then there as well, while the run goes on.
+        """
+        graph = self.graph()
         packed: dict[str, bytes] = {}
+        names = [graph.tasks[index].name for index in reversed(graph.order)]
         for start in range(0, len(names), _CHUNK):
             chunk = names[start : start + _CHUNK]
             found = self.store.read_results(chunk)
             packed.update(
                 (name, value) for name, value in zip(chunk, found, strict=True) if value is not None
             )
-        return packed
+        return {task.name: packed[task.name] for task in graph.tasks if task.name in packed}
 
     def check_task(self, task: str) -> None:
         """Raise TaskNotFound where the run has no such task."""

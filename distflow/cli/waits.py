@@ -10,6 +10,7 @@ from rq.suspension import is_suspended
 
 from distflow.cli.common import next_command
 from distflow.client import Client
+from distflow.errors import RedisUnavailable
 
 #: Seconds without a change after which a run is asked what it waits for, and how often then.
 _STILL_SECONDS = 3.0
@@ -46,9 +47,9 @@ def describe_wait(client: Client, counts: Mapping[str, int], queues: Collection[
         queues: those that its open tasks are for.
     """
     try:
-        workers = client.dispatcher.count_workers(sorted(queues))
+        workers = client.impatient_dispatcher.count_workers(sorted(queues))
         suspended = is_suspended(client.redis)
-    except (RedisError, OSError) as error:
+    except (RedisUnavailable, RedisError, OSError) as error:
         return f"Redis does not answer: {error}"
     if counts["running"]:
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from redis import Redis
@@ -19,6 +19,7 @@ from distflow.codec import pack
 from distflow.core.claim import WIRE_VERSION
 from distflow.dispatch.headers import batch_headers
 from distflow.ports import Batch, WorkerProbe
+from distflow.store.patience import call_patiently
 
 #: What RQ jobs name: the worker's side of distflow.
 BATCH_FUNCTION = "distflow_worker.batch.run_batch"
@@ -52,21 +53,40 @@ class RqDispatcher:
     Args:
         client: the connection.
         prefix: of the run's keys: workers are told it in each batch.
+        patience_seconds: how long a call is tried again while Redis is away.
     """
 
-    def __init__(self, client: Redis, prefix: str) -> None:
+    def __init__(self, client: Redis, prefix: str, *, patience_seconds: float = 60.0) -> None:
         # redis-py types its replies for clients of every kind; this one answers in bytes.
         self._client: Any = client
         self._prefix = prefix
+        self._patience_seconds = patience_seconds
 
     def dispatch(self, run_id: str, epoch: int, batches: Sequence[Batch]) -> None:
-        """Enqueue batches, all in one pipeline."""
-        pipeline = self._client.pipeline(transaction=False)
-        for queue, mine in _by_queue(batches).items():
-            self._queue(queue).enqueue_many(
-                [self._job(run_id, epoch, batch) for batch in mine], pipeline=pipeline
-            )
-        pipeline.execute()
+        """Enqueue batches, all in one pipeline. What is sent twice, since a reply was lost, is
+        claimed once.
+        """
+        jobs = {
+            queue: [self._job(run_id, epoch, batch) for batch in mine]
+            for queue, mine in _by_queue(batches).items()
+        }
+
+        def send(pipeline: Any) -> None:
+            for queue, mine in jobs.items():
+                self._queue(queue).enqueue_many(mine, pipeline=pipeline)
+
+        self._together(send)
+
+    def _together(self, ask: Callable[[Any], None]) -> list[Any]:
+        """Redis's replies to what ``ask`` puts into a pipeline."""
+
+        def call() -> list[Any]:
+            pipeline = self._client.pipeline(transaction=False)
+            ask(pipeline)
+            replies: list[Any] = pipeline.execute()
+            return replies
+
+        return call_patiently(call, self._patience_seconds)
 
     def _job(self, run_id: str, epoch: int, batch: Batch) -> Any:
         payload = {
@@ -91,12 +111,14 @@ class RqDispatcher:
     def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
         """How many workers that listen to each queue are connected to Redis now."""
         names = list(queues)
-        pipeline = self._client.pipeline(transaction=False)
-        for queue in names:
-            pipeline.smembers(WORKERS_BY_QUEUE_KEY % queue)
+
+        def ask(pipeline: Any) -> None:
+            for queue in names:
+                pipeline.smembers(WORKERS_BY_QUEUE_KEY % queue)
+
         workers = [
             [key.decode().removeprefix(BaseWorker.redis_worker_namespace_prefix) for key in keys]
-            for keys in pipeline.execute()
+            for keys in self._together(ask)
         ]
         everyone = {worker for some in workers for worker in some}
         connected = self._connected(everyone)
@@ -108,49 +130,60 @@ class RqDispatcher:
     def find_queued(self, run_id: str, queues: Collection[str]) -> set[str]:
         """The ids of the run's batches that still wait in the queues."""
         pattern = re.compile(re.escape(run_id) + r"-\d+-\d+")
-        pipeline = self._client.pipeline(transaction=False)
-        for queue in queues:
-            pipeline.lrange(self._queue(queue).key, 0, -1)
-        waiting = {job.decode() for jobs in pipeline.execute() for job in jobs}
+
+        def ask(pipeline: Any) -> None:
+            for queue in queues:
+                pipeline.lrange(self._queue(queue).key, 0, -1)
+
+        waiting = {job.decode() for jobs in self._together(ask) for job in jobs}
         return {job for job in waiting if pattern.fullmatch(job)}
 
     def withdraw(self, run_id: str, queues: Collection[str]) -> int:
         """Take the run's waiting jobs off the queues; returns how many."""
         jobs = self.find_queued(run_id, queues)
-        pipeline = self._client.pipeline(transaction=False)
-        for job in jobs:
-            for queue in queues:
-                pipeline.lrem(self._queue(queue).key, 0, job)
-            pipeline.delete(Job.key_for(job))
-        pipeline.execute()
+
+        def remove(pipeline: Any) -> None:
+            for job in jobs:
+                for queue in queues:
+                    pipeline.lrem(self._queue(queue).key, 0, job)
+                pipeline.delete(Job.key_for(job))
+
+        self._together(remove)
         return len(jobs)
 
     def probe_workers(self, workers: Collection[str]) -> Mapping[str, WorkerProbe]:
         """What RQ says of workers: whether one is connected, its job, its last heartbeat."""
         names = [worker for worker in workers if worker]
         connected = self._connected(names)
-        pipeline = self._client.pipeline(transaction=False)
-        for worker in names:
-            key = BaseWorker.redis_worker_namespace_prefix + worker
-            pipeline.hmget(key, "current_job", "last_heartbeat")
+
+        def ask(pipeline: Any) -> None:
+            for worker in names:
+                key = BaseWorker.redis_worker_namespace_prefix + worker
+                pipeline.hmget(key, "current_job", "last_heartbeat")
+
         return {
             worker: WorkerProbe(
                 connected[worker],
                 job.decode() if job else "",
                 utcparse(heard.decode()).timestamp() if heard else 0.0,
             )
-            for worker, (job, heard) in zip(names, pipeline.execute(), strict=True)
+            for worker, (job, heard) in zip(names, self._together(ask), strict=True)
         }
 
     def stop_job(self, job: str, worker: str) -> None:
         """Tell a worker to kill the process group that works on a job."""
-        send_command(self._client, worker, "stop-job", job_id=job)
+        call_patiently(
+            lambda: send_command(self._client, worker, "stop-job", job_id=job),
+            self._patience_seconds,
+        )
 
     def _connected(self, workers: Collection[str]) -> dict[str, bool]:
         if not workers:
             return {}
         channels = {PUBSUB_CHANNEL_TEMPLATE % worker: worker for worker in workers}
-        counts = self._client.pubsub_numsub(*channels)
+        counts = call_patiently(
+            lambda: self._client.pubsub_numsub(*channels), self._patience_seconds
+        )
         return {channels[channel.decode()]: count > 0 for channel, count in counts}
 
     def _queue(self, name: str) -> Queue:

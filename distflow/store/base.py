@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from redis import Redis
-from redis import exceptions as redis_errors
 
 from distflow.core.claim import Code
-from distflow.errors import RedisUnavailable, RunGone, RunNotFound, StaleEpoch
+from distflow.errors import RunGone, RunNotFound, StaleEpoch
 from distflow.store.keys import DEFAULT_PREFIX, RunKeys
+from distflow.store.patience import call_patiently
 from distflow.store.scripts import run_script
 
 _T = TypeVar("_T")
-
-#: What a restart, a failover or a cut looks like from here: worth another try.
-_PASSING = (
-    redis_errors.ConnectionError,
-    redis_errors.TimeoutError,
-    redis_errors.BusyLoadingError,
-    redis_errors.ReadOnlyError,
-)
-
-#: Seconds between two tries: long enough to leave a restarting server alone.
-_PAUSE_SECONDS = 0.2
 
 
 class StoreBase:
@@ -58,14 +46,7 @@ class StoreBase:
         return self._patiently(lambda: run_script(self.client, script, keys, arguments))
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
-        deadline = time.monotonic() + self.patience_seconds
-        while True:
-            try:
-                return call()
-            except _PASSING as error:
-                if time.monotonic() >= deadline:
-                    raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
-                time.sleep(_PAUSE_SECONDS)
+        return call_patiently(call, self.patience_seconds)
 
     def _require(self, code: int) -> None:
         """Raise what a coordinator's or a person's call has run into; OK and RECORDED pass."""

@@ -55,7 +55,7 @@ class MemoryWorkerStore(MemoryBase):
             now = self.server.now_ms()
             codes = tuple(_finish(run, done, now) for done in finishes)
             replies = tuple(_claim(run, epoch, batch, wanted, now) for wanted in claims)
-            if ending and run.beats.pop(batch, None):
+            if ending and run.beats.pop(batch, None) is not None:
                 run.append_event(Event("", "batch_ended", batch=batch, unstarted=tuple(unstarted)))
             return Advance(codes, replies)
 

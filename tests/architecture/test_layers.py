@@ -51,6 +51,7 @@ SIDEWAYS = {
     # Attempts in this process run by the code that workers run.
     ("distflow.dispatch", "distflow_worker"),
     ("distflow_worker", "distflow.store"),
+    ("distflow.dispatch", "distflow.store"),
 }
 
 #: What may import Redis and RQ.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from distflow import TaskRunnerBuilder
 from distflow.client import Client
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
@@ -29,3 +30,10 @@ def test_a_cancelled_backoff_keeps_its_attempts(
     run.cancel()
     run.wait(20)
     assert recording.lines(log) == [["stubborn", "1"], ["stubborn", "2"]]
+
+
+def test_a_tolerated_failure_gives_none() -> None:
+    """Whatever data a tolerated failure brings, its dependents get None in its place."""
+    results = TaskRunnerBuilder().build().execute(recording.tolerated)
+    assert results["spoil"].data == 5
+    assert results["echo"].data == [None]

@@ -37,7 +37,7 @@ def busy_run(scene: Scene) -> None:
     scene.settle(store, epoch, "bad", "failure", error="ValueError: no\nsuch day " + "x" * 200)
     scene.settle(store, epoch, "lost", "unknown", error="WorkerLost: worker w1 was lost")
     store.begin_batch(epoch, "b9", "worker-9", "job-9")
-    claim(store, epoch, "busy", "t-busy", batch="b9")
+    claim(store, epoch, "busy", "t-busy", batch="b9", begin=False)
     claim(store, epoch, "later", "t-later")
     finish(store, epoch, again("later", "t-later", delay_ms=300_000))
     store.renew_lease("anna", epoch, 60.0, queued=0, waiting=1)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from distflow.codec import decode_result, decode_task, encode_result, unpack
+from distflow.codec import decode_result, decode_task, encode_result, status_of, unpack
 from distflow.core.claim import ClaimReply, Code, Finish
 from distflow.core.model import Metrics, Ref, Task, TaskResult
 from distflow.core.outcome import Attempt, Outcome, decide
@@ -129,10 +129,7 @@ class AttemptRun:
     def _inputs(self) -> tuple[list[Any], dict[str, Any]]:
         names = sorted({ref.task for ref in _refs([self.task.args, self.task.kwargs])})
         found = self.view.store.fetch_results(names)
-        data = {
-            name: decode_result(packed).data if packed else None
-            for name, packed in zip(names, found, strict=True)
-        }
+        data = {name: _input(packed) for name, packed in zip(names, found, strict=True)}
         args = [_fill(value, data) for value in self.task.args]
         return args, {key: _fill(value, data) for key, value in self.task.kwargs.items()}
 
@@ -242,6 +239,13 @@ def _refs(value: Any) -> list[Ref]:
     if isinstance(value, (list, tuple)):
         return [ref for element in value for ref in _refs(element)]
     return []
+
+
+def _input(packed: bytes | None) -> Any:
+    """What a dependency gives its dependents: None in place of a tolerated failure."""
+    if packed is None or status_of(packed) != TaskStatus.SUCCESS:
+        return None
+    return decode_result(packed).data
 
 
 def _fill(value: Any, data: dict[str, Any]) -> Any:

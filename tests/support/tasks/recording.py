@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from distflow import NotDone, Retry, Workflow, task, workflow
+from distflow import NotDone, Retry, TaskResult, TaskStatus, Workflow, task, workflow
 
 
 def note(log: str, *words: object) -> None:
@@ -120,3 +120,19 @@ def stubborn(log: str, *, ctx) -> None:
 def waiting(log: str):
     """A task that waits for its retry for ten minutes."""
     stubborn(log)
+
+
+@task(continue_on_error=True)
+def spoil() -> TaskResult:
+    return TaskResult(TaskStatus.FAILURE, data=5)
+
+
+@task
+def echo(value: Any) -> list[Any]:
+    return [value]
+
+
+@workflow
+def tolerated():
+    """A failure that brings data, tolerated, and a task that takes its place."""
+    echo(spoil())
