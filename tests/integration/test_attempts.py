@@ -21,7 +21,7 @@ def test_a_cancelled_backoff_keeps_its_attempts(
     client = Client(redis_server.client())
     run = client.submit(recording.waiting, {"log": str(log)})
     wait_for(lambda: run.info().counts["waiting"] or recording.lines(log), 20, "the first try")
-    wait_for(lambda: run.store.read_progress(), 20, "the backoff")
+    wait_for(run.store.read_progress, 20, "the backoff")
     run.cancel()
     assert run.wait(20) == "cancelled"
     assert run.results()["stubborn"].attempt == 1
