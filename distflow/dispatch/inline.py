@@ -61,7 +61,8 @@ class InlineDispatcher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let the threads end; those that are at work are not waited for."""
+        """Let the threads end; those that are at work are not waited for, and take nothing more."""
+        self._waiting.clear()
         for _ in range(len(self._workers)):
             self._jobs.put(None)
 

@@ -8,6 +8,7 @@ import pytest
 
 from distflow import Retry, Workflow
 from distflow.client import Client
+from distflow.coordinator.notices import Notice
 from tests.support.stages import Stage
 from tests.support.tasks import behaving
 from tests.support.wait import wait_for
@@ -142,6 +143,26 @@ def test_late_results_are_refused(here: Stage, caplog: pytest.LogCaptureFixture)
     wait_for(
         lambda: "attempt 1: its outcome success came too late" in caplog.text, what="a warning"
     )
+
+
+def test_an_interrupted_call_leaves_nothing_behind(here: Stage) -> None:
+    """Ctrl-C ends ``execute``: what runs cannot be stopped, but nothing more begins."""
+
+    def interrupt(_notice: Notice) -> None:
+        raise KeyboardInterrupt
+
+    before = set(threading.enumerate())
+    dag = Workflow("interrupted")
+    for number in range(100):
+        dag.add(f"t{number}", behaving.ignore)
+    builder = here.builder().on("task_start", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        here.play(dag, builder=builder)
+    begun = {thread for thread in threading.enumerate() if thread not in before}
+    here.open_gate()
+    for thread in begun:
+        thread.join(20)
+    assert len(here.log.read_text().splitlines()) <= len(begun)
 
 
 def test_cancelled_by_command(on_redis: Stage) -> None:
