@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 from click.exceptions import NoArgsIsHelpError
@@ -160,6 +160,19 @@ def say(text: str) -> None:
 def run_guarded(call: Callable[[], Any]) -> int:
     """Run a command, end its errors in one line on stderr, and return its exit code."""
     try:
+        return _run_guarded(call)
+    finally:
+        # Else the interpreter finds at its end that nobody reads, and answers with a code of its
+        # own.
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                _redirect(stream)
+
+
+def _run_guarded(call: Callable[[], Any]) -> int:
+    try:
         answer = call()
         # What is still buffered may find that its reader has gone.
         sys.stdout.flush()
@@ -197,4 +210,8 @@ def _usage_line(error: click.ClickException) -> str:
 
 def silence() -> None:
     """The reader of stdout has gone: write nothing more, not even at the interpreter's end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _redirect(sys.stdout)
+
+
+def _redirect(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import NamedTuple
 
 from distflow.codec import encode_result
@@ -133,7 +134,7 @@ class Recovery:
             packed=encode_result(decision.result),
             worker=worker,
             duration=metrics.duration if metrics else 0.0,
-            delay_ms=int(decision.delay_seconds * 1000),
+            delay_ms=ceil(decision.delay_seconds * 1000),
             progress=decision.progress,
             keep=task.effects == "at_most_once",
         )

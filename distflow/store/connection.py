@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from redis import Redis
 from redis import exceptions as redis_errors
@@ -19,6 +19,11 @@ SOCKET_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 3.0
 
 _HIGHEST_PORT = 65_535
+
+_SENTINEL = "redis+sentinel://"
+
+#: A name, an IPv4 address, or an IPv6 address in brackets.
+_HOST = re.compile(r"[^\[\]:\s]+|\[[0-9A-Fa-f:.]+\]")
 
 _TIMEOUTS: dict[str, Any] = {
     "socket_timeout": SOCKET_TIMEOUT_SECONDS,
@@ -39,7 +44,7 @@ def open_redis(url: str) -> Redis:
         InvalidInput: the URL is none of these.
     """
     try:
-        if url.startswith("redis+sentinel://"):
+        if url.startswith(_SENTINEL):
             return _open_sentinel(url)
         client: Redis = Redis.from_url(url, **_TIMEOUTS)
         # It does not connect; options that it does not know are refused here, not at first use.
@@ -85,13 +90,15 @@ def hide_password(url: str) -> str:
 
 
 def _open_sentinel(url: str) -> Redis:
-    parts = urlsplit(url)
-    login, _, places = parts.netloc.rpartition("@")
-    service, _, database = parts.path.strip("/").partition("/")
+    # By hand: urlsplit takes the colons of several hosts for those of one.
+    address, _, options_text = url.partition("?")
+    netloc, _, path = address.removeprefix(_SENTINEL).partition("/")
+    login, _, places = netloc.rpartition("@")
+    service, _, database = path.strip("/").partition("/")
     hosts = []
     for place in places.split(","):
         host, _, port = place.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > _HIGHEST_PORT:
+        if not _HOST.fullmatch(host) or not port.isdecimal() or int(port) > _HIGHEST_PORT:
             raise InvalidInput(
                 f"Redis URL {hide_password(url)!r}: each Sentinel is host:port"
                 + ("" if "@" in url else f", not {place!r}")
@@ -101,7 +108,7 @@ def _open_sentinel(url: str) -> Redis:
         raise InvalidInput(
             f"Redis URL {hide_password(url)!r}: after the Sentinels comes /service or /service/db"
         )
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    query = {name: values[-1] for name, values in parse_qs(options_text).items()}
     options = dict(_TIMEOUTS, db=int(database or 0), ssl=query.get("ssl") == "true")
     username, _, password = login.partition(":")
     if password:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from distflow import codec
 from tests.conftest import StartWorker
 from tests.support.pages import PAGES, Block, Section, read_sections, typed_commands
 from tests.support.redis_server import RedisPool
@@ -49,9 +50,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setenv(name, value)
     scripts = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
+    registered = codec._by_code.copy(), codec._by_type.copy()
     yield tmp_path
     for module in tmp_path.glob("*.py"):
         sys.modules.pop(module.stem, None)
+    # What an example registers is registered for its own process.
+    codec._by_code.clear()
+    codec._by_type.clear()
+    codec._by_code.update(registered[0])
+    codec._by_type.update(registered[1])
 
 
 @pytest.mark.parametrize(

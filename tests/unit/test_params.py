@@ -50,7 +50,7 @@ def annotated(  # noqa: PLR0917
     text: str = "",
     count: int = 0,
     ratio: float = 0.0,
-    flag: bool = False,  # noqa: FBT001, FBT002
+    flag: bool = False,  # noqa: FBT002
     at: datetime | None = None,
     day: date | None = None,
     wait: timedelta = timedelta(0),

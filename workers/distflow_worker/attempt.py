@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distflow.codec import decode_result, decode_task, encode_result, status_of, unpack
@@ -218,7 +219,7 @@ class AttemptRun:
             packed=packed,
             worker=self.view.worker,
             duration=metrics.duration if metrics else 0.0,
-            delay_ms=int(decision.delay_seconds * 1000),
+            delay_ms=ceil(decision.delay_seconds * 1000),
             progress=decision.progress,
             keep=self.task.effects == "at_most_once",
         )
