@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distflow.authoring import TaskRef, Workflow, task, workflow
-    from distflow.client import Client, Run, connect
+    from distflow.client import Client, connect
     from distflow.codec import register_type
     from distflow.core.model import Loop, Metrics, Retry, TaskResult
     from distflow.core.status import RunStatus, TaskStatus
     from distflow.errors import DistflowError, NotDone
+    from distflow.handle import Run
     from distflow.runner import TaskRunner, TaskRunnerBuilder
     from distflow.snapshot import Snapshot
     from distflow_worker.context import TaskContext
@@ -29,7 +30,7 @@ _HOMES = {
     "Metrics": "distflow.core.model",
     "NotDone": "distflow.errors",
     "Retry": "distflow.core.model",
-    "Run": "distflow.client",
+    "Run": "distflow.handle",
     "RunStatus": "distflow.core.status",
     "Snapshot": "distflow.snapshot",
     "TaskContext": "distflow_worker.context",

@@ -1,44 +1,26 @@
-"""Runs on Redis, from Python: :func:`connect`, :class:`Client` and :class:`Run`."""
+"""Runs on Redis, from Python: :func:`connect` and :class:`Client`."""
 
 from __future__ import annotations
 
-import getpass
-import socket
-import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from redis import Redis
 
 from distflow.authoring import Workflow, WorkflowTemplate, check_importable
-from distflow.codec import decode_result, encode_result
-from distflow.coordinator.executor import Signal, WorkflowExecutor
 from distflow.coordinator.notices import Listener
-from distflow.coordinator.reopen import read_graph
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.core.graph import Graph
-from distflow.core.model import TaskResult
-from distflow.core.run import MAX_RESULT_BYTES, RunInfo, RunOptions, RunSpec
-from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, RunStatus, TaskStatus
+from distflow.core.run import MAX_RESULT_BYTES, RunOptions, RunSpec
 from distflow.creation import write_run
 from distflow.dispatch.rq import RqDispatcher
-from distflow.errors import DistflowError, InvalidInput, TaskNotFound, WrongState
-from distflow.fingerprint import fingerprint
-from distflow.ids import check_run_id, new_origin, new_run_id, new_token
-from distflow.ports import Dispatcher
+from distflow.errors import InvalidInput
+from distflow.handle import Run
+from distflow.ids import check_run_id, new_origin, new_run_id
 from distflow.snapshot import Snapshot, hydration_outcomes
 from distflow.store.connection import check_redis, open_redis
 from distflow.store.durability import read_durability
 from distflow.store.keys import DEFAULT_PREFIX
-from distflow.store.leading import Decision
 from distflow.store.redis import RedisRunStore, list_runs
-
-#: Names whose results are read at a time.
-_CHUNK = 1000
-
-#: Statuses from which a run goes on only when a person says so.
-STANDING = ENDED_RUNS | {RunStatus.PAUSED, RunStatus.INTERRUPTED}
 
 
 def connect(url: str, *, prefix: str = DEFAULT_PREFIX) -> Client:
@@ -178,217 +160,3 @@ class Client:
     def run_ids(self) -> list[str]:
         """Every run id, oldest first."""
         return list_runs(self.redis, self.prefix)
-
-
-class Run:
-    """One run on Redis."""
-
-    def __init__(self, client: Client, run_id: str) -> None:
-        self.client = client
-        self.run_id = run_id
-        self.store = client.store(run_id)
-        self._graph: Graph | None = None
-        self._leader: threading.Thread | None = None
-        self._failed: DistflowError | None = None
-
-    def __repr__(self) -> str:
-        return f"<Run {self.run_id}>"
-
-    # Reading
-
-    def info(self) -> RunInfo:
-        """The run in short."""
-        return self.store.read_info()
-
-    def status(self) -> RunStatus:
-        """Where the run stands."""
-        return self.store.read_status()
-
-    def graph(self) -> Graph:
-        """The run's frozen graph."""
-        if self._graph is None:
-            self._graph = read_graph(self.store)
-        return self._graph
-
-    def results(self) -> dict[str, TaskResult]:
-        """The outcomes so far, in the graph's order."""
-        return dict(Snapshot.from_packed(self._read_outcomes()))
-
-    def snapshot(self) -> Snapshot:
-        """What is known to be done, decoded as it is read."""
-        packed = self._read_outcomes()
-        marks = {task.name: fingerprint(task) for task in self.graph().tasks if task.name in packed}
-        return Snapshot.from_packed(packed, origin=self.info().origin, fingerprints=marks)
-
-    def _read_outcomes(self) -> dict[str, bytes]:
-        """The outcomes, in the graph's order. They are read dependents first: what an outcome
-        rests on is then there as well, while the run goes on.
-        """
-        graph = self.graph()
-        packed: dict[str, bytes] = {}
-        names = [graph.tasks[index].name for index in reversed(graph.order)]
-        for start in range(0, len(names), _CHUNK):
-            chunk = names[start : start + _CHUNK]
-            found = self.store.read_results(chunk)
-            packed.update(
-                (name, value) for name, value in zip(chunk, found, strict=True) if value is not None
-            )
-        return {task.name: packed[task.name] for task in graph.tasks if task.name in packed}
-
-    def check_task(self, task: str) -> None:
-        """Raise TaskNotFound where the run has no such task."""
-        if task not in self.graph().index:
-            raise TaskNotFound(f"run {self.run_id} has no task {task!r}")
-
-    # Leading
-
-    def executor(
-        self,
-        *,
-        listener: Listener | None = None,
-        interrupt: threading.Event | None = None,
-        cancel: Signal | None = None,
-        dispatcher: Dispatcher | None = None,
-    ) -> WorkflowExecutor:
-        """What leads this run, when its ``lead`` is called."""
-        return WorkflowExecutor(
-            self.store,
-            dispatcher or self.client.dispatcher,
-            settings=self.client.settings,
-            listener=listener,
-            interrupt=interrupt,
-            cancel=cancel,
-            lease_store=self.client.store(self.run_id, patience_seconds=0.0),
-        )
-
-    def lead_in_background(self, *, reopen: bool, listener: Listener | None = None) -> None:
-        """Lead the run on a thread of this process; :meth:`wait` tells how it ended."""
-        executor = self.executor(listener=listener)
-
-        def lead() -> None:
-            try:
-                executor.lead(reopen=reopen)
-            except DistflowError as error:
-                self._failed = error
-
-        self._failed = None
-        self._leader = threading.Thread(target=lead, name=f"distflow-{self.run_id}", daemon=True)
-        self._leader.start()
-
-    def wait(self, timeout: float | None = None) -> RunStatus:
-        """Wait until the run ends or stands still, and return its status.
-
-        Args:
-            timeout: seconds; None waits as long as it takes.
-
-        Raises:
-            TimeoutError: it goes on still.
-            WrongState: nobody leads it, so that nothing will happen.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        patience = self.client.settings.lease_seconds
-        unled_since: float | None = None
-        while True:
-            info = self.info()
-            now = time.monotonic()
-            ours = self._leader is not None and self._leader.is_alive()
-            if info.status in STANDING and not ours:
-                return info.status
-            if self._failed is not None:
-                raise self._failed
-            if info.coordinator is not None or ours:
-                unled_since = None
-            elif unled_since is None:
-                unled_since = now
-            elif now - unled_since > patience:
-                raise WrongState(
-                    f"nobody coordinates run {self.run_id}: go on with it by "
-                    f"`distflow resume {self.run_id}`"
-                )
-            if deadline is not None and now >= deadline:
-                raise TimeoutError(f"run {self.run_id} is still {info.status}")
-            if ours and self._leader is not None:
-                left = 1.0 if deadline is None else max(0.0, deadline - now)
-                self._leader.join(timeout=min(1.0, left))
-            else:
-                time.sleep(0.1)
-
-    # Deciding
-
-    def pause(self) -> None:
-        """Start nothing more until it is resumed; what runs ends normally."""
-        self.store.set_status(RunStatus.PAUSED, {RunStatus.RUNNING})
-
-    def resume(self) -> None:
-        """Go on: unpause a run that is being led, else reopen it and lead it on a thread."""
-        info = self.info()
-        if info.coordinator is None:
-            self.lead_in_background(reopen=True)
-        else:
-            self.unpause()
-
-    def unpause(self) -> bool:
-        """Let a paused run go on under its coordinator; False where it is not paused."""
-        # Asked first: the move itself is answered alike where it was made before.
-        if self.status() != RunStatus.PAUSED:
-            return False
-        try:
-            self.store.set_status(RunStatus.RUNNING, {RunStatus.PAUSED})
-        except WrongState:
-            return False
-        return True
-
-    def cancel(self, reason: str | None = None) -> None:
-        """Start nothing more, and stop what runs. Whoever leads the run does it.
-
-        Raises:
-            WrongState: it has ended.
-        """
-        allowed = ACTIVE_RUNS | {RunStatus.PAUSED, RunStatus.INTERRUPTED, RunStatus.BLOCKED}
-        self.store.set_status(
-            RunStatus.CANCELLING, allowed, reason=reason or f"cancelled by {who_am_i()}"
-        )
-
-    def resolve(
-        self, task: str, decision: Decision, data: Any = None, *, note: str = ""
-    ) -> TaskStatus:
-        """Decide an ``unknown`` task.
-
-        Args:
-            task: its name.
-            decision: ``done`` (with its ``data``), ``fail``, or ``retry`` to run it again.
-            data: what the function would have returned.
-            note: for the history.
-
-        Returns:
-            The task's status from now on.
-
-        Raises:
-            TaskNotFound: the run has no such task.
-            WrongState: the task is not unknown.
-        """
-        self.check_task(task)
-        who = who_am_i()
-        packed = b""
-        if decision != "retry":
-            before = self.store.read_results([task])[0]
-            attempt = decode_result(before, opaque=True).attempt if before else 0
-            result = TaskResult(
-                TaskStatus.SUCCESS if decision == "done" else TaskStatus.FAILURE,
-                message=f"resolved by {who}" + (f": {note}" if note else ""),
-                error=None if decision == "done" else "resolved as failed",
-                data=data if decision == "done" else None,
-                attempt=attempt,
-                started=decision == "fail",
-            )
-            packed = encode_result(result)
-        return self.store.resolve_task(new_token(), task, decision, packed, who, note)
-
-
-def who_am_i() -> str:
-    """``user@host``, for the history."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "?"
-    return f"{user}@{socket.gethostname()}"

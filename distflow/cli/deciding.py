@@ -18,11 +18,12 @@ from distflow.cli.common import (
     say,
 )
 from distflow.cli.views import span
-from distflow.client import Client, Run
+from distflow.client import Client
 from distflow.core.run import RunInfo
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.describe import find_task, live_status
 from distflow.errors import InvalidInput, NotEncodable, RunNotFound, WrongState
+from distflow.handle import Run
 from distflow.store.leading import Decision
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}

@@ -23,7 +23,7 @@ from distflow.cli.progress import open_display
 from distflow.cli.taskview import task_lines
 from distflow.cli.telling import outcome_lines
 from distflow.cli.views import clip, colour, columns, span, status_lines
-from distflow.client import Client, Run
+from distflow.client import Client
 from distflow.codec import decode_result
 from distflow.core.graph import Graph
 from distflow.core.render import to_dot, to_mermaid
@@ -42,6 +42,7 @@ from distflow.describe import (
     why_of,
 )
 from distflow.errors import InvalidInput, RunNotFound
+from distflow.handle import Run
 from distflow.params import load_workflow, parse_params
 
 #: Seconds between two looks of ``watch`` at a run that nobody leads.

@@ -16,13 +16,13 @@ from distflow.cli.common import ExitCode, exit_code_of, next_command, print_json
 from distflow.cli.progress import Display, View, counts_of_info, counts_of_state, open_display
 from distflow.cli.telling import Teller, outcome_lines, resume_lines
 from distflow.cli.waits import Stall, describe_wait
-from distflow.client import STANDING, Run
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Notice
 from distflow.core.run import Event
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.describe import status_document
 from distflow.errors import LeaseHeld, RedisUnavailable, StaleEpoch
+from distflow.handle import STANDING, Run
 
 #: Seconds between two looks at the thread that leads.
 _TICK_SECONDS = 0.1

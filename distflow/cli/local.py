@@ -12,10 +12,11 @@ from distflow.authoring import Workflow
 from distflow.cli.common import ExitCode, json_option, next_command
 from distflow.cli.leading import interruptible, see_through
 from distflow.cli.running import build_workflow, print_run_id, run_options
-from distflow.client import Client, Run, connect
+from distflow.client import Client, connect
 from distflow.codec import to_plain
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput, RunExists, RunNotFound
+from distflow.handle import Run
 from distflow.local.server import PrivateRedis
 from distflow.local.workers import LocalWorkers
 from distflow.snapshot import Snapshot

@@ -20,11 +20,11 @@ from distflow.cli.common import (
     show,
 )
 from distflow.cli.leading import interruptible, see_through
-from distflow.client import Run
 from distflow.codec import to_plain
 from distflow.core.graph import Graph
 from distflow.describe import status_document
 from distflow.errors import DistflowError, InvalidInput
+from distflow.handle import Run
 from distflow.ids import check_run_id
 from distflow.params import load_workflow, parse_params
 from distflow.snapshot import Snapshot, hydration_outcomes

@@ -22,10 +22,10 @@ from distflow.cli.common import (
 from distflow.cli.leading import Foreground, interruptible
 from distflow.cli.progress import open_display
 from distflow.cli.telling import outcome_lines
-from distflow.client import Run
 from distflow.core.status import RunStatus
 from distflow.describe import status_document
 from distflow.errors import WrongState
+from distflow.handle import Run
 
 #: Seconds beyond the grace and the lease that a cancellation may take.
 _PATIENCE_SECONDS = 30.0

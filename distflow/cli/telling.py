@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from distflow.cli.common import next_command
 from distflow.cli.progress import Display, counts_of_info, counts_text
 from distflow.cli.views import clip, columns, span, visible
-from distflow.client import Run
 from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Notice
 from distflow.core.run import RunInfo
 from distflow.core.status import RunStatus
 from distflow.describe import FoundTask, survey_run, why_of
+from distflow.handle import Run
 from distflow.ports import RunStore
 
 #: Lines of each kind that are told while a run goes on; the counts tell the rest.
@@ -87,7 +87,7 @@ def resume_lines(run: Run, executor: WorkflowExecutor) -> Iterator[str]:
     actions = Counter(item.action for item in plan)
     done = sum(item.seen == "success" for item in plan)
     again = Counter(item.seen for item in plan if item.action == "again")
-    parts = [f"{done} successes kept"]
+    parts = [f"{done} success{'' if done == 1 else 'es'} kept"]
     if again:
         former = ", ".join(f"{count} {status}" for status, count in sorted(again.items()))
         parts.append(f"{actions['again']} evaluated again ({former})")

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
-from distflow.codec import encode_result
+from distflow.codec import decode_result, encode_result
 from distflow.coordinator.lease import LeaseKeeper
 from distflow.coordinator.notices import Listener, Notice
 from distflow.coordinator.outbox import Outbox
@@ -353,7 +353,8 @@ class WorkflowExecutor:
             self.running.pop(name, None)
             self._state.on_finished(index, TaskStatus(event.status))
             kind = _EVENT_OF.get(event.status, "task_end")
-            self._notify(kind, name, event.status, event.attempt, event.worker, event.duration)
+            why = "" if event.status == TaskStatus.SUCCESS else self._why(name)
+            self._notify(kind, name, event.status, event.attempt, event.worker, event.duration, why)
         elif event.kind == "waiting":
             self.running.pop(name, None)
             self._state.on_waiting(index, event.not_before, self._now_ms())
@@ -364,6 +365,14 @@ class WorkflowExecutor:
             )
         elif event.kind == "resolved":
             self._state.on_resolved(index, TaskStatus(event.status))
+
+    def _why(self, name: str) -> str:
+        """What the outcome of a task that is no success says of itself."""
+        packed = self._store.read_results([name])[0] if self._listener else None
+        if packed is None:
+            return ""
+        result = decode_result(packed, opaque=True)
+        return result.error or result.message or ""
 
     def _notify(  # noqa: PLR0917 - a Notice's fields, in its order
         self,

@@ -142,8 +142,8 @@ class Event(NamedTuple):
 class HistoryEntry:
     """Something that was set aside, refused, retried, repaired or decided.
 
-    ``kind`` is ``retried | looped | set_aside | refused | late | lost | resolved | taken_over |
-    repaired``; ``at`` is Unix seconds; ``packed`` the encoded TaskResult that it is about, or
+    ``kind`` is ``retried | looped | set_aside | refused | late | lost | resolved |
+    taken_over``; ``at`` is Unix seconds; ``packed`` the encoded TaskResult that it is about, or
     None where it was too large (``note`` then has its size and SHA-1) or there is none.
     """
 

@@ -30,6 +30,7 @@ LAYERS = {
     "distflow.coordinator": 4,
     "distflow.creation": 4,
     "distflow.transfer": 5,
+    "distflow.handle": 5,
     "distflow.client": 5,
     "distflow.describe": 5,
     "distflow.events": 5,
@@ -47,6 +48,7 @@ SIDEWAYS = {
     ("distflow.params", "distflow.authoring"),
     ("distflow.transfer", "distflow.client"),
     ("distflow.runner", "distflow.client"),
+    ("distflow.client", "distflow.handle"),
     ("distflow.runner", "distflow.events"),
     # Attempts in this process run by the code that workers run.
     ("distflow.dispatch", "distflow_worker"),

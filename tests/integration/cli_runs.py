@@ -10,7 +10,8 @@ from pathlib import Path
 
 from redis import Redis
 
-from distflow.client import Client, Run
+from distflow.client import Client
+from distflow.handle import Run
 from tests.support.cli import kill_cli, start_cli
 from tests.support.tasks import recording
 from tests.support.wait import wait_for

@@ -11,8 +11,9 @@ import time
 import pytest
 
 from distflow import Loop, Retry, Workflow
-from distflow.client import Client, Run
+from distflow.client import Client
 from distflow.errors import StaleEpoch
+from distflow.handle import Run
 from tests.support.stages import Stage, most_at_once
 from tests.support.tasks import behaving
 from tests.support.wait import wait_for

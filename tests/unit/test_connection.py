@@ -121,7 +121,7 @@ def test_a_sentinel_url_without_a_login() -> None:
         ("redis+sentinel://one:1,two/main", "each Sentinel is host:port, not 'two'"),
         ("redis+sentinel://one:²/main", "each Sentinel is host:port"),
         ("redis+sentinel://one:99999/main", "each Sentinel is host:port"),
-        ("redis+sentinel://[::1/main", "is not usable"),
+        ("redis+sentinel://[::1/main", "each Sentinel is host:port"),
         ("redis+sentinel://one:1", "after the Sentinels comes /service"),
         ("redis+sentinel://one:1/main/db", "after the Sentinels comes /service"),
     ],

@@ -50,6 +50,20 @@ def random_dag(seed: int = 0, size: int = 200, log: str = "", seconds: float = 0
     return dag
 
 
+@workflow
+def small_dag(log: str, size: int = 5):
+    """A chain of as many steps."""
+    last: list[Any] = []
+    for _ in range(size):
+        last = [chained(log, last)]
+
+
+@task
+def chained(log: str, before: list[Any], *, ctx) -> str:
+    note(log, ctx.task)
+    return str(ctx.task)
+
+
 @task
 def prepare(log: str) -> int:
     note(log, "prepare")
