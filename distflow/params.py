@@ -59,7 +59,8 @@ def parse_params(template: WorkflowTemplate | Workflow, pairs: Sequence[str]) ->
 
     Args:
         template: what :func:`load_workflow` found. A Workflow declares no parameters: any will do.
-        pairs: each ``K=V``, or ``@FILE.json``, which holds an object with many. The last wins.
+        pairs: each ``K=V``, or ``@FILE.json``, which holds an object with many. The last
+            wins; two ``K=V`` of one parameter are refused.
 
     Returns:
         Values by name, without the defaults.
@@ -67,7 +68,16 @@ def parse_params(template: WorkflowTemplate | Workflow, pairs: Sequence[str]) ->
     Raises:
         InvalidInput: names the pair, the file or the parameter, and what is wrong with it.
     """
+    given = read_pairs(template, pairs)
+    if isinstance(template, WorkflowTemplate):
+        template.check_names(given)
+    return given
+
+
+def read_pairs(template: WorkflowTemplate | Workflow, pairs: Sequence[str]) -> dict[str, Any]:
+    """As :func:`parse_params`, whether or not these are the parameters that it needs."""
     given: dict[str, Any] = {}
+    typed: set[str] = set()
     annotations = _Annotations(template)
     for pair in pairs:
         if pair.startswith("@"):
@@ -77,9 +87,10 @@ def parse_params(template: WorkflowTemplate | Workflow, pairs: Sequence[str]) ->
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise InvalidInput(f"-p {pair!r} is not of the form K=V or @FILE.json")
+        if name in typed:
+            raise InvalidInput(f"parameter {name!r} is given twice: give it one -p")
+        typed.add(name)
         given[name] = read_text(text, annotations[name], f"parameter {name!r}")
-    if isinstance(template, WorkflowTemplate):
-        template.check_names(given)
     return given
 
 

@@ -18,6 +18,7 @@ from distflow.cli.common import (
     say,
 )
 from distflow.cli.views import span
+from distflow.cli.waits import go_on_command
 from distflow.client import Client
 from distflow.core.run import RunInfo
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
@@ -80,6 +81,7 @@ def resolve(
         except NotEncodable as error:
             raise InvalidInput(f"--done: {error}") from None
         info = run.info()
+        again = go_on_command(run, info)
     left = info.counts["unknown"]
     if as_json:
         print_json(
@@ -101,7 +103,7 @@ def resolve(
     if info.coordinator is not None:
         click.echo(f"{info.coordinator} goes on with the run")
     else:
-        click.echo(f"go on with the run: {next_command('resume', run_id)}")
+        click.echo(f"go on with the run: {again}")
 
 
 @click.command("delete")

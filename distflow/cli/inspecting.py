@@ -23,6 +23,7 @@ from distflow.cli.progress import open_display
 from distflow.cli.taskview import task_lines
 from distflow.cli.telling import outcome_lines
 from distflow.cli.views import clip, colour, columns, span, status_lines
+from distflow.cli.waits import go_on_command
 from distflow.client import Client
 from distflow.codec import decode_result
 from distflow.core.graph import Graph
@@ -69,7 +70,7 @@ def status(
             return
         survey = survey_run(run.store, info)
         workers = client.dispatcher.count_workers(survey.queues)
-        for text in status_lines(info, survey, workers):
+        for text in status_lines(info, survey, workers, go_on_command(run, info)):
             click.echo(text)
         if with_tasks:
             for text in _task_table(run, info):

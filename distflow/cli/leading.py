@@ -72,6 +72,7 @@ def see_through(
     force: bool = False,
     as_json: bool = False,
     tend: Callable[[], object] = lambda: None,
+    again: str | None = None,
 ) -> ExitCode:
     """Lead or follow a run until it stands still, tell how it stands, and answer with that.
 
@@ -80,9 +81,10 @@ def see_through(
     """
     began = time.monotonic()
     with open_display() as display:
-        Foreground(run, display, interrupt, tend=tend).finish(reopen=reopen, force=force)
+        foreground = Foreground(run, display, interrupt, tend=tend, again=again)
+        foreground.finish(reopen=reopen, force=force)
     info = run.info()
-    for line in outcome_lines(run, info, time.monotonic() - began):
+    for line in outcome_lines(run, info, time.monotonic() - began, again):
         say(line)
     if as_json:
         print_json(status_document(info))
@@ -99,6 +101,7 @@ class Foreground:
         display: where its progress goes.
         interrupt: see :func:`interruptible`.
         tend: called several times a second on the caller's thread, which must be the main one.
+        again: the command that goes on with the run; None is ``distflow resume``.
     """
 
     def __init__(
@@ -108,11 +111,13 @@ class Foreground:
         interrupt: threading.Event,
         *,
         tend: Callable[[], object] = lambda: None,
+        again: str | None = None,
     ) -> None:
         self._run = run
         self._display = display
         self._interrupt = interrupt
         self._tend = tend
+        self._again = again
         self._teller = Teller(run.store, display)
         self._stall = Stall()
         self._said_interrupted = False
@@ -148,7 +153,7 @@ class Foreground:
             except StaleEpoch:
                 self._display.note("another coordinator has taken the run over: following it")
             except (RedisError, RedisUnavailable) as error:
-                again = next_command("resume", self._run.run_id)
+                again = self._again or next_command("resume", self._run.run_id)
                 raise RedisUnavailable(f"{error}; go on by `{again}`") from error
             force = False
             status = self.follow()

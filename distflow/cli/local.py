@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from distflow.authoring import Workflow
 from distflow.cli.common import ExitCode, json_option, next_command
 from distflow.cli.leading import interruptible, see_through
-from distflow.cli.running import build_workflow, print_run_id, run_options
+from distflow.cli.running import build_workflow, check_gap, print_run_id, run_options
 from distflow.client import Client, connect
 from distflow.codec import to_plain
 from distflow.core.status import RunStatus
@@ -19,10 +19,14 @@ from distflow.errors import InvalidInput, RunExists, RunNotFound
 from distflow.handle import Run
 from distflow.local.server import PrivateRedis
 from distflow.local.workers import LocalWorkers
+from distflow.params import load_workflow, read_pairs
 from distflow.snapshot import Snapshot
 
 #: Seconds between two looks at whether the workers live.
 _ENSURE_SECONDS = 0.5
+
+#: Workers that are started where nothing else is said.
+_WORKERS = 2
 
 
 @click.command()
@@ -32,7 +36,7 @@ _ENSURE_SECONDS = 0.5
     "worker_count",
     metavar="N",
     type=click.IntRange(1),
-    default=2,
+    default=_WORKERS,
     show_default=True,
     help="Stock `rq worker` processes to start.",
 )
@@ -63,15 +67,18 @@ def run(
 
     Starts a private Redis (append-only, fsync always), workers and a coordinator, and ends them
     all when the run stands still. With the --run-id of a run that did not succeed yet, it goes on
-    with that one.
+    with that one and its parameters.
     """
-    workflow = build_workflow(workflow_path, pairs)
+    # An earlier run goes on with what it was given: its parameters need not be given again.
+    workflow = build_workflow(workflow_path, pairs) if run_id is None else None
+    template = load_workflow(workflow_path)
+    given = read_pairs(template, pairs)
     snapshot = Snapshot.load(snapshot_path) if snapshot_path else None
     with interruptible() as interrupt, PrivateRedis.start(data_dir) as server:
         client = connect(server.url)
-        earlier = _earlier_run(client, run_id, workflow)
+        earlier = _earlier_run(client, run_id, template.reference or template.name, given)
         started = earlier or client.create(
-            workflow,
+            workflow or build_workflow(workflow_path, pairs),
             run_id=run_id,
             snapshot=snapshot,
             keep=keep,
@@ -83,12 +90,20 @@ def run(
         workers = LocalWorkers(
             server.url, count=worker_count, data_dir=server.data_dir, queues=queues
         )
-        return _run_with(workers, started, interrupt, reopen=earlier is not None, as_json=as_json)
+        more = () if worker_count == _WORKERS else ("--workers", str(worker_count))
+        again = next_command("run", workflow_path, "--run-id", started.run_id, *more)
+
+        def see(tend: Callable[[], object]) -> ExitCode:
+            reopen = earlier is not None
+            return see_through(
+                started, interrupt, reopen=reopen, as_json=as_json, tend=tend, again=again
+            )
+
+        return _run_with(workers, see)
 
 
-def _run_with(
-    workers: LocalWorkers, run: Run, interrupt: threading.Event, *, reopen: bool, as_json: bool
-) -> ExitCode:
+def _run_with(workers: LocalWorkers, see: Callable[[Callable[[], object]], ExitCode]) -> ExitCode:
+    """Call ``see`` with what keeps the workers alive, while there are workers."""
     looked_at = time.monotonic()
 
     def tend() -> None:
@@ -99,19 +114,28 @@ def _run_with(
 
     with workers:
         try:
-            return see_through(run, interrupt, reopen=reopen, as_json=as_json, tend=tend)
+            return see(tend)
         except KeyboardInterrupt:
             # Asked a second time: what runs is not waited for.
             workers.stop(0.0)
             raise
 
 
-def _earlier_run(client: Client, run_id: str | None, workflow: Workflow) -> Run | None:
+def _earlier_run(
+    client: Client, run_id: str | None, reference: str, given: Mapping[str, Any]
+) -> Run | None:
     """The run of this id that is to be gone on with; None where there is none yet.
+
+    Args:
+        client: its Redis.
+        run_id: None where none was named.
+        reference: the workflow that it must be of.
+        given: the parameters that were typed; the others are the run's own.
 
     Raises:
         RunExists: it has succeeded.
-        InvalidInput: it is of another workflow, or has other parameters.
+        InvalidInput: it is of another workflow, has other parameters than those given, or may
+            have gone on where it was exported.
     """
     if run_id is None:
         return None
@@ -125,14 +149,15 @@ def _earlier_run(client: Client, run_id: str | None, workflow: Workflow) -> Run 
             f"run {run_id} has succeeded: take another --run-id, or see "
             f"`{next_command('status', run_id)}`"
         )
-    reference = workflow.reference or workflow.name
     if info.workflow != reference:
         raise InvalidInput(
             f"run {run_id} is of workflow {info.workflow}, not {reference}: take another --run-id"
         )
-    if to_plain(info.params) != to_plain(workflow.params):
-        raise InvalidInput(
-            f"run {run_id} has other parameters: go on with it by "
-            f"`{next_command('resume', run_id)}`, or take another --run-id"
-        )
+    for name, value in given.items():
+        if name not in info.params or to_plain(info.params[name]) != to_plain(value):
+            raise InvalidInput(
+                f"run {run_id} has another value for parameter {name!r}: go on with it without "
+                "-p, or take another --run-id"
+            )
+    check_gap(run, accept_gap=False)
     return run

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from distflow.cli.common import next_command
 from distflow.cli.progress import Display, counts_of_info, counts_text
 from distflow.cli.views import clip, columns, span, visible
+from distflow.cli.waits import go_on_command
 from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Notice
@@ -110,13 +111,16 @@ def resume_lines(run: Run, executor: WorkflowExecutor) -> Iterator[str]:
         )
 
 
-def outcome_lines(run: Run, info: RunInfo, seconds: float) -> Iterator[str]:
+def outcome_lines(
+    run: Run, info: RunInfo, seconds: float, again: str | None = None
+) -> Iterator[str]:
     """How the run stands at the end of a command, and what to type next.
 
     Args:
         run: it.
         info: it, read just now.
         seconds: how long the command took.
+        again: the command that goes on with the run; None looks for it.
     """
     reason = f" ({info.reason})" if info.reason and info.status != RunStatus.INTERRUPTED else ""
     counts = counts_text(counts_of_info(info))
@@ -134,7 +138,7 @@ def outcome_lines(run: Run, info: RunInfo, seconds: float) -> Iterator[str]:
     if info.status == RunStatus.CANCELLING:
         yield f"end it: {next_command('cancel', info.run_id)}"
     elif info.status != RunStatus.SUCCESS:
-        yield f"go on: {next_command('resume', info.run_id)}"
+        yield f"go on: {again or go_on_command(run, info)}"
 
 
 def _wrapped(text: str) -> list[str]:

@@ -92,13 +92,16 @@ def counts_text(info: RunInfo) -> str:
     return f"{done_count(info)}/{info.total} done" + (f": {', '.join(some)}" if some else "")
 
 
-def status_lines(info: RunInfo, survey: Survey, workers: Mapping[str, int]) -> Iterator[str]:
+def status_lines(
+    info: RunInfo, survey: Survey, workers: Mapping[str, int], again: str
+) -> Iterator[str]:
     """The compact view of ``distflow status``.
 
     Args:
         info: the run.
         survey: its tasks to name.
         workers: how many listen to each queue of the survey.
+        again: the command that goes on with the run.
     """
     reason = " " + clip(f"({info.reason})", columns() - 24) if info.reason else ""
     yield line("run", info.run_id, whole=True)
@@ -112,6 +115,11 @@ def status_lines(info: RunInfo, survey: Survey, workers: Mapping[str, int]) -> I
     yield line("durability", info.durability)
     yield from _task_lines(info, survey)
     yield from _next_lines(info, survey, workers)
+    standing = _standing(info)
+    if standing:
+        yield line("next", standing[0])
+        resumes = standing[1] == "resume"
+        yield line("", again if resumes else next_command(standing[1], info.run_id), whole=True)
 
 
 def _times(info: RunInfo) -> str:
@@ -158,11 +166,6 @@ def _next_lines(info: RunInfo, survey: Survey, workers: Mapping[str, int]) -> It
         yield line("waits for", f"a decision on {task.name}")
         words = next_command("resolve", info.run_id, task.name)
         yield line("", f"{words} --done | --retry | --fail", whole=True)
-    text = _standing(info)
-    if text:
-        yield line("next", text[0])
-        accept = ("--accept-gap",) if info.gap and text[1] == "resume" else ()
-        yield line("", next_command(text[1], info.run_id, *accept), whole=True)
 
 
 def _standing(info: RunInfo) -> tuple[str, str] | None:

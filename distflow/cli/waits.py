@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 
+import click
 from redis.exceptions import RedisError
 from rq.suspension import is_suspended
 
 from distflow.cli.common import next_command
 from distflow.client import Client
+from distflow.core.run import RunInfo
 from distflow.errors import RedisUnavailable
+from distflow.handle import Run
 
 #: Seconds without a change after which a run is asked what it waits for, and how often then.
 _STILL_SECONDS = 3.0
@@ -36,6 +39,23 @@ class Stall:
             return False
         self._due_at = now + _AGAIN_SECONDS
         return True
+
+
+def go_on_command(run: Run, info: RunInfo) -> str:
+    """The command that goes on with a run.
+
+    That is ``resume``; on the private Redis of ``distflow run``, where nobody listens to the
+    run's queues, it is one that starts workers as well.
+    """
+    accept = ("--accept-gap",) if info.gap else ()
+    resume = next_command("resume", info.run_id, *accept)
+    private = click.get_current_context().params.get("data_dir") is not None
+    if not private or info.gap or ":" not in info.workflow:
+        return resume
+    queues = {task.queue for tasks in run.store.iter_tasks() for task in tasks}
+    if any(run.client.impatient_dispatcher.count_workers(sorted(queues)).values()):
+        return resume
+    return next_command("run", info.workflow, "--run-id", info.run_id)
 
 
 def describe_wait(client: Client, counts: Mapping[str, int], queues: Collection[str]) -> str:

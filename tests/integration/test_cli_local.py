@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -64,12 +65,12 @@ def test_run_needs_no_server(data_dir: Path, tmp_path: Path) -> None:
 
 
 def test_run_goes_on_after_it_was_killed(data_dir: Path, start: StartCli, tmp_path: Path) -> None:
-    """SIGKILL to the command midway; the same command again ends the run, and no task that had
-    succeeded ran again. Other parameters are refused.
+    """SIGKILL to the command midway; the run goes on with its own parameters, which need not be
+    given again, and no task that had succeeded ran again. Other ones are refused.
     """
     log = tmp_path / "log"
-    words = ["run", *dag(log, 30), "-p", "seconds=0.02", "--run-id", "k", "--data", str(data_dir)]
-    process = start("", *words)
+    words = ["run", dag(log)[0], "--run-id", "k", "--data", str(data_dir)]
+    process = start("", *words, *dag(log, 30)[1:], "-p", "seconds=0.02")
     wait_for(lambda: len(recording.lines(log)) > 8, 60, "some tasks to have begun")
     kill_cli(process)
     with PrivateRedis.start(data_dir) as server, Redis.from_url(server.url) as redis:
@@ -79,8 +80,8 @@ def test_run_goes_on_after_it_was_killed(data_dir: Path, start: StartCli, tmp_pa
     assert 0 < len(succeeded) < 30
     other = run_cli("", *words, "-p", "seconds=0.5")
     assert other.returncode == 2
-    assert "run k has other parameters" in other.stderr
-    ended = run_cli("", *words)
+    assert "run k has another value for parameter 'seconds'" in other.stderr
+    ended = run_cli("", *words, "-p", "seconds=0.02")
     assert ended.returncode == 0, ended.stderr
     assert "resume k: " in ended.stderr
     began = starts(tmp_path)
@@ -89,17 +90,40 @@ def test_run_goes_on_after_it_was_killed(data_dir: Path, start: StartCli, tmp_pa
 
 
 def test_run_interrupted(data_dir: Path, start: StartCli, tmp_path: Path) -> None:
-    """Ctrl-C ends workers and server too, and the last line names the data folder; what ran was
-    let end, so that the resume does not run it again.
+    """Ctrl-C ends workers and server too; what ran was let end, so that it does not run again.
+    The last line is a command that ends the run as it stands, workers included.
     """
-    process = start("", "run", *held(tmp_path), "--run-id", "i", "--data", str(data_dir))
+    words = ["run", *held(tmp_path), "--run-id", "i", "--workers", "1", "--data", str(data_dir)]
+    process = start("", *words)
     wait_for(lambda: begun(tmp_path), 60, "the task to begin")
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
-    last = f"go on: distflow resume i --data {data_dir}\n"
-    wait_for(lambda: process.stderr.readline() == last, 30)  # type: ignore[union-attr]
+    last = f"run {held(tmp_path)[0]} --run-id i --workers 1 --data {data_dir}"
+    said = f"go on: distflow {last}\n"
+    wait_for(lambda: process.stderr.readline() == said, 30)  # type: ignore[union-attr]
     (tmp_path / "gate").touch()
     assert end(process) == (130, "i\n", [])
-    ended = run_locally(data_dir, *held(tmp_path), "--run-id", "i")
+    ended = run_cli("", *last.split())
+    assert ended.returncode == 0, ended.stderr
+    assert starts(tmp_path) == {"hold": 1, "receipt": 1}
+
+
+def test_what_waits_for_a_person_goes_on_with_workers(
+    data_dir: Path, start: StartCli, tmp_path: Path
+) -> None:
+    """Where a worker was killed inside an at-most-once task, each command that tells what to do
+    next names one that starts workers as well, and that ends the run.
+    """
+    words = [*held(tmp_path), "-p", "effects=at_most_once", "--run-id", "b"]
+    process = start("", "run", *words, "--data", str(data_dir))
+    wait_for(lambda: begun(tmp_path), 60, "the task to begin")
+    os.kill(int(recording.lines(tmp_path / "log")[0][2]), signal.SIGKILL)
+    again = f"distflow run {words[0]} --run-id b --data {data_dir}"
+    code, _out, lines = end(process)
+    assert (code, lines[-1]) == (3, f"go on: {again}")
+    resolved = run_cli("", "resolve", "b", "hold", "--data", str(data_dir), "--done")
+    assert f"go on with the run: {again}" in resolved.stdout
+    assert again in run_cli("", "status", "b", "--data", str(data_dir)).stdout
+    ended = run_cli("", *again.split()[1:])
     assert ended.returncode == 0, ended.stderr
     assert starts(tmp_path) == {"hold": 1, "receipt": 1}

@@ -162,6 +162,12 @@ def test_a_wrong_pair_is_named(pair: str, message: str) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_a_parameter_given_twice_is_named() -> None:
+    """Which of the two was meant is not guessed."""
+    with pytest.raises(InvalidInput, match="parameter 'count' is given twice"):
+        parse_params(annotated, ["count=1", "count=2"])
+
+
 def test_a_missing_parameter_is_named() -> None:
     """A parameter without a default must be among the pairs."""
     with pytest.raises(InvalidInput, match="'strict' needs a value for parameter 'parts'"):
