@@ -89,12 +89,12 @@ class Client:
         check_importable(built)
         graph = built.compile()
         run_id = check_run_id(run_id) if run_id is not None else new_run_id()
-        hydration = hydration_outcomes(snapshot, graph, keep=keep) if snapshot else ()
+        hydration = () if snapshot is None else hydration_outcomes(snapshot, graph, keep=keep)
         spec = RunSpec(
             run_id=run_id,
             workflow=built.reference or built.name,
             params=built.params,
-            origin=(snapshot.origin if snapshot else None) or new_origin(),
+            origin=(None if snapshot is None else snapshot.origin) or new_origin(),
             options=RunOptions(concurrency, timeout, built.context, max_result_bytes),
             durability=read_durability(self.redis),
         )

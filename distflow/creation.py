@@ -8,7 +8,7 @@ from contextlib import suppress
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.run import RunSpec
-from distflow.errors import DistflowError
+from distflow.errors import DistflowError, RunGone, WrongState
 from distflow.ids import new_token
 from distflow.ports import RunStore
 
@@ -39,6 +39,9 @@ def write_run(store: RunStore, spec: RunSpec, graph: Graph, hydration: Hydration
         for start in range(0, len(hydration), _CHUNK_OUTCOMES):
             store.hydrate(operation, hydration[start : start + _CHUNK_OUTCOMES])
         store.seal_run(operation, len(graph))
+    except (RunGone, WrongState):
+        # Somebody deleted it meanwhile: what has its name now is not ours to delete.
+        raise
     except BaseException:
         with suppress(DistflowError):
             store.delete_run(force=True)

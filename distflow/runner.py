@@ -12,7 +12,8 @@ from redis import Redis
 
 from distflow.authoring import Workflow, WorkflowTemplate, check_importable
 from distflow.client import Client, connect
-from distflow.coordinator.executor import Signal, WorkflowExecutor
+from distflow.coordinator.executor import WorkflowExecutor
+from distflow.coordinator.notices import Signal
 from distflow.core.model import TaskResult
 from distflow.core.run import RunOptions, RunSpec
 from distflow.core.status import TaskStatus

@@ -10,13 +10,12 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
 
 from distflow.codec import decode_result, encode_result
 from distflow.coordinator.lease import LeaseKeeper
-from distflow.coordinator.notices import Listener, Notice
+from distflow.coordinator.notices import Listener, Notice, Signal
 from distflow.coordinator.outbox import Outbox
-from distflow.coordinator.recovery import LostBatch, Recovery
+from distflow.coordinator.recovery import Recovery, describe_vanished
 from distflow.coordinator.reopen import read_graph, read_statuses, reopen_run
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.graph import Graph
@@ -35,13 +34,6 @@ _log = logging.getLogger("distflow.coordinator")
 _EVENT_OF = {"skipped": "task_skipped", "unknown": "task_unknown"}
 
 _LED = frozenset({RunStatus.RUNNING, RunStatus.CANCELLING})
-
-
-class Signal(Protocol):
-    """Anything that says whether to stop, such as ``threading.Event``."""
-
-    def is_set(self) -> bool:
-        """Whether to stop."""
 
 
 class WorkflowExecutor:
@@ -106,7 +98,8 @@ class WorkflowExecutor:
                 self._lease_store, self.owner, self._epoch, lease_seconds, self._load
             ) as keeper:
                 self.graph = read_graph(self._store)
-                if reopen:
+                # A reopening that was cut off is ended by whoever leads the run next.
+                if reopen or self._store.read_status() == RunStatus.REOPENING:
                     self.plan = reopen_run(self._store, self._epoch, self.graph)
                 self._attach(self.graph)
                 return self._loop(keeper)
@@ -149,8 +142,9 @@ class WorkflowExecutor:
         )
         self._graph = graph
         self.running = dict.fromkeys(claims, time.monotonic())
+        number = self.outbox.number if self.outbox else 0
         self.outbox = self._outbox = Outbox(
-            self._dispatcher, self.run_id, self._epoch, graph, self._state
+            self._dispatcher, self.run_id, self._epoch, graph, self._state, number
         )
         self._recovery = Recovery(
             store,
@@ -205,7 +199,10 @@ class WorkflowExecutor:
         """The run's status where this coordinator has nothing more to do, else None."""
         state = self._state
         if self._status == RunStatus.PAUSED:
-            return None if state.claimed else self._status
+            # Asked once more: a resume at this very moment counts on this coordinator.
+            if state.claimed or self._store.read_status() != RunStatus.PAUSED:
+                return None
+            return self._status
         if self._status not in _LED or not state.is_over:
             return None if self._status in _LED else self._status
         verdict = state.verdict(cancelled=self._status == RunStatus.CANCELLING)
@@ -219,15 +216,17 @@ class WorkflowExecutor:
             self._store.mark_active(active=False)
         # A decision that came just before did not find the run blocked: it must not wait.
         elif self._goes_on():
-            self._store.set_status(RunStatus.RUNNING, {RunStatus.BLOCKED}, epoch=self._epoch)
-            self._status = RunStatus.RUNNING
+            # Where it was cancelled at this very moment, the event says so.
+            with suppress(WrongState):
+                self._store.set_status(RunStatus.RUNNING, {RunStatus.BLOCKED}, epoch=self._epoch)
+            self._status = self._store.read_status()
             return None
         return verdict
 
     def _goes_on(self) -> bool:
         """Whether something can happen by itself, once all events are read."""
         self._apply(self._store.read_events(self._last_event))
-        return not self._state.is_over
+        return not self._state.is_over or not self._state.counts[TaskStatus.UNKNOWN]
 
     def _interrupt_run(self) -> RunStatus:
         """Leave the run as it is: what runs ends by itself, and nothing more is claimed."""
@@ -314,21 +313,27 @@ class WorkflowExecutor:
         if now - self._watched_at < self._settings.watch_seconds:
             return
         self._watched_at = now
+        # Redis's clock may be set, and what was lost with an older Redis is not told by events.
+        self._clock_offset = self._store.read_info().as_of - time.monotonic()
         self._outbox.count_workers()
         self._store.trim_events(self._epoch, self._last_event)
         for lost in self._recovery.find_lost(cancelling=self._status == RunStatus.CANCELLING):
-            self._notify("repair", worker=lost.worker, message=_describe_lost(lost))
+            self._notify("repair", worker=lost.worker, message=lost.describe())
             self._outbox.take_back(lost.batch)
+        if self._recovery.has_forgotten(self.running, now):
+            self._notify("repair", message="Redis has forgotten claims: everything is read again")
+            self._attach(self._graph)
+            return
         if now - self._checked_at < self._settings.unbegun_seconds:
             return
         self._checked_at = now
         old = self._outbox.older_than(self._settings.unbegun_seconds)
-        for batch_id in self._recovery.find_vanished(old):
+        for batch_id, failure in self._recovery.find_vanished(old).items():
             # Its end may be among the events that were not read yet.
             self._apply(self._store.read_events(self._last_event))
             if self._outbox.is_out(batch_id):
-                self._notify("repair", message=f"batch {batch_id} had vanished from its queue")
-                self._outbox.take_back(batch_id)
+                self._notify("repair", message=describe_vanished(batch_id, failure))
+                self._outbox.take_back(batch_id, failed=bool(failure))
 
     # Events
 
@@ -389,8 +394,3 @@ class WorkflowExecutor:
             self._listener(
                 Notice(kind, self.run_id, at, task, status, attempt, worker, duration, message)
             )
-
-
-def _describe_lost(lost: LostBatch) -> str:
-    what = ", ".join(f"{task}: {status}" for task, status in lost.settled.items())
-    return f"worker {lost.worker or '?'} is lost; " + (what or "it had claimed nothing")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class Notice(NamedTuple):
@@ -26,3 +26,10 @@ class Notice(NamedTuple):
 
 
 Listener = Callable[[Notice], None]
+
+
+class Signal(Protocol):
+    """Anything that says whether to stop, such as ``threading.Event``."""
+
+    def is_set(self) -> bool:
+        """Whether to stop."""

@@ -14,6 +14,10 @@ from distflow.ports import Batch, Dispatcher
 _BATCHES_PER_WORKER = 2
 
 
+#: Seconds that a queue rests at most, whose workers cannot begin batches.
+_LONGEST_REST_SECONDS = 60.0
+
+
 class _Sent(NamedTuple):
     batch: Batch
     #: On the coordinator's monotonic clock.
@@ -29,6 +33,7 @@ class Outbox:
         epoch: the coordinator's.
         graph: the run's.
         state: where its tasks stand.
+        number: of the last batch that this epoch has sent: ids are never used twice.
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class Outbox:
         epoch: int,
         graph: Graph,
         state: TaskStateManager,
+        number: int = 0,
     ) -> None:
         self._dispatcher = dispatcher
         self._run_id = run_id
@@ -45,7 +51,9 @@ class Outbox:
         self._graph = graph
         self._state = state
         self._sent: dict[str, _Sent] = {}
-        self._number = 0
+        self.number = number
+        #: Queue -> how often in a row its workers could not begin a batch, and until when it rests.
+        self._failed: dict[str, tuple[int, float]] = {}
         self.queues = sorted({task.queue for task in graph.tasks})
         self._workers: Mapping[str, int] = {}
         # Whatever a predecessor left there would be refused when it is popped.
@@ -65,24 +73,38 @@ class Outbox:
         room = len(self._graph) if concurrency is None else concurrency - self._state.in_flight
         batches: list[Batch] = []
         for queue in self._state.queues():
+            if time.monotonic() < self._failed.get(queue, (0, 0.0))[1]:
+                continue
             out = sum(sent.batch.queue == queue for sent in self._sent.values())
             limit = _BATCHES_PER_WORKER * max(1, self._workers.get(queue, 0)) - out
             for index in self._state.take_ready(queue, max(0, min(limit, room))):
                 self._state.on_queued(index)
                 room -= 1
-                self._number += 1
-                batch_id = f"{self._run_id}-{self._epoch}-{self._number}"
+                self.number += 1
+                batch_id = f"{self._run_id}-{self._epoch}-{self.number}"
                 batches.append(Batch(batch_id, queue, (self._graph.tasks[index],)))
         if batches:
             now = time.monotonic()
             self._sent.update((batch.id, _Sent(batch, now)) for batch in batches)
             self._dispatcher.dispatch(self._run_id, self._epoch, batches)
 
-    def take_back(self, batch_id: str) -> None:
-        """A batch is gone: what it did not claim is ready again."""
+    def take_back(self, batch_id: str, *, failed: bool = False) -> None:
+        """A batch is gone: what it did not claim is ready again.
+
+        Where a worker ``failed`` to begin it, its queue rests for a while, twice as long each time:
+        such a worker takes what it is given at once, and would be given it for ever.
+        """
         sent = self._sent.pop(batch_id, None)
-        for task in sent.batch.tasks if sent else ():
+        if sent is None:
+            return
+        for task in sent.batch.tasks:
             self._state.on_unstarted(self._graph.index[task.name])
+        if not failed:
+            self._failed.pop(sent.batch.queue, None)
+            return
+        times = self._failed.get(sent.batch.queue, (0, 0.0))[0]
+        rest = min(_LONGEST_REST_SECONDS, 2.0**times)
+        self._failed[sent.batch.queue] = (times + 1, time.monotonic() + rest)
 
     def is_out(self, batch_id: str) -> bool:
         """Whether a batch was sent, and has not been taken back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import ceil
 from typing import NamedTuple
 
@@ -15,15 +15,31 @@ from distflow.core.graph import Graph
 from distflow.core.model import Metrics
 from distflow.core.outcome import Attempt, decide_lost
 from distflow.core.run import Beat, Claim
-from distflow.ports import Dispatcher, RunStore
+from distflow.ports import Dispatcher, RunStore, WorkerProbe
 
 
 class LostBatch(NamedTuple):
-    """A batch that was given up, and what was settled of it: task -> status of its outcome."""
+    """A batch that was given up, why, and what was settled: task -> status of its outcome."""
 
     batch: str
     worker: str
+    cause: str
     settled: dict[str, str]
+
+    def describe(self) -> str:
+        """In one line, for people."""
+        what = ", ".join(f"{task}: {status}" for task, status in self.settled.items())
+        return f"{self.cause}; {what or 'it had claimed nothing'}"
+
+
+def describe_vanished(batch: str, failure: str) -> str:
+    """In one line, why a batch is sent again; ``failure`` is what a worker said of it."""
+    if not failure:
+        return f"batch {batch} had vanished from its queue: it is sent again"
+    return (
+        f"{failure}: it could not begin batch {batch}, which is sent again later; "
+        "install the same distflow where that worker runs, with RQ's default serializer"
+    )
 
 
 class Recovery:
@@ -60,11 +76,14 @@ class Recovery:
         self._monitor = LivenessMonitor(settings.stale_seconds, settings.network_seconds)
         self._seen_at = monotonic()
         self.beats: Mapping[str, Beat] = {}
+        self._claimed: frozenset[str] = frozenset()
+        self._missed_since: float | None = None
 
     def find_lost(self, *, cancelling: bool) -> list[LostBatch]:
         """Look at every batch at work, and give up those whose worker is gone."""
         self.beats = self._store.read_beats()
         claims = self._store.read_claims()
+        self._claimed = frozenset(claims)
         now = self._monotonic()
         # This process was frozen, or Redis away: beats that were not seen are no evidence.
         if now - self._seen_at > self._settings.stale_seconds:
@@ -79,19 +98,34 @@ class Recovery:
             return []
         probes = self._dispatcher.probe_workers(set(suspects.values()))
         return [
-            self._give_up(batch, worker, claims, cancelling=cancelling)
+            self._give_up(batch, worker, claims, _cause(worker, probes), cancelling=cancelling)
             for batch, worker in suspects.items()
             if self._monitor.is_lost(batch, probes)
         ]
 
-    def find_vanished(self, unbegun: Mapping[str, str]) -> list[str]:
-        """Of batches that nobody began (id -> queue), those that are in no queue either."""
+    def has_forgotten(self, running: Collection[str], now: float) -> bool:
+        """Whether tasks that were seen to be claimed have no claim for some time, although no event
+        told of their end: Redis came back with older data.
+        """
+        if self._claimed.issuperset(running):
+            self._missed_since = None
+            return False
+        if self._missed_since is None:
+            self._missed_since = now
+        return now - self._missed_since > self._settings.stale_seconds
+
+    def find_vanished(self, unbegun: Mapping[str, str]) -> dict[str, str]:
+        """Of batches that nobody began (id -> queue), those that are in no queue either, with what
+        a worker said that could not begin it.
+        """
         if not unbegun:
-            return []
+            return {}
         queued = self._dispatcher.find_queued(self._store.run_id, set(unbegun.values()))
         # Read after the queues: a batch that was popped meanwhile has begun by now, or is lost.
         begun = self._store.read_beats()
-        return [batch for batch in unbegun if batch not in queued and batch not in begun]
+        gone = [batch for batch in unbegun if batch not in queued and batch not in begun]
+        failures = self._dispatcher.read_failures(gone)
+        return {batch: failures.get(batch, "") for batch in gone}
 
     def stop_running(self) -> None:
         """Kill the process groups that still work on the run."""
@@ -99,18 +133,22 @@ class Recovery:
             self._dispatcher.stop_job(beat.job, beat.worker)
 
     def _give_up(
-        self, batch: str, worker: str, claims: Mapping[str, Claim], *, cancelling: bool
+        self, batch: str, worker: str, claims: Mapping[str, Claim], cause: str, *, cancelling: bool
     ) -> LostBatch:
         settled = {}
+        if cancelling:
+            cause = "it was stopped, since the run was cancelled"
         for name, claim in claims.items():
             if claim.batch == batch:
-                lost = self._lost_finish(name, claim, worker, cancelling=cancelling)
+                lost = self._lost_finish(name, claim, worker, cause, cancelling=cancelling)
                 if self._store.settle_claim(self._epoch, batch, lost) == Code.RECORDED:
                     settled[name] = lost.status if lost.kind == "final" else "waiting"
         self._store.end_batch(self._epoch, batch)
-        return LostBatch(batch, worker, settled)
+        return LostBatch(batch, worker, cause, settled)
 
-    def _lost_finish(self, name: str, claim: Claim, worker: str, *, cancelling: bool) -> Finish:
+    def _lost_finish(
+        self, name: str, claim: Claim, worker: str, cause: str, *, cancelling: bool
+    ) -> Finish:
         task = self._graph.tasks[self._graph.index[name]]
         started = claim.started > 0
         metrics = None
@@ -124,6 +162,7 @@ class Recovery:
             cancelling=cancelling,
             metrics=metrics,
             roll=random.random(),
+            cause=cause,
         )
         return Finish(
             task=name,
@@ -138,3 +177,11 @@ class Recovery:
             progress=decision.progress,
             keep=task.effects == "at_most_once",
         )
+
+
+def _cause(worker: str, probes: Mapping[str, WorkerProbe]) -> str:
+    """How a task was lost: with its worker, or with the process that the worker had for it."""
+    probe = probes.get(worker)
+    if probe is not None and probe.connected:
+        return f"its process was killed (out of memory?); worker {worker} goes on"
+    return f"worker {worker or '?'} was lost"

@@ -60,6 +60,14 @@ def reopen_run(store: RunStore, epoch: int, graph: Graph) -> list[PlanItem]:
     store.begin_reopen(epoch, new_token())
     plan = read_plan(store, graph)
     items: Sequence[PlanItem] = [item for item in plan if item.progress is not None]
+    # Where it was cancelled at this very moment, the coordinator does that.
+    with suppress(WrongState):
+        _set_aside(store, epoch, graph, items)
+        store.set_status(RunStatus.RUNNING, {RunStatus.REOPENING}, epoch=epoch, restart_clock=True)
+    return plan
+
+
+def _set_aside(store: RunStore, epoch: int, graph: Graph, items: Sequence[PlanItem]) -> None:
     store.reopen_tasks(
         epoch,
         [
@@ -73,7 +81,3 @@ def reopen_run(store: RunStore, epoch: int, graph: Graph) -> list[PlanItem]:
             if item.progress is not None
         ],
     )
-    # Where it was cancelled at this very moment, the coordinator does that.
-    with suppress(WrongState):
-        store.set_status(RunStatus.RUNNING, {RunStatus.REOPENING}, epoch=epoch, restart_clock=True)
-    return plan

@@ -103,19 +103,30 @@ def decide(
 
 
 def decide_lost(
-    task: Task, at: Attempt, *, worker: str, cancelling: bool, metrics: Metrics | None, roll: float
+    task: Task,
+    at: Attempt,
+    *,
+    worker: str,
+    cancelling: bool,
+    metrics: Metrics | None,
+    roll: float,
+    cause: str | None = None,
 ) -> Decision:
     """Decide what becomes of an attempt whose worker is gone.
 
     A claim that had not started, and any ``idempotent`` one, is dispatched again at once without
     using an attempt, at most :data:`MAX_LOST` times; a ``normal`` one as often as its
     ``Retry(lost=N)`` says. What is beyond that is an attempt that failed.
+
+    ``cause`` says how it was lost, where more is known than that its worker is gone.
     """
-    error = f"WorkerLost: worker {worker or '?'} was lost"
-    outcome = Outcome(TaskStatus.FAILURE, error=error, message="its worker was lost")
+    what = cause or "its worker was lost"
+    name = worker or "?"
+    error = f"WorkerLost: {cause or f'worker {name} was lost'}"
+    outcome = Outcome(TaskStatus.FAILURE, error=error, message=what)
     retry_at = Progress(at.attempt + 1, at.iteration, at.base, at.lost)
     if task.effects == "at_most_once" and at.started:
-        message = "its worker was lost after it had started: nobody knows how it ended"
+        message = f"{what}: it had started, and nobody knows how it ended"
         outcome = outcome._replace(status=TaskStatus.UNKNOWN, message=message)
         result = _result(outcome.status, outcome, at, metrics, worker, started=True)
         return Decision("final", result, retry_at)

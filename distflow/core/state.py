@@ -186,7 +186,7 @@ class TaskStateManager:
         """How a run that is over has ended."""
         if self.counts[_S.UNKNOWN]:
             return RunStatus.BLOCKED
-        if cancelled:
+        if cancelled and self.counts[_S.SUCCESS] < len(self.graph):
             return RunStatus.CANCELLED
         if self.counts[_S.FAILURE]:
             tasks = self.graph.tasks

@@ -10,7 +10,7 @@ from typing import Any
 from redis import Redis
 from rq import Queue
 from rq.command import PUBSUB_CHANNEL_TEMPLATE, send_command
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.utils import utcparse
 from rq.worker import BaseWorker
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
@@ -44,7 +44,7 @@ class _Envelope:
 
     @staticmethod
     def loads(data: bytes) -> Any:
-        raise NotImplementedError("the coordinator reads no job data")
+        """The coordinator reads no job data: nothing from Redis is unpickled."""
 
 
 class RqDispatcher:
@@ -169,6 +169,21 @@ class RqDispatcher:
             )
             for worker, (job, heard) in zip(names, self._together(ask), strict=True)
         }
+
+    def read_failures(self, batches: Collection[str]) -> Mapping[str, str]:
+        """Of batches whose job RQ has as failed, the worker and the last line of its error."""
+        return call_patiently(lambda: self._read_failures(list(batches)), self._patience_seconds)
+
+    def _read_failures(self, batches: list[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for job in Job.fetch_many(batches, connection=self._client, serializer=_Envelope):
+            if job is None or job.get_status(refresh=False) != JobStatus.FAILED:
+                continue
+            result = job.latest_result()
+            lines = (result.exc_string or "").strip().splitlines() if result else []
+            words = lines[-1].strip() if lines else "no reason is known"
+            found[job.id] = f"worker {job.worker_name or '?'}: {words}"
+        return found
 
     def stop_job(self, job: str, worker: str) -> None:
         """Tell a worker to kill the process group that works on a job."""

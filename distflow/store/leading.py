@@ -105,10 +105,14 @@ class LeadStore(StoreBase):
         self._require(code)
         return Code(code)
 
-    def end_batch(self, epoch: int, batch: str) -> None:
-        """Give a lost batch up; its worker is told so when it comes back."""
-        keys = (self.keys.meta, self.keys.beats)
-        self._require(self._run("end_batch", keys, epoch, batch))
+    def end_batch(self, epoch: int, batch: str) -> Code:
+        """Give a lost batch up: OK, or BUSY where it holds a claim. Its worker is told so when it
+        comes back.
+        """
+        keys = (self.keys.meta, self.keys.beats, self.keys.claims)
+        code = self._run("end_batch", keys, epoch, batch)
+        self._require(code)
+        return Code(code)
 
     def settle_pending(self, epoch: int, outcomes: Sequence[tuple[str, bytes]]) -> set[str]:
         """Give tasks that never ran an encoded outcome; returns those that were left alone."""

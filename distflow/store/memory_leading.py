@@ -120,10 +120,16 @@ class MemoryLeadStore(MemoryBase):
                 run.settle_waiting(lost, "lost", given_up, now)
             return Code.RECORDED
 
-    def end_batch(self, epoch: int, batch: str) -> None:
-        """Give a lost batch up; its worker is told so when it comes back."""
+    def end_batch(self, epoch: int, batch: str) -> Code:
+        """Give a lost batch up: OK, or BUSY where it holds a claim. Its worker is told so when it
+        comes back.
+        """
         with self.server.changed:
-            self._led(epoch).beats.pop(batch, None)
+            run = self._led(epoch)
+            if any(claim.batch == batch for claim in run.claims.values()):
+                return Code.BUSY
+            run.beats.pop(batch, None)
+            return Code.OK
 
     def settle_pending(self, epoch: int, outcomes: Sequence[tuple[str, bytes]]) -> set[str]:
         """Give tasks that never ran an encoded outcome; returns those that were left alone."""
@@ -260,7 +266,9 @@ class MemoryLeadStore(MemoryBase):
                 raise self._missing()
             known = run.results.get(task)
             last = run.last_try(task)
-            # The reply to this very decision was lost.
+            # The reply to this very decision was lost, and much may have happened since.
+            if run.resolved.get(task) == operation:
+                return TaskStatus.READY if known is None else status_of(known)
             if known is not None and known == packed:
                 return status_of(known)
             if known is None and last.token == operation:
@@ -268,6 +276,7 @@ class MemoryLeadStore(MemoryBase):
             if known is None or status_of(known) != TaskStatus.UNKNOWN:
                 what = "not ended" if known is None else status_of(known).value
                 raise WrongState(f"task {task!r} is {what}: only an unknown task can be resolved")
+            run.resolved[task] = operation
             now = self.server.now_ms()
             entry = HistoryEntry(
                 now / 1000, "resolved", task, decision, by=who, note=note, packed=known

@@ -57,6 +57,8 @@ class MemoryRun:
     lease: Lease | None = None
     graph: dict[int, list[Task]] = field(default_factory=dict)
     results: dict[str, bytes] = field(default_factory=dict)
+    #: Task -> the operation that decided it last.
+    resolved: dict[str, str] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
     progress: dict[str, Progress] = field(default_factory=dict)
     beats: dict[str, Beat] = field(default_factory=dict)
@@ -154,7 +156,8 @@ class MemoryRun:
     def unblock(self) -> None:
         """Let a run that stood still for a decision go on as soon as somebody leads it."""
         if self.status == RunStatus.BLOCKED:
-            self.status = RunStatus.RUNNING
+            # One that was stopped before goes on with being stopped.
+            self.status = RunStatus.CANCELLING if self.reason else RunStatus.RUNNING
             self.ended_at = None
 
 

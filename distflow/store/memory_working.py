@@ -23,6 +23,9 @@ class MemoryWorkerStore(MemoryBase):
                 return BatchOpening(Code.STALE_EPOCH)
             if run.status != RunStatus.RUNNING:
                 return BatchOpening(Code.STOPPED)
+            # A second worker, given the same entry of a queue, leaves it to the first.
+            if batch in run.beats and run.beats[batch].worker != worker:
+                return BatchOpening(Code.STOPPED)
             run.beats[batch] = Beat(worker, job, self.server.now_ms(), "")
             options = run.spec.options
             return BatchOpening(

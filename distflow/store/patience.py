@@ -18,7 +18,11 @@ PASSING = (
     redis_errors.TimeoutError,
     redis_errors.BusyLoadingError,
     redis_errors.ReadOnlyError,
+    redis_errors.OutOfMemoryError,
 )
+
+#: How Redis begins to say that it cannot take a write just now.
+_PASSING_WORDS = ("NOREPLICAS", "MISCONF", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN")
 
 #: Seconds between two tries: long enough to leave a restarting server alone.
 _PAUSE_SECONDS = 0.2
@@ -38,7 +42,13 @@ def call_patiently(call: Callable[[], _T], patience_seconds: float) -> _T:
     while True:
         try:
             return call()
-        except PASSING as error:
+        except redis_errors.RedisError as error:
+            if not _is_passing(error):
+                raise
             if time.monotonic() >= deadline:
                 raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
             time.sleep(_PAUSE_SECONDS)
+
+
+def _is_passing(error: redis_errors.RedisError) -> bool:
+    return isinstance(error, PASSING) or str(error).startswith(_PASSING_WORDS)

@@ -263,7 +263,9 @@ def test_a_batch_that_was_given_up_claims_nothing(subject: Subject) -> None:
     store = subject.store
     epoch = open_run(store, "a", "b")
     assert claim(store, epoch, "a", "t1").code == Code.GRANTED
-    store.end_batch(epoch, "b1")
+    assert store.end_batch(epoch, "b1") == Code.BUSY
+    assert store.settle_claim(epoch, "b1", again("a", "t1")) == Code.RECORDED
+    assert store.end_batch(epoch, "b1") == Code.OK
     assert claim(store, epoch, "b", "t2", begin=False).code == Code.STOPPED
     assert claim(store, epoch, "b", "t3", batch="b2", begin=False).code == Code.STOPPED
     assert claim(store, epoch, "b", "t4", batch="b2").code == Code.GRANTED
@@ -277,3 +279,15 @@ def test_a_claim_that_has_told_its_outcome_is_not_granted_again(subject: Subject
     assert finish(store, epoch, again("a", "t1")) == Code.RECORDED
     assert claim(store, epoch, "a", "t1").code == Code.NOT_READY
     assert claim(store, epoch, "a", "t2").code == Code.GRANTED
+
+
+def test_an_entry_that_is_queued_twice_disturbs_nobody(subject: Subject) -> None:
+    """STOPPED: the second worker leaves the batch, its beat and its claim to the first."""
+    store = subject.store
+    epoch = open_run(store, "a")
+    assert store.begin_batch(epoch, "b1", "w1", "b1").code == Code.OK
+    assert claim(store, epoch, "a", "t1", begin=False).code == Code.GRANTED
+    before = picture(subject)
+    assert store.begin_batch(epoch, "b1", "w2", "b1").code == Code.STOPPED
+    assert picture(subject) == before
+    assert store.begin_batch(epoch, "b1", "w1", "b1").code == Code.OK

@@ -115,7 +115,7 @@ WRITES: dict[str, Callable[[RunStore, int], object]] = {
     "renew_lease": lambda s, epoch: s.renew_lease("anna", epoch, 9.0, queued=1, waiting=1),
     "trim_events": lambda s, epoch: s.trim_events(epoch, "99999999999999-0"),
     "settle_claim": lambda s, epoch: s.settle_claim(epoch, "b1", final("a", "t1", "failure")),
-    "end_batch": lambda s, epoch: s.end_batch(epoch, "b1"),
+    "end_batch": lambda s, epoch: s.end_batch(epoch, "b9"),
     "settle_pending": lambda s, epoch: s.settle_pending(epoch, [("c", outcome("skipped"))]),
     "begin_reopen": lambda s, epoch: s.begin_reopen(epoch, "reopening"),
     "reopen_tasks": lambda s, epoch: s.reopen_tasks(
@@ -131,6 +131,7 @@ def test_a_coordinator_that_slept_writes_nothing(subject: Subject, write: str) -
     store = subject.store
     old = open_run(store, "a", "b", "c")
     store.begin_batch(old, "b1", "w1", "job")
+    store.begin_batch(old, "b9", "w9", "job")
     claim(store, old, "a", "t1")
     claim(store, old, "b", "t2")
     finish(store, old, final("b", "t2", "failure"))

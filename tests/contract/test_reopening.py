@@ -283,3 +283,32 @@ def test_a_decision_lets_a_blocked_run_go_on(subject: Subject) -> None:
     store.resolve_task("op2", "b", "done", outcome("success"), "eva", "")
     assert store.read_status() == RunStatus.RUNNING
     assert store.read_info().ended_at is None
+
+
+def test_a_decision_that_is_delivered_again_later_decides_nothing(subject: Subject) -> None:
+    """A `retry` whose reply was lost is sent again after the task has started and been lost once
+    more: the third start needs a decision of its own.
+    """
+    store = subject.store
+    epoch = open_run(store, "a")
+    for token, operation in (("t1", "o1"), ("t2", "o2")):
+        assert claim(store, epoch, "a", token).code == Code.GRANTED
+        unknown = final("a", token, "unknown", keep=True)
+        assert store.settle_claim(epoch, "b1", unknown) == Code.RECORDED
+        before = picture(subject)
+        if operation == "o2":
+            assert store.resolve_task("o1", "a", "retry", b"", "ann", "") == TaskStatus.UNKNOWN
+            assert picture(subject) == before
+        assert store.resolve_task(operation, "a", "retry", b"", "ann", "") == TaskStatus.READY
+
+
+def test_a_decision_in_a_stopped_run_goes_on_with_stopping_it(subject: Subject) -> None:
+    """A run that was cancelled while a task was unknown does not run again unasked."""
+    store = subject.store
+    epoch = open_run(store, "a")
+    claim(store, epoch, "a", "t1")
+    store.settle_claim(epoch, "b1", final("a", "t1", "unknown", keep=True))
+    store.set_status(RunStatus.CANCELLING, {RunStatus.RUNNING}, reason="cancelled by ann")
+    store.set_status(RunStatus.BLOCKED, {RunStatus.CANCELLING}, epoch=epoch)
+    store.resolve_task("o1", "a", "done", outcome("success"), "ann", "")
+    assert store.read_status() == RunStatus.CANCELLING

@@ -30,7 +30,7 @@ def test_a_lost_start_is_unknown_in_every_field() -> None:
         "final",
         TaskResult(
             TaskStatus.UNKNOWN,
-            message="its worker was lost after it had started: nobody knows how it ended",
+            message="its worker was lost: it had started, and nobody knows how it ended",
             error="WorkerLost: worker w1 was lost",
             metrics=METRICS,
             attempt=4,

@@ -130,7 +130,7 @@ class AttemptRun:
     def _inputs(self) -> tuple[list[Any], dict[str, Any]]:
         names = sorted({ref.task for ref in _refs([self.task.args, self.task.kwargs])})
         found = self.view.store.fetch_results(names)
-        data = {name: _input(packed) for name, packed in zip(names, found, strict=True)}
+        data = {name: _input(name, packed) for name, packed in zip(names, found, strict=True)}
         args = [_fill(value, data) for value in self.task.args]
         return args, {key: _fill(value, data) for key, value in self.task.kwargs.items()}
 
@@ -242,9 +242,11 @@ def _refs(value: Any) -> list[Ref]:
     return []
 
 
-def _input(packed: bytes | None) -> Any:
+def _input(name: str, packed: bytes | None) -> Any:
     """What a dependency gives its dependents: None in place of a tolerated failure."""
-    if packed is None or status_of(packed) != TaskStatus.SUCCESS:
+    if packed is None:
+        raise LookupError(f"Redis has lost the result of {name!r}: it came back with older data")
+    if status_of(packed) != TaskStatus.SUCCESS:
         return None
     return decode_result(packed).data
 

@@ -11,5 +11,9 @@ local run = redis.call('HMGET', meta, 'epoch', 'status', 'params', 'origin', 'co
 -- What a replaced coordinator left on a queue is refused when it is popped.
 if run[1] ~= epoch then return {CODE.STALE_EPOCH} end
 if run[2] ~= 'running' then return {CODE.STOPPED} end
+-- A queue that holds an entry twice gives it to two workers: the second leaves it, and its beat,
+-- to the first.
+local held = redis.call('HGET', beats, batch)
+if held and cmsgpack.unpack(held)[1] ~= worker then return {CODE.STOPPED} end
 redis.call('HSET', beats, batch, cmsgpack.pack({worker, job, now_ms(), ''}))
 return {CODE.OK, run[3], run[4], run[5] or '', tonumber(run[6] or '0')}

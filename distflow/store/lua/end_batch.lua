@@ -1,11 +1,14 @@
 -- The coordinator gives a batch up: its worker is lost, and no claim of it is left.
--- KEYS    meta beats
+-- KEYS    meta beats claims
 -- ARGV    epoch, batch
--- Returns OK, STALE_EPOCH or GONE
+-- Returns OK, BUSY (it has claimed meanwhile: look again), STALE_EPOCH or GONE
 -- Events  none: the caller is the one who would read it
-local meta, beats = KEYS[1], KEYS[2]
+local meta, beats, claims = KEYS[1], KEYS[2], KEYS[3]
 local epoch, batch = ARGV[1], ARGV[2]
 if not run_exists() then return CODE.GONE end
 if redis.call('HGET', meta, 'epoch') ~= epoch then return CODE.STALE_EPOCH end
+for _, packed in ipairs(redis.call('HVALS', claims)) do
+  if cmsgpack.unpack(packed)[4] == batch then return CODE.BUSY end
+end
 redis.call('HDEL', beats, batch)
 return CODE.OK

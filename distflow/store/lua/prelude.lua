@@ -89,10 +89,12 @@ local function remember(history, entry)
   end
 end
 
--- A run that stood still for a decision goes on as soon as somebody leads it.
+-- A run that stood still for a decision goes on as soon as somebody leads it; one that was
+-- stopped before goes on with being stopped.
 local function unblock()
   if redis.call('HGET', META, 'status') == 'blocked' then
-    redis.call('HSET', META, 'status', 'running')
+    local stopped = redis.call('HEXISTS', META, 'reason') == 1
+    redis.call('HSET', META, 'status', stopped and 'cancelling' or 'running')
     redis.call('HDEL', META, 'ended_at')
   end
 end

@@ -10,13 +10,18 @@ local packed, who, note = ARGV[4], ARGV[5], ARGV[6]
 if not run_exists() then return {CODE.GONE, ''} end
 local known = redis.call('HGET', results, task)
 local last = read_progress(progress, task)
--- The reply to this very decision was lost.
+-- The reply to this very decision was lost, and much may have happened since.
+local memory = 'resolved:' .. task
+if redis.call('HGET', META, memory) == operation then
+  return {CODE.OK, known and status_of(known) or 'ready'}
+end
 if known and known == packed then return {CODE.OK, status_of(known)} end
 if not known and last.token == operation then return {CODE.OK, 'ready'} end
 -- Decided already, or its worker told the true outcome in the meantime.
 if not known or status_of(known) ~= 'unknown' then
   return {CODE.WRONG_STATE, known and status_of(known) or ''}
 end
+redis.call('HSET', META, memory, operation)
 remember(history, {kind = 'resolved', task = task, status = decision, by = who, note = note,
   packed = known, keep = true})
 count('unknown', -1)
