@@ -108,7 +108,9 @@ def resolve(
 
 @click.command("delete")
 @click.argument("run_ids", metavar="RUN_ID…", nargs=-1, required=True)
-@click.option("--force", is_flag=True, help="Even while it is led or has tasks at work.")
+@click.option(
+    "--force", is_flag=True, help="Even while it is led, or has tasks at work or unknown."
+)
 @json_option
 @connection_options
 def delete(
@@ -124,7 +126,7 @@ def delete(
         # All are looked at before the first is deleted.
         infos = [client.run(run_id).info() for run_id in dict.fromkeys(run_ids)]
         for info in [] if force else infos:
-            _check_idle(info)
+            _check_deletable(info)
         for info in infos:
             _delete(client, info, force=force)
             if not as_json:
@@ -203,12 +205,20 @@ def _check_unknown(run: Run, task: str) -> None:
         raise WrongState(f"task {task!r} is {status}: only an unknown task can be resolved")
 
 
-def _check_idle(info: RunInfo) -> None:
-    running = info.counts["running"]
+def _check_deletable(info: RunInfo) -> None:
+    """Refuse what is at work, and the only record of what nobody knows yet."""
+    running, unknown = info.counts["running"], info.counts["unknown"]
     if info.coordinator is not None:
         what = f"is being coordinated by {info.coordinator}"
     elif running:
         what = f"has {running} tasks at work" if running > 1 else "has a task at work"
+    elif unknown:
+        what = (
+            "1 unknown task: resolve it"
+            if unknown == 1
+            else f"{unknown} unknown tasks: resolve them"
+        )
+        raise WrongState(f"run {info.run_id} has {what}, or delete it with --force")
     else:
         return
     cancel = next_command("cancel", info.run_id)

@@ -123,14 +123,20 @@ def test_resolve_refuses(scene: Scene, words: tuple[str, ...], said: str) -> Non
 
 
 def test_delete(scene: Scene) -> None:
-    """Nothing of a deleted run is left, its jobs in the queues included."""
+    """Nothing of a deleted run is left, its jobs in the queues included. One with a task that
+    nobody decided yet goes only by force.
+    """
     store = blocked_run(scene)
     store.set_status(RunStatus.PAUSED, {RunStatus.BLOCKED})
     task = next(store.iter_tasks())[0]
     RqDispatcher(scene.client, "distflow").dispatch(
         "run-1", 7, [Batch("run-1-7-1", "default", (task,))]
     )
-    result = scene.cli("delete", "run-1", "run-1")
+    assert scene.refused("delete", "run-1") == (
+        "distflow: run run-1 has 1 unknown task: resolve it, or delete it with --force"
+    )
+    assert store.read_status() == RunStatus.PAUSED
+    result = scene.cli("delete", "run-1", "run-1", "--force")
     assert (result.exit_code, result.stdout) == (0, "deleted run run-1\n")
     left = {key.decode() for key in scene.client.keys("*")}
     assert left <= {"rq:queues"}
@@ -138,7 +144,7 @@ def test_delete(scene: Scene) -> None:
 
 def test_delete_is_all_or_nothing(scene: Scene) -> None:
     """Where one of several runs cannot be deleted, none is."""
-    blocked_run(scene, "idle")
+    ended_run(scene, "idle", RunStatus.PAUSED, 0.0)
     store, epoch = scene.open_run("a", run_id="led")
     assert "run led is being coordinated by anna" in scene.refused("delete", "idle", "led")
     assert "no run 'nope'" in scene.refused("delete", "idle", "nope")
