@@ -22,6 +22,7 @@ from distflow.cli.common import (
 from distflow.cli.leading import interruptible, see_through
 from distflow.codec import to_plain
 from distflow.core.graph import Graph
+from distflow.core.status import TaskStatus
 from distflow.describe import status_document
 from distflow.errors import DistflowError, InvalidInput
 from distflow.handle import Run
@@ -33,6 +34,9 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 #: What keeps the mark that a task has started, whatever kills the server.
 _SAFE = ("aof-always", "waitaof")
+
+#: Where an at-most-once task stands that may yet start.
+_MAY_START = (None, TaskStatus.SKIPPED, TaskStatus.CANCELLED)
 
 
 def run_options(command: _F) -> _F:
@@ -116,7 +120,7 @@ def submit(
             timeout=timeout,
         )
         print_run_id(run, as_json=as_json)
-        warn_of_durability(run, workflow)
+        warn_of_durability(run)
         if not detach:
             return see_through(run, interrupt, reopen=False, as_json=as_json)
         say(f"nobody leads it yet: {next_command('resume', run.run_id)}")
@@ -154,6 +158,7 @@ def resume(
     with interruptible() as interrupt, open_client(redis_url, data_dir) as client:
         run = client.run(run_id)
         check_gap(run, accept_gap=accept_gap)
+        warn_of_durability(run)
         return see_through(run, interrupt, reopen=True, force=force, as_json=as_json)
 
 
@@ -205,11 +210,20 @@ def print_run_id(run: Run, *, as_json: bool) -> None:
         show(run.run_id)
 
 
-def warn_of_durability(run: Run, workflow: Workflow) -> None:
+def warn_of_durability(run: Run) -> None:
     """Say so where a crash of Redis may forget that an at-most-once task has started."""
-    once = [task.name for task in workflow.tasks if task.effects == "at_most_once"]
     durability = run.info().durability
-    if once and durability not in _SAFE:
+    if durability in _SAFE:
+        return
+    named = [
+        task.name
+        for tasks in run.store.iter_tasks()
+        for task in tasks
+        if task.effects == "at_most_once"
+    ]
+    statuses = run.store.read_statuses(named) if named else []
+    once = [name for name, status in zip(named, statuses, strict=True) if status in _MAY_START]
+    if once:
         more = f" and {len(once) - 1} more" if len(once) > 1 else ""
         say(
             f"warning: {once[0]}{more} must run at most once, and this Redis (durability: "

@@ -19,6 +19,7 @@ from distflow.cli.common import (
     print_json,
     say,
 )
+from distflow.cli.running import warn_of_durability
 from distflow.errors import InvalidInput
 from distflow.store.durability import read_durability
 from distflow.transfer import ExportSummary, export_run, import_run
@@ -64,6 +65,12 @@ def export(
             summary = export_run(store, sys.stdout.buffer, as_json=plain)
         else:
             summary = export_run(store, target, as_json=plain)
+    if not plain and summary.live and summary.once:
+        once = "1 at_most_once task" if summary.once == 1 else f"{summary.once} at_most_once tasks"
+        say(
+            f"warning: {once} had not started: where the run goes on here, an import of this file "
+            "must not be resumed elsewhere, or they may run in both"
+        )
     if as_json:
         print_json({**summary._asdict(), "file": target, "format": form})
         return
@@ -93,7 +100,9 @@ def import_(
         made = import_run(
             source, client.store, run_id=run_id, durability=read_durability(client.redis)
         )
-        info = client.run(made).info()
+        run = client.run(made)
+        info = run.info()
+        warn_of_durability(run)
     accept = ("--accept-gap",) if info.gap else ()
     resume = next_command("resume", made, *accept)
     if as_json:

@@ -12,7 +12,7 @@ import pytest
 
 from distflow.core.model import Task
 from tests.integration.cli_scene import Scene
-from tests.support.cli import command
+from tests.support.cli import command, kill_cli, start_cli
 from tests.support.redis_server import RedisServer
 
 
@@ -50,10 +50,13 @@ def test_there_and_back(scene: Scene, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_import_of_a_live_run_names_the_gap(scene: Scene, tmp_path: Path) -> None:
-    """Where the original may have gone on, the resume command that is told accepts that."""
+    """Where the original may go on, the export warns of that, and the resume command that the
+    import tells accepts it.
+    """
     half_a_run(scene)
     file = tmp_path / "run"
-    scene.cli("export", "run-1", "-o", file)
+    exported = scene.cli("export", "run-1", "-o", file)
+    assert "warning: 1 at_most_once task had not started" in exported.stderr
     imported = scene.cli("import", file, "--run-id", "copy")
     assert "stop it before you resume here" in imported.stderr
     assert "`distflow resume copy --accept-gap`" in imported.stderr
@@ -64,6 +67,31 @@ def test_import_of_a_live_run_names_the_gap(scene: Scene, tmp_path: Path) -> Non
         "gap": True,
         "resume": "distflow resume copy2 --accept-gap",
     }
+
+
+@pytest.mark.parametrize("durability", ["aof-everysec", "aof-always"])
+def test_import_and_resume_warn_of_durability(
+    scene: Scene, tmp_path: Path, durability: str
+) -> None:
+    """A Redis that may forget that an at-most-once task has started is named where such a task
+    may yet start, as ``submit`` does.
+    """
+    half_a_run(scene)
+    file = tmp_path / "run"
+    scene.cli("export", "run-1", "-o", file)
+    scene.client.config_set("appendfsync", durability.removeprefix("aof-"))
+    try:
+        imported = scene.cli("import", file, "--run-id", "copy")
+    finally:
+        scene.client.config_set("appendfsync", "always")
+    warning = "warning: b must run at most once, and this Redis (durability: aof-everysec)"
+    assert (warning in imported.stderr) == (durability == "aof-everysec")
+    # There is no worker: what it says first is what it says before anything runs.
+    resumed = start_cli(scene.url, "resume", "copy", "--accept-gap")
+    assert resumed.stderr is not None
+    first = resumed.stderr.readline()
+    kill_cli(resumed)
+    assert first.startswith(warning if durability == "aof-everysec" else "resume copy: ")
 
 
 def test_through_a_pipe(scene: Scene) -> None:
