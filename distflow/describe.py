@@ -76,7 +76,11 @@ class WaitingTask(NamedTuple):
 class Survey(NamedTuple):
     """Some tasks of a run by name, as many as a person reads; ``info.counts`` has the numbers."""
 
+    #: Failures that count against the run.
     failed: list[FoundTask]
+    #: Those with ``continue_on_error``, and how many of the run's failures they are.
+    tolerated: list[FoundTask]
+    tolerated_count: int
     unknown: list[FoundTask]
     running: list[RunningTask]
     waiting: list[WaitingTask]
@@ -166,14 +170,15 @@ def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
         limit: names of each kind.
     """
     led = info.coordinator is not None and info.status not in ENDED_RUNS
-    wanted = {
-        status: min(limit, info.counts[status])
-        for status in (TaskStatus.FAILURE, TaskStatus.UNKNOWN)
-    }
-    found: dict[TaskStatus, list[str]] = {status: [] for status in wanted}
+    # Which failures are tolerated only their tasks say: each is looked for.
+    wanted = {status: info.counts[status] for status in (TaskStatus.FAILURE, TaskStatus.UNKNOWN)}
+    seen: Counter[TaskStatus] = Counter()
+    failed: list[str] = []
+    tolerated: list[str] = []
+    unknown: list[str] = []
     queues: Counter[str] = Counter()
     tasks = islice(_chunks(store), _SURVEYED_TASKS // _CHUNK)
-    while led or any(len(found[status]) < count for status, count in wanted.items()):
+    while led or any(seen[status] < count for status, count in wanted.items()):
         chunk = next(tasks, None)
         if chunk is None:
             break
@@ -181,11 +186,17 @@ def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
         for task, status in zip(chunk, statuses, strict=True):
             if status is None:
                 queues[task.queue] += 1
-            elif len(found.get(status, ())) < wanted.get(status, 0):
-                found[status].append(task.name)
+                continue
+            seen[status] += 1
+            if status == TaskStatus.FAILURE:
+                (tolerated if task.continue_on_error else failed).append(task.name)
+            elif status == TaskStatus.UNKNOWN:
+                unknown.append(task.name)
     return Survey(
-        failed=_reasons(store, found[TaskStatus.FAILURE]),
-        unknown=_reasons(store, found[TaskStatus.UNKNOWN]),
+        failed=_reasons(store, failed[:limit]),
+        tolerated=_reasons(store, tolerated[:limit]),
+        tolerated_count=len(tolerated),
+        unknown=_reasons(store, unknown[:limit]),
         running=_running(store, info, limit) if info.counts["running"] else [],
         waiting=_waiting(store, info, limit) if info.status not in ENDED_RUNS else [],
         queues=queues if led else {},
@@ -224,6 +235,7 @@ def task_document(store: RunStore, info: RunInfo, task: Task) -> dict[str, Any]:
         "function": task.function,
         "queue": task.queue,
         "effects": task.effects,
+        "continue_on_error": task.continue_on_error,
         "key": task_key(info.origin, name),
         "dependencies": {
             dependency: live_status(there, info.as_of).value

@@ -12,6 +12,9 @@ from distflow.cli.views import clip, colour, columns, line, span, visible
 _VALUE_LINES = 40
 _HISTORY_LINES = 20
 
+#: Dependencies that are named without ``--json``.
+_SHOWN_DEPENDENCIES = 10
+
 _SATISFIED = "success"
 
 
@@ -19,16 +22,17 @@ def task_lines(document: Mapping[str, Any]) -> Iterator[str]:
     """The text of a task document: see :func:`distflow.describe.task_document`."""
     yield line("task", f"{document['task']}", whole=True)
     yield line("run", document["run_id"], whole=True)
-    yield "status".ljust(11) + colour(document["status"])
+    tolerated = document["continue_on_error"] and document["status"] == "failure"
+    goes_on = " (tolerated: what depends on it goes on)" if tolerated else ""
+    yield "status".ljust(11) + colour(document["status"]) + goes_on
     yield line("function", document["function"])
     effects = "" if document["effects"] == "normal" else f", effects {document['effects']}"
     yield line("queue", document["queue"] + effects)
     if document["effects"] == "at_most_once":
         yield line("key", document["key"], whole=True)
     yield from _live_lines(document)
-    for name, status in document["dependencies"].items():
-        yield line("depends on", f"{name}: {status}")
     yield from _result_lines(document["result"])
+    yield from _dependency_lines(document["dependencies"])
     yield from _history_lines(document["history"])
 
 
@@ -46,8 +50,19 @@ def _live_lines(document: Mapping[str, Any]) -> Iterator[str]:
         open_names = [
             name for name, status in document["dependencies"].items() if status != _SATISFIED
         ]
-        what = ", ".join(open_names) or f"a worker of queue {document['queue']!r}"
-        yield line("waits for", what)
+        what = ", ".join(open_names[:_SHOWN_DEPENDENCIES])
+        if len(open_names) > _SHOWN_DEPENDENCIES:
+            what += f" and {len(open_names) - _SHOWN_DEPENDENCIES} more"
+        yield line("waits for", what or f"a worker of queue {document['queue']!r}")
+
+
+def _dependency_lines(dependencies: Mapping[str, str]) -> Iterator[str]:
+    """A few of them, those that are no success first."""
+    ordered = sorted(dependencies.items(), key=lambda item: item[1] == _SATISFIED)
+    for name, status in ordered[:_SHOWN_DEPENDENCIES]:
+        yield line("depends on", f"{name}: {status}")
+    if len(ordered) > _SHOWN_DEPENDENCIES:
+        yield line("depends on", f"and {len(ordered) - _SHOWN_DEPENDENCIES} more: see --json")
 
 
 def _result_lines(result: Mapping[str, Any] | None) -> Iterator[str]:

@@ -126,9 +126,12 @@ def outcome_lines(
     counts = counts_text(counts_of_info(info))
     yield f"run {info.run_id}: {info.status}{reason} after {span(seconds)}: {counts}"
     survey = survey_run(run.store, info, limit=_SHOWN_NAMES)
-    failed, unknown = info.counts["failure"], info.counts["unknown"]
+    unknown, tolerated = info.counts["unknown"], survey.tolerated_count
+    failed = info.counts["failure"] - tolerated
     if survey.failed:
         yield from _wrapped(f"failed: {_names(_task_names(survey.failed), failed)}")
+    if survey.tolerated:
+        yield from _wrapped(f"tolerated: {_names(_task_names(survey.tolerated), tolerated)}")
     if survey.unknown:
         yield from _wrapped(f"unknown: {_names(_task_names(survey.unknown), unknown)}")
         words = next_command("resolve", info.run_id, survey.unknown[0].name)

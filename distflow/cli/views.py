@@ -142,7 +142,8 @@ def _task_lines(info: RunInfo, survey: Survey) -> Iterator[str]:
     if survey.waiting:
         yield from _more("waiting", len(survey.waiting), info.counts["waiting"])
     for label, found, total in (
-        ("failure", survey.failed, info.counts["failure"]),
+        ("failure", survey.failed, info.counts["failure"] - survey.tolerated_count),
+        ("tolerated", survey.tolerated, survey.tolerated_count),
         ("unknown", survey.unknown, info.counts["unknown"]),
     ):
         for task in found:

@@ -147,6 +147,31 @@ def test_many_failures_are_capped(scene: Scene) -> None:
     assert "and 15 more" in text
 
 
+def test_tolerated_failures_stand_apart(scene: Scene) -> None:
+    """A failure with ``continue_on_error`` is not told as one that the run failed of: not in
+    ``status``, nor at the end of a command that watched it, nor in ``show``.
+    """
+    tasks = [
+        *[Task(f"soft{number}", "pkg:f", continue_on_error=True) for number in range(12)],
+        Task("hard", "pkg:f"),
+    ]
+    store, epoch = scene.open_graph(tasks)
+    for task in tasks:
+        scene.settle(store, epoch, task.name, "failure", error=f"OSError: of {task.name}")
+    store.set_status(RunStatus.FAILURE, ACTIVE_RUNS)
+    scene.leave(store, epoch)
+    text = scene.cli("status", "run-1").stdout
+    assert re.findall(r"^failure +(.*)$", text, re.MULTILINE) == ["hard: OSError: of hard"]
+    told = re.findall(r"^tolerated +(.*)$", text, re.MULTILINE)
+    assert (told[0], told[-1]) == ("soft0: OSError: of soft0", "and 2 more: see --tasks")
+    watched = scene.cli("watch", "run-1").stdout
+    assert "\nfailed: hard\ntolerated: soft0, soft1," in watched
+    assert re.search(r"soft9\s+and 2 more\n", watched)
+    assert "distflow show run-1 hard" in watched
+    assert "failure (tolerated" in scene.cli("show", "run-1", "soft0").stdout
+    assert "tolerated" not in scene.cli("show", "run-1", "hard").stdout
+
+
 def test_no_such_run(scene: Scene) -> None:
     """A run id that is not there is one line and exit 2, for each command that takes one."""
     for command in ("status", "watch", "export", "delete"):
@@ -248,6 +273,26 @@ def test_show_dependencies(scene: Scene) -> None:
     assert re.search(r"^waits for +b$", scene.cli("show", "run-1", "c").stdout, re.MULTILINE)
     scene.settle(store, epoch, "b", "success")
     assert "a worker of queue 'gpu'" in scene.cli("show", "run-1", "c").stdout
+
+
+def test_show_tells_the_outcome_first(scene: Scene) -> None:
+    """However many dependencies a task has, its result comes before them, and only some are
+    named: first those that are no success.
+    """
+    names = [f"t{number}" for number in range(15)]
+    sources = [Task(name, "pkg:f", continue_on_error=True) for name in names]
+    store, epoch = scene.open_graph([*sources, Task("sum", "pkg:f", depends_on=tuple(names))])
+    waiting = scene.cli("show", "run-1", "sum").stdout
+    assert "and 5 more" in waiting
+    for name in names:
+        scene.settle(store, epoch, name, "failure" if name == "t14" else "success")
+    scene.settle(store, epoch, "sum", "success", data=7)
+    lines = scene.cli("show", "run-1", "sum").stdout.splitlines()
+    told = [line.split(maxsplit=2)[2] for line in lines if line.startswith("depends on")]
+    assert told[:2] == ["t14: failure", "t0: success"]
+    assert (len(told), told[-1]) == (11, "and 5 more: see --json")
+    labels = [line.split()[0] for line in lines]
+    assert labels.index("result") < labels.index("depends")
 
 
 def test_show_guesses_the_name(scene: Scene) -> None:
