@@ -49,6 +49,9 @@ from distflow.params import load_workflow, parse_params
 #: Seconds between two looks of ``watch`` at a run that nobody leads.
 _POLL_SECONDS = 0.5
 
+#: Columns of the list of runs beside the run's id, with some for the workflow.
+_RUNS_COLUMNS = 54
+
 
 @click.command("status")
 @click.argument("run_id")
@@ -90,7 +93,8 @@ def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None
         if not run_ids:
             say("there are no runs: start one by `distflow submit MODULE:WORKFLOW`")
             return
-        width = max(map(len, run_ids))
+        # A longer id moves its own row alone.
+        width = min(max(map(len, run_ids)), max(8, columns() - _RUNS_COLUMNS))
         click.echo(f"{'RUN':<{width}}  {'STATUS':<11}  {'DONE':>13}  {'AGE':>6}  WORKFLOW")
         for info in _infos(client, run_ids):
             done = f"{done_count(info)}/{info.total}"

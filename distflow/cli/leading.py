@@ -209,7 +209,7 @@ class Foreground:
                 for task, status in zip(graph.tasks, state.statuses, strict=True)
                 if status in _OPEN
             }
-            self._stall.answer = describe_wait(self._run.client, counts, queues)
+            self._stall.answer = describe_wait(self._run.client, counts, queues, leading=True)
         waits_for = self._stall.answer
         self._display.update(View(len(graph), counts, running, waits_for))
 
@@ -235,7 +235,7 @@ class Foreground:
                 return info.status if info.status in STANDING else None
             counts = counts_of_info(info)
             if self._stall.is_due(counts):
-                self._stall.answer = describe_wait(self._run.client, counts, queues)
+                self._stall.answer = describe_wait(self._run.client, counts, queues, leading=False)
             running = {
                 name: max(0.0, info.as_of - claim.claimed / 1000)
                 for name, claim in store.read_claims().items()

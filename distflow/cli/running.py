@@ -263,7 +263,10 @@ def _print_plan(
         return
     for task in tasks:
         show(f"{'keep' if task.name in known else 'run'}\t{task.name}\t{task.function}")
-    say(f"{len(tasks) - len(known)} tasks would run, {len(known)} are kept; nothing was written")
+    would_run = len(tasks) - len(known)
+    what = "1 task would run" if would_run == 1 else f"{would_run} tasks would run"
+    kept = f", {len(known)} {'is' if len(known) == 1 else 'are'} kept" if known else ""
+    say(f"{what}{kept}; nothing was written")
 
 
 def _hydration(snapshot: Snapshot | None, graph: Graph, *, keep: bool) -> Any:

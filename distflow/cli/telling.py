@@ -14,7 +14,7 @@ from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Notice
 from distflow.core.run import RunInfo
-from distflow.core.status import RunStatus
+from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.describe import FoundTask, survey_run, why_of
 from distflow.handle import Run
 from distflow.ports import RunStore
@@ -122,8 +122,8 @@ def outcome_lines(
         seconds: how long the command took.
         again: the command that goes on with the run; None looks for it.
     """
-    reason = f" ({info.reason})" if info.reason and info.status != RunStatus.INTERRUPTED else ""
-    counts = counts_text(counts_of_info(info))
+    reason = f" ({info.reason})" if info.reason and info.reason != info.status else ""
+    counts = counts_text(counts_of_info(info)) or "no tasks"
     yield f"run {info.run_id}: {info.status}{reason} after {span(seconds)}: {counts}"
     survey = survey_run(run.store, info, limit=_SHOWN_NAMES)
     unknown, tolerated = info.counts["unknown"], survey.tolerated_count
@@ -138,7 +138,10 @@ def outcome_lines(
         yield f"find out what happened, then: {words} --done [JSON] | --retry | --fail"
     elif survey.failed:
         yield f"see why: {next_command('show', info.run_id, survey.failed[0].name)}"
-    if info.status == RunStatus.CANCELLING:
+    if info.coordinator is not None and info.status in ACTIVE_RUNS:
+        watch = next_command("watch", info.run_id)
+        yield f"{info.coordinator} leads it on; look again: {watch}"
+    elif info.status == RunStatus.CANCELLING:
         yield f"end it: {next_command('cancel', info.run_id)}"
     elif info.status != RunStatus.SUCCESS:
         yield f"go on: {again or go_on_command(run, info)}"

@@ -103,7 +103,8 @@ def status_lines(
         workers: how many listen to each queue of the survey.
         again: the command that goes on with the run.
     """
-    reason = " " + clip(f"({info.reason})", columns() - 24) if info.reason else ""
+    said = info.reason if info.reason != info.status else None
+    reason = " " + clip(f"({said})", columns() - 24) if said else ""
     yield line("run", info.run_id, whole=True)
     yield line("workflow", info.workflow)
     if info.params:

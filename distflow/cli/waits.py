@@ -58,13 +58,17 @@ def go_on_command(run: Run, info: RunInfo) -> str:
     return next_command("run", info.workflow, "--run-id", info.run_id)
 
 
-def describe_wait(client: Client, counts: Mapping[str, int], queues: Collection[str]) -> str:
+def describe_wait(
+    client: Client, counts: Mapping[str, int], queues: Collection[str], *, leading: bool
+) -> str:
     """What a run that stands still waits for; empty where its tasks simply take their time.
 
     Args:
         client: its Redis.
         counts: its tasks by status.
         queues: those that its open tasks are for.
+        leading: whether the counts are this process's own. What another coordinator published
+            may be out of date, where that one has died: nothing is concluded from it.
     """
     try:
         workers = client.impatient_dispatcher.count_workers(sorted(queues))
@@ -80,6 +84,8 @@ def describe_wait(client: Client, counts: Mapping[str, int], queues: Collection[
         names = ", ".join(map(repr, idle))
         what = f"queue {names} has" if len(idle) == 1 else f"queues {names} have"
         return f"{what} no workers: start one by `{next_command('worker', *idle)}`"
+    if not leading:
+        return ""
     if counts["queued"]:
         return "the workers on its queues are busy with other work"
     if counts["waiting"]:

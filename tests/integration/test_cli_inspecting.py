@@ -12,7 +12,6 @@ import pytest
 from distflow.core.model import Task
 from distflow.core.status import ACTIVE_RUNS, RunStatus
 from tests.integration.cli_scene import WIDTH, Scene
-from tests.support.cli import start_cli
 from tests.support.redis_server import RedisServer
 from tests.support.stores import again, claim, final, finish, make_spec
 
@@ -194,6 +193,17 @@ def test_runs(scene: Scene) -> None:
     assert scene.client.zscore("distflow:runs", "ghost") is not None
 
 
+def test_a_long_run_id_moves_its_own_row_alone(scene: Scene) -> None:
+    """The id is there to be copied whole, and every other row fits the terminal."""
+    long_id = "x" * 90
+    for run_id in ("short", long_id):
+        scene.open_run("a", run_id=run_id)
+    header, first, second = scene.cli("runs").stdout.splitlines()
+    assert first.startswith(long_id)
+    assert max(len(header), len(second)) <= WIDTH
+    assert second.index("running") == header.index("STATUS")
+
+
 def test_no_runs(scene: Scene) -> None:
     """An empty Redis is an empty list, and no error."""
     result = scene.cli("runs")
@@ -338,38 +348,9 @@ def test_graph_usage(scene: Scene, words: tuple[str, ...], said: str) -> None:
     assert said in scene.refused("graph", *words)
 
 
-@pytest.mark.parametrize(
-    ("outcome", "verdict", "code"),
-    [
-        ("success", RunStatus.SUCCESS, 0),
-        ("failure", RunStatus.FAILURE, 1),
-        ("unknown", RunStatus.BLOCKED, 3),
-    ],
-)
-def test_watch(scene: Scene, outcome: str, verdict: RunStatus, code: int) -> None:
-    """``watch`` follows a run that another leads to its end, with the exit code of submit."""
-    store, epoch = scene.open_run("a", "b")
-    scene.settle(store, epoch, "a", "success")
-    watching = start_cli(scene.url, "watch", "run-1", "--json")
-    scene.settle(store, epoch, "b", outcome, error="OSError: no")
-    store.set_status(verdict, ACTIVE_RUNS)
-    scene.leave(store, epoch)
-    out, err = watching.communicate(timeout=30)
-    assert watching.returncode == code, err
-    assert json.loads(out)["status"] == verdict
-
-
-def test_watch_a_run_that_nobody_leads(scene: Scene) -> None:
-    """``watch`` says that nothing will happen, and goes on watching until somebody leads."""
-    store, epoch = scene.open_run("a")
-    scene.leave(store, epoch)
-    watching = start_cli(scene.url, "watch", "run-1")
-    assert watching.stderr is not None
-    assert "distflow resume run-1" in watching.stderr.readline()
-    epoch = store.acquire_lease("bert", 60.0)
-    store.begin_batch(epoch, "b1", "w1", "job-1")
-    scene.settle(store, epoch, "a", "success")
-    store.set_status(RunStatus.SUCCESS, ACTIVE_RUNS)
-    out, err = watching.communicate(timeout=30)
-    assert watching.returncode == 0, err
-    assert "run run-1: success" in out
+def test_an_interruption_is_told_once(scene: Scene) -> None:
+    """The status says it already."""
+    store, _epoch = scene.open_run("a")
+    store.set_status(RunStatus.INTERRUPTED, ACTIVE_RUNS, reason="interrupted")
+    text = scene.cli("status", "run-1").stdout
+    assert re.search(r"^status +interrupted$", text, re.MULTILINE)

@@ -50,6 +50,13 @@ def test_submit_prints_the_id_and_ends_with_0(
     assert re.fullmatch(r"run r: success after .*: 5 success", done.stderr.splitlines()[-1])
 
 
+def test_a_workflow_without_tasks(redis_server: RedisServer, tmp_path: Path) -> None:
+    """There is nothing to count, and that is said."""
+    done = run_cli(redis_server.url, "submit", *dag(tmp_path / "log", 0))
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1].endswith(" s: no tasks")
+
+
 def test_the_id_comes_before_anything_runs(
     redis_server: RedisServer, redis_client: Redis, start: StartCli, tmp_path: Path
 ) -> None:
@@ -186,6 +193,8 @@ def test_dry_run_writes_nothing(
     )
     document = json.loads(run_cli(redis_server.url, *words, "--json").stdout)
     assert [task["action"] for task in document["tasks"]] == ["run"] * 3
+    one = run_cli(redis_server.url, "submit", *dag(tmp_path / "log", 1), "--dry-run")
+    assert one.stderr == "1 task would run; nothing was written\n"
     assert redis_client.dbsize() == 0
 
 
