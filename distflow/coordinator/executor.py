@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from distflow.codec import decode_result, encode_result
+from distflow.codec import encode_result
+from distflow.coordinator.announcer import Announcer
 from distflow.coordinator.lease import LeaseKeeper
-from distflow.coordinator.notices import Listener, Notice, Signal
+from distflow.coordinator.notices import Listener, Signal
 from distflow.coordinator.outbox import Outbox
 from distflow.coordinator.recovery import Recovery, describe_vanished
 from distflow.coordinator.reopen import read_graph, read_statuses, reopen_run
@@ -30,9 +31,7 @@ from distflow.ports import Dispatcher, RunStore
 
 _log = logging.getLogger("distflow.coordinator")
 
-#: What an outcome is called where it is not ``task_end``.
-_EVENT_OF = {"skipped": "task_skipped", "unknown": "task_unknown"}
-
+#: In these a coordinator has something to do.
 _LED = frozenset({RunStatus.RUNNING, RunStatus.CANCELLING})
 
 
@@ -64,7 +63,7 @@ class WorkflowExecutor:
         self._lease_store = lease_store or store
         self._dispatcher = dispatcher
         self._settings = settings or CoordinatorSettings()
-        self._listener = listener
+        self._announcer = Announcer(store, listener)
         self._interrupt = interrupt or threading.Event()
         self._cancel_signal = cancel
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{new_token()[:6]}"
@@ -127,7 +126,7 @@ class WorkflowExecutor:
         store = self._store
         self._last_event = store.last_event_id()
         info = store.read_info()
-        self._clock_offset = info.as_of - time.monotonic()
+        self._announcer.clock_offset = info.as_of - time.monotonic()
         self._info: RunInfo = info
         self._status = info.status
         statuses = read_statuses(store, graph)
@@ -144,7 +143,13 @@ class WorkflowExecutor:
         self.running = dict.fromkeys(claims, time.monotonic())
         number = self.outbox.number if self.outbox else 0
         self.outbox = self._outbox = Outbox(
-            self._dispatcher, self.run_id, self._epoch, graph, self._state, number
+            self._dispatcher,
+            self.run_id,
+            self._epoch,
+            graph,
+            self._state,
+            now_ms=self._now_ms,
+            number=number,
         )
         self._recovery = Recovery(
             store,
@@ -160,7 +165,7 @@ class WorkflowExecutor:
 
     def _now(self) -> float:
         """Unix seconds on Redis's clock, by this host's monotonic one."""
-        return time.monotonic() + self._clock_offset
+        return time.monotonic() + self._announcer.clock_offset
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
@@ -168,7 +173,7 @@ class WorkflowExecutor:
     # The loop
 
     def _loop(self, keeper: LeaseKeeper) -> RunStatus:
-        self._notify("workflow_start", message=self._info.workflow)
+        self._announcer.tell("workflow_start", message=self._info.workflow)
         # What happened while the hashes were read comes before the first batch.
         self._apply(self._store.read_events(self._last_event))
         while True:
@@ -185,7 +190,7 @@ class WorkflowExecutor:
                 self._outbox.send_ready(self._info.options.concurrency)
             ended = self._try_end()
             if ended is not None:
-                self._notify("workflow_end", status=ended)
+                self._announcer.tell("workflow_end", status=ended)
                 return ended
             self._apply(self._store.read_events(self._last_event, block_ms=self._block_ms()))
             self._watch()
@@ -239,7 +244,7 @@ class WorkflowExecutor:
                 reason="interrupted",
             )
         self._outbox.withdraw()
-        self._notify("workflow_end", status=self._status)
+        self._announcer.tell("workflow_end", status=self._status)
         return self._status
 
     def _check_stop(self) -> None:
@@ -300,7 +305,7 @@ class WorkflowExecutor:
         )
         for name, result in named:
             if name not in left:
-                self._notify(kind, name, result.status, message=result.message or "")
+                self._announcer.tell(kind, name, status=result.status, message=result.message or "")
         if left:
             # The store knows better: whatever it has there counts, and is read again.
             _log.warning("run %s: read again, since %d tasks had moved on", self.run_id, len(left))
@@ -314,14 +319,14 @@ class WorkflowExecutor:
             return
         self._watched_at = now
         # Redis's clock may be set, and what was lost with an older Redis is not told by events.
-        self._clock_offset = self._store.read_info().as_of - time.monotonic()
+        self._announcer.clock_offset = self._store.read_info().as_of - time.monotonic()
         self._outbox.count_workers()
         self._store.trim_events(self._epoch, self._last_event)
         for lost in self._recovery.find_lost(cancelling=self._status == RunStatus.CANCELLING):
-            self._notify("repair", worker=lost.worker, message=lost.describe())
+            self._announcer.tell("repair", message=lost.describe())
             self._outbox.take_back(lost.batch)
         if self._recovery.has_forgotten(self.running, now):
-            self._notify("repair", message="Redis has forgotten claims: everything is read again")
+            self._announcer.tell("repair", message="Redis forgot claims: all is read again")
             self._attach(self._graph)
             return
         if now - self._checked_at < self._settings.unbegun_seconds:
@@ -332,7 +337,7 @@ class WorkflowExecutor:
             # Its end may be among the events that were not read yet.
             self._apply(self._store.read_events(self._last_event))
             if self._outbox.is_out(batch_id):
-                self._notify("repair", message=describe_vanished(batch_id, failure))
+                self._announcer.tell("repair", message=describe_vanished(batch_id, failure))
                 self._outbox.take_back(batch_id, failed=bool(failure))
 
     # Events
@@ -353,44 +358,14 @@ class WorkflowExecutor:
         if event.kind == "claimed":
             self._state.on_claimed(index)
             self.running[name] = time.monotonic()
-            self._notify("task_start", name, "running", event.attempt)
+            self._announcer.tell_started(event)
         elif event.kind == "finished":
             self.running.pop(name, None)
             self._state.on_finished(index, TaskStatus(event.status))
-            kind = _EVENT_OF.get(event.status, "task_end")
-            why = "" if event.status == TaskStatus.SUCCESS else self._why(name)
-            self._notify(kind, name, event.status, event.attempt, event.worker, event.duration, why)
+            self._announcer.tell_finished(event)
         elif event.kind == "waiting":
             self.running.pop(name, None)
             self._state.on_waiting(index, event.not_before, self._now_ms())
-            left = max(0.0, event.not_before / 1000 - self._now())
-            again = f"it runs again in {left:.1f} s" if left else "it runs again"
-            self._notify(
-                "task_retry", name, event.status, event.attempt, event.worker, message=again
-            )
+            self._announcer.tell_waiting(event)
         elif event.kind == "resolved":
             self._state.on_resolved(index, TaskStatus(event.status))
-
-    def _why(self, name: str) -> str:
-        """What the outcome of a task that is no success says of itself."""
-        packed = self._store.read_results([name])[0] if self._listener else None
-        if packed is None:
-            return ""
-        result = decode_result(packed, opaque=True)
-        return result.error or result.message or ""
-
-    def _notify(  # noqa: PLR0917 - a Notice's fields, in its order
-        self,
-        kind: str,
-        task: str = "",
-        status: str = "",
-        attempt: int = 0,
-        worker: str = "",
-        duration: float = 0.0,
-        message: str = "",
-    ) -> None:
-        if self._listener is not None:
-            at = self._now()
-            self._listener(
-                Notice(kind, self.run_id, at, task, status, attempt, worker, duration, message)
-            )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from distflow.core.graph import Graph
 from distflow.core.state import TaskStateManager
+from distflow.core.status import TaskStatus
 from distflow.ports import Batch, Dispatcher
 
 #: Batches that may be out per live worker and queue: one at work, one behind it.
 _BATCHES_PER_WORKER = 2
 
+
+#: Milliseconds that a task waits which came back unclaimed more than once.
+_BOUNCE_MS = 1000
 
 #: Seconds that a queue rests at most, whose workers cannot begin batches.
 _LONGEST_REST_SECONDS = 60.0
@@ -33,6 +37,7 @@ class Outbox:
         epoch: the coordinator's.
         graph: the run's.
         state: where its tasks stand.
+        now_ms: Unix milliseconds on Redis's clock.
         number: of the last batch that this epoch has sent: ids are never used twice.
     """
 
@@ -43,6 +48,8 @@ class Outbox:
         epoch: int,
         graph: Graph,
         state: TaskStateManager,
+        *,
+        now_ms: Callable[[], int],
         number: int = 0,
     ) -> None:
         self._dispatcher = dispatcher
@@ -52,6 +59,9 @@ class Outbox:
         self._state = state
         self._sent: dict[str, _Sent] = {}
         self.number = number
+        self._now_ms = now_ms
+        #: Index of a task -> how often it came back unclaimed.
+        self._bounced: dict[int, int] = {}
         #: Queue -> how often in a row its workers could not begin a batch, and until when it rests.
         self._failed: dict[str, tuple[int, float]] = {}
         self.queues = sorted({task.queue for task in graph.tasks})
@@ -98,13 +108,26 @@ class Outbox:
         if sent is None:
             return
         for task in sent.batch.tasks:
-            self._state.on_unstarted(self._graph.index[task.name])
+            self._bring_back(self._graph.index[task.name])
         if not failed:
             self._failed.pop(sent.batch.queue, None)
             return
         times = self._failed.get(sent.batch.queue, (0, 0.0))[0]
         rest = min(_LONGEST_REST_SECONDS, 2.0**times)
         self._failed[sent.batch.queue] = (times + 1, time.monotonic() + rest)
+
+    def _bring_back(self, index: int) -> None:
+        """At once the first time; a task that comes back again and again, because a claim finds it
+        not ready (Redis's clock was set back, say), waits in between.
+        """
+        if self._state.statuses[index] != TaskStatus.QUEUED:
+            return
+        bounced = self._bounced.get(index, 0)
+        self._bounced[index] = bounced + 1
+        self._state.on_unstarted(index)
+        if bounced:
+            now_ms = self._now_ms()
+            self._state.on_waiting(index, now_ms + _BOUNCE_MS, now_ms)
 
     def is_out(self, batch_id: str) -> bool:
         """Whether a batch was sent, and has not been taken back."""

@@ -1,0 +1,62 @@
+"""Announcer: tells a listener what happens to a run, with the reasons that events leave out."""
+
+from __future__ import annotations
+
+import time
+
+from distflow.codec import decode_result
+from distflow.coordinator.notices import Listener, Notice
+from distflow.core.run import Event
+from distflow.core.status import TaskStatus
+from distflow.ports import RunStore
+
+#: Status of a finished task -> the event that tells of it; ``task_end`` of the others.
+_EVENT_OF = {"unknown": "task_unknown", "skipped": "task_skipped"}
+
+
+class Announcer:
+    """Tells one listener, or nobody.
+
+    Args:
+        store: the run; it is asked why a task failed.
+        listener: told; it must not raise.
+    """
+
+    def __init__(self, store: RunStore, listener: Listener | None) -> None:
+        self._store = store
+        self._listener = listener
+        #: Redis's clock less this host's monotonic one, in seconds.
+        self.clock_offset = 0.0
+
+    def tell(self, kind: str, task: str = "", *, status: str = "", message: str = "") -> None:
+        """Something that happened to the run, or to a task that never ran."""
+        self._hand_on(Event("", "", task, status), kind, message)
+
+    def tell_started(self, event: Event) -> None:
+        """A task was claimed."""
+        self._hand_on(event._replace(status="running"), "task_start", "")
+
+    def tell_finished(self, event: Event) -> None:
+        """A task has an outcome; where it is no success, with what it says of itself."""
+        why = ""
+        if event.status != TaskStatus.SUCCESS and self._listener is not None:
+            packed = self._store.read_results([event.task])[0]
+            if packed is not None:
+                result = decode_result(packed, opaque=True)
+                why = result.error or result.message or ""
+        self._hand_on(event, _EVENT_OF.get(event.status, "task_end"), why)
+
+    def tell_waiting(self, event: Event) -> None:
+        """A task runs again later."""
+        left = event.not_before / 1000 - self._now()
+        again = f"it runs again in {left:.1f} s" if left > 0 else "it runs again"
+        self._hand_on(event, "task_retry", again)
+
+    def _now(self) -> float:
+        return time.monotonic() + self.clock_offset
+
+    def _hand_on(self, event: Event, kind: str, message: str) -> None:
+        if self._listener is not None:
+            run_id, at = self._store.run_id, self._now()
+            told = (event.task, event.status, event.attempt, event.worker, event.duration)
+            self._listener(Notice(kind, run_id, at, *told, message))
