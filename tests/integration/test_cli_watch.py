@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from rq import Worker
@@ -54,7 +55,7 @@ def test_a_watch_that_is_interrupted(scene: Scene) -> None:
     store, epoch = scene.open_run("a")
     store.renew_lease("anna", epoch, 60.0, queued=1, waiting=0)
     # A queue that has a worker, as far as RQ knows.
-    worker = Worker(["default"], connection=scene.client)
+    worker: Any = Worker(["default"], connection=scene.client)
     worker.register_birth()
     listening = scene.client.pubsub()
     listening.subscribe(PUBSUB_CHANNEL_TEMPLATE % worker.name)
