@@ -7,7 +7,7 @@ from typing import Any
 
 from redis import Redis
 
-from distflow.authoring import Workflow, WorkflowTemplate, check_importable
+from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate, check_importable
 from distflow.coordinator.notices import Listener
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.run import MAX_RESULT_BYTES, RunOptions, RunSpec
@@ -85,6 +85,8 @@ class Client:
             raise InvalidInput(f"concurrency is a count of 1 or more, not {concurrency}")
         if timeout is not None and not timeout > 0:
             raise InvalidInput(f"timeout is seconds, more than 0, not {timeout}")
+        if not isinstance(workflow, WorkflowTemplate | Workflow):
+            raise InvalidInput(f"a run is made of a workflow, not of {_describe(workflow)}")
         built = workflow.build(params)
         check_importable(built)
         graph = built.compile()
@@ -160,3 +162,12 @@ class Client:
     def run_ids(self) -> list[str]:
         """Every run id, oldest first."""
         return list_runs(self.redis, self.prefix)
+
+
+def _describe(value: object) -> str:
+    """What was given in place of a workflow, and the mend."""
+    if isinstance(value, TaskFunction):
+        return f"the task {value.__name__!r}: call it in a function that @workflow decorates"
+    if callable(value):
+        return f"{value!r:.60}: decorate it with @workflow, or pass the Workflow that it returns"
+    return f"{value!r:.60}: pass what @workflow made, or a Workflow"

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import atexit
 import getpass
 import socket
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from distflow.codec import decode_result, encode_result
-from distflow.coordinator.executor import Signal, WorkflowExecutor
-from distflow.coordinator.notices import Listener
+from distflow.coordinator.executor import WorkflowExecutor
+from distflow.coordinator.notices import Listener, Signal
 from distflow.coordinator.reopen import read_graph
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.run import RunInfo
 from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, RunStatus, TaskStatus
-from distflow.errors import DistflowError, LeaseHeld, StaleEpoch, TaskNotFound, WrongState
+from distflow.errors import (
+    DistflowError,
+    InvalidInput,
+    LeaseHeld,
+    RunNotFound,
+    StaleEpoch,
+    TaskNotFound,
+    WrongState,
+)
 from distflow.fingerprint import fingerprint
 from distflow.ids import new_token
 from distflow.ports import Dispatcher
@@ -33,8 +43,14 @@ _CHUNK = 1000
 #: Seconds between two tries to lead a run that another leads.
 _RETRY_LEASE_SECONDS = 0.2
 
+#: Seconds that a process which ends gives its coordinators to leave their runs.
+_LEAVE_SECONDS = 5.0
+
 #: Statuses from which a run goes on only when a person says so.
 STANDING = ENDED_RUNS | {RunStatus.PAUSED, RunStatus.INTERRUPTED}
+
+#: The threads of this process that lead runs, each with its run and what interrupts it.
+_leading: dict[threading.Thread, tuple[Run, threading.Event]] = {}
 
 
 class Run:
@@ -75,7 +91,14 @@ class Run:
         """What is known to be done, decoded as it is read."""
         packed = self._read_outcomes()
         marks = {task.name: fingerprint(task) for task in self.graph().tasks if task.name in packed}
-        return Snapshot.from_packed(packed, origin=self.info().origin, fingerprints=marks)
+        info = self.info()
+        return Snapshot.from_packed(
+            packed,
+            origin=info.origin,
+            fingerprints=marks,
+            run_id=info.run_id,
+            workflow=info.workflow,
+        )
 
     def _read_outcomes(self) -> dict[str, bytes]:
         """The outcomes, in the graph's order. They are read dependents first: what an outcome
@@ -123,17 +146,22 @@ class Run:
 
         Where another leads it, the thread waits until that one is done, or has died.
         """
-        executor = self.executor(listener=listener)
+        interrupt = threading.Event()
+        executor = self.executor(listener=listener, interrupt=interrupt)
 
         def lead() -> None:
             try:
                 while self._leads_not_yet(executor, reopen=reopen):
-                    time.sleep(_RETRY_LEASE_SECONDS)
+                    if interrupt.wait(_RETRY_LEASE_SECONDS):
+                        break
             except DistflowError as error:
                 self._failed = error
+            finally:
+                _leading.pop(threading.current_thread(), None)
 
         self._failed = None
         self._leader = threading.Thread(target=lead, name=f"distflow-{self.run_id}", daemon=True)
+        _leading[self._leader] = self, interrupt
         self._leader.start()
 
     def _leads_not_yet(self, executor: WorkflowExecutor, *, reopen: bool) -> bool:
@@ -175,7 +203,13 @@ class Run:
                     f"`distflow resume {self.run_id}`"
                 )
             if deadline is not None and now >= deadline:
-                raise TimeoutError(f"run {self.run_id} is still {info.status}")
+                unled = (
+                    f", and nobody coordinates it: go on with it by `distflow resume {self.run_id}`"
+                )
+                raise TimeoutError(
+                    f"run {self.run_id} is still {info.status}"
+                    + (unled if unled_since is not None else "")
+                )
             if ours and self._leader is not None:
                 left = 1.0 if deadline is None else max(0.0, deadline - now)
                 self._leader.join(timeout=min(1.0, left))
@@ -232,7 +266,11 @@ class Run:
         Raises:
             TaskNotFound: the run has no such task.
             WrongState: the task is not unknown.
+            InvalidInput: there is no such decision.
         """
+        if decision not in get_args(Decision):
+            known = ", ".join(map(repr, get_args(Decision)))
+            raise InvalidInput(f"a task is resolved by one of {known}, not by {decision!r}")
         self.check_task(task)
         who = who_am_i()
         packed = b""
@@ -249,6 +287,33 @@ class Run:
             )
             packed = encode_result(result)
         return self.store.resolve_task(new_token(), task, decision, packed, who, note)
+
+
+@atexit.register
+def _leave_runs() -> None:
+    """Leave what this process still leads, so that a resume need not wait for a lease to lapse."""
+    led = [(thread, *rest) for thread, rest in _leading.copy().items() if thread.is_alive()]
+    for _thread, _run, interrupt in led:
+        interrupt.set()
+    deadline = time.monotonic() + _LEAVE_SECONDS
+    for thread, run, _interrupt in led:
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if thread.is_alive() or _is_left(run):
+            sys.stderr.write(
+                f"distflow: this process ended before run {run.run_id} did, which wait() waits "
+                f"for: go on with it by `distflow resume {run.run_id}`\n"
+            )
+
+
+def _is_left(run: Run) -> bool:
+    """Whether nobody goes on with a run although it has not ended; True where Redis is away."""
+    try:
+        info = run.client.store(run.run_id, patience_seconds=0.0).read_info()
+    except RunNotFound:
+        return False
+    except DistflowError:
+        return True
+    return info.status not in ENDED_RUNS and info.coordinator is None
 
 
 def who_am_i() -> str:

@@ -38,6 +38,8 @@ class Snapshot(Mapping[str, TaskResult]):
     ) -> None:
         self._packed = {name: _encode(name, value) for name, value in (results or {}).items()}
         self._header = Header(origin=origin)
+        self._run_id: str | None = None
+        self._workflow: str | None = None
         self._fingerprints = dict(fingerprints or {})
         self._progress: dict[str, Progress] = {}
         self._superseded: dict[str, bytes] = {}
@@ -53,10 +55,14 @@ class Snapshot(Mapping[str, TaskResult]):
         *,
         origin: str | None = None,
         fingerprints: Mapping[str, str] | None = None,
+        run_id: str | None = None,
+        workflow: str | None = None,
     ) -> Snapshot:
         """A snapshot of encoded TaskResults, which are not looked at."""
         snapshot = cls(origin=origin, fingerprints=fingerprints)
         snapshot._packed = dict(packed)
+        # Not in the header: a file that names its run can be imported, and needs its graph.
+        snapshot._run_id, snapshot._workflow = run_id, workflow
         return snapshot
 
     @classmethod
@@ -74,6 +80,7 @@ class Snapshot(Mapping[str, TaskResult]):
         """Take a whole snapshot from an open file."""
         snapshot = cls()
         snapshot._header = reader.header
+        snapshot._run_id, snapshot._workflow = reader.header.run_id, reader.header.workflow
         snapshot._live, snapshot._once = reader.live, reader.end.once
         snapshot._fingerprints = reader.fingerprints()
         for packed, fingerprints in reader.graph():
@@ -92,8 +99,8 @@ class Snapshot(Mapping[str, TaskResult]):
 
     @property
     def run_id(self) -> str | None:
-        """The run that it was exported from."""
-        return self._header.run_id
+        """The run that it was taken of."""
+        return self._run_id
 
     @property
     def origin(self) -> str | None:
@@ -170,8 +177,8 @@ class Snapshot(Mapping[str, TaskResult]):
         document = {
             "format": "distflow-snapshot",
             "version": VERSION,
-            "run_id": header.run_id,
-            "workflow": header.workflow,
+            "run_id": self._run_id,
+            "workflow": self._workflow,
             "live": self._live,
             "exported_at": header.exported_at,
             "origin": header.origin,

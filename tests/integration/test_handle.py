@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from distflow import Snapshot
 from distflow.client import Client
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.status import RunStatus
+from distflow.errors import InvalidInput, SnapshotInvalid
+from distflow.transfer import import_run
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
 from tests.support.tasks import recording
+from tests.support.worker_process import ROOT
 
 
 def test_resume_takes_over_from_a_dead_coordinator(
@@ -58,3 +68,93 @@ def test_a_failure_is_told_with_its_reason(
     )
     assert run.wait(30) == RunStatus.FAILURE
     assert "task_end reckless ValueError: after the money had moved" in told
+
+
+def test_a_script_that_ends_leaves_its_run(
+    redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """A process that submits and does not wait says how to go on, in one line, and releases the
+    lease: a resume does not wait for that to lapse. One that waited says nothing.
+    """
+    script = (
+        "import sys\n"
+        "from distflow import connect\n"
+        "from tests.support.tasks.recording import small_dag\n"
+        "url, log, wait = sys.argv[1:]\n"
+        "run = connect(url).submit(small_dag, {'log': log}, run_id='left' + wait)\n"
+        "if wait:\n"
+        "    run.wait()\n"
+    )
+
+    def play(wait: str) -> str:
+        words = [sys.executable, "-c", script, redis_server.url, str(tmp_path / "log"), wait]
+        done = subprocess.run(
+            words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        )
+        return done.stderr
+
+    said = play("").splitlines()
+    assert len(said) == 1
+    assert said[0].endswith("go on with it by `distflow resume left`")
+    client = Client(redis_server.client())
+    run = client.run("left")
+    assert run.info().coordinator is None
+    start_worker(redis_server.url)
+    run.resume()
+    assert run.wait(30) == RunStatus.SUCCESS
+    assert play("2") == ""
+
+
+def test_a_wait_says_where_nobody_leads(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A timeout that comes before the lease of a dead coordinator would have lapsed says already
+    that nobody leads the run; where somebody does, it does not.
+    """
+    client = Client(redis_server.client())
+    run = client.submit(recording.small_dag, {"log": str(tmp_path / "log")}, detach=True)
+    with pytest.raises(TimeoutError, match=f"nobody coordinates it.*distflow resume {run.run_id}"):
+        run.wait(timeout=0.1)
+    run.store.acquire_lease("anna", 60.0)
+    with pytest.raises(TimeoutError, match=r"is still running$"):
+        run.wait(timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (recording.prepare, "not of the task 'prepare': call it in a function that @workflow"),
+        (len, "decorate it with @workflow"),
+        ("recording:small_dag", "pass what @workflow made"),
+        (None, "pass what @workflow made"),
+    ],
+)
+def test_only_a_workflow_is_submitted(redis_server: RedisServer, given: Any, told: str) -> None:
+    """What is none is named, with the mend, and nothing is written."""
+    client = Client(redis_server.client())
+    with pytest.raises(InvalidInput, match=told):
+        client.submit(given)
+    assert client.run_ids() == []
+
+
+def test_a_decision_that_is_none_is_refused(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Before anything else is looked at: whatever else is wrong, it says what may be decided."""
+    client = Client(redis_server.client())
+    run = client.submit(recording.small_dag, {"log": str(tmp_path / "log")}, detach=True)
+    maybe: Any = "maybe"
+    with pytest.raises(InvalidInput, match="one of 'done', 'fail', 'retry', not by 'maybe'"):
+        run.resolve("chained", maybe)
+
+
+def test_a_snapshot_names_its_run(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Its JSON form says what it was taken of. Without the graph it is not imported all the same,
+    as if the run had no tasks.
+    """
+    client = Client(redis_server.client())
+    run = client.submit(recording.small_dag, {"log": "x"}, run_id="taken", detach=True)
+    snapshot = run.snapshot()
+    document = json.loads(snapshot.to_json())
+    assert (document["run_id"], document["workflow"]) == ("taken", run.info().workflow)
+    assert snapshot.run_id == "taken"
+    snapshot.dump(tmp_path / "file")
+    assert Snapshot.load(tmp_path / "file").origin == run.info().origin
+    with pytest.raises(SnapshotInvalid, match="has no graph"):
+        import_run(tmp_path / "file", client.store, run_id="copy")
