@@ -43,6 +43,8 @@ class ExitCode(IntEnum):
     PAUSED = 4
     #: Redis cannot be reached.
     UNREACHABLE = 5
+    #: What it prints or needs cannot be written or had: a full disk, for one. As EX_IOERR.
+    SYSTEM = 74
     #: The command was interrupted; a run that it led is left resumable.
     INTERRUPTED = 130
     #: Who reads the output has closed it: 128 + SIGPIPE, as shells say it.
@@ -110,6 +112,10 @@ def open_client(
         InvalidInput: both are given, or one cannot be used.
         RedisUnavailable: the server does not answer.
     """
+    if redis_url is not None and not redis_url.strip():
+        raise InvalidInput(
+            f"--redis is empty: give a URL such as {DEFAULT_URL}, or leave the option out"
+        )
     if redis_url and data_dir:
         raise InvalidInput("--redis and --data name two servers: give one of them")
     if data_dir and not create and not data_dir.is_dir():
@@ -152,8 +158,8 @@ def show(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell a person something, on stderr, if it is still open."""
-    with suppress(BrokenPipeError):
+    """Tell a person something, on stderr, if that can still be written to."""
+    with suppress(OSError):
         click.echo(text, err=True)
 
 
@@ -192,7 +198,8 @@ def _run_guarded(call: Callable[[], Any]) -> int:
         return _tell(f"Redis cannot be used: {error}", ExitCode.UNREACHABLE)
     except OSError as error:
         if error.filename is None:
-            raise
+            # A full disk under stdout, or a system that gives no more processes.
+            return _tell(f"cannot go on: {error.strerror or error}", ExitCode.SYSTEM)
         return _tell(f"{error.filename}: {error.strerror}", ExitCode.USAGE)
     return answer if isinstance(answer, int) else ExitCode.SUCCESS
 

@@ -20,6 +20,7 @@ from distflow.cli.common import (
     show,
 )
 from distflow.cli.leading import interruptible, see_through
+from distflow.cli.waits import go_on_command
 from distflow.codec import to_plain
 from distflow.core.graph import Graph
 from distflow.core.status import TaskStatus
@@ -206,8 +207,13 @@ def print_run_id(run: Run, *, as_json: bool) -> None:
     """The run's id, alone on its line, before anything runs."""
     if as_json:
         say(run.run_id)
-    else:
+        return
+    try:
         show(run.run_id)
+    except OSError:
+        # Nobody would know that there is a run.
+        say(f"run {run.run_id} is made: go on with it by `{go_on_command(run, run.info())}`")
+        raise
 
 
 def warn_of_durability(run: Run) -> None:

@@ -67,6 +67,7 @@ def check_redis(client: Redis, url: str) -> None:
 
     Raises:
         RedisUnavailable: it does not answer; the message names it without its password.
+        InvalidInput: it has no database of the number that the URL names.
     """
     try:
         client.ping()
@@ -76,10 +77,19 @@ def check_redis(client: Redis, url: str) -> None:
         ) from None
     # A host name that cannot be one is a UnicodeError.
     except (redis_errors.RedisError, OSError, UnicodeError) as error:
+        if isinstance(error, redis_errors.ResponseError) and "DB index" in str(error):
+            raise InvalidInput(
+                f"Redis at {hide_password(url)} has no such database: take another, such as 0"
+            ) from None
         raise RedisUnavailable(
-            f"Redis at {hide_password(url)} cannot be reached: {error}; start it, "
+            f"Redis at {hide_password(url)} cannot be reached: {_cause(error)}; start it, "
             "or name another by --redis URL or DISTFLOW_REDIS_URL"
         ) from None
+
+
+def _cause(error: Exception) -> str:
+    """What an error says, to be gone on with in the same sentence."""
+    return str(error).rstrip(". ")
 
 
 def hide_password(url: str) -> str:

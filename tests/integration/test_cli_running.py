@@ -15,6 +15,7 @@ import pytest
 from redis import Redis
 
 from distflow.cli import main
+from distflow.client import Client
 from tests.conftest import StartWorker
 from tests.integration.cli_runs import (
     FLOWS,
@@ -199,6 +200,7 @@ def test_dry_run_writes_nothing(
 
 
 BAD_INPUT = {
+    "empty url": (["resume", "r", "--redis", ""], "--redis is empty: give a URL such as redis://"),
     "no command": (["frobnicate"], "No such command 'frobnicate'"),
     "no workflow": (["submit"], "Missing argument 'MODULE:WORKFLOW'"),
     "unknown option": (["resume", "r", "--fast"], "No such option"),
@@ -280,6 +282,30 @@ def test_nobody_reads_the_output(
     os.close(writing)
     assert done.returncode == 1
     assert run_of(redis_client, "b").status() == "failure"
+
+
+def test_a_full_disk(redis_server: RedisServer, redis_client: Redis) -> None:
+    """What cannot be printed is one line and an exit code of its own; where that was the id of a
+    new run, the line before tells how to go on with it.
+    """
+    for words, lines in ((["runs", "--json"], 1), ([*dag(Path("log"))], 2)):
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
+            done = subprocess.run(
+                command(*(words if lines == 1 else ["submit", *words])),
+                stdin=subprocess.DEVNULL,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+                env={**os.environ, "DISTFLOW_REDIS_URL": redis_server.url},
+                timeout=60,
+                check=False,
+            )
+        said = done.stderr.splitlines()
+        assert (done.returncode, len(said)) == (74, lines), said
+        assert said[-1] == "distflow: cannot go on: No space left on device"
+    run_id = Client(redis_client).run_ids()[0]
+    assert said[0] == f"run {run_id} is made: go on with it by `distflow resume {run_id}`"
 
 
 def test_terminal(redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path) -> None:

@@ -187,6 +187,14 @@ def test_a_server_that_is_away_is_named(where: str, tmp_path: Path) -> None:
     assert hide_password(url) in str(raised.value)
     assert "sEcReT" not in str(raised.value)
     assert raised.value.exit_code == 5
+    assert ".;" not in str(raised.value)
+
+
+def test_a_database_that_is_not_there_is_bad_input(redis_server: RedisServer) -> None:
+    """To start the server would mend nothing."""
+    url = f"{redis_server.url}?db=99"
+    with pytest.raises(InvalidInput, match="no such database: take another, such as 0"):
+        check_redis(open_redis(url), url)
 
 
 def test_a_refused_login_is_told_apart(redis_server: RedisServer) -> None:
