@@ -11,7 +11,7 @@ from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate, check_i
 from distflow.coordinator.notices import Listener
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.run import MAX_RESULT_BYTES, RunOptions, RunSpec
-from distflow.creation import write_run
+from distflow.creation import Hydration, write_run
 from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import InvalidInput
 from distflow.handle import Run
@@ -68,7 +68,7 @@ class Client:
             self.redis, run_id, prefix=self.prefix, patience_seconds=patience_seconds
         )
 
-    def create(
+    def create(  # noqa: PLR0913 - the options of a run, by name
         self,
         workflow: WorkflowTemplate | Workflow,
         params: Mapping[str, Any] | None = None,
@@ -76,6 +76,7 @@ class Client:
         run_id: str | None = None,
         snapshot: Snapshot | None = None,
         keep: bool = False,
+        accept_gap: bool = False,
         concurrency: int | None = None,
         timeout: float | None = None,
         max_result_bytes: int = MAX_RESULT_BYTES,
@@ -91,7 +92,9 @@ class Client:
         check_importable(built)
         graph = built.compile()
         run_id = check_run_id(run_id) if run_id is not None else new_run_id()
-        hydration = () if snapshot is None else hydration_outcomes(snapshot, graph, keep=keep)
+        hydration: Hydration = ()
+        if snapshot is not None:
+            hydration = hydration_outcomes(snapshot, graph, keep=keep, accept_gap=accept_gap)
         spec = RunSpec(
             run_id=run_id,
             workflow=built.reference or built.name,
@@ -112,6 +115,7 @@ class Client:
         *,
         detach: bool = False,
         keep: bool = False,
+        accept_gap: bool = False,
         concurrency: int | None = None,
         timeout: float | None = None,
         max_result_bytes: int = MAX_RESULT_BYTES,
@@ -126,6 +130,8 @@ class Client:
             snapshot: what is known to be done: it never runs again.
             detach: leave the run to whoever leads it later.
             keep: take the snapshot's outcomes although a task has changed since.
+            accept_gap: take the snapshot of a run that went on, although its ``at_most_once``
+                tasks may have started since.
             concurrency: tasks that may run at once.
             timeout: seconds after which the run is cancelled.
             max_result_bytes: of one encoded result.
@@ -141,6 +147,7 @@ class Client:
             run_id=run_id,
             snapshot=snapshot,
             keep=keep,
+            accept_gap=accept_gap,
             concurrency=concurrency,
             timeout=timeout,
             max_result_bytes=max_result_bytes,

@@ -27,11 +27,11 @@ from distflow.errors import (
     TaskNotFound,
     WrongState,
 )
-from distflow.fingerprint import fingerprint
 from distflow.ids import new_token
 from distflow.ports import Dispatcher
 from distflow.snapshot import Snapshot
 from distflow.store.leading import Decision
+from distflow.transfer import read_snapshot
 
 if TYPE_CHECKING:
     # It makes runs, and a run is led by what it knows.
@@ -88,17 +88,8 @@ class Run:
         return dict(Snapshot.from_packed(self._read_outcomes()))
 
     def snapshot(self) -> Snapshot:
-        """What is known to be done, decoded as it is read."""
-        packed = self._read_outcomes()
-        marks = {task.name: fingerprint(task) for task in self.graph().tasks if task.name in packed}
-        info = self.info()
-        return Snapshot.from_packed(
-            packed,
-            origin=info.origin,
-            fingerprints=marks,
-            run_id=info.run_id,
-            workflow=info.workflow,
-        )
+        """What is known to be done, as an export would have it: decoded as it is read."""
+        return read_snapshot(self.store)
 
     def _read_outcomes(self) -> dict[str, bytes]:
         """The outcomes, in the graph's order. They are read dependents first: what an outcome

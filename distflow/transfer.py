@@ -73,13 +73,27 @@ def export_run(store: RunStore, target: Target, *, as_json: bool = False) -> Exp
     if not as_json:
         with open_target(target) as stream:
             return _Export(store, SnapshotWriter(stream)).write()
-    whole = io.BytesIO()
-    summary = _Export(store, SnapshotWriter(whole)).write()
-    snapshot = Snapshot.read(SnapshotReader(whole, store.run_id))
+    summary, snapshot = _cut(store)
     text = snapshot.to_json().encode() + b"\n"
     with open_target(target) as stream:
         stream.write(text)
     return summary._replace(size=len(text))
+
+
+def read_snapshot(store: RunStore) -> Snapshot:
+    """What an export of the run would hold now: a consistent cut, while the run goes on.
+
+    Raises:
+        RunNotFound: there is no such run.
+        WrongState: the run is still being created, or was deleted meanwhile.
+    """
+    return _cut(store)[1]
+
+
+def _cut(store: RunStore) -> tuple[ExportSummary, Snapshot]:
+    whole = io.BytesIO()
+    summary = _Export(store, SnapshotWriter(whole)).write()
+    return summary, Snapshot.read(SnapshotReader(whole, store.run_id))
 
 
 def import_run(

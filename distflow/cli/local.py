@@ -57,6 +57,7 @@ def run(
     run_id: str | None,
     snapshot_path: Path | None,
     keep: bool,
+    accept_gap: bool,
     concurrency: int | None,
     timeout: float | None,
     worker_count: int,
@@ -82,6 +83,7 @@ def run(
             run_id=run_id,
             snapshot=snapshot,
             keep=keep,
+            accept_gap=accept_gap,
             concurrency=concurrency,
             timeout=timeout,
         )

@@ -64,6 +64,11 @@ def run_options(command: _F) -> _F:
             "--keep", is_flag=True, help="Take it from the snapshot although a task has changed."
         ),
         click.option(
+            "--accept-gap",
+            is_flag=True,
+            help="Take it although its run went on: what runs at most once may run twice.",
+        ),
+        click.option(
             "--concurrency", metavar="N", type=click.IntRange(1), help="Tasks that run at once."
         ),
         click.option(
@@ -93,6 +98,7 @@ def submit(
     run_id: str | None,
     snapshot_path: Path | None,
     keep: bool,
+    accept_gap: bool,
     concurrency: int | None,
     timeout: float | None,
     detach: bool,
@@ -109,7 +115,8 @@ def submit(
     workflow = build_workflow(workflow_path, pairs)
     snapshot = Snapshot.load(snapshot_path) if snapshot_path else None
     if dry_run:
-        _print_plan(workflow, run_id, snapshot, keep=keep, as_json=as_json)
+        options = {"keep": keep, "accept_gap": accept_gap}
+        _print_plan(workflow, run_id, snapshot, as_json=as_json, **options)
         return ExitCode.SUCCESS
     with interruptible() as interrupt, open_client(redis_url, data_dir, create=True) as client:
         run = client.create(
@@ -117,6 +124,7 @@ def submit(
             run_id=run_id,
             snapshot=snapshot,
             keep=keep,
+            accept_gap=accept_gap,
             concurrency=concurrency,
             timeout=timeout,
         )
@@ -239,13 +247,18 @@ def warn_of_durability(run: Run) -> None:
 
 
 def _print_plan(
-    workflow: Workflow, run_id: str | None, snapshot: Snapshot | None, *, keep: bool, as_json: bool
+    workflow: Workflow,
+    run_id: str | None,
+    snapshot: Snapshot | None,
+    *,
+    as_json: bool,
+    **taking: bool,
 ) -> None:
     if run_id is not None:
         check_run_id(run_id)
     check_importable(workflow)
     graph: Graph = workflow.compile()
-    known = {name for name, packed, _progress in _hydration(snapshot, graph, keep=keep) if packed}
+    known = {name for name, packed, _progress in _hydration(snapshot, graph, **taking) if packed}
     tasks = [graph.tasks[index] for index in graph.order]
     if as_json:
         print_json(
@@ -275,5 +288,5 @@ def _print_plan(
     say(f"{what}{kept}; nothing was written")
 
 
-def _hydration(snapshot: Snapshot | None, graph: Graph, *, keep: bool) -> Any:
-    return hydration_outcomes(snapshot, graph, keep=keep) if snapshot else ()
+def _hydration(snapshot: Snapshot | None, graph: Graph, **taking: bool) -> Any:
+    return () if snapshot is None else hydration_outcomes(snapshot, graph, **taking)

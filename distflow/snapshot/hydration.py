@@ -13,7 +13,7 @@ from distflow.snapshot.mapping import Snapshot
 
 
 def hydration_outcomes(
-    snapshot: Snapshot, graph: Graph, *, keep: bool = False
+    snapshot: Snapshot, graph: Graph, *, keep: bool = False, accept_gap: bool = False
 ) -> list[tuple[str, bytes | None, Progress | None]]:
     """The outcomes that never run again: success, unknown, and what may have had effects.
 
@@ -23,6 +23,8 @@ def hydration_outcomes(
         snapshot: what is known to be done.
         graph: that of the new run.
         keep: take outcomes over although their task has changed.
+        accept_gap: take a snapshot of a run that went on, although ``at_most_once`` tasks that it
+            has as not started may have started since.
 
     Returns:
         Name, encoded TaskResult and progress, as :meth:`distflow.ports.RunStore.hydrate` takes
@@ -30,8 +32,13 @@ def hydration_outcomes(
 
     Raises:
         SnapshotInvalid: it names a task that the graph does not have, or one that has changed;
-            or it has an ``at_most_once`` task and no origin.
+            or it has an ``at_most_once`` task and no origin; or there is a gap.
     """
+    if snapshot.live and snapshot.once and not accept_gap:
+        raise SnapshotInvalid(
+            f"the snapshot was taken while its run went on: {snapshot.once} tasks that run at most "
+            "once may have started since; end that run and export it again, or say --accept-gap"
+        )
     taken: list[tuple[str, bytes | None, Progress | None]] = []
     for name in snapshot:
         if name not in graph.index:

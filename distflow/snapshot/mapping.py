@@ -55,14 +55,10 @@ class Snapshot(Mapping[str, TaskResult]):
         *,
         origin: str | None = None,
         fingerprints: Mapping[str, str] | None = None,
-        run_id: str | None = None,
-        workflow: str | None = None,
     ) -> Snapshot:
         """A snapshot of encoded TaskResults, which are not looked at."""
         snapshot = cls(origin=origin, fingerprints=fingerprints)
         snapshot._packed = dict(packed)
-        # Not in the header: a file that names its run can be imported, and needs its graph.
-        snapshot._run_id, snapshot._workflow = run_id, workflow
         return snapshot
 
     @classmethod
@@ -111,6 +107,11 @@ class Snapshot(Mapping[str, TaskResult]):
     def live(self) -> bool:
         """Whether its run had not ended when it was exported."""
         return self._live
+
+    @property
+    def once(self) -> int:
+        """``at_most_once`` tasks that had not started: of a live run, they may have since."""
+        return self._once
 
     @property
     def fingerprints(self) -> Mapping[str, str]:

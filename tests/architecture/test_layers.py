@@ -46,7 +46,7 @@ SIDEWAYS = {
     ("distflow.snapshot", "distflow.fingerprint"),
     ("distflow.authoring", "distflow.codec"),
     ("distflow.params", "distflow.authoring"),
-    ("distflow.transfer", "distflow.client"),
+    ("distflow.handle", "distflow.transfer"),
     ("distflow.runner", "distflow.client"),
     ("distflow.client", "distflow.handle"),
     ("distflow.runner", "distflow.events"),

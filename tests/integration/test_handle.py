@@ -19,6 +19,7 @@ from distflow.transfer import import_run
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
 from tests.support.tasks import recording
+from tests.support.wait import wait_for
 from tests.support.worker_process import ROOT
 
 
@@ -156,5 +157,47 @@ def test_a_snapshot_names_its_run(redis_server: RedisServer, tmp_path: Path) -> 
     assert snapshot.run_id == "taken"
     snapshot.dump(tmp_path / "file")
     assert Snapshot.load(tmp_path / "file").origin == run.info().origin
-    with pytest.raises(SnapshotInvalid, match="has no graph"):
-        import_run(tmp_path / "file", client.store, run_id="copy")
+    # It has the graph as well: elsewhere, the run goes on.
+    assert import_run(tmp_path / "file", client.store, run_id="elsewhere") == "elsewhere"
+
+
+def test_the_snapshot_of_a_charge_at_work_is_unknown(
+    redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """A run that is hydrated from the snapshot of one whose charge is at work does not charge: for
+    it the charge is unknown.
+    """
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    start_worker(redis_server.url)
+    client = Client(redis_server.client())
+    params = {"log": str(log), "gate": str(gate)}
+    first = client.submit(recording.payment, params)
+    wait_for(lambda: any(words[0] == "charge" for words in recording.lines(log)), 20, "the charge")
+    snapshot = first.snapshot()
+    assert snapshot["charge"].status == "unknown"
+    second = client.submit(recording.payment, params, snapshot=snapshot)
+    assert second.wait(30) == RunStatus.BLOCKED
+    gate.touch()
+    assert first.wait(30) == RunStatus.SUCCESS
+    assert [words[0] for words in recording.lines(log)].count("charge") == 1
+
+
+def test_a_snapshot_with_a_gap_is_refused(
+    redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """A charge that had not started when a snapshot of a live run was taken may have since: the
+    snapshot is refused, unless a person accepts that.
+    """
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    gate.touch()
+    client = Client(redis_server.client())
+    params = {"log": str(log), "gate": str(gate)}
+    first = client.create(recording.payment, params)
+    snapshot = first.snapshot()
+    assert (snapshot.live, snapshot.once) == (True, 1)
+    with pytest.raises(SnapshotInvalid, match="--accept-gap"):
+        client.submit(recording.payment, params, snapshot=snapshot)
+    assert client.run_ids() == [first.run_id]
+    start_worker(redis_server.url)
+    second = client.submit(recording.payment, params, snapshot=snapshot, accept_gap=True)
+    assert second.wait(30) == RunStatus.SUCCESS
