@@ -146,9 +146,7 @@ def test_a_decision_that_is_none_is_refused(redis_server: RedisServer, tmp_path:
 
 
 def test_a_snapshot_names_its_run(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Its JSON form says what it was taken of. Without the graph it is not imported all the same,
-    as if the run had no tasks.
-    """
+    """Its JSON form says what it was taken of, and its file can be imported: it is an export."""
     client = Client(redis_server.client())
     run = client.submit(recording.small_dag, {"log": "x"}, run_id="taken", detach=True)
     snapshot = run.snapshot()
