@@ -11,7 +11,8 @@ from distflow.core.outcome import Attempt, Decision, Outcome, decide, decide_los
 from distflow.core.plan import PlanItem, plan_resume
 from distflow.core.render import to_dot, to_mermaid
 from distflow.core.run import Claim
-from distflow.core.status import TaskStatus
+from distflow.core.state import TaskStateManager
+from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import InvalidInput, WorkflowInvalid
 
 METRICS = Metrics(10.0, 12.0, 2.0)
@@ -187,3 +188,20 @@ def test_drawings_to_the_letter() -> None:
     plain = next(line for line in dot.splitlines() if "ü" in line)
     assert "style" not in plain
     assert "ü&amp;\\\\" in plain
+
+
+def test_a_failed_loss_names_its_worker() -> None:
+    """Who lost it is in the result, and in its error."""
+    result = lost(Task("a", "m:f")).result
+    assert (result.worker, result.error) == ("w1", "WorkerLost: worker w1 was lost")
+
+
+@pytest.mark.parametrize(
+    ("last", "verdict"), [("success", RunStatus.SUCCESS), ("cancelled", RunStatus.CANCELLED)]
+)
+def test_a_cancelled_run_whose_tasks_all_succeeded(last: str, verdict: RunStatus) -> None:
+    """A cancellation that came too late to stop anything leaves a success."""
+    graph = Graph.compile([Task("a", "m:f"), Task("b", "m:f")])
+    outcomes = {"a": TaskStatus.SUCCESS, "b": TaskStatus(last)}
+    state = TaskStateManager(graph, outcomes, {}, {}, 0)
+    assert state.verdict(cancelled=True) == verdict
