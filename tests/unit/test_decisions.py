@@ -205,3 +205,15 @@ def test_a_cancelled_run_whose_tasks_all_succeeded(last: str, verdict: RunStatus
     outcomes = {"a": TaskStatus.SUCCESS, "b": TaskStatus(last)}
     state = TaskStateManager(graph, outcomes, {}, {}, 0)
     assert state.verdict(cancelled=True) == verdict
+
+
+def test_a_status_without_a_colour_is_drawn_plain() -> None:
+    """What has not begun is told by its label alone."""
+    drawn = to_dot(Graph.compile([Task("a", "m:f")]), {"a": TaskStatus.PENDING})
+    assert '    n0 [label="a\\npending"];' in drawn.splitlines()
+
+
+def test_letters_beside_a_control_character_stay() -> None:
+    """Only what cannot be printed is escaped."""
+    drawn = to_dot(Graph.compile([Task("ü\x1b", "m:f")]))
+    assert '"ü\\\\x1b"' in drawn
