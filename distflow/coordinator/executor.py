@@ -325,7 +325,7 @@ class WorkflowExecutor:
         for lost in self._recovery.find_lost(cancelling=self._status == RunStatus.CANCELLING):
             self._announcer.tell("repair", message=lost.describe())
             self._outbox.take_back(lost.batch)
-        if self._recovery.has_forgotten(self.running, now):
+        if self._recovery.has_forgotten(self.running):
             self._announcer.tell("repair", message="Redis forgot claims: all is read again")
             self._attach(self._graph)
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Mapping
-from math import ceil
 from typing import NamedTuple
 
 from distflow.codec import encode_result
@@ -13,7 +12,7 @@ from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.claim import Code, Finish
 from distflow.core.graph import Graph
 from distflow.core.model import Metrics
-from distflow.core.outcome import Attempt, decide_lost
+from distflow.core.outcome import Attempt, decide_lost, to_finish
 from distflow.core.run import Beat, Claim
 from distflow.ports import Dispatcher, RunStore, WorkerProbe
 
@@ -40,6 +39,33 @@ def describe_vanished(batch: str, failure: str) -> str:
         f"{failure}: it could not begin batch {batch}, which is sent again later; "
         "install the same distflow where that worker runs, with RQ's default serializer"
     )
+
+
+class ForgottenClaims:
+    """Finds tasks that were claimed, have no claim any more, and of whose end no event tells: Redis
+    came back with older data.
+
+    Args:
+        stale_seconds: how long one and the same claim must be missing. Between a claim's end and
+            the read of its event there is always a moment.
+    """
+
+    def __init__(self, stale_seconds: float) -> None:
+        self._stale_seconds = stale_seconds
+        #: (task, when its claim was seen) -> since when it is missing.
+        self._missing: dict[tuple[str, float], float] = {}
+
+    def look(self, running: Mapping[str, float], claimed: Collection[str], now: float) -> bool:
+        """Whether a claim has been missing for too long.
+
+        Args:
+            running: the tasks at work by what events told, with when their claim was seen.
+            claimed: the tasks that have a claim.
+            now: the clock of ``running``, in seconds.
+        """
+        missing = [claim for claim in running.items() if claim[0] not in claimed]
+        self._missing = {claim: self._missing.get(claim, now) for claim in missing}
+        return any(now - since > self._stale_seconds for since in self._missing.values())
 
 
 class Recovery:
@@ -77,7 +103,7 @@ class Recovery:
         self._seen_at = monotonic()
         self.beats: Mapping[str, Beat] = {}
         self._claimed: frozenset[str] = frozenset()
-        self._missed_since: float | None = None
+        self._forgotten = ForgottenClaims(settings.stale_seconds)
 
     def find_lost(self, *, cancelling: bool) -> list[LostBatch]:
         """Look at every batch at work, and give up those whose worker is gone."""
@@ -103,16 +129,9 @@ class Recovery:
             if self._monitor.is_lost(batch, probes)
         ]
 
-    def has_forgotten(self, running: Collection[str], now: float) -> bool:
-        """Whether tasks that were seen to be claimed have no claim for some time, although no event
-        told of their end: Redis came back with older data.
-        """
-        if self._claimed.issuperset(running):
-            self._missed_since = None
-            return False
-        if self._missed_since is None:
-            self._missed_since = now
-        return now - self._missed_since > self._settings.stale_seconds
+    def has_forgotten(self, running: Mapping[str, float]) -> bool:
+        """Whether Redis has lost claims that were seen: see :class:`ForgottenClaims`."""
+        return self._forgotten.look(running, self._claimed, self._monotonic())
 
     def find_vanished(self, unbegun: Mapping[str, str]) -> dict[str, str]:
         """Of batches that nobody began (id -> queue), those that are in no queue either, with what
@@ -164,19 +183,7 @@ class Recovery:
             roll=random.random(),
             cause=cause,
         )
-        return Finish(
-            task=name,
-            token=claim.token,
-            attempt=claim.attempt,
-            kind=decision.kind,
-            status=decision.result.status.value,
-            packed=encode_result(decision.result),
-            worker=worker,
-            duration=metrics.duration if metrics else 0.0,
-            delay_ms=ceil(decision.delay_seconds * 1000),
-            progress=decision.progress,
-            keep=task.effects == "at_most_once",
-        )
+        return to_finish(decision, task, claim.token, encode_result(decision.result))
 
 
 def _cause(worker: str, probes: Mapping[str, WorkerProbe]) -> str:
