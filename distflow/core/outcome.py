@@ -6,9 +6,10 @@ whose worker is gone.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any, Literal, NamedTuple
 
-from distflow.core.claim import Progress
+from distflow.core.claim import Finish, Progress
 from distflow.core.model import LONGEST_WAIT_SECONDS, MAX_LOST, Metrics, Retry, Task, TaskResult
 from distflow.core.status import TaskStatus
 
@@ -143,6 +144,24 @@ def decide_lost(
     # Nothing happened, or it may happen twice: the retry policy applies as to a NotDone.
     outcome = outcome._replace(not_done=True)
     return decide(task, at, outcome, metrics=metrics, worker=worker, roll=roll)
+
+
+def to_finish(decision: Decision, task: Task, token: str, packed: bytes) -> Finish:
+    """What the store is told of a decision; ``packed`` is its encoded result."""
+    result = decision.result
+    return Finish(
+        task=task.name,
+        token=token,
+        attempt=result.attempt,
+        kind=decision.kind,
+        status=result.status.value,
+        packed=packed,
+        worker=result.worker or "",
+        duration=result.metrics.duration if result.metrics else 0.0,
+        delay_ms=ceil(decision.delay_seconds * 1000),
+        progress=decision.progress,
+        keep=task.effects == "at_most_once",
+    )
 
 
 def backoff_seconds(retry: Retry, tries: int, roll: float) -> float:

@@ -7,13 +7,12 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distflow.codec import decode_result, decode_task, encode_result, status_of, unpack
 from distflow.core.claim import ClaimReply, Code, Finish
 from distflow.core.model import Metrics, Ref, Task, TaskResult
-from distflow.core.outcome import Attempt, Outcome, decide
+from distflow.core.outcome import Attempt, Outcome, decide, to_finish
 from distflow.core.status import TaskStatus
 from distflow.errors import NotDone, NotEncodable
 from distflow.ids import task_key
@@ -210,19 +209,7 @@ class AttemptRun:
             outcome = Outcome(
                 TaskStatus.FAILURE, message=str(error), error=_summary(error), permanent=True
             )
-        return Finish(
-            task=self.task.name,
-            token=self.token,
-            attempt=claim.attempt,
-            kind=decision.kind,
-            status=decision.result.status.value,
-            packed=packed,
-            worker=self.view.worker,
-            duration=metrics.duration if metrics else 0.0,
-            delay_ms=ceil(decision.delay_seconds * 1000),
-            progress=decision.progress,
-            keep=self.task.effects == "at_most_once",
-        )
+        return to_finish(decision, self.task, self.token, packed)
 
 
 def _peek_function(body: bytes) -> str:
