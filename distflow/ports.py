@@ -14,6 +14,7 @@ from distflow.core.claim import Advance, BatchOpening, ClaimRequest, Code, Finis
 from distflow.core.model import Task
 from distflow.core.run import Beat, Claim, Event, HistoryEntry, RunInfo, RunSpec, TaskCut
 from distflow.core.status import RunStatus, TaskStatus
+from distflow.errors import DistflowError
 
 
 class WorkerPort(Protocol):
@@ -60,6 +61,7 @@ class RunStore(WorkerPort, Protocol):
     def read_progress(self) -> dict[str, Progress]: ...
     def read_beats(self) -> dict[str, Beat]: ...
     def read_history(self, task: str | None = None) -> list[HistoryEntry]: ...
+    def read_server(self) -> ServerInfo: ...
 
     def acquire_lease(self, owner: str, ttl_seconds: float, *, force: bool = False) -> int: ...
     def renew_lease(
@@ -97,11 +99,47 @@ class RunStore(WorkerPort, Protocol):
 
 
 class Batch(NamedTuple):
-    """Tasks that travel in one job, in dependency order."""
+    """Tasks of one run that travel in one job, in dependency order."""
 
     id: str
     queue: str
     tasks: tuple[Task, ...]
+    run_id: str
+    #: Of the coordinator that sends it.
+    epoch: int
+
+
+class ServerInfo(NamedTuple):
+    """Where the store's clock stands, in Unix seconds, and which process of the server answers:
+    another id is a server that restarted, perhaps with older data. Empty where it does not tell.
+    """
+
+    now: float
+    server_id: str
+
+
+class Renewal(NamedTuple):
+    """A lease to be kept, and what is published with it: tasks that are queued and waiting."""
+
+    run_id: str
+    owner: str
+    epoch: int
+    ttl_seconds: float
+    queued: int
+    waiting: int
+
+
+class ServicePort(Protocol):
+    """What one coordinator of many runs asks of the Redis that holds them."""
+
+    def announce(self, owner: str, ttl_seconds: float) -> None: ...
+    def withdraw_announcement(self, owner: str) -> None: ...
+    def list_active(self) -> set[str]: ...
+    def find_unled(self, run_ids: Sequence[str]) -> dict[str, RunStatus]: ...
+    def renew_leases(self, renewals: Sequence[Renewal]) -> list[DistflowError | None]: ...
+    def read_events(
+        self, after: Mapping[str, str], *, block_ms: int | None = None
+    ) -> dict[str, list[Event]]: ...
 
 
 class WorkerProbe(NamedTuple):
@@ -120,8 +158,8 @@ class WorkerProbe(NamedTuple):
 class Dispatcher(Protocol):
     """How batches reach workers. A job's own status decides nothing: see the store."""
 
-    def dispatch(self, run_id: str, epoch: int, batches: Sequence[Batch]) -> None:
-        """Send batches, in order; a batch that is sent twice is harmless."""
+    def dispatch(self, batches: Sequence[Batch]) -> None:
+        """Send batches of any runs, in order; a batch that is sent twice is harmless."""
 
     def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
         """How many workers say that they listen to each queue."""

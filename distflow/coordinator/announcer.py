@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
 from distflow.codec import decode_result
 from distflow.coordinator.notices import Listener, Notice
@@ -20,13 +20,15 @@ class Announcer:
     Args:
         store: the run; it is asked why a task failed.
         listener: told; it must not raise.
+        now: Unix seconds on Redis's clock.
     """
 
-    def __init__(self, store: RunStore, listener: Listener | None) -> None:
+    def __init__(
+        self, store: RunStore, listener: Listener | None, now: Callable[[], float]
+    ) -> None:
         self._store = store
         self._listener = listener
-        #: Redis's clock less this host's monotonic one, in seconds.
-        self.clock_offset = 0.0
+        self._now = now
 
     def tell(self, kind: str, task: str = "", *, status: str = "", message: str = "") -> None:
         """Something that happened to the run, or to a task that never ran."""
@@ -51,9 +53,6 @@ class Announcer:
         left = event.not_before / 1000 - self._now()
         again = f"it runs again in {left:.1f} s" if left > 0 else "it runs again"
         self._hand_on(event, "task_retry", again)
-
-    def _now(self) -> float:
-        return time.monotonic() + self.clock_offset
 
     def _hand_on(self, event: Event, kind: str, message: str) -> None:
         if self._listener is not None:

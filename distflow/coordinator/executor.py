@@ -9,25 +9,25 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from typing import NamedTuple
 
-from distflow.codec import encode_result
 from distflow.coordinator.announcer import Announcer
-from distflow.coordinator.lease import LeaseKeeper
+from distflow.coordinator.lease import LeaseKeeper, renew_with
+from distflow.coordinator.led import LedRun
 from distflow.coordinator.notices import Listener, Signal
-from distflow.coordinator.outbox import Outbox
-from distflow.coordinator.recovery import Recovery, describe_vanished
-from distflow.coordinator.reopen import read_graph, read_statuses, reopen_run
+from distflow.coordinator.reconcile import Reconciler
+from distflow.coordinator.reopen import read_graph, reopen_run
 from distflow.coordinator.settings import CoordinatorSettings
+from distflow.coordinator.surroundings import Surroundings
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.plan import PlanItem
-from distflow.core.run import Event, RunInfo
+from distflow.core.run import Event
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import DistflowError, WrongState
 from distflow.ids import new_token
-from distflow.ports import Dispatcher, RunStore
+from distflow.ports import Batch, Dispatcher, RunStore
 
 _log = logging.getLogger("distflow.coordinator")
 
@@ -35,8 +35,24 @@ _log = logging.getLogger("distflow.coordinator")
 _LED = frozenset({RunStatus.RUNNING, RunStatus.CANCELLING})
 
 
+def new_owner() -> str:
+    """A name for a coordinator, unlike every other: host, process, and some letters."""
+    return f"{socket.gethostname()}:{os.getpid()}:{new_token()[:6]}"
+
+
+class Shared(NamedTuple):
+    """What the executors of one process share that leads many runs."""
+
+    owner: str
+    surroundings: Surroundings
+    keeper: LeaseKeeper
+
+
 class WorkflowExecutor:
     """Coordinates one run.
+
+    :meth:`lead` does all of it; who leads many runs at once calls :meth:`begin`, then
+    :meth:`step` with what the run's events bring, and :meth:`end`.
 
     Args:
         store: the run.
@@ -46,6 +62,7 @@ class WorkflowExecutor:
         interrupt: when it is set, the run is left as it is, to be resumed by a person.
         cancel: when it is set, the run is cancelled.
         lease_store: the same run with little patience, for renewing the lease.
+        shared: with the other runs that this process leads at once; None where there are none.
     """
 
     def __init__(
@@ -58,23 +75,37 @@ class WorkflowExecutor:
         interrupt: threading.Event | None = None,
         cancel: Signal | None = None,
         lease_store: RunStore | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self._store = store
         self._lease_store = lease_store or store
         self._dispatcher = dispatcher
         self._settings = settings or CoordinatorSettings()
-        self._announcer = Announcer(store, listener)
+        self._shared = shared
+        self._surroundings = (
+            shared.surroundings
+            if shared
+            else Surroundings(store, dispatcher, self._settings.watch_seconds)
+        )
+        self._announcer = Announcer(store, listener, self._surroundings.now)
         self._interrupt = interrupt or threading.Event()
         self._cancel_signal = cancel
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{new_token()[:6]}"
+        self.owner = shared.owner if shared else new_owner()
         self.run_id = store.run_id
         self.graph: Graph | None = None
-        self.state: TaskStateManager | None = None
-        self.outbox: Outbox | None = None
-        #: Tasks at work by name, with the monotonic time at which they were seen to begin.
-        self.running: dict[str, float] = {}
+        self._led: LedRun | None = None
         #: What the last reopening planned; empty where there was none.
         self.plan: list[PlanItem] = []
+
+    @property
+    def state(self) -> TaskStateManager | None:
+        """Where the tasks stand; None before the run was read."""
+        return self._led.state if self._led else None
+
+    @property
+    def running(self) -> dict[str, float]:
+        """Tasks at work by name, with the monotonic time at which they were seen to begin."""
+        return self._led.running if self._led else {}
 
     def lead(self, *, force: bool = False, reopen: bool = False) -> RunStatus:
         """Lead the run until it is over, or until it may not go on, and return its status.
@@ -88,135 +119,149 @@ class WorkflowExecutor:
             StaleEpoch: another coordinator has taken it over.
             RunGone: there is no such run (any more).
         """
-        lease_seconds = self._settings.lease_seconds
-        self._epoch = self._store.acquire_lease(self.owner, lease_seconds, force=force)
+        tick_seconds = self._settings.tick_seconds
         try:
-            # The index lies in another slot, so that a crash may have left it behind.
-            self._store.mark_active(active=True)
-            with LeaseKeeper(
-                self._lease_store, self.owner, self._epoch, lease_seconds, self._load
-            ) as keeper:
-                self.graph = read_graph(self._store)
-                # A reopening that was cut off is ended by whoever leads the run next.
-                if reopen or self._store.read_status() == RunStatus.REOPENING:
-                    self.plan = reopen_run(self._store, self._epoch, self.graph)
-                self._attach(self.graph)
-                return self._loop(keeper)
+            self.begin(force=force, reopen=reopen)
+            events: Sequence[Event] = ()
+            while True:
+                ended = self.step(events)
+                if ended is not None:
+                    return ended
+                self._dispatcher.dispatch(self.take_batches())
+                left = self.wake_at - time.monotonic()
+                block_ms = max(1, int(min(tick_seconds, left) * 1000))
+                events = self._store.read_events(self.last_event, block_ms=block_ms)
         finally:
-            self._release()
+            self.end()
 
-    def _release(self) -> None:
+    # Steps
+
+    def begin(self, *, force: bool = False, reopen: bool = False) -> None:
+        """Take the lease and read the run; the arguments and errors are those of :meth:`lead`."""
+        lease_seconds = self._settings.lease_seconds
+        self._epoch = 0
+        self._keeper = (
+            self._shared.keeper
+            if self._shared
+            else LeaseKeeper(renew_with(self._lease_store), self.owner, lease_seconds)
+        )
+        self._epoch = self._store.acquire_lease(self.owner, lease_seconds, force=force)
+        self._keeper.add(self.run_id, self._epoch, self._load)
+        # The index lies in another slot, so that a crash may have left it behind.
+        self._store.mark_active(active=True)
+        self.graph = read_graph(self._store)
+        # A reopening that was cut off is ended by whoever leads the run next.
+        if reopen or self._store.read_status() == RunStatus.REOPENING:
+            self.plan = reopen_run(self._store, self._epoch, self.graph)
+        self._surroundings.look()
+        led = LedRun(
+            self._store,
+            self._dispatcher,
+            self._surroundings,
+            self._announcer,
+            self._epoch,
+            self.graph,
+        )
+        self._run = self._led = led
+        self._cancelled_at: float | None = None
+        self._reconciler = Reconciler(
+            led, self._store, self._dispatcher, self._surroundings, self._announcer, self._settings
+        )
+        self._announcer.tell("workflow_start", message=led.info.workflow)
+        # What happened while the hashes were read comes before the first batch.
+        led.catch_up()
+
+    def step(self, events: Sequence[Event]) -> RunStatus | None:
+        """Apply events, and do what follows save for sending batches.
+
+        Returns:
+            The run's status where there is nothing more to do, else None.
+        """
+        lost = self._keeper.lost(self.run_id)
+        if lost is not None:
+            raise lost
+        led = self._run
+        led.apply(events)
+        self._surroundings.look()
+        self._reconciler.look()
+        led.state.on_time(self._surroundings.now_ms())
+        if self._interrupt.is_set():
+            return self._interrupt_run()
+        self._check_stop()
+        if led.status == RunStatus.CANCELLING:
+            self._cancel()
+        self._write_skips()
+        ended = self._try_end()
+        if ended is not None:
+            self._announcer.tell("workflow_end", status=ended)
+        return ended
+
+    def take_batches(self, limit: int | None = None) -> list[Batch]:
+        """What is to be sent now, at most ``limit`` batches per queue."""
+        led = self._run
+        if led.status != RunStatus.RUNNING:
+            return []
+        return led.outbox.take_batches(led.info.options.concurrency, limit)
+
+    def end(self) -> None:
+        """Give the lease up; the run goes on when another leads it."""
+        if self._led is not None:
+            self._led.close()
+        self._keeper.drop(self.run_id)
+        if self._shared is None:
+            self._keeper.close()
+        if not self._epoch:
+            return
         try:
             self._store.release_lease(self.owner, self._epoch)
         except DistflowError as error:
             # It lapses by itself, and what ended the coordinator matters more.
             _log.warning("run %s: its lease was not released: %s", self.run_id, error)
 
+    @property
+    def last_event(self) -> str:
+        """Id of the newest event that was applied."""
+        return self._run.last_event
+
+    @property
+    def wake_at(self) -> float:
+        """When :meth:`step` is due without any event, on the monotonic clock."""
+        led = self._run
+        moments = [self._reconciler.due]
+        due_ms = led.state.next_due()
+        if due_ms is not None:
+            moments.append(due_ms / 1000 - self._surroundings.clock_offset)
+        timeout, began = led.info.options.timeout, led.info.clock_at
+        if timeout is not None and began is not None and led.status == RunStatus.RUNNING:
+            moments.append(began + timeout - self._surroundings.clock_offset)
+        return min(moments)
+
+    # How
+
     def _load(self) -> tuple[int, int]:
         """How many tasks are queued and waiting: published with each renewal."""
-        if self.state is None:
+        if self._led is None:
             return 0, 0
-        counts = self.state.counts
+        counts = self._led.state.counts
         return counts[TaskStatus.QUEUED], counts[TaskStatus.WAITING]
-
-    def _attach(self, graph: Graph) -> None:
-        """Read where every task stands. The stream's last id comes first: what happens while the
-        hashes are read is seen twice rather than not at all.
-        """
-        store = self._store
-        self._last_event = store.last_event_id()
-        info = store.read_info()
-        self._announcer.clock_offset = info.as_of - time.monotonic()
-        self._info: RunInfo = info
-        self._status = info.status
-        statuses = read_statuses(store, graph)
-        outcomes = {
-            task.name: status
-            for task, status in zip(graph.tasks, statuses, strict=True)
-            if status is not None
-        }
-        claims = store.read_claims()
-        self.state = self._state = TaskStateManager(
-            graph, outcomes, claims, store.read_progress(), self._now_ms()
-        )
-        self._graph = graph
-        self.running = dict.fromkeys(claims, time.monotonic())
-        number = self.outbox.number if self.outbox else 0
-        self.outbox = self._outbox = Outbox(
-            self._dispatcher,
-            self.run_id,
-            self._epoch,
-            graph,
-            self._state,
-            now_ms=self._now_ms,
-            number=number,
-        )
-        self._recovery = Recovery(
-            store,
-            self._dispatcher,
-            graph,
-            self._epoch,
-            settings=self._settings,
-            monotonic=time.monotonic,
-            now=self._now,
-        )
-        self._watched_at = self._checked_at = time.monotonic()
-        self._cancelled_at: float | None = None
-
-    def _now(self) -> float:
-        """Unix seconds on Redis's clock, by this host's monotonic one."""
-        return time.monotonic() + self._announcer.clock_offset
-
-    def _now_ms(self) -> int:
-        return int(self._now() * 1000)
-
-    # The loop
-
-    def _loop(self, keeper: LeaseKeeper) -> RunStatus:
-        self._announcer.tell("workflow_start", message=self._info.workflow)
-        # What happened while the hashes were read comes before the first batch.
-        self._apply(self._store.read_events(self._last_event))
-        while True:
-            if keeper.lost:
-                raise keeper.lost
-            self._state.on_time(self._now_ms())
-            if self._interrupt.is_set():
-                return self._interrupt_run()
-            self._check_stop()
-            if self._status == RunStatus.CANCELLING:
-                self._cancel()
-            self._write_skips()
-            if self._status == RunStatus.RUNNING:
-                self._outbox.send_ready(self._info.options.concurrency)
-            ended = self._try_end()
-            if ended is not None:
-                self._announcer.tell("workflow_end", status=ended)
-                return ended
-            self._apply(self._store.read_events(self._last_event, block_ms=self._block_ms()))
-            self._watch()
-
-    def _block_ms(self) -> int:
-        tick_ms = int(self._settings.tick_seconds * 1000)
-        due = self._state.next_due()
-        return tick_ms if due is None else max(1, min(tick_ms, due - self._now_ms()))
 
     def _try_end(self) -> RunStatus | None:
         """The run's status where this coordinator has nothing more to do, else None."""
-        state = self._state
-        if self._status == RunStatus.PAUSED:
+        led = self._run
+        if led.status == RunStatus.PAUSED:
             # Asked once more: a resume at this very moment counts on this coordinator.
-            if state.claimed or self._store.read_status() != RunStatus.PAUSED:
+            if led.state.claimed or self._store.read_status() != RunStatus.PAUSED:
                 return None
-            return self._status
-        if self._status not in _LED or not state.is_over:
-            return None if self._status in _LED else self._status
-        verdict = state.verdict(cancelled=self._status == RunStatus.CANCELLING)
+            return led.status
+        if led.status not in _LED or not led.state.is_over:
+            return None if led.status in _LED else led.status
+        verdict = led.state.verdict(cancelled=led.status == RunStatus.CANCELLING)
         try:
             self._store.set_status(verdict, _LED, epoch=self._epoch)
         except WrongState:
             # Paused or cancelled at this very moment: the event says so.
             return None
-        self._status = verdict
+        led.status = verdict
         if verdict != RunStatus.BLOCKED:
             self._store.mark_active(active=False)
         # A decision that came just before did not find the run blocked: it must not wait.
@@ -224,148 +269,75 @@ class WorkflowExecutor:
             # Where it was cancelled at this very moment, the event says so.
             with suppress(WrongState):
                 self._store.set_status(RunStatus.RUNNING, {RunStatus.BLOCKED}, epoch=self._epoch)
-            self._status = self._store.read_status()
+            led.status = self._store.read_status()
             return None
         return verdict
 
     def _goes_on(self) -> bool:
         """Whether something can happen by itself, once all events are read."""
-        self._apply(self._store.read_events(self._last_event))
-        return not self._state.is_over or not self._state.counts[TaskStatus.UNKNOWN]
+        led = self._run
+        led.catch_up()
+        return not led.state.is_over or not led.state.counts[TaskStatus.UNKNOWN]
 
     def _interrupt_run(self) -> RunStatus:
         """Leave the run as it is: what runs ends by itself, and nothing more is claimed."""
+        led = self._run
         # A cancellation is a person's decision already: whoever leads next carries it out.
         with suppress(WrongState):
-            self._status = self._store.set_status(
+            led.status = self._store.set_status(
                 RunStatus.INTERRUPTED,
                 {RunStatus.RUNNING},
                 epoch=self._epoch,
                 reason="interrupted",
             )
-        self._outbox.withdraw()
-        self._announcer.tell("workflow_end", status=self._status)
-        return self._status
+        led.withdraw()
+        self._announcer.tell("workflow_end", status=led.status)
+        return led.status
 
     def _check_stop(self) -> None:
         """Whether the signal or the run's timeout cancels it."""
-        if self._status != RunStatus.RUNNING:
+        led = self._run
+        if led.status != RunStatus.RUNNING:
             return
-        timeout = self._info.options.timeout
-        began = self._info.clock_at
+        timeout, began = led.info.options.timeout, led.info.clock_at
         if self._cancel_signal is not None and self._cancel_signal.is_set():
             reason = "cancelled by a signal"
-        elif timeout is not None and began is not None and self._now() - began > timeout:
+        elif timeout is not None and began is not None and self._is_over(began + timeout):
             reason = f"timed out after {timeout:g} s"
         else:
             return
         # Where it was paused at this very moment, the event says so.
         with suppress(WrongState):
-            self._status = self._store.set_status(
+            led.status = self._store.set_status(
                 RunStatus.CANCELLING, {RunStatus.RUNNING}, epoch=self._epoch, reason=reason
             )
 
+    def _is_over(self, moment: float) -> bool:
+        return self._surroundings.now() > moment
+
     def _cancel(self) -> None:
         """Cancel what no worker holds; what runs may end by itself, and is then killed."""
+        led = self._run
         now = time.monotonic()
         if self._cancelled_at is None:
             self._cancelled_at = now
-            self._outbox.withdraw()
-        cancelled = self._state.cancel_open()
+            led.withdraw()
+        cancelled = led.state.cancel_open()
         if cancelled:
             reason = self._store.read_info().reason or "cancelled"
             result = TaskResult(TaskStatus.CANCELLED, message=reason)
-            self._settle_pending("task_end", [(index, result) for index in cancelled])
-        if self._state.claimed and now - self._cancelled_at > self._settings.grace_seconds:
-            self._recovery.stop_running()
+            led.settle_pending("task_end", [(index, result) for index in cancelled])
+        if led.state.claimed and now - self._cancelled_at > self._settings.grace_seconds:
+            self._reconciler.stop_running()
             self._cancelled_at = now
 
     def _write_skips(self) -> None:
-        skips = self._state.take_skips()
+        skips = self._run.state.take_skips()
         if skips:
-            self._settle_pending(
+            self._run.settle_pending(
                 "task_skipped",
                 [
                     (skip.task, TaskResult(TaskStatus.SKIPPED, message=skip.message))
                     for skip in skips
                 ],
             )
-
-    def _settle_pending(self, kind: str, outcomes: Sequence[tuple[int, TaskResult]]) -> None:
-        """Give tasks that never ran an outcome, and tell of it by an event of this kind."""
-        # What was tried before counts on: a resume must not number its attempts from 1 again.
-        tried = {name: known.attempt - 1 for name, known in self._store.read_progress().items()}
-        named = [(self._graph.tasks[index].name, result) for index, result in outcomes]
-        left = self._store.settle_pending(
-            self._epoch,
-            [
-                (name, encode_result(replace(result, attempt=tried.get(name, 0))))
-                for name, result in named
-            ],
-        )
-        for name, result in named:
-            if name not in left:
-                self._announcer.tell(kind, name, status=result.status, message=result.message or "")
-        if left:
-            # The store knows better: whatever it has there counts, and is read again.
-            _log.warning("run %s: read again, since %d tasks had moved on", self.run_id, len(left))
-            self._attach(self._graph)
-
-    # Watching
-
-    def _watch(self) -> None:
-        now = time.monotonic()
-        if now - self._watched_at < self._settings.watch_seconds:
-            return
-        self._watched_at = now
-        # Redis's clock may be set, and what was lost with an older Redis is not told by events.
-        self._announcer.clock_offset = self._store.read_info().as_of - time.monotonic()
-        self._outbox.count_workers()
-        self._store.trim_events(self._epoch, self._last_event)
-        for lost in self._recovery.find_lost(cancelling=self._status == RunStatus.CANCELLING):
-            self._announcer.tell("repair", message=lost.describe())
-            self._outbox.take_back(lost.batch)
-        if self._recovery.has_forgotten(self.running):
-            self._announcer.tell("repair", message="Redis forgot claims: all is read again")
-            self._attach(self._graph)
-            return
-        if now - self._checked_at < self._settings.unbegun_seconds:
-            return
-        self._checked_at = now
-        old = self._outbox.older_than(self._settings.unbegun_seconds)
-        for batch_id, failure in self._recovery.find_vanished(old).items():
-            # Its end may be among the events that were not read yet.
-            self._apply(self._store.read_events(self._last_event))
-            if self._outbox.is_out(batch_id):
-                self._announcer.tell("repair", message=describe_vanished(batch_id, failure))
-                self._outbox.take_back(batch_id, failed=bool(failure))
-
-    # Events
-
-    def _apply(self, events: Sequence[Event]) -> None:
-        for event in events:
-            self._last_event = event.id
-            index = self._graph.index.get(event.task)
-            if event.kind == "batch_ended":
-                self._outbox.take_back(event.batch)
-            elif event.kind == "moved":
-                self._status = RunStatus(event.status)
-            elif index is not None:
-                self._apply_to_task(event, index)
-
-    def _apply_to_task(self, event: Event, index: int) -> None:
-        name = event.task
-        if event.kind == "claimed":
-            self._state.on_claimed(index)
-            self.running[name] = time.monotonic()
-            self._announcer.tell_started(event)
-        elif event.kind == "finished":
-            self.running.pop(name, None)
-            self._state.on_finished(index, TaskStatus(event.status))
-            self._announcer.tell_finished(event)
-        elif event.kind == "waiting":
-            self.running.pop(name, None)
-            self._state.on_waiting(index, event.not_before, self._now_ms())
-            self._announcer.tell_waiting(event)
-        elif event.kind == "resolved":
-            self._state.on_resolved(index, TaskStatus(event.status))

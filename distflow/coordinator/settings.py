@@ -18,6 +18,8 @@ class CoordinatorSettings:
     tick_seconds: float = 0.25
     #: Between two looks at workers and their batches.
     watch_seconds: float = 1.0
+    #: Between two looks at a run of which nothing is at work.
+    idle_seconds: float = 10.0
     #: A batch whose beat did not change for so long is suspect.
     stale_seconds: float = 3.0
     #: A batch that no worker began and no queue holds for so long is sent again.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from distflow.codec import unpack
 from distflow.core.claim import Code
@@ -20,11 +20,6 @@ from distflow.dispatch.headers import batch_headers
 from distflow.ports import Batch, RunStore, WorkerProbe
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.sequence import BatchSequence
-
-
-class _Job(NamedTuple):
-    epoch: int
-    batch: Batch
 
 
 class InlineDispatcher:
@@ -43,7 +38,7 @@ class InlineDispatcher:
         self._store = store
         self._threads = threads
         self._context = context
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._waiting: dict[str, str] = {}
         self._workers: dict[str, _Worker] = {}
         self._numbers = itertools.count(1)
@@ -66,11 +61,11 @@ class InlineDispatcher:
         for _ in range(len(self._workers)):
             self._jobs.put(None)
 
-    def dispatch(self, run_id: str, epoch: int, batches: Sequence[Batch]) -> None:
+    def dispatch(self, batches: Sequence[Batch]) -> None:
         """Give batches to the threads, in order."""
         for batch in batches:
             self._waiting[batch.id] = batch.queue
-            self._jobs.put(_Job(epoch, batch))
+            self._jobs.put(batch)
 
     def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
         """Every thread takes batches of every queue."""
@@ -107,9 +102,9 @@ class InlineDispatcher:
                 return
         self.abandon(found)
 
-    def take(self, job: _Job) -> bool:
+    def take(self, batch: Batch) -> bool:
         """Whether a batch is still to be run: it was not withdrawn."""
-        return self._waiting.pop(job.batch.id, None) is not None
+        return self._waiting.pop(batch.id, None) is not None
 
     def abandon(self, worker: _Worker) -> None:
         """Go on without a thread, and put another in its place."""
@@ -136,7 +131,7 @@ class _Worker(threading.Thread):
         name: str,
         dispatcher: InlineDispatcher,
         store: RunStore,
-        jobs: queue.SimpleQueue[_Job | None],
+        jobs: queue.SimpleQueue[Batch | None],
         context: Callable[[], Any],
     ) -> None:
         super().__init__(name=name, daemon=True)
@@ -151,16 +146,16 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         while not self.abandoned:
-            job = self._jobs.get()
-            if job is None:
+            batch = self._jobs.get()
+            if batch is None:
                 return
-            if self._dispatcher.take(job):
-                self.job = job.batch.id
-                self._run_batch(job)
+            if self._dispatcher.take(batch):
+                self.job = batch.id
+                self._run_batch(batch)
                 self.job = ""
 
-    def _run_batch(self, job: _Job) -> None:
-        opening = self._store.begin_batch(job.epoch, job.batch.id, self.name, job.batch.id)
+    def _run_batch(self, batch: Batch) -> None:
+        opening = self._store.begin_batch(batch.epoch, batch.id, self.name, batch.id)
         if opening.code != Code.OK:
             return
         view = RunView(
@@ -171,14 +166,14 @@ class _Worker(threading.Thread):
             context=self._context,
             max_result_bytes=opening.max_result_bytes,
             cancelled=self._is_cancelled,
-            deadline=partial(self._deadline, job),
+            deadline=partial(self._deadline, batch),
         )
         BatchSequence(
             self._store,
             view,
-            job.epoch,
-            job.batch.id,
-            batch_headers(job.batch),
+            batch.epoch,
+            batch.id,
+            batch_headers(batch),
             should_stop=lambda: self.abandoned,
             on_attempt=self._note_attempt,
         ).run()
@@ -189,18 +184,18 @@ class _Worker(threading.Thread):
     def _is_cancelled(self) -> bool:
         return self.abandoned or self._store.read_status() == RunStatus.CANCELLING
 
-    def _deadline(self, job: _Job, seconds: float | None) -> _ThreadDeadline:
+    def _deadline(self, batch: Batch, seconds: float | None) -> _ThreadDeadline:
         # The attempt of now: when the time is up, this thread may be at another.
         assert self._attempt is not None, "a deadline is that of an attempt"
-        return _ThreadDeadline(seconds, partial(self._time_out, job, self._attempt))
+        return _ThreadDeadline(seconds, partial(self._time_out, batch, self._attempt))
 
-    def _time_out(self, job: _Job, attempt: AttemptRun, seconds: float) -> None:
+    def _time_out(self, batch: Batch, attempt: AttemptRun, seconds: float) -> None:
         """The task ran too long: settle it in its place, and go on without this thread."""
         self._dispatcher.abandon(self)
         message = f"TaskTimeout: ran longer than {seconds:g} s"
         attempt.ended_at = time.time()
         outcome = Outcome(TaskStatus.FAILURE, error=message, message=message, timed_out=True)
-        self._store.advance(job.epoch, job.batch.id, [attempt.finish(outcome)], ending=True)
+        self._store.advance(batch.epoch, batch.id, [attempt.finish(outcome)], ending=True)
 
 
 class _ThreadDeadline(AbstractContextManager[None]):

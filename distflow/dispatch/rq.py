@@ -62,12 +62,12 @@ class RqDispatcher:
         self._prefix = prefix
         self._patience_seconds = patience_seconds
 
-    def dispatch(self, run_id: str, epoch: int, batches: Sequence[Batch]) -> None:
+    def dispatch(self, batches: Sequence[Batch]) -> None:
         """Enqueue batches, all in one pipeline. What is sent twice, since a reply was lost, is
         claimed once.
         """
         jobs = {
-            queue: [self._job(run_id, epoch, batch) for batch in mine]
+            queue: [self._job(batch) for batch in mine]
             for queue, mine in _by_queue(batches).items()
         }
 
@@ -88,12 +88,12 @@ class RqDispatcher:
 
         return call_patiently(call, self._patience_seconds)
 
-    def _job(self, run_id: str, epoch: int, batch: Batch) -> Any:
+    def _job(self, batch: Batch) -> Any:
         payload = {
             "wire": WIRE_VERSION,
             "prefix": self._prefix,
-            "run_id": run_id,
-            "epoch": epoch,
+            "run_id": batch.run_id,
+            "epoch": batch.epoch,
             "batch": batch.id,
             "tasks": batch_headers(batch),
         }
@@ -102,7 +102,7 @@ class RqDispatcher:
             BATCH_FUNCTION,
             (pack(payload),),
             job_id=batch.id,
-            description=f"{run_id}: {batch.tasks[0].name}{more}",
+            description=f"{batch.run_id}: {batch.tasks[0].name}{more}",
             timeout=-1,
             result_ttl=_RESULT_TTL,
             failure_ttl=_FAILURE_TTL,

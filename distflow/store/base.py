@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from redis import Redis
 
 from distflow.core.claim import Code
-from distflow.errors import RunGone, RunNotFound, StaleEpoch
+from distflow.errors import DistflowError, RunGone, RunNotFound, StaleEpoch
 from distflow.store.keys import DEFAULT_PREFIX, RunKeys
 from distflow.store.patience import call_patiently
 from distflow.store.scripts import run_script
@@ -50,10 +50,18 @@ class StoreBase:
 
     def _require(self, code: int) -> None:
         """Raise what a coordinator's or a person's call has run into; OK and RECORDED pass."""
-        if code == Code.STALE_EPOCH:
-            raise StaleEpoch(f"run {self.run_id}: another coordinator has taken it over")
-        if code == Code.GONE:
-            raise RunGone(f"run {self.run_id} was deleted")
+        refusal = refusal_of(Code(code), self.run_id)
+        if refusal is not None:
+            raise refusal
 
     def _missing(self) -> RunNotFound:
         return RunNotFound(f"there is no run {self.run_id!r}: `distflow runs` lists what there is")
+
+
+def refusal_of(code: Code, run_id: str) -> DistflowError | None:
+    """Why a coordinator's call was refused by a code; None where it was not."""
+    if code == Code.STALE_EPOCH:
+        return StaleEpoch(f"run {run_id}: another coordinator has taken it over")
+    if code == Code.GONE:
+        return RunGone(f"run {run_id} was deleted")
+    return None

@@ -45,6 +45,11 @@ def runs_key(prefix: str) -> str:
     return f"{prefix}:runs"
 
 
+def coordinators_key(prefix: str) -> str:
+    """Sorted set of the coordinators that take detached runs, by the Unix time of their expiry."""
+    return f"{prefix}:coordinators"
+
+
 def active_key(prefix: str) -> str:
     """Set of the run ids that somebody should lead."""
     return f"{prefix}:active"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal
 
 import msgpack
 
@@ -70,13 +71,7 @@ class LeadStore(StoreBase):
         found = self._patiently(
             lambda: self.client.xread({self.keys.events: after}, count=1000, block=block_ms)
         )
-        # RESP2 answers [[key, entries]], RESP3 {key: [entries]}.
-        if isinstance(found, dict):
-            streams = [entries for parts in found.values() for entries in parts]
-        else:
-            streams = [entries for _key, entries in found or ()]
-        entries = [entry for stream in streams for entry in stream]
-        return [_event(entry_id, fields) for entry_id, fields in entries]
+        return parse_streams(found).get(self.keys.events, [])
 
     def trim_events(self, epoch: int, first_kept: str) -> None:
         """Drop the events before an id."""
@@ -225,6 +220,19 @@ class LeadStore(StoreBase):
             what = status.decode() or "not ended"
             raise WrongState(f"task {task!r} is {what}: only an unknown task can be resolved")
         return TaskStatus(status.decode())
+
+
+def parse_streams(found: Any) -> dict[str, list[Event]]:
+    """What XREAD answered: the events of each stream, by its key."""
+    # RESP2 answers [[key, entries]], RESP3 {key: [entries]}.
+    if isinstance(found, dict):
+        streams = [(key, list(chain.from_iterable(parts))) for key, parts in found.items()]
+    else:
+        streams = found or []
+    return {
+        key.decode(): [_event(entry_id, fields) for entry_id, fields in entries]
+        for key, entries in streams
+    }
 
 
 def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:

@@ -13,6 +13,7 @@ from distflow.core.model import Task
 from distflow.core.run import Beat, Claim, HistoryEntry, RunInfo, RunSpec, TaskCut
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunExists, WrongState
+from distflow.ports import ServerInfo
 from distflow.store.memory_leading import MemoryLeadStore
 from distflow.store.memory_run import MemoryRun, MemoryServer
 from distflow.store.memory_working import MemoryWorkerStore
@@ -101,6 +102,10 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore):
         """List the run among those that somebody should lead, or take it off the list."""
         with self.server.changed:
             (self.server.active.add if active else self.server.active.discard)(self.run_id)
+
+    def read_server(self) -> ServerInfo:
+        """The server's clock; it never restarts."""
+        return ServerInfo(self.server.now_ms() / 1000, "memory")
 
     def read_info(self) -> RunInfo:
         """The run in short.

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import msgpack
+from redis import exceptions as redis_errors
 from redis.client import Pipeline
 
 from distflow.codec import decode_task, unpack
@@ -15,6 +16,7 @@ from distflow.core.model import Task
 from distflow.core.run import Beat, Claim, HistoryEntry, RunInfo, RunOptions, TaskCut
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunNotFound
+from distflow.ports import ServerInfo
 from distflow.store.base import StoreBase
 
 
@@ -38,6 +40,10 @@ class ReadingStore(StoreBase):
         if not meta:
             raise self._missing()
         return _info(self.run_id, meta, claimed, lease, seconds + micros / 1e6)
+
+    def read_server(self) -> ServerInfo:
+        """The server's clock, and which process of it answers."""
+        return self._patiently(lambda: read_server(self.client))
 
     def read_status(self) -> RunStatus:
         """The run's status alone.
@@ -124,6 +130,17 @@ def _claim(packed: bytes) -> Claim:
 
 def _progress(packed: bytes) -> Progress:
     return Progress(**msgpack.unpackb(packed))
+
+
+def read_server(client: Any) -> ServerInfo:
+    """See :class:`distflow.ports.ServerInfo`."""
+    seconds, micros = client.time()
+    try:
+        server_id = str(client.info("server").get("run_id", ""))
+    except redis_errors.ResponseError:
+        # A managed Redis, or this user, may not ask.
+        server_id = ""
+    return ServerInfo(seconds + micros / 1e6, server_id)
 
 
 def _history_entry(fields: dict[bytes, bytes]) -> HistoryEntry:

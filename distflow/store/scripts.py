@@ -48,6 +48,22 @@ def run_script(
         return client.eval(script.text, len(keys), *keys, *arguments)
 
 
+def run_script_together(
+    client: Any, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | float]]]
+) -> list[Any]:
+    """Run a script once per (keys, arguments), all in one round trip, and return the replies."""
+    script = load_script(name)
+    pipeline = client.pipeline(transaction=False)
+    for keys, arguments in calls:
+        pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
+    try:
+        replies: list[Any] = pipeline.execute()
+    except NoScriptError:
+        client.script_load(script.text)
+        return run_script_together(client, name, calls)
+    return replies
+
+
 @cache
 def _read(name: str) -> str:
     return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")

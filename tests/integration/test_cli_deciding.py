@@ -130,7 +130,7 @@ def test_delete(scene: Scene) -> None:
     store.set_status(RunStatus.PAUSED, {RunStatus.BLOCKED})
     task = next(store.iter_tasks())[0]
     RqDispatcher(scene.client, "distflow").dispatch(
-        "run-1", 7, [Batch("run-1-7-1", "default", (task,))]
+        [Batch("run-1-7-1", "default", (task,), "run-1", 7)]
     )
     assert scene.refused("delete", "run-1") == (
         "distflow: run run-1 has 1 unknown task: resolve it, or delete it with --force"

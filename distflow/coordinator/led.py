@@ -1,0 +1,158 @@
+"""LedRun: a run as its coordinator sees it, read once and then kept up to date by events."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from distflow.codec import encode_result
+from distflow.coordinator.announcer import Announcer
+from distflow.coordinator.outbox import Outbox
+from distflow.coordinator.reopen import read_statuses
+from distflow.coordinator.surroundings import Surroundings
+from distflow.core.graph import Graph
+from distflow.core.model import TaskResult
+from distflow.core.run import Event, RunInfo
+from distflow.core.state import TaskStateManager
+from distflow.core.status import RunStatus, TaskStatus
+from distflow.ports import Dispatcher, RunStore
+
+_log = logging.getLogger("distflow.coordinator")
+
+
+class LedRun:
+    """The tasks of a run that this coordinator leads.
+
+    Args:
+        store: the run.
+        dispatcher: how batches reach workers.
+        surroundings: what it shares with other runs.
+        announcer: told what happens.
+        epoch: the coordinator's.
+        graph: the run's.
+    """
+
+    state: TaskStateManager
+    outbox: Outbox
+    info: RunInfo
+    status: RunStatus
+    #: Id of the newest event that was applied.
+    last_event: str
+
+    def __init__(
+        self,
+        store: RunStore,
+        dispatcher: Dispatcher,
+        surroundings: Surroundings,
+        announcer: Announcer,
+        epoch: int,
+        graph: Graph,
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._surroundings = surroundings
+        self._announcer = announcer
+        self.epoch = epoch
+        self.graph = graph
+        #: Tasks at work by name, with the monotonic time at which they were seen to begin.
+        self.running: dict[str, float] = {}
+        self._number = 0
+        self.attach()
+
+    def attach(self) -> None:
+        """Read where every task stands. The stream's last id comes first: what happens while the
+        hashes are read is seen twice rather than not at all.
+        """
+        store, graph = self._store, self.graph
+        self.last_event = store.last_event_id()
+        self.info = store.read_info()
+        self.status = self.info.status
+        outcomes = {
+            task.name: status
+            for task, status in zip(graph.tasks, read_statuses(store, graph), strict=True)
+            if status is not None
+        }
+        claims = store.read_claims()
+        now_ms = self._surroundings.now_ms()
+        self.state = TaskStateManager(graph, outcomes, claims, store.read_progress(), now_ms)
+        self.running = dict.fromkeys(claims, time.monotonic())
+        self.close()
+        self.outbox = Outbox(
+            self._surroundings,
+            store.run_id,
+            self.epoch,
+            graph,
+            self.state,
+            number=self._number,
+        )
+        # Whatever was left there, by a predecessor too, would be refused or run twice for nothing.
+        self.withdraw()
+
+    def close(self) -> None:
+        """Forget what is out."""
+        if hasattr(self, "outbox"):
+            self._number = self.outbox.number
+            self.outbox.close()
+
+    def withdraw(self) -> None:
+        """Take the run's waiting jobs off the queues."""
+        self._dispatcher.withdraw(self._store.run_id, self.outbox.queues)
+
+    def settle_pending(self, kind: str, outcomes: Sequence[tuple[int, TaskResult]]) -> None:
+        """Give tasks that never ran an outcome, and tell of it by an event of this kind."""
+        # What was tried before counts on: a resume must not number its attempts from 1 again.
+        tried = {name: known.attempt - 1 for name, known in self._store.read_progress().items()}
+        named = [(self.graph.tasks[index].name, result) for index, result in outcomes]
+        left = self._store.settle_pending(
+            self.epoch,
+            [
+                (name, encode_result(replace(result, attempt=tried.get(name, 0))))
+                for name, result in named
+            ],
+        )
+        for name, result in named:
+            if name not in left:
+                self._announcer.tell(kind, name, status=result.status, message=result.message or "")
+        if left:
+            # The store knows better: whatever it has there counts, and is read again.
+            _log.warning(
+                "run %s: read again, since %d tasks had moved on", self._store.run_id, len(left)
+            )
+            self.attach()
+
+    # Events
+
+    def catch_up(self) -> None:
+        """Apply the events that there are."""
+        self.apply(self._store.read_events(self.last_event))
+
+    def apply(self, events: Sequence[Event]) -> None:
+        """Events happened, in this order; to apply one twice changes nothing."""
+        for event in events:
+            self.last_event = event.id
+            index = self.graph.index.get(event.task)
+            if event.kind == "batch_ended":
+                self.outbox.take_back(event.batch)
+            elif event.kind == "moved":
+                self.status = RunStatus(event.status)
+            elif index is not None:
+                self._apply_to_task(event, index)
+
+    def _apply_to_task(self, event: Event, index: int) -> None:
+        name = event.task
+        if event.kind == "claimed":
+            self.state.on_claimed(index)
+            self.running[name] = time.monotonic()
+            self._announcer.tell_started(event)
+        elif event.kind == "finished":
+            self.running.pop(name, None)
+            self.state.on_finished(index, TaskStatus(event.status))
+            self._announcer.tell_finished(event)
+        elif event.kind == "waiting":
+            self.running.pop(name, None)
+            self.state.on_waiting(index, event.not_before, self._surroundings.now_ms())
+            self._announcer.tell_waiting(event)
+        elif event.kind == "resolved":
+            self.state.on_resolved(index, TaskStatus(event.status))

@@ -1,0 +1,78 @@
+"""Surroundings: what the runs of one coordinator share. It is looked up once for all of them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from distflow.ports import Dispatcher, RunStore
+
+#: Batches that may be out per live worker and queue: one at work, one behind it.
+_BATCHES_PER_WORKER = 2
+
+
+class Surroundings:
+    """Redis's clock and identity, the workers, and how many batches are out for them.
+
+    Args:
+        store: of any run on the Redis.
+        dispatcher: how batches reach workers.
+        watch_seconds: between two looks.
+    """
+
+    def __init__(self, store: RunStore, dispatcher: Dispatcher, watch_seconds: float) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._watch_seconds = watch_seconds
+        self._looked_at = float("-inf")
+        self._queues: set[str] = set()
+        self._workers: Mapping[str, int] = {}
+        self._server_id = ""
+        #: Redis's clock less this host's monotonic one, in seconds.
+        self.clock_offset = 0.0
+        #: How often Redis was seen to have restarted, or another to have taken its place.
+        self.restarts = 0
+        #: Batches that are out, by queue, of all runs of this coordinator.
+        self.out: Counter[str] = Counter()
+
+    def look(self) -> bool:
+        """Look again where the last look is old; returns whether it was."""
+        now = time.monotonic()
+        if now - self._looked_at < self._watch_seconds:
+            return False
+        server = self._store.read_server()
+        self._looked_at = time.monotonic()
+        # Redis's clock may be set: it is asked again each time.
+        self.clock_offset = server.now - self._looked_at
+        if server.server_id:
+            self.restarts += bool(self._server_id) and server.server_id != self._server_id
+            self._server_id = server.server_id
+        self.count_workers()
+        return True
+
+    def serve(self, queues: Collection[str]) -> None:
+        """Count the workers of these queues too."""
+        if not self._queues.issuperset(queues):
+            self._queues.update(queues)
+            self.count_workers()
+
+    def count_workers(self) -> None:
+        """Look again how many workers there are: they bound what is out."""
+        self._workers = self._dispatcher.count_workers(sorted(self._queues))
+
+    def workers(self, queue: str) -> int:
+        """How many workers listen to a queue."""
+        return self._workers.get(queue, 0)
+
+    def room(self, queue: str) -> int:
+        """How many batches more may be sent to a queue."""
+        return _BATCHES_PER_WORKER * max(1, self.workers(queue)) - self.out[queue]
+
+    def now(self) -> float:
+        """Unix seconds on Redis's clock, by this host's monotonic one."""
+        return time.monotonic() + self.clock_offset
+
+    def now_ms(self) -> int:
+        """Unix milliseconds on Redis's clock."""
+        return int(self.now() * 1000)

@@ -1,0 +1,132 @@
+"""The Redis store as one coordinator of many runs uses it: what is asked of all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from redis import Redis
+
+from distflow.core.claim import Code
+from distflow.core.run import Event
+from distflow.core.status import RunStatus
+from distflow.errors import DistflowError
+from distflow.ports import Renewal
+from distflow.store.base import refusal_of
+from distflow.store.keys import DEFAULT_PREFIX, RunKeys, active_key, coordinators_key
+from distflow.store.leading import parse_streams
+from distflow.store.patience import call_patiently
+from distflow.store.scripts import run_script_together
+
+_T = TypeVar("_T")
+
+#: Keys that one command names: it must not hold Redis for long.
+_KEYS_PER_COMMAND = 1000
+
+
+class RedisServiceStore:
+    """All runs on one Redis: see :class:`distflow.ports.ServicePort`.
+
+    Args:
+        client: the connection; its ``decode_responses`` must be off.
+        prefix: first part of every key.
+        patience_seconds: how long a call is tried again while Redis is away.
+    """
+
+    def __init__(
+        self, client: Redis, prefix: str = DEFAULT_PREFIX, *, patience_seconds: float = 60.0
+    ) -> None:
+        self._client: Any = client
+        self._prefix = prefix
+        self._patience_seconds = patience_seconds
+
+    def announce(self, owner: str, ttl_seconds: float) -> None:
+        """Say that a coordinator is there for detached and orphaned runs."""
+        key = coordinators_key(self._prefix)
+
+        def tell() -> None:
+            seconds, micros = self._client.time()
+            now = seconds + micros / 1e6
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.zadd(key, {owner: now + ttl_seconds})
+            pipeline.zremrangebyscore(key, "-inf", now)
+            pipeline.execute()
+
+        self._patiently(tell)
+
+    def withdraw_announcement(self, owner: str) -> None:
+        """Say that a coordinator is there no more."""
+        self._patiently(lambda: self._client.zrem(coordinators_key(self._prefix), owner))
+
+    def list_coordinators(self) -> list[str]:
+        """Who is there for detached and orphaned runs."""
+
+        def ask() -> list[bytes]:
+            seconds, micros = self._client.time()
+            now = seconds + micros / 1e6
+            found: list[bytes] = self._client.zrangebyscore(
+                coordinators_key(self._prefix), now, "+inf"
+            )
+            return found
+
+        return [owner.decode() for owner in self._patiently(ask)]
+
+    def list_active(self) -> set[str]:
+        """The ids of the runs that somebody should lead, and of some that stand still."""
+        found = self._patiently(lambda: self._client.smembers(active_key(self._prefix)))
+        return {run_id.decode() for run_id in found}
+
+    def find_unled(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
+        """Of these runs, those that exist and that nobody leads, with their status."""
+        keys = {run_id: RunKeys(self._prefix, run_id) for run_id in run_ids}
+        unled: list[str] = []
+        for start in range(0, len(run_ids), _KEYS_PER_COMMAND):
+            chunk = run_ids[start : start + _KEYS_PER_COMMAND]
+            leases = [keys[run_id].lease for run_id in chunk]
+            held = self._patiently(partial(self._client.mget, leases))
+            unled += [run_id for run_id, lease in zip(chunk, held, strict=True) if lease is None]
+        if not unled:
+            return {}
+
+        def ask() -> list[bytes | None]:
+            pipeline = self._client.pipeline(transaction=False)
+            for run_id in unled:
+                pipeline.hget(keys[run_id].meta, "status")
+            replies: list[bytes | None] = pipeline.execute()
+            return replies
+
+        return {
+            run_id: RunStatus(status.decode())
+            for run_id, status in zip(unled, self._patiently(ask), strict=True)
+            if status is not None
+        }
+
+    def renew_leases(self, renewals: Sequence[Renewal]) -> list[DistflowError | None]:
+        """Keep leases, all in one round trip; per lease None, or why it is lost."""
+        calls = []
+        for renewal in renewals:
+            keys = RunKeys(self._prefix, renewal.run_id)
+            ttl_ms = int(renewal.ttl_seconds * 1000)
+            owner_epoch = (renewal.owner, renewal.epoch)
+            arguments = (*owner_epoch, ttl_ms, renewal.queued, renewal.waiting)
+            calls.append(((keys.meta, keys.lease), arguments))
+        codes = self._patiently(lambda: run_script_together(self._client, "renew_lease", calls))
+        return [
+            refusal_of(Code(code), renewal.run_id)
+            for code, renewal in zip(codes, renewals, strict=True)
+        ]
+
+    def read_events(
+        self, after: Mapping[str, str], *, block_ms: int | None = None
+    ) -> dict[str, list[Event]]:
+        """The events of runs after an id each, oldest first; waits for one up to ``block_ms``."""
+        if not after:
+            return {}
+        streams = {RunKeys(self._prefix, run_id).events: last for run_id, last in after.items()}
+        found = self._patiently(lambda: self._client.xread(streams, count=1000, block=block_ms))
+        runs = dict(zip(streams, after, strict=True))
+        return {runs[key]: events for key, events in parse_streams(found).items()}
+
+    def _patiently(self, call: Callable[[], _T]) -> _T:
+        return call_patiently(call, self._patience_seconds)
