@@ -9,6 +9,7 @@ from redis import Redis
 
 from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate, check_importable
 from distflow.coordinator.notices import Listener
+from distflow.coordinator.service import Ports
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.run import MAX_RESULT_BYTES, RunOptions, RunSpec
 from distflow.creation import Hydration, write_run
@@ -21,6 +22,7 @@ from distflow.store.connection import check_redis, open_redis
 from distflow.store.durability import read_durability
 from distflow.store.keys import DEFAULT_PREFIX
 from distflow.store.redis import RedisRunStore, list_runs
+from distflow.store.service import RedisServiceStore
 
 
 def connect(url: str, *, prefix: str = DEFAULT_PREFIX) -> Client:
@@ -80,6 +82,7 @@ class Client:
         concurrency: int | None = None,
         timeout: float | None = None,
         max_result_bytes: int = MAX_RESULT_BYTES,
+        detach: bool = False,
     ) -> Run:
         """Write a run that nobody leads yet: see :meth:`submit`."""
         if concurrency is not None and concurrency < 1:
@@ -102,6 +105,7 @@ class Client:
             origin=(None if snapshot is None else snapshot.origin) or new_origin(),
             options=RunOptions(concurrency, timeout, built.context, max_result_bytes),
             durability=read_durability(self.redis),
+            detached=detach,
         )
         write_run(self.store(run_id), spec, graph, hydration)
         return self.run(run_id)
@@ -128,7 +132,7 @@ class Client:
             params: of the run, by name.
             run_id: 1 to 100 letters, digits, ``_`` or ``-``; None makes one.
             snapshot: what is known to be done: it never runs again.
-            detach: leave the run to whoever leads it later.
+            detach: leave the run to a ``distflow coordinator``.
             keep: take the snapshot's outcomes although a task has changed since.
             accept_gap: take the snapshot of a run that went on, although its ``at_most_once``
                 tasks may have started since.
@@ -151,10 +155,24 @@ class Client:
             concurrency=concurrency,
             timeout=timeout,
             max_result_bytes=max_result_bytes,
+            detach=detach,
         )
         if not detach:
             run.lead_in_background(reopen=False, listener=listener)
         return run
+
+    def service_ports(self) -> Ports:
+        """What a coordinator of many runs stands on."""
+        return Ports(
+            RedisServiceStore(self.redis, self.prefix),
+            RedisServiceStore(self.redis, self.prefix, patience_seconds=0.0),
+            self.store,
+            self.dispatcher,
+        )
+
+    def coordinators(self) -> list[str]:
+        """The coordinators that are there for detached runs."""
+        return RedisServiceStore(self.redis, self.prefix).list_coordinators()
 
     def run(self, run_id: str) -> Run:
         """A run that exists.

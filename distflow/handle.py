@@ -160,6 +160,8 @@ class Run:
         try:
             executor.lead(reopen=reopen)
         except (LeaseHeld, StaleEpoch):
+            if reopen and self.unpause():
+                return True
             return self.status() not in STANDING
         return False
 
@@ -190,8 +192,8 @@ class Run:
                 unled_since = now
             elif now - unled_since > patience:
                 raise WrongState(
-                    f"nobody coordinates run {self.run_id}: go on with it by "
-                    f"`distflow resume {self.run_id}`"
+                    f"nobody coordinates run {self.run_id}: start `distflow coordinator`, or go "
+                    f"on with it by `distflow resume {self.run_id}`"
                 )
             if deadline is not None and now >= deadline:
                 unled = (
@@ -215,7 +217,9 @@ class Run:
 
     def resume(self) -> None:
         """Go on: unpause the run, and reopen and lead it on a thread as soon as nobody does."""
-        self.unpause()
+        # One that nobody leads is reopened first: unpaused, a coordinator service would take it.
+        if self.info().coordinator is not None:
+            self.unpause()
         self.lead_in_background(reopen=True)
 
     def unpause(self) -> bool:

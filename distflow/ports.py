@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from distflow.core.claim import Advance, BatchOpening, ClaimRequest, Code, Finish, Progress
+from distflow.core.claim import (
+    Advance,
+    BatchOpening,
+    ClaimRequest,
+    Code,
+    Finish,
+    Progress,
+    Unknown,
+)
 from distflow.core.model import Task
 from distflow.core.run import Beat, Claim, Event, HistoryEntry, RunInfo, RunSpec, TaskCut
 from distflow.core.status import RunStatus, TaskStatus
@@ -35,6 +43,20 @@ class WorkerPort(Protocol):
     ) -> Advance: ...
     def start_task(self, task: str, token: str) -> Code: ...
     def beat(self, batch: str, worker: str, job: str, task: str) -> tuple[Code, str]: ...
+    def save_note(self, task: str, token: str, packed: bytes) -> Code: ...
+    def fetch_note(self, task: str) -> bytes | None: ...
+    def fetch_unknown(self, task: str) -> Unknown | None: ...
+    def resolve_task(
+        self,
+        operation: str,
+        task: str,
+        decision: Literal["done", "fail", "retry", "undecided"],
+        packed: bytes,
+        who: str,
+        note: str,
+        *,
+        asked: bytes = b"",
+    ) -> TaskStatus: ...
     def fetch_results(self, names: Sequence[str]) -> list[bytes | None]: ...
     def list_results(self) -> list[str]: ...
 
@@ -47,6 +69,7 @@ class RunStore(WorkerPort, Protocol):
     def hydrate(
         self, operation: str, outcomes: Iterable[tuple[str, bytes | None, Progress | None]]
     ) -> None: ...
+    def hydrate_notes(self, operation: str, notes: Sequence[tuple[str, bytes]]) -> None: ...
     def seal_run(self, operation: str, total: int) -> None: ...
     def delete_run(self, *, force: bool = False) -> None: ...
     def mark_active(self, *, active: bool) -> None: ...
@@ -87,15 +110,6 @@ class RunStore(WorkerPort, Protocol):
         reason: str = "",
         restart_clock: bool = False,
     ) -> RunStatus: ...
-    def resolve_task(
-        self,
-        operation: str,
-        task: str,
-        decision: Literal["done", "fail", "retry"],
-        packed: bytes,
-        who: str,
-        note: str,
-    ) -> TaskStatus: ...
 
 
 class Batch(NamedTuple):
@@ -107,6 +121,8 @@ class Batch(NamedTuple):
     run_id: str
     #: Of the coordinator that sends it.
     epoch: int
+    #: Its tasks are unknown: their verify hooks are asked.
+    verify: bool = False
 
 
 class ServerInfo(NamedTuple):
@@ -129,14 +145,28 @@ class Renewal(NamedTuple):
     waiting: int
 
 
+class UnledRun(NamedTuple):
+    """A run that nobody leads now.
+
+    ``age_seconds`` is the time since its creation; ``detached`` says that it was left to a
+    coordinator from the start, and ``led_before`` that it had one.
+    """
+
+    status: RunStatus
+    age_seconds: float
+    detached: bool
+    led_before: bool
+
+
 class ServicePort(Protocol):
     """What one coordinator of many runs asks of the Redis that holds them."""
 
     def announce(self, owner: str, ttl_seconds: float) -> None: ...
     def withdraw_announcement(self, owner: str) -> None: ...
     def list_active(self) -> set[str]: ...
-    def find_unled(self, run_ids: Sequence[str]) -> dict[str, RunStatus]: ...
+    def find_unled(self, run_ids: Sequence[str]) -> dict[str, UnledRun]: ...
     def renew_leases(self, renewals: Sequence[Renewal]) -> list[DistflowError | None]: ...
+    def release_leases(self, owner: str, epochs: Mapping[str, int]) -> None: ...
     def read_events(
         self, after: Mapping[str, str], *, block_ms: int | None = None
     ) -> dict[str, list[Event]]: ...

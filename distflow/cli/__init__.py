@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "delete": "deciding",
     "purge": "deciding",
     "worker": "working",
+    "coordinator": "serving",
 }
 
 

@@ -21,6 +21,7 @@ from distflow.cli.common import (
 )
 from distflow.cli.leading import interruptible, see_through
 from distflow.cli.waits import go_on_command
+from distflow.client import Client
 from distflow.codec import to_plain
 from distflow.core.graph import Graph
 from distflow.core.status import TaskStatus
@@ -127,12 +128,14 @@ def submit(
             accept_gap=accept_gap,
             concurrency=concurrency,
             timeout=timeout,
+            detach=detach,
         )
         print_run_id(run, as_json=as_json)
         warn_of_durability(run)
         if not detach:
             return see_through(run, interrupt, reopen=False, as_json=as_json)
-        say(f"nobody leads it yet: {next_command('resume', run.run_id)}")
+        for line in _detached_lines(client, run.run_id):
+            say(line)
         if as_json:
             print_json(status_document(run.info()))
         return ExitCode.PAUSED
@@ -169,6 +172,16 @@ def resume(
         check_gap(run, accept_gap=accept_gap)
         warn_of_durability(run)
         return see_through(run, interrupt, reopen=True, force=force, as_json=as_json)
+
+
+def _detached_lines(client: Client, run_id: str) -> list[str]:
+    """What becomes of a detached run, and the next command."""
+    count = len(client.coordinators())
+    if not count:
+        lead = f"or lead it here: {next_command('resume', run_id)}"
+        return [f"no coordinator is there: start {next_command('coordinator')}", lead]
+    who = "a coordinator takes" if count == 1 else f"one of {count} coordinators takes"
+    return [f"{who} it: {next_command('watch', run_id)}"]
 
 
 def build_workflow(path: str, pairs: tuple[str, ...]) -> Workflow:

@@ -92,6 +92,8 @@ class WorkflowExecutor:
         self._cancel_signal = cancel
         self.owner = shared.owner if shared else new_owner()
         self.run_id = store.run_id
+        #: Of its lease; 0 before it has one.
+        self.epoch = 0
         self.graph: Graph | None = None
         self._led: LedRun | None = None
         #: What the last reopening planned; empty where there was none.
@@ -139,27 +141,26 @@ class WorkflowExecutor:
     def begin(self, *, force: bool = False, reopen: bool = False) -> None:
         """Take the lease and read the run; the arguments and errors are those of :meth:`lead`."""
         lease_seconds = self._settings.lease_seconds
-        self._epoch = 0
         self._keeper = (
             self._shared.keeper
             if self._shared
             else LeaseKeeper(renew_with(self._lease_store), self.owner, lease_seconds)
         )
-        self._epoch = self._store.acquire_lease(self.owner, lease_seconds, force=force)
-        self._keeper.add(self.run_id, self._epoch, self._load)
+        self.epoch = self._store.acquire_lease(self.owner, lease_seconds, force=force)
+        self._keeper.add(self.run_id, self.epoch, self._load)
         # The index lies in another slot, so that a crash may have left it behind.
         self._store.mark_active(active=True)
         self.graph = read_graph(self._store)
         # A reopening that was cut off is ended by whoever leads the run next.
         if reopen or self._store.read_status() == RunStatus.REOPENING:
-            self.plan = reopen_run(self._store, self._epoch, self.graph)
+            self.plan = reopen_run(self._store, self.epoch, self.graph)
         self._surroundings.look()
         led = LedRun(
             self._store,
             self._dispatcher,
             self._surroundings,
             self._announcer,
-            self._epoch,
+            self.epoch,
             self.graph,
         )
         self._run = self._led = led
@@ -205,18 +206,23 @@ class WorkflowExecutor:
 
     def end(self) -> None:
         """Give the lease up; the run goes on when another leads it."""
-        if self._led is not None:
-            self._led.close()
-        self._keeper.drop(self.run_id)
+        self.abandon()
         if self._shared is None:
             self._keeper.close()
-        if not self._epoch:
+        if not self.epoch:
             return
+        self._keeper.settle()
         try:
-            self._store.release_lease(self.owner, self._epoch)
+            self._store.release_lease(self.owner, self.epoch)
         except DistflowError as error:
             # It lapses by itself, and what ended the coordinator matters more.
             _log.warning("run %s: its lease was not released: %s", self.run_id, error)
+
+    def abandon(self) -> None:
+        """Lead the run no more, without a word to anybody: another does, or Redis is away."""
+        if self._led is not None:
+            self._led.close()
+        self._keeper.drop(self.run_id)
 
     @property
     def last_event(self) -> str:
@@ -257,7 +263,7 @@ class WorkflowExecutor:
             return None if led.status in _LED else led.status
         verdict = led.state.verdict(cancelled=led.status == RunStatus.CANCELLING)
         try:
-            self._store.set_status(verdict, _LED, epoch=self._epoch)
+            self._store.set_status(verdict, _LED, epoch=self.epoch)
         except WrongState:
             # Paused or cancelled at this very moment: the event says so.
             return None
@@ -268,7 +274,7 @@ class WorkflowExecutor:
         elif self._goes_on():
             # Where it was cancelled at this very moment, the event says so.
             with suppress(WrongState):
-                self._store.set_status(RunStatus.RUNNING, {RunStatus.BLOCKED}, epoch=self._epoch)
+                self._store.set_status(RunStatus.RUNNING, {RunStatus.BLOCKED}, epoch=self.epoch)
             led.status = self._store.read_status()
             return None
         return verdict
@@ -287,7 +293,7 @@ class WorkflowExecutor:
             led.status = self._store.set_status(
                 RunStatus.INTERRUPTED,
                 {RunStatus.RUNNING},
-                epoch=self._epoch,
+                epoch=self.epoch,
                 reason="interrupted",
             )
         led.withdraw()
@@ -309,7 +315,7 @@ class WorkflowExecutor:
         # Where it was paused at this very moment, the event says so.
         with suppress(WrongState):
             led.status = self._store.set_status(
-                RunStatus.CANCELLING, {RunStatus.RUNNING}, epoch=self._epoch, reason=reason
+                RunStatus.CANCELLING, {RunStatus.RUNNING}, epoch=self.epoch, reason=reason
             )
 
     def _is_over(self, moment: float) -> bool:

@@ -76,9 +76,12 @@ class LeaseKeeper:
             self._thread.start()
 
     def drop(self, run_id: str) -> None:
-        """Keep a lease no more; a renewal that is under way is waited for."""
+        """Keep a lease no more; a renewal that is under way may still end."""
         self._leases.pop(run_id, None)
         self._lost.pop(run_id, None)
+
+    def settle(self) -> None:
+        """Wait for a renewal that is under way: it must not follow a release."""
         if self._renewing.acquire(timeout=self._lease_seconds):
             self._renewing.release()
 
@@ -86,6 +89,11 @@ class LeaseKeeper:
         """Keep no lease any more."""
         self._leases.clear()
         self._over.set()
+        self.settle()
+
+    def lost_runs(self) -> list[str]:
+        """The runs whose lease was lost."""
+        return list(self._lost)
 
     def lost(self, run_id: str) -> DistflowError | None:
         """Why a lease was lost (another took over, the run was deleted), or None."""

@@ -43,6 +43,8 @@ class RunSpec:
     durability: str = "unknown"
     #: It was imported from a run that may go on, with ``at_most_once`` tasks not yet started.
     gap: bool = False
+    #: It is left to a coordinator service from the start.
+    detached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ class TaskCut(NamedTuple):
     packed: bytes | None
     claim: Claim | None
     progress: Progress | None
+    #: What it has saved, encoded.
+    note: bytes | None = None
 
 
 class Event(NamedTuple):
@@ -134,6 +138,8 @@ class Event(NamedTuple):
     worker: str = ""
     not_before: int = 0
     duration: float = 0.0
+    #: Of a decision: what was said with it. Who decided is the ``worker``.
+    note: str = ""
     #: Tasks of an ended batch that it did not start.
     unstarted: tuple[str, ...] = ()
 
@@ -142,7 +148,7 @@ class Event(NamedTuple):
 class HistoryEntry:
     """Something that was set aside, refused, retried, repaired or decided.
 
-    ``kind`` is ``retried | looped | set_aside | refused | late | lost | resolved |
+    ``kind`` is ``retried | looped | set_aside | refused | late | lost | resolved | asked |
     taken_over``; ``at`` is Unix seconds; ``packed`` the encoded TaskResult that it is about, or
     None where it was too large (``note`` then has its size and SHA-1) or there is none.
     """

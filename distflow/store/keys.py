@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 #: First part of every key; a setting, so that several installations may share a Redis.
 DEFAULT_PREFIX = "distflow"
 
@@ -19,6 +21,7 @@ class RunKeys:
         "meta",
         "progress",
         "results",
+        "saved",
     )
 
     beats: str
@@ -30,6 +33,7 @@ class RunKeys:
     meta: str
     progress: str
     results: str
+    saved: str
 
     def __init__(self, prefix: str, run_id: str) -> None:
         for name in self.__slots__:
@@ -38,6 +42,12 @@ class RunKeys:
     def all(self) -> list[str]:
         """Every key of the run, in the order of their names."""
         return [getattr(self, name) for name in self.__slots__]
+
+
+@lru_cache(maxsize=4096)
+def run_keys(prefix: str, run_id: str) -> RunKeys:
+    """The keys of a run, for those who ask for the same again and again."""
+    return RunKeys(prefix, run_id)
 
 
 def runs_key(prefix: str) -> str:

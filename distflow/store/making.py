@@ -37,6 +37,8 @@ class MakingStore(StoreBase):
                 fields[name] = value
         if spec.gap:
             fields["gap"] = 1
+        if spec.detached:
+            fields["detached"] = 1
         # The indices lie in other slots: written first, so that no run is ever unlisted. A run
         # that exists keeps its place.
         self._patiently(self._index)
@@ -70,6 +72,12 @@ class MakingStore(StoreBase):
             flat += (name, packed or b"", pack(progress._asdict()) if progress else b"")
         keys = (self.keys.meta, self.keys.results, self.keys.progress)
         self._making(self._run("hydrate", keys, operation, *flat))
+
+    def hydrate_notes(self, operation: str, notes: Sequence[tuple[str, bytes]]) -> None:
+        """Put what tasks had saved, encoded, into the run being created."""
+        flat = [part for pair in notes for part in pair]
+        keys = (self.keys.meta, self.keys.saved)
+        self._making(self._run("hydrate_notes", keys, operation, *flat))
 
     def seal_run(self, operation: str, total: int) -> None:
         """End the creation: ``total`` tasks, and they may run."""

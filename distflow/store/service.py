@@ -12,9 +12,9 @@ from distflow.core.claim import Code
 from distflow.core.run import Event
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError
-from distflow.ports import Renewal
+from distflow.ports import Renewal, UnledRun
 from distflow.store.base import refusal_of
-from distflow.store.keys import DEFAULT_PREFIX, RunKeys, active_key, coordinators_key
+from distflow.store.keys import DEFAULT_PREFIX, active_key, coordinators_key, run_keys
 from distflow.store.leading import parse_streams
 from distflow.store.patience import call_patiently
 from distflow.store.scripts import run_script_together
@@ -77,9 +77,9 @@ class RedisServiceStore:
         found = self._patiently(lambda: self._client.smembers(active_key(self._prefix)))
         return {run_id.decode() for run_id in found}
 
-    def find_unled(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
-        """Of these runs, those that exist and that nobody leads, with their status."""
-        keys = {run_id: RunKeys(self._prefix, run_id) for run_id in run_ids}
+    def find_unled(self, run_ids: Sequence[str]) -> dict[str, UnledRun]:
+        """Of these runs, those that exist and that nobody leads."""
+        keys = {run_id: run_keys(self._prefix, run_id) for run_id in run_ids}
         unled: list[str] = []
         for start in range(0, len(run_ids), _KEYS_PER_COMMAND):
             chunk = run_ids[start : start + _KEYS_PER_COMMAND]
@@ -89,16 +89,23 @@ class RedisServiceStore:
         if not unled:
             return {}
 
-        def ask() -> list[bytes | None]:
+        def ask() -> list[Any]:
             pipeline = self._client.pipeline(transaction=False)
             for run_id in unled:
-                pipeline.hget(keys[run_id].meta, "status")
-            replies: list[bytes | None] = pipeline.execute()
+                pipeline.hmget(keys[run_id].meta, "status", "created_at", "detached", "epoch")
+            pipeline.time()
+            replies: list[Any] = pipeline.execute()
             return replies
 
+        *found, (seconds, _micros) = self._patiently(ask)
         return {
-            run_id: RunStatus(status.decode())
-            for run_id, status in zip(unled, self._patiently(ask), strict=True)
+            run_id: UnledRun(
+                RunStatus(status.decode()),
+                seconds - int(created_at or 0) / 1000,
+                detached=detached is not None,
+                led_before=epoch not in (None, b"0"),
+            )
+            for run_id, (status, created_at, detached, epoch) in zip(unled, found, strict=True)
             if status is not None
         }
 
@@ -106,7 +113,7 @@ class RedisServiceStore:
         """Keep leases, all in one round trip; per lease None, or why it is lost."""
         calls = []
         for renewal in renewals:
-            keys = RunKeys(self._prefix, renewal.run_id)
+            keys = run_keys(self._prefix, renewal.run_id)
             ttl_ms = int(renewal.ttl_seconds * 1000)
             owner_epoch = (renewal.owner, renewal.epoch)
             arguments = (*owner_epoch, ttl_ms, renewal.queued, renewal.waiting)
@@ -117,13 +124,21 @@ class RedisServiceStore:
             for code, renewal in zip(codes, renewals, strict=True)
         ]
 
+    def release_leases(self, owner: str, epochs: Mapping[str, int]) -> None:
+        """Give leases up, as far as they are still held: run id -> epoch."""
+        calls = []
+        for run_id, epoch in epochs.items():
+            keys = run_keys(self._prefix, run_id)
+            calls.append(((keys.meta, keys.lease), (owner, epoch)))
+        self._patiently(lambda: run_script_together(self._client, "release_lease", calls))
+
     def read_events(
         self, after: Mapping[str, str], *, block_ms: int | None = None
     ) -> dict[str, list[Event]]:
         """The events of runs after an id each, oldest first; waits for one up to ``block_ms``."""
         if not after:
             return {}
-        streams = {RunKeys(self._prefix, run_id).events: last for run_id, last in after.items()}
+        streams = {run_keys(self._prefix, run_id).events: last for run_id, last in after.items()}
         found = self._patiently(lambda: self._client.xread(streams, count=1000, block=block_ms))
         runs = dict(zip(streams, after, strict=True))
         return {runs[key]: events for key, events in parse_streams(found).items()}

@@ -1,0 +1,76 @@
+"""``distflow coordinator``: the service that leads detached and orphaned runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+import click
+
+from distflow.cli.common import ExitCode, connection_options, open_client, say
+from distflow.cli.leading import interruptible
+from distflow.coordinator.notices import Notice
+from distflow.coordinator.service import CoordinatorService
+
+#: Seconds between two looks at the thread that leads.
+_JOIN_SECONDS = 1.0
+
+#: What is told of runs besides that they begin and end.
+_TOLD = frozenset({"repair", "warning", "task_unknown"})
+
+
+@click.command("coordinator")
+@connection_options
+def coordinator(*, redis_url: str | None, data_dir: Path | None) -> int:
+    """Lead every run that nobody leads: the detached ones, and those whose coordinator died.
+
+    Start several: each run has one coordinator at a time, and the others take over from one that
+    dies. SIGTERM and Ctrl-C hand the runs over at once, and end it with 0.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    with interruptible() as stop, open_client(redis_url, data_dir) as client:
+        service = CoordinatorService(
+            client.service_ports(),
+            stop,
+            settings=client.settings,
+            listener=_tell,
+            report=_report,
+        )
+        _report(f"coordinator {service.owner} is ready")
+        _run_aside(service)
+        counts = service.counts
+        _report(f"stopped; {counts.adopted} runs led, {counts.ended} of them to their end")
+    return ExitCode.SUCCESS
+
+
+def _run_aside(service: CoordinatorService) -> None:
+    """Run it on a thread: the handlers of signals need the main one, which must not wait on the
+    event that they set.
+    """
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            service.run()
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="distflow-service", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_JOIN_SECONDS)
+    if failed:
+        raise failed[0]
+
+
+def _report(line: str) -> None:
+    say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
+
+
+def _tell(notice: Notice) -> None:
+    if notice.kind in _TOLD:
+        about = f" {notice.task}:" if notice.task else ""
+        what = notice.message or notice.status
+        _report(f"run {notice.run_id}: {notice.kind}{about} {what}")

@@ -1,0 +1,284 @@
+"""CoordinatorService: leads every run that is left to it, all from one loop.
+
+Several may run: the lease of a run says which of them leads it, and the others take over the runs
+of one that died.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from distflow.coordinator.executor import Shared, WorkflowExecutor, new_owner
+from distflow.coordinator.lease import LeaseKeeper
+from distflow.coordinator.notices import Listener
+from distflow.coordinator.settings import CoordinatorSettings
+from distflow.coordinator.surroundings import Surroundings
+from distflow.core.run import Event
+from distflow.core.status import ACTIVE_RUNS, RunStatus
+from distflow.errors import DistflowError, LeaseHeld, RedisUnavailable, RunGone, StaleEpoch
+from distflow.ports import Batch, Dispatcher, RunStore, ServicePort, UnledRun
+
+_log = logging.getLogger("distflow.coordinator")
+
+#: Seconds between two looks for runs that nobody leads.
+_DISCOVER_SECONDS = 1.0
+
+#: Seconds that a read of events waits at most: a signal to stop is seen that late.
+_LONGEST_WAIT_SECONDS = 1.0
+
+#: Seconds that a run rests which could not be led: its bytes are damaged, say.
+_REST_SECONDS = 60.0
+
+#: Runs adopted between two looks at those that are led already.
+_ADOPTED_AT_ONCE = 50
+
+#: Announcements last so many times the interval between them.
+_ANNOUNCED_INTERVALS = 5
+
+
+@dataclass(slots=True)
+class ServiceCounts:
+    """What a service has done since it started."""
+
+    adopted: int = 0
+    ended: int = 0
+    #: Runs that another coordinator has taken over.
+    lost: int = 0
+    failed: int = 0
+
+
+class Ports(NamedTuple):
+    """What a service stands on.
+
+    ``open_run`` gives the store of a run; ``impatient`` is ``store`` for what is tried only once.
+    """
+
+    store: ServicePort
+    impatient: ServicePort
+    open_run: Callable[[str], RunStore]
+    dispatcher: Dispatcher
+
+
+class CoordinatorService:
+    """Leads many runs from one thread.
+
+    Args:
+        ports: what it stands on.
+        stop: when it is set, the service hands its runs over and ends.
+        settings: intervals and patience.
+        listener: told what happens; it must not raise.
+        report: told in one line what the service itself does.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        stop: threading.Event,
+        *,
+        settings: CoordinatorSettings | None = None,
+        listener: Listener | None = None,
+        report: Callable[[str], object] = _log.info,
+    ) -> None:
+        self._ports = ports
+        self._store = ports.store
+        self._stop = stop
+        self._settings = settings or CoordinatorSettings()
+        self._listener = listener
+        self._report = report
+        self.owner = new_owner()
+        self.counts = ServiceCounts()
+        #: The runs that are led, by id.
+        self.led: dict[str, WorkflowExecutor] = {}
+        #: Of each: the event that was applied last, and when it is due without another.
+        self._after: dict[str, str] = {}
+        self._wake_at: dict[str, float] = {}
+        self._keeper = LeaseKeeper(
+            ports.impatient.renew_leases, self.owner, self._settings.lease_seconds
+        )
+        self._surroundings = Surroundings(
+            ports.open_run("-"), ports.dispatcher, self._settings.watch_seconds
+        )
+        #: Run id -> when it may be tried again, on the monotonic clock.
+        self._resting: dict[str, float] = {}
+        self._discover_at = 0.0
+        #: Runs that may have something to send; whose turn it is comes first.
+        self._turns: deque[WorkflowExecutor] = deque()
+
+    def run(self) -> None:
+        """Lead runs until ``stop`` is set; each is then free for another coordinator at once."""
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._step()
+                except RedisUnavailable as error:
+                    self._report(f"{error}: waiting for it")
+                    # Whatever it comes back with is read again.
+                    self._forget_all()
+                    self._stop.wait(_DISCOVER_SECONDS)
+        finally:
+            self._hand_over()
+
+    # The loop
+
+    def _step(self) -> None:
+        self._surroundings.look()
+        if time.monotonic() >= self._discover_at:
+            self._discover()
+        found = self._read()
+        now = time.monotonic()
+        due = [run_id for run_id, at in self._wake_at.items() if at <= now]
+        for run_id in dict.fromkeys([*found, *due, *self._keeper.lost_runs()]):
+            executor = self.led.get(run_id)
+            if executor is not None:
+                self._guard(executor, partial(self._advance, executor, found.get(run_id, ())))
+        self._send()
+
+    def _read(self) -> dict[str, list[Event]]:
+        """The events of all runs; waits for one, or until something is due."""
+        wait = self._wait_seconds()
+        if self._after:
+            return self._store.read_events(self._after, block_ms=max(1, int(wait * 1000)))
+        self._stop.wait(wait)
+        return {}
+
+    def _wait_seconds(self) -> float:
+        """How long nothing is due."""
+        first = min(self._wake_at.values(), default=self._discover_at)
+        left = min(first, self._discover_at) - time.monotonic()
+        return max(0.0, min(_LONGEST_WAIT_SECONDS, left))
+
+    def _advance(self, executor: WorkflowExecutor, events: Sequence[Event]) -> None:
+        ended = executor.step(events)
+        if ended is None:
+            self._note(executor)
+            return
+        self._drop(executor)
+        executor.end()
+        self.counts.ended += 1
+        self._report(f"run {executor.run_id} is {ended}")
+
+    def _note(self, executor: WorkflowExecutor) -> None:
+        self._after[executor.run_id] = executor.last_event
+        self._wake_at[executor.run_id] = executor.wake_at
+
+    def _send(self) -> None:
+        """Send what is ready, one batch per run and queue in turn: no run starves another."""
+        batches: list[Batch] = []
+        waiting = deque(executor for executor in self._turns if executor.run_id in self.led)
+        self._turns = deque(waiting)
+        while waiting:
+            executor = waiting.popleft()
+            taken = executor.take_batches(limit=1)
+            if taken:
+                batches += taken
+                waiting.append(executor)
+                # The next time it comes after those that had to wait.
+                self._turns.remove(executor)
+                self._turns.append(executor)
+                self._note(executor)
+        if batches:
+            self._ports.dispatcher.dispatch(batches)
+
+    # Runs come and go
+
+    def _discover(self) -> None:
+        """Adopt the runs that nobody leads."""
+        now = time.monotonic()
+        self._discover_at = now + _DISCOVER_SECONDS
+        self._store.announce(self.owner, _DISCOVER_SECONDS * _ANNOUNCED_INTERVALS)
+        active = self._store.list_active()
+        self._resting = {run: at for run, at in self._resting.items() if run in active and at > now}
+        others = sorted(active - self.led.keys() - self._resting.keys())
+        unled = self._store.find_unled(others)
+        fit = [run_id for run_id, run in unled.items() if self._is_fit(run)]
+        for run_id in fit[:_ADOPTED_AT_ONCE]:
+            if self._stop.is_set():
+                return
+            self._adopt(run_id, unled[run_id].status)
+        if len(fit) > _ADOPTED_AT_ONCE:
+            self._discover_at = now
+
+    def _is_fit(self, run: UnledRun) -> bool:
+        # Who submits a run without detaching it leads it in a moment.
+        settled = run.detached or run.led_before or run.age_seconds > self._settings.lease_seconds
+        return run.status in ACTIVE_RUNS and settled
+
+    def _adopt(self, run_id: str, status: RunStatus) -> None:
+        executor = WorkflowExecutor(
+            self._ports.open_run(run_id),
+            self._ports.dispatcher,
+            settings=self._settings,
+            listener=self._listener,
+            shared=Shared(self.owner, self._surroundings, self._keeper),
+        )
+
+        def begin() -> None:
+            executor.begin()
+            self.led[run_id] = executor
+            self._turns.append(executor)
+            self.counts.adopted += 1
+            self._report(f"leading run {run_id}, which was {status}")
+            self._advance(executor, ())
+
+        self._guard(executor, begin)
+
+    def _guard(self, executor: WorkflowExecutor, call: Callable[[], None]) -> None:
+        """Let what goes wrong with one run be no other run's concern."""
+        run_id = executor.run_id
+        try:
+            call()
+        except RedisUnavailable:
+            raise
+        except LeaseHeld:
+            # Another was faster.
+            self._drop(executor)
+        except (StaleEpoch, RunGone) as error:
+            self._drop(executor)
+            executor.abandon()
+            self.counts.lost += 1
+            self._report(str(error))
+        except Exception as error:  # noqa: BLE001 - damaged bytes may raise anything
+            self._drop(executor)
+            executor.end()
+            self._resting[run_id] = time.monotonic() + _REST_SECONDS
+            self.counts.failed += 1
+            known = isinstance(error, DistflowError)
+            _log.log(
+                logging.WARNING if known else logging.ERROR,
+                "run %s cannot be led, and is tried again in %d s: %s",
+                run_id,
+                _REST_SECONDS,
+                error,
+                exc_info=not known,
+            )
+
+    def _drop(self, executor: WorkflowExecutor) -> None:
+        for known in (self.led, self._after, self._wake_at):
+            known.pop(executor.run_id, None)
+
+    def _forget_all(self) -> None:
+        for executor in list(self.led.values()):
+            self._drop(executor)
+            executor.abandon()
+        self._discover_at = 0.0
+
+    def _hand_over(self) -> None:
+        """Release every lease: the runs need not wait until they lapse."""
+        self._keeper.close()
+        epochs = {run_id: executor.epoch for run_id, executor in self.led.items()}
+        try:
+            self._ports.impatient.release_leases(self.owner, epochs)
+            self._ports.impatient.withdraw_announcement(self.owner)
+        except DistflowError as error:
+            # They lapse by themselves.
+            _log.warning("the leases of %s were not released: %s", self.owner, error)
+        if epochs:
+            runs = "1 run" if len(epochs) == 1 else f"{len(epochs)} runs"
+            self._report(f"{runs} handed over: another coordinator goes on")
