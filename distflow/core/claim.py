@@ -64,6 +64,15 @@ class Progress(NamedTuple):
     started: bool = False
 
 
+class Unknown(NamedTuple):
+    """An outcome that nobody knows, as a verify hook is asked about it: the encoded TaskResult, and
+    ``lost`` of its :class:`Progress`.
+    """
+
+    packed: bytes
+    lost: int
+
+
 class Finish(NamedTuple):
     """An attempt's outcome on its way to the store.
 

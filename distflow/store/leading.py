@@ -194,33 +194,6 @@ class LeadStore(StoreBase):
             raise WrongState(f"run {self.run_id} is {status.decode()}")
         return new
 
-    def resolve_task(
-        self, operation: str, task: str, decision: Decision, packed: bytes, who: str, note: str
-    ) -> TaskStatus:
-        """Decide an unknown task, and return its status from now on.
-
-        Args:
-            operation: the caller's id for this decision, kept over its retries.
-            task: the task.
-            decision: ``done`` and ``fail`` come with an encoded TaskResult, ``retry`` with none.
-            packed: that TaskResult, or empty.
-            who: for the history.
-            note: for the history.
-
-        Raises:
-            WrongState: the task is not unknown; the message says what it is.
-            RunNotFound: there is no such run.
-        """
-        keys = self.keys
-        used = (keys.meta, keys.results, keys.progress, keys.events, keys.history)
-        code, status = self._run("resolve_task", used, operation, task, decision, packed, who, note)
-        if code == Code.GONE:
-            raise self._missing()
-        if code == Code.WRONG_STATE:
-            what = status.decode() or "not ended"
-            raise WrongState(f"task {task!r} is {what}: only an unknown task can be resolved")
-        return TaskStatus(status.decode())
-
 
 def parse_streams(found: Any) -> dict[str, list[Event]]:
     """What XREAD answered: the events of each stream, by its key."""
@@ -249,5 +222,6 @@ def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
         worker=text(b"worker"),
         not_before=int(fields.get(b"not_before", 0)),
         duration=float(fields.get(b"duration", 0)),
+        note=text(b"note"),
         unstarted=tuple(msgpack.unpackb(fields.get(b"unstarted", b"\x90"))),
     )

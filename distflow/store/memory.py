@@ -63,6 +63,11 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore):
                 if progress is not None:
                     run.progress[task] = progress
 
+    def hydrate_notes(self, operation: str, notes: Sequence[tuple[str, bytes]]) -> None:
+        """Put what tasks had saved, encoded, into the run being created."""
+        with self.server.changed:
+            self._being_made(operation).notes.update(notes)
+
     def seal_run(self, operation: str, total: int) -> None:
         """End the creation: ``total`` tasks, and they may run."""
         with self.server.changed:
@@ -178,13 +183,18 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore):
         return self.fetch_results(names)
 
     def read_cut(self, names: Sequence[str]) -> list[TaskCut]:
-        """Outcome, claim and progress of tasks, read at one instant."""
+        """Outcome, claim, progress and note of tasks, read at one instant."""
         with self.server.changed:
             run = self._find()
             if run is None:
                 return [TaskCut(None, None, None) for _ in names]
             return [
-                TaskCut(run.results.get(name), run.claims.get(name), run.progress.get(name))
+                TaskCut(
+                    run.results.get(name),
+                    run.claims.get(name),
+                    run.progress.get(name),
+                    run.notes.get(name),
+                )
                 for name in names
             ]
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
-from typing import Literal
 
-from distflow.codec import status_of
 from distflow.core.claim import Code, Finish, Progress
 from distflow.core.run import Event, HistoryEntry
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
@@ -236,65 +234,6 @@ class MemoryLeadStore(MemoryBase):
                 run.clock_at = now
             run.append_event(Event("", "moved", status=new.value))
             return new
-
-    def resolve_task(
-        self,
-        operation: str,
-        task: str,
-        decision: Literal["done", "fail", "retry"],
-        packed: bytes,
-        who: str,
-        note: str,
-    ) -> TaskStatus:
-        """Decide an unknown task, and return its status from now on.
-
-        Args:
-            operation: the caller's id for this decision, kept over its retries.
-            task: the task.
-            decision: ``done`` and ``fail`` come with an encoded TaskResult, ``retry`` with none.
-            packed: that TaskResult, or empty.
-            who: for the history.
-            note: for the history.
-
-        Raises:
-            WrongState: the task is not unknown; the message says what it is.
-            RunNotFound: there is no such run.
-        """
-        with self.server.changed:
-            run = self._find()
-            if run is None:
-                raise self._missing()
-            known = run.results.get(task)
-            last = run.last_try(task)
-            # The reply to this very decision was lost, and much may have happened since.
-            if run.resolved.get(task) == operation:
-                return TaskStatus.READY if known is None else status_of(known)
-            if known is not None and known == packed:
-                return status_of(known)
-            if known is None and last.token == operation:
-                return TaskStatus.READY
-            if known is None or status_of(known) != TaskStatus.UNKNOWN:
-                what = "not ended" if known is None else status_of(known).value
-                raise WrongState(f"task {task!r} is {what}: only an unknown task can be resolved")
-            run.resolved[task] = operation
-            now = self.server.now_ms()
-            entry = HistoryEntry(
-                now / 1000, "resolved", task, decision, by=who, note=note, packed=known
-            )
-            run.remember(entry, keep=True)
-            if decision == "retry":
-                del run.results[task]
-                run.progress[task] = Progress(
-                    attempt=last.attempt, base=last.attempt - 1, token=operation
-                )
-                status = TaskStatus.READY
-            else:
-                run.results[task] = packed
-                run.progress.pop(task, None)
-                status = status_of(packed)
-            run.append_event(Event("", "resolved", task=task, status=status.value))
-            run.unblock()
-            return status
 
 
 def _order(event_id: str) -> tuple[int, int]:

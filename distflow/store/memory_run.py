@@ -59,6 +59,8 @@ class MemoryRun:
     results: dict[str, bytes] = field(default_factory=dict)
     #: Task -> the operation that decided it last.
     resolved: dict[str, str] = field(default_factory=dict)
+    #: Task -> what it has saved, encoded.
+    notes: dict[str, bytes] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
     progress: dict[str, Progress] = field(default_factory=dict)
     beats: dict[str, Beat] = field(default_factory=dict)

@@ -77,18 +77,19 @@ class ReadingStore(StoreBase):
         return self._patiently(lambda: self.client.hmget(self.keys.results, list(names)))
 
     def read_cut(self, names: Sequence[str]) -> list[TaskCut]:
-        """Outcome, claim and progress of tasks, read at one instant."""
+        """Outcome, claim, progress and note of tasks, read at one instant."""
         if not names:
             return []
+        keys = self.keys
 
         def read(pipeline: Pipeline) -> None:
-            for key in (self.keys.results, self.keys.claims, self.keys.progress):
+            for key in (keys.results, keys.claims, keys.progress, keys.saved):
                 pipeline.hmget(key, list(names))
 
-        results, claims, progress = self._together(read)
+        results, claims, progress, notes = self._together(read)
         return [
-            TaskCut(packed, claim and _claim(claim), known and _progress(known))
-            for packed, claim, known in zip(results, claims, progress, strict=True)
+            TaskCut(packed, claim and _claim(claim), known and _progress(known), note)
+            for packed, claim, known, note in zip(results, claims, progress, notes, strict=True)
         ]
 
     def read_claims(self) -> dict[str, Claim]:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgpack
 
-from distflow.core.claim import Advance, BatchOpening, ClaimReply, ClaimRequest, Code, Finish
+from distflow.codec import status_of
+from distflow.core.claim import (
+    Advance,
+    BatchOpening,
+    ClaimReply,
+    ClaimRequest,
+    Code,
+    Finish,
+    Unknown,
+)
+from distflow.core.status import TaskStatus
+from distflow.errors import WrongState
 from distflow.store.base import StoreBase
+
+#: What is said of an unknown task; that it cannot be decided is said by verify hooks alone.
+Answer = Literal["done", "fail", "retry", "undecided"]
 
 
 class WorkerStore(StoreBase):
@@ -76,6 +91,71 @@ class WorkerStore(StoreBase):
         code, status = self._run("beat", keys, batch, worker, job, task)
         return Code(code), status.decode()
 
+    def save_note(self, task: str, token: str, packed: bytes) -> Code:
+        """Keep a note for the next attempts: OK, or REFUSED where the token holds nothing."""
+        keys = self.keys
+        used = (keys.meta, keys.results, keys.claims, keys.progress, keys.saved)
+        return Code(self._run("save_note", used, task, token, packed))
+
+    def fetch_note(self, task: str) -> bytes | None:
+        """What an attempt at a task saved last, encoded; None where nothing was."""
+        note: bytes | None = self._patiently(lambda: self.client.hget(self.keys.saved, task))
+        return note
+
+    def fetch_unknown(self, task: str) -> Unknown | None:
+        """The outcome of a task that is unknown; None where it is not (any more)."""
+
+        def read() -> list[bytes | None]:
+            pipeline = self.client.pipeline(transaction=True)
+            pipeline.hget(self.keys.results, task)
+            pipeline.hget(self.keys.progress, task)
+            replies: list[bytes | None] = pipeline.execute()
+            return replies
+
+        packed, progress = self._patiently(read)
+        if packed is None or status_of(packed) != TaskStatus.UNKNOWN:
+            return None
+        return Unknown(packed, msgpack.unpackb(progress)["lost"] if progress else 0)
+
+    def resolve_task(
+        self,
+        operation: str,
+        task: str,
+        decision: Answer,
+        packed: bytes,
+        who: str,
+        note: str,
+        *,
+        asked: bytes = b"",
+    ) -> TaskStatus:
+        """Decide an unknown task, and return its status from now on.
+
+        Args:
+            operation: the caller's id for this decision, kept over its retries.
+            task: the task.
+            decision: ``done`` and ``fail`` come with an encoded TaskResult, the others with none.
+            packed: that TaskResult, or empty.
+            who: for the history.
+            note: for the history.
+            asked: the encoded unknown outcome that a verify hook was asked about; a person, who
+                knows more than one attempt, says none.
+
+        Raises:
+            WrongState: the task is not unknown, or not the one that was asked about; the message
+                says what it is.
+            RunNotFound: there is no such run.
+        """
+        keys = self.keys
+        used = (keys.meta, keys.results, keys.progress, keys.events, keys.history)
+        code, status = self._run(
+            "resolve_task", used, operation, task, decision, packed, who, note, asked
+        )
+        if code == Code.GONE:
+            raise self._missing()
+        if code == Code.WRONG_STATE:
+            raise not_unknown(task, status.decode())
+        return TaskStatus(status.decode())
+
     def fetch_results(self, names: Sequence[str]) -> list[bytes | None]:
         """The encoded TaskResults of tasks, None where there is no outcome."""
         if not names:
@@ -86,6 +166,14 @@ class WorkerStore(StoreBase):
         """The names of the tasks that have an outcome."""
         names = self._patiently(lambda: self.client.hkeys(self.keys.results))
         return [name.decode() for name in names]
+
+
+def not_unknown(task: str, status: str) -> WrongState:
+    """A task cannot be decided: its status, empty for none, is another one, or was asked of."""
+    what = status or "not ended"
+    if status == TaskStatus.UNKNOWN:
+        what = "unknown in a later attempt than the one that was asked about"
+    return WrongState(f"task {task!r} is {what}: only an unknown task can be resolved")
 
 
 def finish_fields(finish: Finish) -> dict[str, object]:

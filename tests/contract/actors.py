@@ -90,6 +90,13 @@ class Worker:
             self.twins.send(end, lost_reply=again)
             self.batch = ""
 
+    def save(self, *, again: bool) -> None:
+        """Save a note, in the middle of a task."""
+        if self.hold:
+            name, token, note = self.hold.task.name, self.hold.token, new_name("note").encode()
+            save = Call("save", lambda side: side.store.save_note(name, token, note))
+            self.twins.send(save, lost_reply=again)
+
     def _claimable(self) -> list[int]:
         seen, tasks = self.twins.seen, self.graph.tasks
         done = {index for index, task in enumerate(tasks) if task.name in seen.results}

@@ -122,6 +122,11 @@ class StoreMachine(RuleBasedStateMachine):
         """A worker beats, or ends its batch."""
         self.workers[worker].beat_or_end(again=again)
 
+    @rule(worker=st.integers(0, 2), again=chance)
+    def save(self, worker: int, again: bool) -> None:
+        """A worker saves a note, perhaps long after its task was given up."""
+        self.workers[worker].save(again=again)
+
     @precondition(lambda self: self.twins.seen.claims)
     @rule(which=who, number=numbers, cancelling=chance, again=chance)
     def give_up(self, which: str, number: int, cancelling: bool, again: bool) -> None:
@@ -182,6 +187,40 @@ class StoreMachine(RuleBasedStateMachine):
             "resolve",
             lambda side: side.store.resolve_task(
                 operation, name, decision, packed, "eva", "looked it up"
+            ),
+            task=name,
+        )
+        self.twins.send(call, lost_reply=again)
+
+    @precondition(lambda self: self.twins.seen.info["counts"]["unknown"])
+    @rule(
+        decision=st.sampled_from(["done", "fail", "retry", "undecided"]),
+        number=numbers,
+        late=chance,
+        again=chance,
+    )
+    def verify(
+        self,
+        decision: Literal["done", "fail", "retry", "undecided"],
+        number: int,
+        late: bool,
+        again: bool,
+    ) -> None:
+        """A hook answers about an unknown task, perhaps of an earlier attempt: then it is nothing
+        that counts.
+        """
+        results = self.twins.seen.results
+        names = sorted(task for task in results if status_of(results[task]) == "unknown")
+        name = names[number % len(names)]
+        operation = new_name("operation")
+        asked = encode_result(TaskResult(TaskStatus.UNKNOWN)) if late else results[name]
+        status = TaskStatus.SUCCESS if decision == "done" else TaskStatus.FAILURE
+        result = TaskResult(status, message=operation, started=status == "failure")
+        packed = b"" if decision in ("retry", "undecided") else encode_result(result)
+        call = Call(
+            "late answer" if late else "resolve",
+            lambda side: side.store.resolve_task(
+                operation, name, decision, packed, "verify", "it said so", asked=asked
             ),
             task=name,
         )

@@ -179,7 +179,7 @@ def test_a_deleted_run_is_gone(subject: Subject) -> None:
     assert store.begin_batch(epoch, "b1", "w1", "job").code == Code.GONE
     assert store.start_task("a", "t1") == Code.GONE
     assert store.beat("b1", "w1", "job", "") == (Code.GONE, "")
-    assert store.read_cut(["a"]) == [(None, None, None)]
+    assert store.read_cut(["a"]) == [(None, None, None, None)]
     assert store.read_events("0-0") == []
     assert store.last_event_id() == "0-0"
 

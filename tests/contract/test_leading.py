@@ -282,20 +282,22 @@ def test_many_tasks_are_settled(subject: Subject) -> None:
     assert store.read_info().counts["skipped"] == 2497
 
 
-def test_a_cut_shows_outcome_claim_and_progress(subject: Subject) -> None:
-    """read_cut tells all three of each task asked for, in that order."""
+def test_a_cut_shows_outcome_claim_progress_and_note(subject: Subject) -> None:
+    """read_cut tells all four of each task asked for, in that order."""
     store = subject.store
     epoch = open_run(store, "a", "b", "c", "d")
     for task in ("a", "b", "c"):
         claim(store, epoch, task, "t1")
+    store.save_note("a", "t1", b"job")
     finish(store, epoch, final("a", "t1", "unknown"))
     finish(store, epoch, again("b", "t1"))
     c, a, b, d = store.read_cut(["c", "a", "b", "d"])
-    assert a == (final("a", "t1", "unknown").packed, None, Progress(2, token="t1", started=True))
+    held = Progress(2, token="t1", started=True)
+    assert a == (final("a", "t1", "unknown").packed, None, held, b"job")
     assert b.progress == store.read_progress()["b"]
     assert (b.packed, b.claim) == (None, None)
-    assert c == (None, store.read_claims()["c"], None)
-    assert d == (None, None, None)
+    assert c == (None, store.read_claims()["c"], None, None)
+    assert d == (None, None, None, None)
     assert store.read_cut([]) == []
 
 

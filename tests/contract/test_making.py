@@ -118,6 +118,8 @@ def test_a_run_is_sealed_once(subject: Subject) -> None:
         store.append_tasks("creation", 1, [])
     with pytest.raises(WrongState, match=not_by_this):
         store.hydrate("creation", [("a", outcome("success"), None)])
+    with pytest.raises(WrongState, match=not_by_this):
+        store.hydrate_notes("creation", [("a", b"job")])
     assert picture(subject) == before
     assert list(store.iter_tasks()) == []
 
@@ -198,6 +200,7 @@ def test_nothing_is_left_of_a_deleted_run(subject: Subject) -> None:
     finish(store, epoch, final("a", "t1", "unknown"))
     finish(store, epoch, final("a", "t2"))
     claim(store, epoch, "b", "t1")
+    store.save_note("b", "t1", b"job")
     store.delete_run(force=True)
     for read in (
         store.read_info,
@@ -211,6 +214,7 @@ def test_nothing_is_left_of_a_deleted_run(subject: Subject) -> None:
     for write in (
         lambda: store.append_tasks("creation", 0, []),
         lambda: store.hydrate("creation", []),
+        lambda: store.hydrate_notes("creation", []),
         lambda: store.seal_run("creation", 0),
         lambda: store.acquire_lease("anna", 1.0),
         lambda: store.renew_lease("anna", epoch, 1.0, queued=0, waiting=0),
@@ -231,3 +235,4 @@ def test_nothing_is_left_of_a_deleted_run(subject: Subject) -> None:
     # The id is free again, and what was is not there.
     open_run(store)
     assert subject.raw_results() == {}
+    assert store.fetch_note("b") is None

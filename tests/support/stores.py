@@ -144,6 +144,7 @@ class Picture(NamedTuple):
     results: dict[str, bytes]
     claims: dict[str, Claim]
     progress: dict[str, Progress]
+    notes: dict[str, bytes]
     beats: dict[str, Beat]
     history: list[HistoryEntry]
     events: list[Event]
@@ -158,12 +159,15 @@ def picture(subject: Subject) -> Picture:
     recount = Counter(status_of(packed) for packed in results.values())
     for status in OUTCOMES:
         assert info.counts[status] == recount[status], f"the counter of {status} has drifted"
+    names = [task.name for tasks in store.iter_tasks() for task in tasks]
+    notes = {name: note for name in names if (note := store.fetch_note(name)) is not None}
     fixed = {name: getattr(info, name) for name in info.__dataclass_fields__ if name != "as_of"}
     beats = {batch: beat._replace(at=0) for batch, beat in store.read_beats().items()}
     return Picture(
         results,
         store.read_claims(),
         store.read_progress(),
+        notes,
         beats,
         store.read_history(),
         store.read_events("0-0"),
