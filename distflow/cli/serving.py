@@ -41,7 +41,7 @@ def coordinator(*, redis_url: str | None, data_dir: Path | None) -> int:
         _report(f"coordinator {service.owner} is ready")
         _run_aside(service)
         counts = service.counts
-        _report(f"stopped; {counts.adopted} runs led, {counts.ended} of them to their end")
+        _report(f"stopped; runs led: {counts.adopted}, to their end: {counts.ended}")
     return ExitCode.SUCCESS
 
 

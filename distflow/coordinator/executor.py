@@ -230,6 +230,11 @@ class WorkflowExecutor:
         return self._run.last_event
 
     @property
+    def hungry(self) -> bool:
+        """Whether tasks are ready to be sent."""
+        return self._run.status == RunStatus.RUNNING and bool(self._run.state.queues())
+
+    @property
     def wake_at(self) -> float:
         """When :meth:`step` is due without any event, on the monotonic clock."""
         led = self._run

@@ -108,8 +108,8 @@ class CoordinatorService:
         #: Run id -> when it may be tried again, on the monotonic clock.
         self._resting: dict[str, float] = {}
         self._discover_at = 0.0
-        #: Runs that may have something to send; whose turn it is comes first.
-        self._turns: deque[WorkflowExecutor] = deque()
+        #: Runs that have something to send; whose turn it is comes first.
+        self._turns: dict[str, WorkflowExecutor] = {}
 
     def run(self) -> None:
         """Lead runs until ``stop`` is set; each is then free for another coordinator at once."""
@@ -167,22 +167,26 @@ class CoordinatorService:
     def _note(self, executor: WorkflowExecutor) -> None:
         self._after[executor.run_id] = executor.last_event
         self._wake_at[executor.run_id] = executor.wake_at
+        if executor.hungry:
+            self._turns.setdefault(executor.run_id, executor)
+        else:
+            self._turns.pop(executor.run_id, None)
 
     def _send(self) -> None:
         """Send what is ready, one batch per run and queue in turn: no run starves another."""
         batches: list[Batch] = []
-        waiting = deque(executor for executor in self._turns if executor.run_id in self.led)
-        self._turns = deque(waiting)
-        while waiting:
-            executor = waiting.popleft()
+        waiting = deque(self._turns.items())
+        while waiting and self._surroundings.has_room():
+            run_id, executor = waiting.popleft()
             taken = executor.take_batches(limit=1)
-            if taken:
-                batches += taken
-                waiting.append(executor)
-                # The next time it comes after those that had to wait.
-                self._turns.remove(executor)
-                self._turns.append(executor)
-                self._note(executor)
+            if not taken:
+                continue
+            batches += taken
+            # The next time it comes after those that had to wait.
+            del self._turns[run_id]
+            self._note(executor)
+            if run_id in self._turns:
+                waiting.append((run_id, executor))
         if batches:
             self._ports.dispatcher.dispatch(batches)
 
@@ -222,7 +226,6 @@ class CoordinatorService:
         def begin() -> None:
             executor.begin()
             self.led[run_id] = executor
-            self._turns.append(executor)
             self.counts.adopted += 1
             self._report(f"leading run {run_id}, which was {status}")
             self._advance(executor, ())
@@ -260,7 +263,7 @@ class CoordinatorService:
             )
 
     def _drop(self, executor: WorkflowExecutor) -> None:
-        for known in (self.led, self._after, self._wake_at):
+        for known in (self.led, self._after, self._wake_at, self._turns):
             known.pop(executor.run_id, None)
 
     def _forget_all(self) -> None:

@@ -69,6 +69,10 @@ class Surroundings:
         """How many batches more may be sent to a queue."""
         return _BATCHES_PER_WORKER * max(1, self.workers(queue)) - self.out[queue]
 
+    def has_room(self) -> bool:
+        """Whether a batch more may be sent to any queue."""
+        return any(self.room(queue) > 0 for queue in self._queues)
+
     def now(self) -> float:
         """Unix seconds on Redis's clock, by this host's monotonic one."""
         return time.monotonic() + self.clock_offset

@@ -55,7 +55,8 @@ class LeadStore(StoreBase):
         """
         keys = (self.keys.meta, self.keys.lease)
         ttl_ms = int(ttl_seconds * 1000)
-        self._require(self._run("renew_lease", keys, owner, epoch, ttl_ms, queued, waiting))
+        codes = self._run("renew_lease", keys, owner, ttl_ms, epoch, queued, waiting)
+        self._require(codes[0])
 
     def release_lease(self, owner: str, epoch: int) -> None:
         """Give the lease up, if it is still held."""

@@ -17,12 +17,13 @@ from distflow.store.base import refusal_of
 from distflow.store.keys import DEFAULT_PREFIX, active_key, coordinators_key, run_keys
 from distflow.store.leading import parse_streams
 from distflow.store.patience import call_patiently
-from distflow.store.scripts import run_script_together
+from distflow.store.scripts import run_script, run_script_together
 
 _T = TypeVar("_T")
 
 #: Keys that one command names: it must not hold Redis for long.
 _KEYS_PER_COMMAND = 1000
+_LEASES_PER_SCRIPT = 100
 
 
 class RedisServiceStore:
@@ -110,19 +111,22 @@ class RedisServiceStore:
         }
 
     def renew_leases(self, renewals: Sequence[Renewal]) -> list[DistflowError | None]:
-        """Keep leases, all in one round trip; per lease None, or why it is lost."""
-        calls = []
-        for renewal in renewals:
-            keys = run_keys(self._prefix, renewal.run_id)
-            ttl_ms = int(renewal.ttl_seconds * 1000)
-            owner_epoch = (renewal.owner, renewal.epoch)
-            arguments = (*owner_epoch, ttl_ms, renewal.queued, renewal.waiting)
-            calls.append(((keys.meta, keys.lease), arguments))
-        codes = self._patiently(lambda: run_script_together(self._client, "renew_lease", calls))
-        return [
-            refusal_of(Code(code), renewal.run_id)
-            for code, renewal in zip(codes, renewals, strict=True)
-        ]
+        """Keep leases that one owner has; per lease None, or why it is lost."""
+        answers: list[DistflowError | None] = []
+        for start in range(0, len(renewals), _LEASES_PER_SCRIPT):
+            chunk = renewals[start : start + _LEASES_PER_SCRIPT]
+            names: list[str] = []
+            arguments: list[str | int] = [chunk[0].owner, int(chunk[0].ttl_seconds * 1000)]
+            for renewal in chunk:
+                keys = run_keys(self._prefix, renewal.run_id)
+                names += (keys.meta, keys.lease)
+                arguments += (renewal.epoch, renewal.queued, renewal.waiting)
+            call = partial(run_script, self._client, "renew_lease", names, arguments)
+            answers += [
+                refusal_of(Code(code), renewal.run_id)
+                for code, renewal in zip(self._patiently(call), chunk, strict=True)
+            ]
+        return answers
 
     def release_leases(self, owner: str, epochs: Mapping[str, int]) -> None:
         """Give leases up, as far as they are still held: run id -> epoch."""

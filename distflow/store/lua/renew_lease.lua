@@ -1,14 +1,25 @@
--- Keep the lease of a run, and say how many tasks are queued and waiting.
--- KEYS    meta lease
--- ARGV    owner, epoch, time to live in ms, queued, waiting
--- Returns OK, STALE_EPOCH or GONE
+-- Keep the leases of runs, and say of each how many tasks are queued and waiting.
+-- KEYS    meta and lease of the first run, of the second, …
+-- ARGV    owner, time to live in ms; then per run epoch, queued, waiting
+-- Returns a list with OK, STALE_EPOCH or GONE per run
 -- Events  none
-local meta, lease = KEYS[1], KEYS[2]
-local owner, epoch, ttl_ms, queued, waiting = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-if not run_exists() then return CODE.GONE end
--- Another coordinator took over. A lease that merely lapsed is taken up again: while the epoch
--- is ours, nobody else led.
-if redis.call('HGET', meta, 'epoch') ~= epoch then return CODE.STALE_EPOCH end
-redis.call('SET', lease, epoch .. ' ' .. owner, 'PX', ttl_ms)
-redis.call('HSET', meta, 'n_queued', queued, 'n_waiting', waiting)
-return CODE.OK
+local keys, owner, ttl_ms = KEYS, ARGV[1], ARGV[2]
+
+local function renew(meta, lease, epoch, queued, waiting)
+  local known = redis.call('HGET', meta, 'epoch')
+  if not known then return CODE.GONE end
+  -- Another coordinator took over. A lease that merely lapsed is taken up again: while the epoch
+  -- is ours, nobody else led.
+  if known ~= epoch then return CODE.STALE_EPOCH end
+  redis.call('SET', lease, epoch .. ' ' .. owner, 'PX', ttl_ms)
+  redis.call('HSET', meta, 'n_queued', queued, 'n_waiting', waiting)
+  return CODE.OK
+end
+
+local codes = {}
+for i = 1, #keys / 2 do
+  local meta, lease = keys[2 * i - 1], keys[2 * i]
+  local epoch, queued, waiting = ARGV[3 * i], ARGV[3 * i + 1], ARGV[3 * i + 2]
+  codes[i] = renew(meta, lease, epoch, queued, waiting)
+end
+return codes
