@@ -315,7 +315,7 @@ def encode_task(task: Task) -> dict[str, Any]:
     return fields
 
 
-_OPTIONS = ("timeout", "condition", "priority", "continue_on_error", "queue", "effects")
+_OPTIONS = ("timeout", "condition", "priority", "continue_on_error", "queue", "effects", "verify")
 _DEFAULTS = {name: getattr(Task("", ""), name) for name in _OPTIONS}
 
 

@@ -81,6 +81,10 @@ class NotDone(DistflowError):
     """Raised by a task to vouch that it has had no effect, so that it may be tried again."""
 
 
+class ClaimLost(DistflowError):
+    """The attempt was given to another worker: what it says counts no more."""
+
+
 class TaskTimeout(DistflowError):
     """A task ran longer than its timeout."""
 

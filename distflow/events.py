@@ -24,6 +24,7 @@ EVENTS = (
     "task_skipped",
     "task_retry",
     "task_unknown",
+    "task_resolved",
 )
 
 #: Where installed packages name their plugins.

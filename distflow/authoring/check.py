@@ -44,6 +44,8 @@ def check_importable(workflow: Workflow) -> None:
             _check_call(task, signature, owner)
         if task.condition is not None:
             check_hook(task.condition, 1, f"{owner}: condition")
+        if task.verify is not None:
+            check_hook(task.verify, 2, f"{owner}: verify")
         if task.loop is not None:
             check_hook(task.loop.until, 2, f"{owner}: Loop.until")
 

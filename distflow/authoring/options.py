@@ -30,6 +30,7 @@ class AddOptions(TypedDict, total=False):
     continue_on_error: bool
     queue: str
     effects: Effects
+    verify: Callable[..., Any] | str | None
     depends_on: Iterable[TaskRef | str] | TaskRef | str
 
 
@@ -64,6 +65,11 @@ def check_options(options: Mapping[str, Any], owner: str) -> None:
         raise WorkflowInvalid(
             f"{owner}: loop runs a task again, which effects='at_most_once' forbids; "
             "take one of them away"
+        )
+    if options.get("verify") is not None and options.get("effects") != "at_most_once":
+        raise WorkflowInvalid(
+            f"{owner}: verify is asked how an unknown task ended, which only a task with "
+            "effects='at_most_once' can be; add that, or take verify away"
         )
 
 
@@ -101,7 +107,7 @@ def _timeout(value: object) -> str | None:
     return "a number of seconds above 0"
 
 
-def _condition(value: object) -> str | None:
+def _hook(value: object) -> str | None:
     if value is None or isinstance(value, str) or callable(value):
         return None
     return "a module-level function or its 'pkg.module:name'"
@@ -143,7 +149,8 @@ _CHECKS: Mapping[str, Callable[[object], str | None]] = {
     "retry": _retry,
     "loop": _loop,
     "timeout": _timeout,
-    "condition": _condition,
+    "condition": _hook,
+    "verify": _hook,
     "priority": _priority,
     "continue_on_error": _flag,
     "queue": _queue,

@@ -114,7 +114,8 @@ class Workflow:
             kwargs=bound[1] or Task._field_defaults["kwargs"],
             depends_on=tuple(depends_on),
             loop=_freeze_loop(chosen.get("loop"), owner),
-            condition=_freeze_condition(chosen.get("condition"), owner),
+            condition=_freeze_hook(chosen.get("condition"), 1, f"{owner}: condition"),
+            verify=_freeze_hook(chosen.get("verify"), 2, f"{owner}: verify"),
             **{key: chosen[key] for key in _PLAIN_OPTIONS if key in chosen},
         )
         return TaskRef(name, self)
@@ -290,12 +291,13 @@ def _check_encodable(args: tuple[Any, ...], kwargs: dict[str, Any], owner: str) 
         raise WorkflowInvalid(f"{owner}: argument {error}") from None
 
 
-def _freeze_condition(condition: Callable[..., Any] | str | None, owner: str) -> str | None:
-    if condition is None:
+def _freeze_hook(hook: Callable[..., Any] | str | None, count: int, owner: str) -> str | None:
+    """The path of a hook that is called with so many arguments."""
+    if hook is None:
         return None
-    path = function_path(condition, f"{owner}: condition")
-    if callable(condition):
-        check_accepts(condition, (1,), f"{owner}: condition")
+    path = function_path(hook, owner)
+    if callable(hook):
+        check_accepts(hook, (count,), owner)
     return path
 
 

@@ -16,6 +16,7 @@ from distflow.cli.common import ExitCode, exit_code_of, next_command, print_json
 from distflow.cli.progress import Display, View, counts_of_info, counts_of_state, open_display
 from distflow.cli.telling import Teller, outcome_lines, resume_lines
 from distflow.cli.waits import Stall, describe_wait
+from distflow.coordinator.announcer import decision_words
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Notice
 from distflow.core.run import Event
@@ -258,6 +259,10 @@ class Foreground:
 def _notice_of(event: Event, run_id: str) -> Notice:
     kinds = {"finished": "task_end", "waiting": "task_retry"}
     kind = kinds.get(event.kind, event.kind)
+    message = ""
     if event.kind == "finished" and event.status == TaskStatus.UNKNOWN:
         kind = "task_unknown"
-    return Notice(kind, run_id, 0.0, event.task, event.status, event.attempt, event.worker)
+    elif event.kind == "resolved":
+        kind, message = decision_words(event)
+    told = (event.task, event.status, event.attempt, event.worker, event.duration)
+    return Notice(kind, run_id, 0.0, *told, message)

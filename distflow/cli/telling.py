@@ -61,6 +61,8 @@ class Teller:
             kind = notice.kind
         elif notice.kind == "task_unknown":
             kind = "unknown"
+        elif notice.kind == "task_resolved":
+            kind = "resolved"
         # A loop's next iteration has the status success.
         elif notice.kind == "task_retry" and notice.status == "failure":
             kind = "retry"
@@ -74,6 +76,10 @@ class Teller:
 def _describe(kind: str, notice: Notice, why: str) -> str:
     if kind in ("repair", "warning"):
         return notice.message
+    if kind == "resolved":
+        said = clip(notice.message, _LONGEST_WHY)
+        again = "it runs again" if notice.status == "ready" else notice.status
+        return f"{notice.task}: {again}, {said}"
     attempt = f" (attempt {notice.attempt})" if notice.attempt > 1 else ""
     if kind == "retry":
         when = f"; {notice.message}" if notice.message else ""

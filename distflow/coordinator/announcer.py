@@ -14,6 +14,14 @@ from distflow.ports import RunStore
 _EVENT_OF = {"unknown": "task_unknown", "skipped": "task_skipped"}
 
 
+def decision_words(event: Event) -> tuple[str, str]:
+    """The kind of notice that tells of a ``resolved`` event, and its message."""
+    said = f"{event.worker}: {event.note}" if event.note else event.worker
+    if event.status == TaskStatus.UNKNOWN:
+        return "warning", f"{event.task} stays unknown, by {said}"
+    return "task_resolved", f"by {said}"
+
+
 class Announcer:
     """Tells one listener, or nobody.
 
@@ -53,6 +61,10 @@ class Announcer:
         left = event.not_before / 1000 - self._now()
         again = f"it runs again in {left:.1f} s" if left > 0 else "it runs again"
         self._hand_on(event, "task_retry", again)
+
+    def tell_resolved(self, event: Event) -> None:
+        """An unknown task was decided, or its hook could not tell."""
+        self._hand_on(event, *decision_words(event))
 
     def _hand_on(self, event: Event, kind: str, message: str) -> None:
         if self._listener is not None:

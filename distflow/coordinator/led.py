@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from distflow.codec import encode_result
@@ -13,10 +14,12 @@ from distflow.coordinator.outbox import Outbox
 from distflow.coordinator.reopen import read_statuses
 from distflow.coordinator.surroundings import Surroundings
 from distflow.core.graph import Graph
-from distflow.core.model import TaskResult
+from distflow.core.model import MAX_LOST, TaskResult
 from distflow.core.run import Event, RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
+from distflow.errors import WrongState
+from distflow.ids import new_token
 from distflow.ports import Dispatcher, RunStore
 
 _log = logging.getLogger("distflow.coordinator")
@@ -122,6 +125,24 @@ class LedRun:
             )
             self.attach()
 
+    def take_back(self, batch_id: str, *, failed: bool = False) -> None:
+        """A batch is gone: see :meth:`Outbox.take_back`. A hook that never answers is told of."""
+        self.outbox.take_back(batch_id, failed=failed)
+        for index in self.state.take_unanswered():
+            name = self.graph.tasks[index].name
+            packed = self._store.read_results([name])[0]
+            # Where it was decided at this very moment, the event says so.
+            with suppress(WrongState):
+                self._store.resolve_task(
+                    new_token(),
+                    name,
+                    "undecided",
+                    b"",
+                    "its coordinator",
+                    f"its verify hook was asked {MAX_LOST + 1} times and lost its worker each time",
+                    asked=packed or b"",
+                )
+
     # Events
 
     def catch_up(self) -> None:
@@ -134,7 +155,7 @@ class LedRun:
             self.last_event = event.id
             index = self.graph.index.get(event.task)
             if event.kind == "batch_ended":
-                self.outbox.take_back(event.batch)
+                self.take_back(event.batch)
             elif event.kind == "moved":
                 self.status = RunStatus(event.status)
             elif index is not None:
@@ -156,3 +177,4 @@ class LedRun:
             self._announcer.tell_waiting(event)
         elif event.kind == "resolved":
             self.state.on_resolved(index, TaskStatus(event.status))
+            self._announcer.tell_resolved(event)

@@ -10,7 +10,7 @@ class Notice(NamedTuple):
     """Something that happened to a run.
 
     ``kind`` is ``workflow_start | workflow_end | task_start | task_end | task_skipped | task_retry
-    | task_unknown``, or ``repair`` and ``warning``, which only have a message. ``at`` is Unix
+    | task_unknown | task_resolved``, or ``repair`` and ``warning``, which only have a message. ``at`` is Unix
     seconds; ``duration`` seconds.
     """
 

@@ -68,7 +68,8 @@ class Outbox:
 
     def take_batches(self, concurrency: int | None, limit: int | None = None) -> list[Batch]:
         """Batches of what is ready, to be sent now, as far as workers and the run's concurrency
-        have room; at most ``limit`` per queue.
+        have room; at most ``limit`` per queue. Unknown tasks whose hook is to be asked go first:
+        they hold up what depends on them, and run nothing that concurrency counts.
         """
         room = len(self._graph) if concurrency is None else concurrency - self._state.in_flight
         batches: list[Batch] = []
@@ -76,23 +77,29 @@ class Outbox:
         for queue in self._state.queues():
             if now < self._failed.get(queue, (0, 0.0))[1]:
                 continue
-            free = min(self._surroundings.room(queue), room)
+            free = self._surroundings.room(queue)
             if limit is not None:
                 free = min(free, limit)
-            for index in self._state.take_ready(queue, max(0, free)):
+            for index in self._state.take_questions(queue, max(0, free)):
+                free -= 1
+                batches.append(self._batch(queue, index, verify=True))
+            for index in self._state.take_ready(queue, max(0, min(free, room))):
                 self._state.on_queued(index)
                 room -= 1
-                self.number += 1
-                batch_id = f"{self._run_id}-{self._epoch}-{self.number}"
-                tasks = (self._graph.tasks[index],)
-                batches.append(Batch(batch_id, queue, tasks, self._run_id, self._epoch))
+                batches.append(self._batch(queue, index))
         for batch in batches:
             self._sent[batch.id] = _Sent(batch, now)
             self._surroundings.out[batch.queue] += 1
         return batches
 
+    def _batch(self, queue: str, index: int, *, verify: bool = False) -> Batch:
+        self.number += 1
+        batch_id = f"{self._run_id}-{self._epoch}-{self.number}"
+        tasks = (self._graph.tasks[index],)
+        return Batch(batch_id, queue, tasks, self._run_id, self._epoch, verify)
+
     def take_back(self, batch_id: str, *, failed: bool = False) -> None:
-        """A batch is gone: what it did not claim is ready again.
+        """A batch is gone: what it did not claim is ready again, and what it asked is asked again.
 
         Where a worker ``failed`` to begin it, its queue rests for a while, twice as long each time:
         such a worker takes what it is given at once, and would be given it for ever.
@@ -102,7 +109,11 @@ class Outbox:
             return
         self._surroundings.out[sent.batch.queue] -= 1
         for task in sent.batch.tasks:
-            self._bring_back(self._graph.index[task.name])
+            index = self._graph.index[task.name]
+            if sent.batch.verify:
+                self._state.on_unanswered(index, in_vain=not failed)
+            else:
+                self._bring_back(index)
         if not failed:
             self._failed.pop(sent.batch.queue, None)
             return

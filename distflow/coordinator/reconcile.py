@@ -55,7 +55,8 @@ class Reconciler:
     def due(self) -> float:
         """When to look next, on the monotonic clock."""
         led, settings = self._led, self._settings
-        if led.state.in_flight or led.running or led.status != RunStatus.RUNNING:
+        at_work = led.state.in_flight or led.state.questions or led.running
+        if at_work or led.status != RunStatus.RUNNING:
             return self._looked_at + settings.watch_seconds
         return self._looked_at + settings.idle_seconds
 
@@ -73,7 +74,7 @@ class Reconciler:
         self._store.trim_events(led.epoch, led.last_event)
         for lost in self._recovery.find_lost(cancelling=led.status == RunStatus.CANCELLING):
             self._announcer.tell("repair", message=lost.describe())
-            led.outbox.take_back(lost.batch)
+            led.take_back(lost.batch)
         if self._recovery.has_forgotten(led.running):
             self._read_again("Redis forgot claims: all is read again")
             return
@@ -86,7 +87,7 @@ class Reconciler:
             led.catch_up()
             if led.outbox.is_out(batch_id):
                 self._announcer.tell("repair", message=describe_vanished(batch_id, failure))
-                led.outbox.take_back(batch_id, failed=bool(failure))
+                led.take_back(batch_id, failed=bool(failure))
 
     def stop_running(self) -> None:
         """Kill the process groups that still work on the run."""

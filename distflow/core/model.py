@@ -117,8 +117,8 @@ class Loop(_LoopFields):
 class Task(NamedTuple):
     """One node of the graph, frozen: everything a worker needs to run it.
 
-    ``function``, ``condition`` and ``loop.until`` are ``"pkg.module:name"``. ``args`` and
-    ``kwargs`` may hold :class:`Ref` at any depth; ``depends_on`` names every dependency, those
+    ``function``, ``condition``, ``verify`` and ``loop.until`` are ``"pkg.module:name"``. ``args``
+    and ``kwargs`` may hold :class:`Ref` at any depth; ``depends_on`` names every dependency, those
     behind a Ref included. ``timeout`` is in seconds.
     """
 
@@ -135,6 +135,7 @@ class Task(NamedTuple):
     continue_on_error: bool = False
     queue: str = DEFAULT_QUEUE
     effects: Effects = "normal"
+    verify: str | None = None
 
 
 class Metrics(NamedTuple):

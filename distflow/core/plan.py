@@ -50,7 +50,8 @@ def plan_resume(
         if status == TaskStatus.SUCCESS:
             items.append(PlanItem(index, "keep", "done", status, None))
         elif status == TaskStatus.UNKNOWN:
-            items.append(PlanItem(index, "hold", "unknown: resolve it", status, None))
+            reason = "unknown: its verify hook is asked" if task.verify else "unknown: resolve it"
+            items.append(PlanItem(index, "hold", reason, status, None))
         elif status in REOPENED:
             result = details[index]
             if result.started:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
+from distflow.core.model import MAX_LOST
 from distflow.core.run import Claim
 from distflow.core.status import OUTCOMES, TASK_MOVES, RunStatus, TaskStatus, check_move
 
@@ -73,6 +74,11 @@ class TaskStateManager:
         self._timers: list[tuple[int, int]] = []
         self._due: dict[int, int] = {}
         self._skips: list[Skip] = []
+        #: Unknown tasks whose verify hook is to be asked, or is being asked -> how often in vain.
+        self._questions: dict[int, int] = {}
+        #: By queue: those of them that no batch carries, in order.
+        self._unasked: dict[str, dict[int, None]] = {}
+        self._unanswered: list[int] = []
         self._restore(outcomes, claims, progress, now_ms)
 
     # What happened
@@ -116,11 +122,28 @@ class TaskStateManager:
             self._spread(index)
 
     def on_resolved(self, index: int, status: TaskStatus) -> None:
-        """A person or a hook decided an unknown task: an outcome, or ``ready``."""
-        if status != _S.READY:
+        """A person or a hook decided an unknown task: an outcome, or ``ready``; it stays
+        ``unknown`` where the hook could not tell.
+        """
+        if status == _S.UNKNOWN:
+            self._close_question(index)
+        elif status != _S.READY:
             self.on_finished(index, status)
         elif self.statuses[index] == _S.UNKNOWN:
             self._make_ready(index)
+
+    def on_unanswered(self, index: int, *, in_vain: bool = True) -> None:
+        """The batch that carried a question is gone without an answer: it is asked again, a few
+        times; then a person decides. Where no hook was called, the round does not count.
+        """
+        if index not in self._questions:
+            return
+        self._questions[index] += in_vain
+        if self._questions[index] > MAX_LOST:
+            self._close_question(index)
+            self._unanswered.append(index)
+        else:
+            self._unasked.setdefault(self.graph.tasks[index].queue, {})[index] = None
 
     def on_time(self, now_ms: int) -> None:
         """Time has passed: what waited until now is ready."""
@@ -144,9 +167,23 @@ class TaskStateManager:
                 taken.append(index)
         return taken
 
+    def take_questions(self, queue: str, limit: int) -> list[int]:
+        """At most ``limit`` unknown tasks of a queue whose verify hook is to be asked now."""
+        unasked = self._unasked.get(queue, {})
+        taken = list(unasked)[:limit]
+        for index in taken:
+            del unasked[index]
+        return taken
+
+    def take_unanswered(self) -> list[int]:
+        """The unknown tasks whose hook is asked no more since the last call."""
+        unanswered, self._unanswered = self._unanswered, []
+        return unanswered
+
     def queues(self) -> list[str]:
-        """The queues that have ready tasks."""
-        return [queue for queue, heap in self._ready.items() if heap]
+        """The queues that have ready tasks, or hooks to be asked."""
+        waiting = [*self._ready.items(), *self._unasked.items()]
+        return list(dict.fromkeys(queue for queue, tasks in waiting if tasks))
 
     def take_skips(self) -> list[Skip]:
         """The tasks that were skipped since the last call."""
@@ -154,7 +191,9 @@ class TaskStateManager:
         return skips
 
     def cancel_open(self) -> list[int]:
-        """Cancel every task that no worker holds, and return them."""
+        """Cancel every task that no worker holds, and return them. No hook is asked any more."""
+        self._questions.clear()
+        self._unasked.clear()
         if not any(self.counts[status] for status in _UNHELD):
             return []
         cancelled = [index for index, status in enumerate(self.statuses) if status in _UNHELD]
@@ -179,8 +218,13 @@ class TaskStateManager:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more happens by itself: what is left waits for an unknown task."""
-        return not any(self.counts[status] for status in _OPEN)
+        """Whether nothing more happens by itself: what is left waits for a person."""
+        return not self._questions and not any(self.counts[status] for status in _OPEN)
+
+    @property
+    def questions(self) -> int:
+        """Unknown tasks whose verify hook has not answered yet."""
+        return len(self._questions)
 
     def verdict(self, *, cancelled: bool) -> RunStatus:
         """How a run that is over has ended."""
@@ -287,6 +331,15 @@ class TaskStateManager:
         self._force(index, new)
 
     def _force(self, index: int, new: TaskStatus) -> None:
+        if self.statuses[index] == _S.UNKNOWN:
+            self._close_question(index)
         self.counts[self.statuses[index]] -= 1
         self.counts[new] += 1
         self.statuses[index] = new
+        if new == _S.UNKNOWN and self.graph.tasks[index].verify is not None:
+            self._questions[index] = 0
+            self._unasked.setdefault(self.graph.tasks[index].queue, {})[index] = None
+
+    def _close_question(self, index: int) -> None:
+        if self._questions.pop(index, None) is not None:
+            self._unasked.get(self.graph.tasks[index].queue, {}).pop(index, None)

@@ -12,6 +12,7 @@ def batch_headers(batch: Batch) -> list[dict[str, Any]]:
     """Per task what a worker must know before it may import the user's code, and the rest as
     bytes, which it reads afterwards.
     """
+    asked = {"verify": True} if batch.verify else {}
     mates = {mate.name: mate.continue_on_error for mate in batch.tasks}
     return [
         {
@@ -20,6 +21,7 @@ def batch_headers(batch: Batch) -> list[dict[str, Any]]:
             "effects": task.effects,
             "needs": [[name, mates[name]] for name in task.depends_on if name in mates],
             "body": pack(encode_task(task)),
+            **asked,
         }
         for task in batch.tasks
     ]

@@ -20,6 +20,7 @@ from distflow.dispatch.headers import batch_headers
 from distflow.ports import Batch, RunStore, WorkerProbe
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.sequence import BatchSequence
+from distflow_worker.verify import Verification
 
 
 class InlineDispatcher:
@@ -142,7 +143,7 @@ class _Worker(threading.Thread):
         self.abandoned = False
         #: Id of the batch at work, empty between two.
         self.job = ""
-        self._attempt: AttemptRun | None = None
+        self._attempt: AttemptRun | Verification | None = None
 
     def run(self) -> None:
         while not self.abandoned:
@@ -178,7 +179,7 @@ class _Worker(threading.Thread):
             on_attempt=self._note_attempt,
         ).run()
 
-    def _note_attempt(self, attempt: AttemptRun | None) -> None:
+    def _note_attempt(self, attempt: AttemptRun | Verification | None) -> None:
         self._attempt = attempt
 
     def _is_cancelled(self) -> bool:
@@ -189,9 +190,13 @@ class _Worker(threading.Thread):
         assert self._attempt is not None, "a deadline is that of an attempt"
         return _ThreadDeadline(seconds, partial(self._time_out, batch, self._attempt))
 
-    def _time_out(self, batch: Batch, attempt: AttemptRun, seconds: float) -> None:
+    def _time_out(self, batch: Batch, attempt: AttemptRun | Verification, seconds: float) -> None:
         """The task ran too long: settle it in its place, and go on without this thread."""
         self._dispatcher.abandon(self)
+        if isinstance(attempt, Verification):
+            attempt.time_out(seconds)
+            self._store.advance(batch.epoch, batch.id, ending=True)
+            return
         message = f"TaskTimeout: ran longer than {seconds:g} s"
         attempt.ended_at = time.time()
         outcome = Outcome(TaskStatus.FAILURE, error=message, message=message, timed_out=True)

@@ -16,7 +16,7 @@ from distflow.core.outcome import Attempt, Outcome, decide, to_finish
 from distflow.core.status import TaskStatus
 from distflow.errors import NotDone, NotEncodable
 from distflow.ids import task_key
-from distflow_worker.context import TaskContext
+from distflow_worker.context import SavedNote, TaskContext
 from distflow_worker.deadline import DeadlinePassed
 from distflow_worker.functions import load_function, wants_context
 
@@ -79,7 +79,7 @@ class AttemptRun:
         """
         try:
             # The import comes before the body: the module may register types that are in it.
-            function_name = _peek_function(body)
+            function_name = peek_function(body)
             function = load_function(function_name)
             self.task = task = decode_task(unpack(body))
             context = self._context()
@@ -97,26 +97,8 @@ class AttemptRun:
         return self._call(task, function, args, kwargs, context)
 
     def _context(self) -> TaskContext:
-        view = self.view
-        return TaskContext(
-            run_id=view.store.run_id,
-            task=self.task.name,
-            attempt=self.claim.attempt,
-            iteration=self.claim.iteration,
-            key=task_key(view.origin, self.task.name),
-            params=view.params,
-            context=view.context(),
-            cancelled=view.cancelled,
-            result_of=self._result_of,
-        )
-
-    def _result_of(self, name: str) -> TaskResult:
-        if name not in self.task.depends_on:
-            raise KeyError(f"task {self.task.name!r} does not depend on {name!r}")
-        packed = self.view.store.fetch_results([name])[0]
-        if packed is None:
-            raise KeyError(f"{name!r} has no result")
-        return decode_result(packed)
+        note = SavedNote(self.view.store, self.task.name, self.token)
+        return task_context(self.view, self.task, self.claim.attempt, self.claim.iteration, note)
 
     def _asks_condition(self) -> bool:
         first = self.claim.attempt == self.claim.base + 1 and self.claim.iteration == 1
@@ -207,12 +189,43 @@ class AttemptRun:
                 error = unencodable
             # It ran, and its data have no place: another try would bring the same.
             outcome = Outcome(
-                TaskStatus.FAILURE, message=str(error), error=_summary(error), permanent=True
+                TaskStatus.FAILURE, message=str(error), error=summarise(error), permanent=True
             )
         return to_finish(decision, self.task, self.token, packed)
 
 
-def _peek_function(body: bytes) -> str:
+def task_context(
+    view: RunView, task: Task, attempt: int, iteration: int, note: SavedNote
+) -> TaskContext:
+    """What the user's code sees of a task.
+
+    Raises:
+        Exception: whatever the workflow's context factory raises.
+    """
+
+    def result_of(name: str) -> TaskResult:
+        if name not in task.depends_on:
+            raise KeyError(f"task {task.name!r} does not depend on {name!r}")
+        packed = view.store.fetch_results([name])[0]
+        if packed is None:
+            raise KeyError(f"{name!r} has no result")
+        return decode_result(packed)
+
+    return TaskContext(
+        run_id=view.store.run_id,
+        task=task.name,
+        attempt=attempt,
+        iteration=iteration,
+        key=task_key(view.origin, task.name),
+        params=view.params,
+        context=view.context(),
+        cancelled=view.cancelled,
+        result_of=result_of,
+        note=note,
+    )
+
+
+def peek_function(body: bytes) -> str:
     """The function's name, without the arguments, which may need its module to be read."""
     name: str = unpack(body, opaque=True)["function"]
     return name
@@ -250,7 +263,8 @@ def _fill(value: Any, data: dict[str, Any]) -> Any:
     return value
 
 
-def _summary(error: BaseException) -> str:
+def summarise(error: BaseException) -> str:
+    """``Type: message``."""
     return f"{type(error).__name__}: {error}"
 
 
@@ -261,6 +275,6 @@ def _raised(error: BaseException) -> Outcome:
     return Outcome(
         TaskStatus.FAILURE,
         message=str(error) or type(error).__name__,
-        error=_summary(error),
+        error=summarise(error),
         traceback=text[-_TRACEBACK_CHARS:],
     )

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from distflow.core.claim import Code
 from distflow.errors import RedisUnavailable
 from distflow.store.working import WorkerStore
 from distflow_worker.attempt import AttemptRun
+
+if TYPE_CHECKING:
+    # Imported by the batches that need it alone.
+    from distflow_worker.verify import Verification
 
 _log = logging.getLogger("distflow.worker")
 
@@ -52,7 +56,7 @@ class Heartbeat:
         """Stop, without waiting for a beat that is under way."""
         self._over.set()
 
-    def on_attempt(self, attempt: AttemptRun | None) -> None:
+    def on_attempt(self, attempt: AttemptRun | Verification | None) -> None:
         """Beats name the task at work."""
         self.task = attempt.task.name if attempt else ""
 

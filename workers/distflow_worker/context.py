@@ -5,13 +5,64 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from distflow.codec import decode_result
+from distflow.codec import decode_result, pack, unpack
+from distflow.core.claim import Code
 from distflow.core.model import TaskResult
+from distflow.errors import ClaimLost, DistflowError, NotEncodable
 from distflow_worker.functions import load_function, wants_snapshot
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
     from distflow.ports import WorkerPort
+
+
+#: Bytes that ``ctx.save`` takes, encoded: it is for a handle, not for the thing itself.
+MAX_NOTE_BYTES = 64 * 1024
+
+
+class SavedNote:
+    """What the attempts at a task have saved: read when it is looked at first.
+
+    Args:
+        store: the run.
+        task: the task.
+        token: of the claim that may save; None where nobody may.
+    """
+
+    __slots__ = ("_packed", "_store", "_task", "_token")
+
+    def __init__(self, store: WorkerPort, task: str, token: str | None = None) -> None:
+        self._store = store
+        self._task = task
+        self._token = token
+        #: None: not read yet; empty: there is none.
+        self._packed: bytes | None = None
+
+    def load(self) -> Any:
+        """What was saved last, None where nothing was."""
+        if self._packed is None:
+            self._packed = self._store.fetch_note(self._task) or b""
+        return unpack(self._packed) if self._packed else None
+
+    def save(self, handle: Any) -> None:
+        """See :meth:`TaskContext.save`."""
+        if self._token is None:
+            raise DistflowError("ctx.save: a verify hook saves nothing, it reads ctx.saved")
+        try:
+            packed = pack(handle)
+        except NotEncodable as error:
+            raise NotEncodable(f"ctx.save: {error}") from None
+        if len(packed) > MAX_NOTE_BYTES:
+            raise NotEncodable(
+                f"ctx.save: {len(packed):,} bytes encoded, more than {MAX_NOTE_BYTES:,}; save "
+                "where it is to be found"
+            )
+        if self._store.save_note(self._task, self._token, packed) != Code.OK:
+            raise ClaimLost(
+                f"ctx.save: task {self._task!r} was given to another worker, or has ended: "
+                "this attempt counts no more"
+            )
+        self._packed = packed
 
 
 class TaskContext:
@@ -30,6 +81,7 @@ class TaskContext:
 
     __slots__ = (
         "_cancelled",
+        "_note",
         "_result_of",
         "attempt",
         "context",
@@ -52,6 +104,7 @@ class TaskContext:
         context: Any,
         cancelled: Callable[[], bool],
         result_of: Callable[[str], TaskResult],
+        note: SavedNote,
     ) -> None:
         self.run_id = run_id
         self.task = task
@@ -62,11 +115,34 @@ class TaskContext:
         self.context = context
         self._cancelled = cancelled
         self._result_of = result_of
+        self._note = note
 
     @property
     def cancelled(self) -> bool:
         """Whether the task should stop: its run is being cancelled. A second old at most."""
         return self._cancelled()
+
+    @property
+    def saved(self) -> Any:
+        """What :meth:`save` was given last, in this attempt or an earlier one; None where nothing
+        was.
+        """
+        return self._note.load()
+
+    def save(self, handle: Any) -> None:
+        """Keep a small note of this attempt, such as the id of a job that it has started elsewhere.
+
+        Once this returns, the note outlives the death of the worker: the task's next attempts and
+        its verify hook have it as :attr:`saved`.
+
+        Args:
+            handle: anything that a result may hold, 64 KiB encoded at most.
+
+        Raises:
+            NotEncodable: it cannot be encoded, or is too large.
+            ClaimLost: the task was given to another worker meanwhile.
+        """
+        self._note.save(handle)
 
     def result_of(self, name: str) -> TaskResult:
         """The TaskResult of a direct dependency.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish
@@ -13,8 +14,12 @@ from distflow_worker.attempt import AttemptRun, ClaimVoid, RunView
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
     from distflow.ports import WorkerPort
+    from distflow_worker.verify import Verification
 
 _log = logging.getLogger("distflow.worker")
+
+#: What asks verify hooks: few batches do, and every job would pay for its import.
+_VERIFY = "distflow_worker.verify"
 
 #: Answers after which nothing more of the batch may run.
 _ENDS_BATCH = frozenset({Code.STALE_EPOCH, Code.STOPPED, Code.GONE})
@@ -30,7 +35,7 @@ class BatchSequence:
         batch: its id.
         headers: its tasks, as they travel.
         should_stop: asked between two tasks.
-        on_attempt: told the attempt at work, and None between two.
+        on_attempt: told the attempt or verification at work, and None between two.
     """
 
     def __init__(
@@ -42,7 +47,7 @@ class BatchSequence:
         headers: Sequence[dict[str, Any]],
         *,
         should_stop: Callable[[], bool],
-        on_attempt: Callable[[AttemptRun | None], None],
+        on_attempt: Callable[[AttemptRun | Verification | None], None],
     ) -> None:
         self._store = store
         self._view = view
@@ -61,6 +66,9 @@ class BatchSequence:
             if self._should_stop():
                 unstarted += names[position:]
                 break
+            if header.get("verify"):
+                self._verify(header)
+                continue
             token = new_token()
             reply = self._claim(header, token, finish)
             finish = None
@@ -81,6 +89,17 @@ class BatchSequence:
             unstarted=unstarted,
         )
         _report(finish, done.finishes)
+
+    def _verify(self, header: dict[str, Any]) -> None:
+        """Ask what became of an unknown task: nothing is claimed for that."""
+        question: Verification = import_module(_VERIFY).Verification(
+            self._view, header["name"], header["body"]
+        )
+        self._on_attempt(question)
+        try:
+            question.run()
+        finally:
+            self._on_attempt(None)
 
     def _claim(self, header: dict[str, Any], token: str, finish: Finish | None) -> ClaimReply:
         """Record the last outcome and claim the next task."""

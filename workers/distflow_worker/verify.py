@@ -1,0 +1,115 @@
+"""An unknown task whose verify hook is asked what became of it.
+
+A work horse imports this only when it is given such a task: the others need not pay for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from distflow.codec import decode_result, decode_task, encode_result, unpack
+from distflow.core.answer import Verdict, decide_answer
+from distflow.core.claim import Unknown
+from distflow.core.model import Task, TaskResult
+from distflow.errors import NotDone, NotEncodable, RunNotFound, WrongState
+from distflow.ids import new_token
+from distflow_worker.attempt import RunView, peek_function, summarise, task_context
+from distflow_worker.context import SavedNote
+from distflow_worker.deadline import DeadlinePassed
+from distflow_worker.functions import load_function
+
+_log = logging.getLogger("distflow.worker")
+
+#: Characters of a note that are kept: it goes to the history for ever.
+_NOTE_CHARS = 2000
+
+
+class Verification:
+    """One question: the hook is called as ``hook(key, ctx)``, and its answer decides the task.
+
+    Args:
+        view: the run and the process.
+        name: of the task.
+        body: the task as it travels.
+    """
+
+    def __init__(self, view: RunView, name: str, body: bytes) -> None:
+        self._view = view
+        self._body = body
+        self.task = Task(name=name, function="")
+        self._who = f"verify on {view.worker}"
+        #: Kept over the retries of the decision, whose reply may be lost.
+        self._operation = new_token()
+        self._unknown: Unknown | None = None
+
+    def run(self) -> None:
+        """Ask, and tell what was answered; nothing where somebody has decided meanwhile."""
+        self._unknown = self._view.store.fetch_unknown(self.task.name)
+        if self._unknown is None:
+            _log.info("task %s is not unknown any more", self.task.name)
+            return
+        about = decode_result(self._unknown.packed, opaque=True)
+        try:
+            answer = self._ask(about)
+            verdict = decide_answer(about, self._unknown.lost, answer, who=self._who)
+        except DeadlinePassed:
+            verdict = self._late(self.task.timeout)
+        except BaseException as error:  # noqa: BLE001 - a hook may raise anything, SystemExit too
+            verdict = Verdict("undecided", f"it raised {summarise(error)}")
+        self._tell(verdict)
+
+    def time_out(self, seconds: float) -> None:
+        """Tell in the place of a hook that cannot be interrupted that it takes too long."""
+        self._tell(self._late(seconds))
+
+    def _ask(self, about: TaskResult) -> Any:
+        # The function's module may register types that are in the task, its note or its inputs.
+        load_function(peek_function(self._body))
+        self.task = task = decode_task(unpack(self._body))
+        if task.verify is None:
+            return None
+        hook = load_function(task.verify)
+        note = SavedNote(self._view.store, task.name)
+        context = task_context(self._view, task, about.attempt, 1, note)
+        try:
+            with self._view.deadline(task.timeout):
+                return hook(context.key, context)
+        except NotDone as error:
+            return error
+
+    def _late(self, seconds: float | None) -> Verdict:
+        return Verdict("undecided", f"it took longer than the task's timeout of {seconds or 0:g} s")
+
+    def _encode(self, verdict: Verdict) -> tuple[Verdict, bytes]:
+        """The verdict with its encoded result; undecided where that has no place."""
+        if verdict.result is None:
+            return verdict, b""
+        try:
+            packed = encode_result(verdict.result)
+        except NotEncodable as error:
+            return Verdict("undecided", f"what it returned cannot be stored: {error}"), b""
+        allowed = self._view.max_result_bytes
+        if len(packed) > allowed:
+            what = f"what it returned is {len(packed):,} bytes, more than max_result_bytes"
+            return Verdict("undecided", f"{what} ({allowed:,})"), b""
+        return verdict, packed
+
+    def _tell(self, verdict: Verdict) -> None:
+        if self._unknown is None:
+            return
+        verdict, packed = self._encode(verdict)
+        note = verdict.note[:_NOTE_CHARS].encode(errors="backslashreplace").decode()
+        try:
+            status = self._view.store.resolve_task(
+                self._operation,
+                self.task.name,
+                verdict.decision,
+                packed,
+                self._who,
+                note,
+                asked=self._unknown.packed,
+            )
+            _log.info("task %s is %s: its verify hook says that %s", self.task.name, status, note)
+        except (WrongState, RunNotFound) as error:
+            _log.info("the answer of a verify hook came too late: %s", error)
