@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -123,8 +123,9 @@ class TaskCut(NamedTuple):
 
 
 class Event(NamedTuple):
-    """An entry of a run's events stream, for its coordinator.
+    """Something that an entry of a run's events stream tells its coordinator.
 
+    What one transition told has one ``id``; the fields stand in the order of the stream's lists.
     ``kind`` is ``claimed | finished | waiting | refused | resolved | moved | batch_ended``
     (``moved``: the run's status); fields that do not fit the kind are empty.
     """
@@ -138,10 +139,10 @@ class Event(NamedTuple):
     worker: str = ""
     not_before: int = 0
     duration: float = 0.0
+    #: Tasks of an ended batch that it did not start.
+    unstarted: Sequence[str] = ()
     #: Of a decision: what was said with it. Who decided is the ``worker``.
     note: str = ""
-    #: Tasks of an ended batch that it did not start.
-    unstarted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

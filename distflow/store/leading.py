@@ -68,7 +68,9 @@ class LeadStore(StoreBase):
         return newest[0][0].decode() if newest else "0-0"
 
     def read_events(self, after: str, *, block_ms: int | None = None) -> list[Event]:
-        """The events after an id, oldest first, at most 1,000; waits for one up to ``block_ms``."""
+        """The events after an id, oldest first: what at most 1,000 transitions told; waits for one
+        up to ``block_ms``.
+        """
         found = self._patiently(
             lambda: self.client.xread({self.keys.events: after}, count=1000, block=block_ms)
         )
@@ -200,29 +202,14 @@ def parse_streams(found: Any) -> dict[str, list[Event]]:
     """What XREAD answered: the events of each stream, by its key."""
     # RESP2 answers [[key, entries]], RESP3 {key: [entries]}.
     if isinstance(found, dict):
-        streams = [(key, list(chain.from_iterable(parts))) for key, parts in found.items()]
+        streams = [(key, chain.from_iterable(parts)) for key, parts in found.items()]
     else:
         streams = found or []
     return {
-        key.decode(): [_event(entry_id, fields) for entry_id, fields in entries]
+        key.decode(): [
+            Event(entry_id.decode(), *told)
+            for entry_id, fields in entries
+            for told in msgpack.unpackb(fields[b"e"], use_list=False)
+        ]
         for key, entries in streams
     }
-
-
-def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
-    def text(name: bytes) -> str:
-        return fields.get(name, b"").decode()
-
-    return Event(
-        id=entry_id.decode(),
-        kind=text(b"kind"),
-        task=text(b"task"),
-        status=text(b"status"),
-        attempt=int(fields.get(b"attempt", 0)),
-        batch=text(b"batch"),
-        worker=text(b"worker"),
-        not_before=int(fields.get(b"not_before", 0)),
-        duration=float(fields.get(b"duration", 0)),
-        note=text(b"note"),
-        unstarted=tuple(msgpack.unpackb(fields.get(b"unstarted", b"\x90"))),
-    )

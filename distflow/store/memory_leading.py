@@ -76,7 +76,9 @@ class MemoryLeadStore(MemoryBase):
             return run.events[-1].id if run and run.events else "0-0"
 
     def read_events(self, after: str, *, block_ms: int | None = None) -> list[Event]:
-        """The events after an id, oldest first, at most 1,000; waits for one up to ``block_ms``."""
+        """The events after an id, oldest first: what at most 1,000 transitions told; waits for one
+        up to ``block_ms``.
+        """
 
         def found() -> list[Event]:
             run = self._find()

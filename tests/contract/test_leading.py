@@ -165,11 +165,12 @@ def test_events_are_read_after_an_id(subject: Subject) -> None:
 
 
 def test_events_are_read_in_portions(subject: Subject) -> None:
-    """At most 1,000 at a time."""
+    """At most what 1,000 transitions told at a time."""
     store = subject.store
     names = [f"t{number}" for number in range(1200)]
     epoch = open_run(store, *names)
-    store.advance(epoch, "b1", [again(name, "t1") for name in names])
+    for name in names:
+        store.advance(epoch, "b1", [again(name, "t1")])
     first = store.read_events("0-0")
     rest = store.read_events(first[-1].id)
     assert [event.task for event in first + rest] == names

@@ -26,8 +26,7 @@ local function finish(done, packed)
       -- Another claim, a reopening or a decision overtook this one: evidence, no outcome.
       remember(history, {kind = 'refused', task = done.task, status = done.status,
         attempt = done.attempt, by = done.worker, packed = packed, keep = done.keep})
-      redis.call('XADD', events, '*', 'kind', 'refused', 'task', done.task,
-        'status', done.status, 'attempt', done.attempt, 'worker', done.worker)
+      tell('refused', done.task, done.status, done.attempt, '', done.worker)
       return CODE.REFUSED
     end
     remember(history, {kind = 'late', task = done.task, status = 'unknown',
@@ -39,10 +38,10 @@ local function finish(done, packed)
     redis.call('HDEL', claims, done.task)
   end
   if done.kind == 'final' then
-    settle_final(results, progress, events, done, packed)
+    settle_final(results, progress, done, packed)
   else
     local kind = done.status == 'success' and 'looped' or 'retried'
-    settle_waiting(progress, events, history, done, packed, kind)
+    settle_waiting(progress, history, done, packed, kind)
   end
   return CODE.RECORDED
 end
@@ -112,8 +111,7 @@ local function claim(wanted)
   local base, lost = last.base or 0, last.lost or 0
   redis.call('HSET', claims, wanted.task, pack_claim(
     {attempt, iteration, wanted.token, request.batch, now, started, base, lost}))
-  redis.call('XADD', events, '*', 'kind', 'claimed', 'task', wanted.task, 'attempt', attempt,
-    'batch', request.batch)
+  tell('claimed', wanted.task, '', attempt, request.batch)
   return {CODE.GRANTED, attempt, iteration, base, lost}
 end
 
@@ -121,7 +119,7 @@ for i, wanted in ipairs(request.claims) do
   claim_replies[i] = claim(wanted)
 end
 if request.ending and redis.call('HDEL', beats, request.batch) == 1 then
-  redis.call('XADD', events, '*', 'kind', 'batch_ended', 'batch', request.batch,
-    'unstarted', cmsgpack.pack(request.unstarted))
+  tell('batch_ended', '', '', 0, request.batch, '', 0, 0, request.unstarted)
 end
+publish(events)
 return {finish_codes, claim_replies}

@@ -8,6 +8,19 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000) + offset
 end
 
+-- What this call tells the coordinator: one entry of the stream, however much happened. An event is
+-- a list: kind, task, status, attempt, batch, worker, not_before, duration, unstarted, note; what
+-- does not fit the kind is empty, and what is empty at the end is left out.
+local told = {}
+
+local function tell(...)
+  told[#told + 1] = {...}
+end
+
+local function publish(events)
+  if #told > 0 then redis.call('XADD', events, '*', 'e', cmsgpack.pack(told)) end
+end
+
 -- An integer beyond 2^31 as text: tostring would round it to 14 digits.
 local function text(number)
   return string.format('%.0f', number)
@@ -101,7 +114,7 @@ end
 
 -- Make an outcome final. finish: task, token, attempt, status, worker, duration, progress.
 -- Of an unknown outcome the token stays, by which its true one may still be told.
-local function settle_final(results, progress, events, finish, packed)
+local function settle_final(results, progress, finish, packed)
   redis.call('HSET', results, finish.task, packed)
   count(finish.status, 1)
   if finish.status == 'unknown' then
@@ -112,14 +125,13 @@ local function settle_final(results, progress, events, finish, packed)
   else
     redis.call('HDEL', progress, finish.task)
   end
-  redis.call('XADD', events, '*', 'kind', 'finished', 'task', finish.task,
-    'status', finish.status, 'attempt', finish.attempt, 'worker', finish.worker,
-    'duration', finish.duration)
+  tell('finished', finish.task, finish.status, finish.attempt, '', finish.worker, 0,
+    finish.duration)
 end
 
 -- Let a task run again later. finish: as above, with delay_ms; what the attempt brought is kept
 -- in the history under the given kind.
-local function settle_waiting(progress, events, history, finish, packed, kind)
+local function settle_waiting(progress, history, finish, packed, kind)
   local due = now_ms() + finish.delay_ms
   local next_try = finish.progress
   next_try.not_before = due
@@ -127,7 +139,5 @@ local function settle_waiting(progress, events, history, finish, packed, kind)
   redis.call('HSET', progress, finish.task, cmsgpack.pack(next_try))
   remember(history, {kind = kind, task = finish.task, status = finish.status,
     attempt = finish.attempt, by = finish.worker, packed = packed, keep = finish.keep})
-  redis.call('XADD', events, '*', 'kind', 'waiting', 'task', finish.task,
-    'status', finish.status, 'attempt', finish.attempt, 'worker', finish.worker,
-    'not_before', text(due))
+  tell('waiting', finish.task, finish.status, finish.attempt, '', finish.worker, due)
 end

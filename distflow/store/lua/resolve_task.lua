@@ -48,8 +48,8 @@ elseif decision ~= 'undecided' then
   redis.call('HSET', results, task, packed)
   redis.call('HDEL', progress, task)
 end
-redis.call('XADD', events, '*', 'kind', 'resolved', 'task', task, 'status', status,
-  'worker', who, 'note', note)
+tell('resolved', task, status, 0, '', who, 0, 0, {}, note)
+publish(events)
 if status ~= 'unknown' then
   count('unknown', -1)
   if status ~= 'ready' then count(status, 1) end

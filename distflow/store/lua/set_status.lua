@@ -22,7 +22,8 @@ for i = 6, #ARGV do
       redis.call('HDEL', meta, 'ended_at')
     end
     if clock == '1' then redis.call('HSET', meta, 'clock_at', text(now_ms())) end
-    redis.call('XADD', events, '*', 'kind', 'moved', 'status', new)
+    tell('moved', '', new)
+    publish(events)
     return {CODE.OK, new}
   end
 end

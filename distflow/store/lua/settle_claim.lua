@@ -27,9 +27,10 @@ redis.call('HDEL', claims, lost.task)
 if lost.kind == 'final' then
   remember(history, {kind = 'lost', task = lost.task, status = lost.status,
     attempt = lost.attempt, by = lost.worker, packed = packed, keep = lost.keep})
-  settle_final(results, progress, events, lost, packed)
+  settle_final(results, progress, lost, packed)
 else
   lost.token = given_up
-  settle_waiting(progress, events, history, lost, packed, 'lost')
+  settle_waiting(progress, history, lost, packed, 'lost')
 end
+publish(events)
 return CODE.RECORDED
