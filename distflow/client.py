@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis import Redis
@@ -17,7 +17,7 @@ from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import InvalidInput
 from distflow.handle import Run
 from distflow.ids import check_run_id, new_origin, new_run_id
-from distflow.snapshot import Snapshot, hydration_outcomes
+from distflow.snapshot import Snapshot, hydration_notes, hydration_outcomes
 from distflow.store.connection import check_redis, open_redis
 from distflow.store.durability import read_durability
 from distflow.store.keys import DEFAULT_PREFIX
@@ -96,8 +96,10 @@ class Client:
         graph = built.compile()
         run_id = check_run_id(run_id) if run_id is not None else new_run_id()
         hydration: Hydration = ()
+        notes: Sequence[tuple[str, bytes]] = ()
         if snapshot is not None:
             hydration = hydration_outcomes(snapshot, graph, keep=keep, accept_gap=accept_gap)
+            notes = hydration_notes(snapshot, graph, keep=keep)
         spec = RunSpec(
             run_id=run_id,
             workflow=built.reference or built.name,
@@ -107,7 +109,7 @@ class Client:
             durability=read_durability(self.redis),
             detached=detach,
         )
-        write_run(self.store(run_id), spec, graph, hydration)
+        write_run(self.store(run_id), spec, graph, hydration, notes)
         return self.run(run_id)
 
     def submit(  # noqa: PLR0913 - the options of a run, by name

@@ -18,11 +18,20 @@ CHUNK_TASKS = 4096
 #: Outcomes that one call hydrates.
 _CHUNK_OUTCOMES = 1000
 
+#: Notes likewise: each may have 64 KiB.
+_CHUNK_NOTES = 100
+
 #: A task's encoded TaskResult and progress from a snapshot.
 Hydration = Sequence[tuple[str, bytes | None, Progress | None]]
 
 
-def write_run(store: RunStore, spec: RunSpec, graph: Graph, hydration: Hydration = ()) -> None:
+def write_run(
+    store: RunStore,
+    spec: RunSpec,
+    graph: Graph,
+    hydration: Hydration = (),
+    notes: Sequence[tuple[str, bytes]] = (),
+) -> None:
     """Write a run whose graph is validated; from then on it can be led.
 
     What fails midway is removed again; what is cut off midway is left as ``creating``.
@@ -38,6 +47,8 @@ def write_run(store: RunStore, spec: RunSpec, graph: Graph, hydration: Hydration
             store.append_tasks(operation, chunk, graph.tasks[start : start + CHUNK_TASKS])
         for start in range(0, len(hydration), _CHUNK_OUTCOMES):
             store.hydrate(operation, hydration[start : start + _CHUNK_OUTCOMES])
+        for start in range(0, len(notes), _CHUNK_NOTES):
+            store.hydrate_notes(operation, notes[start : start + _CHUNK_NOTES])
         store.seal_run(operation, len(graph))
     except (RunGone, WrongState):
         # Somebody deleted it meanwhile: what has its name now is not ours to delete.

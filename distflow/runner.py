@@ -24,7 +24,7 @@ from distflow.events import EVENTS, Callback, EventHub, Plugin, event_logger
 from distflow.fingerprint import fingerprint
 from distflow.ids import new_origin, new_run_id
 from distflow.ports import Dispatcher, RunStore
-from distflow.snapshot import Snapshot, hydration_outcomes
+from distflow.snapshot import Snapshot, hydration_notes, hydration_outcomes
 from distflow.store.memory import MemoryRunStore
 from distflow_worker.context import RecordedResults, make_context
 
@@ -60,7 +60,9 @@ class TaskRunnerBuilder:
         known = snapshot if isinstance(snapshot, Snapshot) else Snapshot(snapshot)
         if origin is not None:
             packed = {name: known.packed(name) for name in known}
-            known = Snapshot.from_packed(packed, origin=origin, fingerprints=known.fingerprints)
+            known = Snapshot.from_packed(
+                packed, origin=origin, fingerprints=known.fingerprints, notes=known.notes
+            )
         self._snapshot = known
         return self
 
@@ -188,13 +190,15 @@ class TaskRunner:
         signal: Signal | None,
     ) -> dict[str, TaskResult]:
         graph = built.compile()
-        hydration = hydration_outcomes(self._known, graph) if self._known else ()
-        origin = (self._known.origin if self._known else None) or new_origin()
+        # One without outcomes is falsy, and has an origin and notes all the same.
+        known = Snapshot() if self._known is None else self._known
+        hydration, notes = hydration_outcomes(known, graph), hydration_notes(known, graph)
+        origin = known.origin or new_origin()
         run_id = new_run_id()
         store: RunStore = MemoryRunStore(run_id)
         options = RunOptions(concurrency=concurrency, timeout=timeout)
         spec = RunSpec(run_id, built.reference or built.name, built.params, origin, options, "none")
-        write_run(store, spec, graph, hydration)
+        write_run(store, spec, graph, hydration, notes)
         threads = min(concurrency or _DEFAULT_THREADS, max(1, len(graph)))
         context = self._context_of(built, store)
         with InlineDispatcher(store, threads, context) as here:
@@ -203,10 +207,11 @@ class TaskRunner:
             )
             executor.lead()
         names = [task.name for task in graph.tasks]
-        found = zip(names, store.read_results(names), strict=True)
-        packed = {name: value for name, value in found if value is not None}
+        cuts = dict(zip(names, store.read_cut(names), strict=True))
+        packed = {name: cut.packed for name, cut in cuts.items() if cut.packed is not None}
+        saved = {name: cut.note for name, cut in cuts.items() if cut.note is not None}
         marks = {task.name: fingerprint(task) for task in graph.tasks if task.name in packed}
-        self._last = Snapshot.from_packed(packed, origin=origin, fingerprints=marks)
+        self._last = Snapshot.from_packed(packed, origin=origin, fingerprints=marks, notes=saved)
         return dict(self._last)
 
     def _context_of(self, built: Workflow, store: RunStore) -> Callable[[], Any]:

@@ -166,6 +166,8 @@ def _fill(store: RunStore, operation: str, reader: SnapshotReader, *, gap: bool)
         total += len(tasks)
     for outcomes in reader.outcomes():
         store.hydrate(operation, outcomes)
+    for notes in reader.notes():
+        store.hydrate_notes(operation, list(notes.items()))
     if gap:
         # No service may adopt it unasked: a person accepts the gap first.
         store.mark_active(active=False)
@@ -195,8 +197,9 @@ class _Export:
             )
         self._writer.write_header(_header(info))
         self._write_graph(info)
-        for outcomes in self._cuts():
+        for outcomes, notes in self._cuts():
             self._writer.write_outcomes(outcomes)
+            self._writer.write_notes(notes)
         superseded = self._superseded()
         if superseded:
             self._writer.write_superseded(superseded)
@@ -233,8 +236,8 @@ class _Export:
                 f"{max(info.total, len(self._graph))}: restore its data, or delete the run"
             )
 
-    def _cuts(self) -> Iterator[list[Outcome]]:
-        """What is known of the tasks, in chunks.
+    def _cuts(self) -> Iterator[tuple[list[Outcome], dict[str, bytes]]]:
+        """What is known of the tasks, and what they saved, in chunks.
 
         A dependency is read at the same instant as its dependents or later, and what a success
         rests on stands, unless a reopening sets a tolerated failure aside.
@@ -243,12 +246,16 @@ class _Export:
         position, size = 0, min(_FIRST_CUT, CUT_TASKS)
         while position < len(order):
             indices = order[position : position + size]
-            cuts = self._store.read_cut([self._graph.names[index] for index in indices])
+            names = [self._graph.names[index] for index in indices]
+            cuts = self._store.read_cut(names)
             position += size
             outcomes = [self._outcome(index, cut) for index, cut in zip(indices, cuts, strict=True)]
-            average = sum(len(known.packed or b"") for known in outcomes) // len(outcomes)
+            found = zip(names, (cut.note for cut in cuts), strict=True)
+            notes = {name: note for name, note in found if note is not None}
+            read = sum(len(cut.packed or b"") + len(cut.note or b"") for cut in cuts)
+            average = read // len(cuts)
             size = max(1, min(CUT_TASKS, RECORD_BYTES // max(1, average)))
-            yield [known for known in outcomes if known.packed or known.progress]
+            yield [known for known in outcomes if known.packed or known.progress], notes
 
     def _outcome(self, index: int, cut: TaskCut) -> Outcome:
         once = self._graph.is_once(index)

@@ -68,9 +68,27 @@ def hydration_outcomes(
     return taken
 
 
-def _check_unchanged(snapshot: Snapshot, task: Task) -> None:
+def hydration_notes(
+    snapshot: Snapshot, graph: Graph, *, keep: bool = False
+) -> list[tuple[str, bytes]]:
+    """What tasks of the graph had saved, encoded: those that are evaluated again have it too.
+
+    ``keep`` is that of :func:`hydration_outcomes`: else a task that has changed begins without.
+    """
+    return [
+        (name, note)
+        for name, note in snapshot.notes.items()
+        if name in graph.index and (keep or _is_unchanged(snapshot, graph.tasks[graph.index[name]]))
+    ]
+
+
+def _is_unchanged(snapshot: Snapshot, task: Task) -> bool:
     known = snapshot.fingerprints.get(task.name)
-    if known is not None and known != fingerprint(task):
+    return known is None or known == fingerprint(task)
+
+
+def _check_unchanged(snapshot: Snapshot, task: Task) -> None:
+    if not _is_unchanged(snapshot, task):
         raise SnapshotInvalid(
             f"task {task.name!r} has changed since the snapshot (its function, arguments or "
             "dependencies): take it out of the snapshot, or take its outcome with --keep"

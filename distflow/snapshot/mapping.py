@@ -42,6 +42,7 @@ class Snapshot(Mapping[str, TaskResult]):
         self._workflow: str | None = None
         self._fingerprints = dict(fingerprints or {})
         self._progress: dict[str, Progress] = {}
+        self._notes: dict[str, bytes] = {}
         self._superseded: dict[str, bytes] = {}
         #: Encoded tasks and fingerprints by chunk; empty where it is not of a run.
         self._graph: list[tuple[bytes, list[str]]] = []
@@ -55,10 +56,12 @@ class Snapshot(Mapping[str, TaskResult]):
         *,
         origin: str | None = None,
         fingerprints: Mapping[str, str] | None = None,
+        notes: Mapping[str, bytes] | None = None,
     ) -> Snapshot:
-        """A snapshot of encoded TaskResults, which are not looked at."""
+        """A snapshot of encoded TaskResults and notes, which are not looked at."""
         snapshot = cls(origin=origin, fingerprints=fingerprints)
         snapshot._packed = dict(packed)
+        snapshot._notes = dict(notes or {})
         return snapshot
 
     @classmethod
@@ -90,6 +93,8 @@ class Snapshot(Mapping[str, TaskResult]):
                     snapshot._packed[known.task] = known.packed
                 if known.progress is not None:
                     snapshot._progress[known.task] = known.progress
+        for notes in reader.notes():
+            snapshot._notes.update(notes)
         snapshot._superseded = reader.superseded()
         return snapshot
 
@@ -122,6 +127,11 @@ class Snapshot(Mapping[str, TaskResult]):
     def progress(self) -> Mapping[str, Progress]:
         """How tasks that are not done go on, by name."""
         return self._progress
+
+    @property
+    def notes(self) -> Mapping[str, bytes]:
+        """What tasks had saved by ``ctx.save``, encoded, by name."""
+        return self._notes
 
     def packed(self, name: str) -> bytes:
         """The encoded TaskResult of a task.
@@ -168,6 +178,7 @@ class Snapshot(Mapping[str, TaskResult]):
             writer.write_outcomes(
                 Outcome(name, self._packed.get(name), self._progress.get(name)) for name in names
             )
+            writer.write_notes(self._notes)
             if self._superseded:
                 writer.write_superseded(self._superseded)
             writer.finish(live=self._live, once=self._once)
@@ -188,6 +199,7 @@ class Snapshot(Mapping[str, TaskResult]):
             "results": {name: _plain(packed) for name, packed in self._packed.items()},
             "superseded": {name: _plain(packed) for name, packed in self._superseded.items()},
             "progress": {name: known._asdict() for name, known in self._progress.items()},
+            "saved": {name: _plain(note) for name, note in self._notes.items()},
         }
         return json.dumps(document, ensure_ascii=False, allow_nan=False)
 

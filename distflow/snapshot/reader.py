@@ -21,6 +21,7 @@ from distflow.snapshot.records import (
     GRAPH,
     HEADER,
     MAGIC,
+    NOTES,
     OUTCOMES,
     SUPERSEDED,
     VERSION,
@@ -82,6 +83,13 @@ class SnapshotReader:
                     Outcome(task, packed, fields and Progress(**fields))
                     for task, packed, fields in body
                 ]
+            yield chunk
+
+    def notes(self) -> Iterator[dict[str, bytes]]:
+        """What tasks have saved, encoded, in chunks."""
+        for body in self._bodies(NOTES):
+            with self.decoding():
+                chunk = dict(body.items())
             yield chunk
 
     def superseded(self) -> dict[str, bytes]:

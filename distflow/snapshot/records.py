@@ -34,6 +34,8 @@ GRAPH = b"G"
 FINGERPRINTS = b"F"
 #: [[task, encoded TaskResult or nil, Progress as a map or nil], ...]
 OUTCOMES = b"O"
+#: {task: what it saved, encoded}
+NOTES = b"N"
 #: [[task, encoded TaskResult], ...]
 SUPERSEDED = b"S"
 END = b"E"

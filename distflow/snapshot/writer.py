@@ -19,6 +19,7 @@ from distflow.snapshot.records import (
     GRAPH,
     HEADER,
     MAGIC,
+    NOTES,
     OUTCOMES,
     RECORD_BYTES,
     RECORD_TASKS,
@@ -72,6 +73,11 @@ class SnapshotWriter:
             size += added
         if record:
             self._record(OUTCOMES, record)
+
+    def write_notes(self, notes: Mapping[str, bytes]) -> None:
+        """Append what tasks have saved, encoded."""
+        if notes:
+            self._record(NOTES, dict(notes))
 
     def write_superseded(self, outcomes: Mapping[str, bytes]) -> None:
         """Add tolerated failures on which a success rests and that were set aside since."""

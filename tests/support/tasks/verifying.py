@@ -34,6 +34,14 @@ def look_up(key: str, ctx) -> Any:
     if answer == "waits":
         wait_for_file(f"{log}.answer")
         return TaskResult(TaskStatus.SUCCESS, data=f"looked up at attempt {ctx.attempt}")
+    if answer == "later" and Path(f"{log}.answer").exists():
+        return TaskResult(TaskStatus.SUCCESS, data=ctx.saved["job"])
+    if answer == "hangs":
+        wait_for_file(f"{log}.open")
+    if answer == "saves":
+        ctx.save("a hook has nothing to save")
+    if answer == "unencodable":
+        return TaskResult(TaskStatus.SUCCESS, data={"handle": object()})
     if answer == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     return None
