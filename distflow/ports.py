@@ -38,6 +38,7 @@ class WorkerPort(Protocol):
         finishes: Sequence[Finish] = (),
         claims: Sequence[ClaimRequest] = (),
         *,
+        released: Sequence[tuple[str, str]] = (),
         ending: bool = False,
         unstarted: Sequence[str] = (),
     ) -> Advance: ...

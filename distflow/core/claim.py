@@ -99,13 +99,15 @@ class ClaimRequest(NamedTuple):
     """A claim that a batch asks for.
 
     ``start`` marks the attempt as started at once. ``needs`` names the task's dependencies in the
-    same batch, each with whether its failure is tolerated.
+    same batch, each with whether its failure is tolerated. With ``group`` such a dependency may
+    still be claimed by the batch itself, which runs it first.
     """
 
     task: str
     token: str
     start: bool
     needs: tuple[tuple[str, bool], ...] = ()
+    group: bool = False
 
 
 class ClaimReply(NamedTuple):

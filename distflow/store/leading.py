@@ -84,7 +84,7 @@ class LeadStore(StoreBase):
     def settle_claim(self, epoch: int, batch: str, lost: Finish) -> Code:
         """End a claim whose worker is lost: RECORDED, or REFUSED where it has moved on."""
         keys = self.keys
-        request = msgpack.packb({**finish_fields(lost), "batch": batch})
+        request = msgpack.packb({**finish_fields(lost), "batch": batch, "worker": lost.worker})
         code = self._run(
             "settle_claim",
             (

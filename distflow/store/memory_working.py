@@ -54,6 +54,7 @@ class MemoryWorkerStore(MemoryBase):
         finishes: Sequence[Finish] = (),
         claims: Sequence[ClaimRequest] = (),
         *,
+        released: Sequence[tuple[str, str]] = (),
         ending: bool = False,
         unstarted: Sequence[str] = (),
     ) -> Advance:
@@ -68,6 +69,11 @@ class MemoryWorkerStore(MemoryBase):
                 return Advance((Code.GONE,) * len(finishes), (gone,) * len(claims))
             now = self.server.now_ms()
             codes = tuple(_finish(run, done, now) for done in finishes)
+            for task, token in released:
+                held = run.claims.get(task)
+                if held is not None and held.token == token:
+                    del run.claims[task]
+                    run.append_event(Event("", "released", task, "", held.attempt, batch))
             replies = tuple(_claim(run, epoch, batch, wanted, now) for wanted in claims)
             if ending and run.beats.pop(batch, None) is not None:
                 run.append_event(Event("", "batch_ended", batch=batch, unstarted=tuple(unstarted)))
@@ -276,7 +282,7 @@ def _claim(run: MemoryRun, epoch: int, batch: str, wanted: ClaimRequest, now: in
         return ClaimReply(Code.BUSY)
     if wanted.task in run.results:
         return ClaimReply(Code.DONE)
-    if last.started or last.not_before > now or not _satisfied(run, wanted):
+    if last.started or last.not_before > now or not _satisfied(run, wanted, batch):
         return ClaimReply(Code.NOT_READY)
     # A delayed delivery of a claim that has told its outcome already.
     if last.token == wanted.token:
@@ -297,9 +303,13 @@ def _claim(run: MemoryRun, epoch: int, batch: str, wanted: ClaimRequest, now: in
     return ClaimReply(Code.GRANTED, last.attempt, last.iteration, last.base, last.lost)
 
 
-def _satisfied(run: MemoryRun, wanted: ClaimRequest) -> bool:
+def _satisfied(run: MemoryRun, wanted: ClaimRequest, batch: str) -> bool:
     for dependency, tolerated in wanted.needs:
         status = run.outcome(dependency)
-        if status != TaskStatus.SUCCESS and not (tolerated and status == TaskStatus.FAILURE):
+        if status is None and wanted.group:
+            held = run.claims.get(dependency)
+            if held is None or held.batch != batch:
+                return False
+        elif status != TaskStatus.SUCCESS and not (tolerated and status == TaskStatus.FAILURE):
             return False
     return True

@@ -46,21 +46,34 @@ class WorkerStore(StoreBase):
         finishes: Sequence[Finish] = (),
         claims: Sequence[ClaimRequest] = (),
         *,
+        released: Sequence[tuple[str, str]] = (),
         ending: bool = False,
         unstarted: Sequence[str] = (),
     ) -> Advance:
         """Record outcomes, claim what is next, end the batch: one round trip.
 
-        ``unstarted`` names what a batch that is ``ending`` leaves to others.
+        Args:
+            epoch: of the coordinator that sent the batch.
+            batch: the batch.
+            finishes: outcomes, in the order in which they came.
+            claims: what is claimed next, in this order.
+            released: task and token of claims that are given back: nothing was done with them.
+            ending: whether the batch is over.
+            unstarted: what a batch that is ``ending`` leaves to others.
         """
-        request = {
+        request: dict[str, object] = {
             "epoch": str(epoch),
             "batch": batch,
             "finishes": [finish_fields(finish) for finish in finishes],
-            "claims": [claim._asdict() for claim in claims],
-            "ending": ending,
-            "unstarted": unstarted,
+            "claims": [_claim_fields(claim) for claim in claims],
         }
+        if finishes:
+            request["worker"] = finishes[0].worker
+        if released:
+            request["released"] = released
+        if ending:
+            request["ending"] = True
+            request["unstarted"] = unstarted
         keys = self.keys
         codes, replies = self._run(
             "advance",
@@ -177,8 +190,30 @@ def not_unknown(task: str, status: str) -> WrongState:
 
 
 def finish_fields(finish: Finish) -> dict[str, object]:
-    """A Finish as the scripts read it; the packed result travels beside it."""
-    fields = finish._asdict()
-    del fields["packed"]
-    fields["progress"] = finish.progress._asdict()
+    """A Finish as the scripts read it: without what they need not know of it. The packed result
+    travels beside it.
+    """
+    fields: dict[str, object] = {
+        "task": finish.task,
+        "token": finish.token,
+        "attempt": finish.attempt,
+        "status": finish.status,
+        "duration": finish.duration,
+    }
+    if finish.keep:
+        fields["keep"] = True
+    if finish.kind == "wait":
+        fields["kind"] = finish.kind
+        fields["delay_ms"] = finish.delay_ms
+    if finish.kind == "wait" or finish.status == "unknown":
+        fields["progress"] = finish.progress._asdict()
+    return fields
+
+
+def _claim_fields(claim: ClaimRequest) -> dict[str, object]:
+    fields: dict[str, object] = {"task": claim.task, "token": claim.token}
+    for name in ("start", "needs", "group"):
+        value = getattr(claim, name)
+        if value:
+            fields[name] = value
     return fields

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from distflow.codec import unpack
-from distflow.core.claim import ClaimRequest, Code, Progress
+from distflow.core.claim import ClaimReply, ClaimRequest, Code, Progress
 from distflow.core.status import RunStatus
 from tests.support.stores import Subject, again, claim, final, finish, open_run, picture
 
@@ -291,3 +291,43 @@ def test_an_entry_that_is_queued_twice_disturbs_nobody(subject: Subject) -> None
     assert store.begin_batch(epoch, "b1", "w2", "b1").code == Code.STOPPED
     assert picture(subject) == before
     assert store.begin_batch(epoch, "b1", "w1", "b1").code == Code.OK
+
+
+def test_a_group_claims_what_rests_on_its_own_claims(subject: Subject) -> None:
+    """A chain is claimed at once by the batch that runs it in order; not on another's claim, and
+    not without asking for a group.
+    """
+    store = subject.store
+    epoch = open_run(store, "a", "b", "c")
+    for batch in ("b1", "b2"):
+        store.begin_batch(epoch, batch, "w", f"job-{batch}")
+
+    def chain(batch: str, *, group: bool) -> list[Code]:
+        requests = [
+            ClaimRequest("a", f"{batch}-a", start=True, group=group),
+            ClaimRequest("b", f"{batch}-b", start=True, needs=(("a", False),), group=group),
+            ClaimRequest("c", f"{batch}-c", start=True, needs=(("b", False),), group=group),
+        ]
+        return [reply.code for reply in store.advance(epoch, batch, (), requests).claims]
+
+    assert chain("b1", group=False) == [Code.GRANTED, Code.NOT_READY, Code.NOT_READY]
+    assert chain("b2", group=True) == [Code.BUSY, Code.NOT_READY, Code.NOT_READY]
+    assert chain("b1", group=True) == [Code.GRANTED] * 3
+
+
+def test_a_claim_that_is_given_back_is_free(subject: Subject) -> None:
+    """What was claimed ahead and not begun is released: another batch may claim it, and the attempt
+    is not used up. Another's claim is not released.
+    """
+    store = subject.store
+    epoch = open_run(store, "a", "b")
+    for batch in ("b1", "b2"):
+        store.begin_batch(epoch, batch, "w", f"job-{batch}")
+    store.advance(epoch, "b1", (), [ClaimRequest("a", "t1", start=True)])
+    store.advance(epoch, "b2", (), [ClaimRequest("b", "t2", start=True)])
+    for _delivery in range(2):
+        store.advance(epoch, "b1", released=[("a", "t1"), ("b", "t1")])
+    assert set(store.read_claims()) == {"b"}
+    assert [event.kind for event in store.read_events("0-0")] == ["claimed", "claimed", "released"]
+    again = store.advance(epoch, "b2", (), [ClaimRequest("a", "t3", start=True)])
+    assert again.claims[0] == ClaimReply(Code.GRANTED, 1, 1, 0, 0)

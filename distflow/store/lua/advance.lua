@@ -2,19 +2,33 @@
 -- A finish holds if and only if its token holds the claim, or held what is now unknown; neither
 -- epoch nor status is asked, so that what a live worker did is never lost.
 -- KEYS    meta results claims progress beats events history
--- ARGV    request: msgpack map of batch, epoch, finishes (fields of Finish but packed), claims
---         (fields of ClaimRequest), ending (bool), unstarted (names, for ending);
+-- ARGV    request: msgpack map of batch, epoch, worker, finishes (fields of Finish but packed and
+--         what is empty), claims (fields of ClaimRequest), released (task and token of claims that
+--         are given back), ending (bool), unstarted (names, for ending);
 --         then one packed TaskResult per finish
 -- Returns list of finish codes, list of claim replies {code, attempt, iteration, base, lost}
--- Events  finished, waiting, refused, claimed, batch_ended
+-- Events  finished, waiting, refused, claimed, released, batch_ended
 local meta, results, claims, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local beats, events, history = KEYS[5], KEYS[6], KEYS[7]
 local request = cmsgpack.unpack(ARGV[1])
 
+local run = redis.call('HMGET', meta, 'epoch', 'status', 'concurrency', 'clock_offset_ms')
+local finish_codes, claim_replies = {}, {}
+if not run[1] then
+  for i = 1, #request.finishes do finish_codes[i] = CODE.GONE end
+  for i = 1, #request.claims do claim_replies[i] = {CODE.GONE} end
+  return {finish_codes, claim_replies}
+end
+
+-- Status -> how many outcomes of this call have it.
+local counted = {}
+
 local function finish(done, packed)
+  done.worker = done.worker or request.worker
   local claim = read_claim(claims, done.task)
-  local holds = claim and claim[3] == done.token
-  if not holds then
+  if claim and claim[3] == done.token then
+    redis.call('HDEL', claims, done.task)
+  else
     local known = redis.call('HGET', results, done.task)
     local last = read_progress(progress, done.task)
     -- The reply to an earlier delivery of this very outcome was lost.
@@ -34,33 +48,35 @@ local function finish(done, packed)
     redis.call('HDEL', results, done.task)
     count('unknown', -1)
     unblock()
-  else
-    redis.call('HDEL', claims, done.task)
+    run[2] = redis.call('HGET', meta, 'status')
   end
-  if done.kind == 'final' then
-    settle_final(results, progress, done, packed)
-  else
+  if done.kind == 'wait' then
     local kind = done.status == 'success' and 'looped' or 'retried'
     settle_waiting(progress, history, done, packed, kind)
+  else
+    counted[done.status] = (counted[done.status] or 0) + 1
+    settle_final(results, progress, done, packed)
   end
   return CODE.RECORDED
 end
 
-local finish_codes, claim_replies = {}, {}
-if not run_exists() then
-  for i = 1, #request.finishes do finish_codes[i] = CODE.GONE end
-  for i = 1, #request.claims do claim_replies[i] = {CODE.GONE} end
-  return {finish_codes, claim_replies}
-end
 for i, done in ipairs(request.finishes) do
   finish_codes[i] = finish(done, ARGV[1 + i])
 end
+for status, number in pairs(counted) do count(status, number) end
+-- Claimed ahead, and not begun: nothing happened, so that others may have it.
+for _, pair in ipairs(request.released or {}) do
+  local claim = read_claim(claims, pair[1])
+  if claim and claim[3] == pair[2] then
+    redis.call('HDEL', claims, pair[1])
+    tell('released', pair[1], '', claim[1], request.batch)
+  end
+end
 
 -- Read after the finishes: one of them may have unblocked the run.
-local run_epoch, run_status, concurrency =
-  unpack(redis.call('HMGET', meta, 'epoch', 'status', 'concurrency'))
-
+local run_epoch, run_status, concurrency = run[1], run[2], run[3]
 local begun = redis.call('HEXISTS', beats, request.batch) == 1
+local now = now_ms(run[4] or '0')
 
 -- Other batches that hold a claim. A batch runs one task at a time, so it counts once.
 local function others_at_work()
@@ -75,11 +91,18 @@ local function others_at_work()
   return total
 end
 
-local function satisfied(needs)
+-- Whether the dependencies in the same batch let a task run. What a group claims at once may rest
+-- on another of its claims: the worker runs them in order, and gives back what may not run.
+local function satisfied(needs, group)
   for _, need in ipairs(needs) do
     local packed = redis.call('HGET', results, need[1])
-    local status = packed and status_of(packed)
-    if status ~= 'success' and not (need[2] and status == 'failure') then return false end
+    if packed then
+      local status = status_of(packed)
+      if status ~= 'success' and not (need[2] and status == 'failure') then return false end
+    else
+      local claim = group and read_claim(claims, need[1])
+      if not claim or claim[4] ~= request.batch then return false end
+    end
   end
   return true
 end
@@ -99,12 +122,11 @@ local function claim(wanted)
   -- Done is done: another batch was faster, or the queue held an entry twice.
   if redis.call('HEXISTS', results, wanted.task) == 1 then return {CODE.DONE} end
   local last = read_progress(progress, wanted.task)
-  local now = now_ms()
   -- An entry from before a backoff, or of a task that started and must not start again.
   if last.started or (last.not_before or 0) > now then return {CODE.NOT_READY} end
   -- A delayed delivery of a claim that has told its outcome already.
   if last.token == wanted.token then return {CODE.NOT_READY} end
-  if not satisfied(wanted.needs) then return {CODE.NOT_READY} end
+  if wanted.needs and not satisfied(wanted.needs, wanted.group) then return {CODE.NOT_READY} end
   if concurrency and others_at_work() >= tonumber(concurrency) then return {CODE.LIMIT} end
   local started = wanted.start and now or 0
   local attempt, iteration = last.attempt or 1, last.iteration or 1

@@ -1,10 +1,11 @@
 -- Shared by every script; KEYS[1] is always the meta hash of the run.
 local META = KEYS[1]
 
--- Unix milliseconds on Redis's clock. Tests move it with the meta field clock_offset_ms.
-local function now_ms()
+-- Unix milliseconds on Redis's clock. Tests move it with the meta field clock_offset_ms, which a
+-- script that has read it already may give.
+local function now_ms(offset)
   local time = redis.call('TIME')
-  local offset = tonumber(redis.call('HGET', META, 'clock_offset_ms') or '0')
+  offset = tonumber(offset or redis.call('HGET', META, 'clock_offset_ms') or '0')
   return time[1] * 1000 + math.floor(time[2] / 1000) + offset
 end
 
@@ -112,11 +113,11 @@ local function unblock()
   end
 end
 
--- Make an outcome final. finish: task, token, attempt, status, worker, duration, progress.
+-- Make an outcome final; the caller counts it. finish: task, token, attempt, status, worker,
+-- duration, and progress where it is unknown.
 -- Of an unknown outcome the token stays, by which its true one may still be told.
 local function settle_final(results, progress, finish, packed)
   redis.call('HSET', results, finish.task, packed)
-  count(finish.status, 1)
   if finish.status == 'unknown' then
     local kept = finish.progress
     kept.token = finish.token

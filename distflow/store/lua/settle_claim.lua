@@ -24,9 +24,10 @@ if not claim or claim[3] ~= lost.token then
   return CODE.REFUSED
 end
 redis.call('HDEL', claims, lost.task)
-if lost.kind == 'final' then
+if lost.kind ~= 'wait' then
   remember(history, {kind = 'lost', task = lost.task, status = lost.status,
     attempt = lost.attempt, by = lost.worker, packed = packed, keep = lost.keep})
+  count(lost.status, 1)
   settle_final(results, progress, lost, packed)
 else
   lost.token = given_up
