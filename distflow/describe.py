@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from distflow.authoring.imports import did_you_mean
-from distflow.codec import decode_result, iso_time, plain_result, status_of, to_plain
+from distflow.codec import decode_result, iso_time, plain_result, status_of, to_plain, unpack
 from distflow.core.graph import Graph
 from distflow.core.model import Task, TaskResult
 from distflow.core.run import HistoryEntry, RunInfo, TaskCut
@@ -84,6 +84,9 @@ class Survey(NamedTuple):
     unknown: list[FoundTask]
     running: list[RunningTask]
     waiting: list[WaitingTask]
+    #: Of the unknown, those whose verify hook has not answered yet -> the worker that asks it,
+    #: empty before one does.
+    asked: Mapping[str, str]
     #: Queue -> how many of its tasks have no outcome. Empty where nobody leads the run.
     queues: Mapping[str, int]
 
@@ -175,7 +178,7 @@ def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
     seen: Counter[TaskStatus] = Counter()
     failed: list[str] = []
     tolerated: list[str] = []
-    unknown: list[str] = []
+    unknown: list[Task] = []
     queues: Counter[str] = Counter()
     tasks = islice(_chunks(store), _SURVEYED_TASKS // _CHUNK)
     while led or any(seen[status] < count for status, count in wanted.items()):
@@ -191,12 +194,13 @@ def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
             if status == TaskStatus.FAILURE:
                 (tolerated if task.continue_on_error else failed).append(task.name)
             elif status == TaskStatus.UNKNOWN:
-                unknown.append(task.name)
+                unknown.append(task)
     return Survey(
         failed=_reasons(store, failed[:limit]),
         tolerated=_reasons(store, tolerated[:limit]),
         tolerated_count=len(tolerated),
-        unknown=_reasons(store, unknown[:limit]),
+        unknown=_reasons(store, [task.name for task in unknown[:limit]]),
+        asked=_asked(store, unknown[:limit]) if led else {},
         running=_running(store, info, limit) if info.counts["running"] else [],
         waiting=_waiting(store, info, limit) if info.status not in ENDED_RUNS else [],
         queues=queues if led else {},
@@ -235,6 +239,7 @@ def task_document(store: RunStore, info: RunInfo, task: Task) -> dict[str, Any]:
         "function": task.function,
         "queue": task.queue,
         "effects": task.effects,
+        "verify": task.verify,
         "continue_on_error": task.continue_on_error,
         "key": task_key(info.origin, name),
         "dependencies": {
@@ -242,6 +247,7 @@ def task_document(store: RunStore, info: RunInfo, task: Task) -> dict[str, Any]:
             for dependency, there in zip(task.depends_on, around, strict=True)
         },
         "result": result,
+        "saved": None if cut.note is None else to_plain(unpack(cut.note, opaque=True)),
         "claim": None,
         "waits_until": None,
         "next_attempt": progress.attempt if progress and claim is None and result is None else None,
@@ -294,6 +300,19 @@ def _reasons(store: RunStore, names: Sequence[str]) -> list[FoundTask]:
         # A resume may have set it aside in between.
         if packed is not None
     ]
+
+
+def _asked(store: RunStore, unknown: Iterable[Task]) -> dict[str, str]:
+    hooked = [task.name for task in unknown if task.verify is not None]
+    if not hooked:
+        return {}
+    at_work = {beat.task: beat.worker for beat in store.read_beats().values()}
+    last_said = {entry.task: entry.kind for entry in store.read_history()}
+    return {
+        name: at_work.get(name, "")
+        for name in hooked
+        if name in at_work or last_said.get(name) != "asked"
+    }
 
 
 def _running(store: RunStore, info: RunInfo, limit: int) -> list[RunningTask]:

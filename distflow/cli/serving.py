@@ -18,7 +18,7 @@ from distflow.coordinator.service import CoordinatorService
 _JOIN_SECONDS = 1.0
 
 #: What is told of runs besides that they begin and end.
-_TOLD = frozenset({"repair", "warning", "task_unknown"})
+_TOLD = frozenset({"repair", "warning", "task_unknown", "task_resolved"})
 
 
 @click.command("coordinator")

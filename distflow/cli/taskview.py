@@ -30,6 +30,10 @@ def task_lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield line("queue", document["queue"] + effects)
     if document["effects"] == "at_most_once":
         yield line("key", document["key"], whole=True)
+    if document["verify"]:
+        yield line("verify", document["verify"])
+    if document["saved"] is not None:
+        yield line("saved", clip(json.dumps(document["saved"], ensure_ascii=False), columns() - 11))
     yield from _live_lines(document)
     yield from _result_lines(document["result"])
     yield from _dependency_lines(document["dependencies"])

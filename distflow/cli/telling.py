@@ -106,9 +106,13 @@ def resume_lines(run: Run, executor: WorkflowExecutor) -> Iterator[str]:
     if actions["run"]:
         parts.append(f"{actions['run']} not run yet")
     yield f"resume {run.run_id}: {', '.join(parts)}"
-    held = [graph.tasks[item.task].name for item in reversed(plan) if item.action == "hold"]
-    if held:
-        yield f"unknown: {_names(held, len(held))}: waiting for `distflow resolve`"
+    held = [graph.tasks[item.task] for item in reversed(plan) if item.action == "hold"]
+    asked = [task.name for task in held if task.verify is not None]
+    left = [task.name for task in held if task.verify is None]
+    if asked:
+        yield f"unknown: {_names(asked, len(asked))}: asking the verify hook"
+    if left:
+        yield f"unknown: {_names(left, len(left))}: waiting for `distflow resolve`"
     context = run.info().options.context
     if context:
         yield (

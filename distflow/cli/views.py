@@ -165,7 +165,12 @@ def _next_lines(info: RunInfo, survey: Survey, workers: Mapping[str, int]) -> It
             yield line("waits for", f"a worker: {what} and nobody listens to queue {queue!r}")
             yield line("", next_command("worker", queue), whole=True)
     for task in survey.unknown:
-        yield line("waits for", f"a decision on {task.name}")
+        if task.name in survey.asked:
+            worker = survey.asked[task.name]
+            where = f": {worker} asks it" if worker else ""
+            yield line("waits for", f"the verify hook of {task.name}{where}; or a decision")
+        else:
+            yield line("waits for", f"a decision on {task.name}")
         words = next_command("resolve", info.run_id, task.name)
         yield line("", f"{words} --done | --retry | --fail", whole=True)
 

@@ -10,8 +10,9 @@ import pytest
 from distflow.client import Client
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.status import RunStatus
-from distflow.handle import Run
+from distflow.handle import Run, who_am_i
 from tests.conftest import StartWorker
+from tests.support.cli import run_cli
 from tests.support.redis_server import RedisServer
 from tests.support.tasks import recording, verifying
 from tests.support.wait import wait_for
@@ -38,6 +39,12 @@ def decisions(run: Run, task: str) -> list[tuple[str, str]]:
         for entry in run.store.read_history(task)
         if entry.kind in ("resolved", "asked")
     ]
+
+
+def history_of(url: str, run: Run) -> list[str]:
+    """What ``distflow show`` says of what became of ``waits``."""
+    shown = run_cli(url, "show", run.run_id, "waits").stdout
+    return shown.partition("history\n")[2].splitlines()
 
 
 def test_hooks_decide(
@@ -118,15 +125,24 @@ def test_a_person_is_faster_than_the_hook(
     the hook's answer is none.
     """
     log = tmp_path / "log"
-    start_worker(redis_server.url)
+    worker = start_worker(redis_server.url)
     run = client.submit(verifying.charges(["waits"], str(log)))
     wait_for(lambda: calls(log, "verify"), 30, "the hook to be asked")
     assert run.status() == RunStatus.RUNNING
+    beats = run.store.read_beats
+    wait_for(lambda: [beat.task for beat in beats().values()] == ["waits"], 10, "a beat")
+    status = run_cli(redis_server.url, "status", run.run_id).stdout
+    assert f"waits for  the verify hook of waits: {worker.name} asks it; or a decision" in status
+    shown = run_cli(redis_server.url, "show", run.run_id, "waits").stdout
+    assert "verify     tests.support.tasks.verifying:look_up" in shown
+    assert 'saved      {"job": "job-1"}' in shown
     run.resolve("waits", "done", "by hand")
     verifying.open_gates(log)
     assert run.wait(30) == RunStatus.SUCCESS
     assert run.results()["after waits"].data == "by hand"
     assert decisions(run, "waits") == [("done", "")]
+    (decided,) = [line for line in history_of(redis_server.url, run) if " resolved" in line]
+    assert f"resolved, attempt 1: done, by {who_am_i()}" in decided
 
 
 def test_a_resume_asks_again(

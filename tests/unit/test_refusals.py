@@ -231,6 +231,9 @@ def test_endless_nesting_is_refused() -> None:
         ({"name": ""}, "name is a text"),
         ({"name": "\ud800"}, "name is a text"),
         ({"loop": Loop("m:f", 3), "effects": "at_most_once"}, "loop runs a task again"),
+        ({"verify": 1, "effects": "at_most_once"}, "verify is a module-level function"),
+        ({"verify": "m:f"}, "verify is asked .* effects='at_most_once' can be; add that, or"),
+        ({"verify": "m:f", "effects": "idempotent"}, "verify is asked"),
     ],
 )
 def test_options_are_checked_wherever_they_are_given(options: Any, message: str) -> None:
@@ -250,12 +253,26 @@ def test_loop_and_at_most_once_meet_from_two_places() -> None:
         charge.options(loop=Loop(good_enough, 3))
 
 
+def test_verify_and_other_effects_meet_from_two_places() -> None:
+    """Nobody would ever ask the hook of a task that can never be unknown."""
+    checked = charge.options(verify=good_enough)
+    with pytest.raises(WorkflowInvalid, match=r"'charge'.*verify.*at_most_once"):
+        checked.options(effects="normal")
+    checked.options(effects="normal", verify=None)
+
+
 def test_hooks_that_cannot_be_called_are_refused() -> None:
-    """A condition takes (ctx), until takes (ctx, result), a context (params[, snapshot])."""
+    """A condition takes (ctx), until (ctx, result), verify (key, ctx), a context
+    (params[, snapshot]).
+    """
     with pytest.raises(WorkflowInvalid, match=r"condition: good_enough.*does not take 1 pos"):
         Workflow("w").add("a", report, condition=good_enough)
     with pytest.raises(WorkflowInvalid, match=r"until: is_monday.*does not take 2 pos"):
         Workflow("w").add("a", report, loop=Loop(is_monday, 2))
+    with pytest.raises(WorkflowInvalid, match=r"verify: is_monday.*does not take 2 pos"):
+        Workflow("w").add("a", report, effects="at_most_once", verify=is_monday)
+    with pytest.raises(WorkflowInvalid, match=r"verify: a lambda has no name"):
+        Workflow("w").add("a", report, effects="at_most_once", verify=lambda _key, _ctx: None)
     with pytest.raises(WorkflowInvalid, match=r"context: report.*does not take 1 or 2 pos"):
         Workflow("w", context=report)
 
@@ -301,6 +318,10 @@ def test_check_importable_accepts_what_workers_can_import() -> None:
         ({"condition": f"{HERE}:good_enough"}, "task 'a': condition: .*does not take 1"),
         ({"condition": f"{HERE}:is_mondya"}, "condition: .*did you mean 'is_monday'"),
         ({"loop": Loop(f"{HERE}:is_monday", 2)}, "until: .*does not take 2"),
+        (
+            {"verify": f"{HERE}:is_monday", "effects": "at_most_once"},
+            "task 'a': verify: .*does not take 2",
+        ),
         ({"context": f"{HERE}:report"}, "workflow 'w': context: .*does not take 1 or 2"),
     ],
 )

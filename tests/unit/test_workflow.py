@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from distflow.authoring import TaskRef, Workflow
+from distflow.codec import decode_task, encode_task, pack, unpack
 from distflow.core.model import Loop, Ref, Retry
 from distflow.errors import InvalidInput, WorkflowInvalid
 from tests.unit.authored import (
@@ -151,11 +152,16 @@ def test_a_ref_can_be_printed() -> None:
 
 
 def test_hooks_are_stored_by_path() -> None:
-    """condition, Loop.until and context may be functions or paths; both become paths."""
+    """condition, verify, Loop.until and context may be functions or paths; both become paths."""
     flow = Workflow("w", context="pkg.ctx:make")
     flow.add("a", plain, (1,), condition=is_monday, loop=Loop(good_enough, 3, 1.5))
     flow.add("b", "pkg.mod:f", condition="pkg.mod:c", loop=Loop("pkg.mod:u", 2))
-    a, b = flow.tasks
+    once: Any = "at_most_once"
+    flow.add("c", plain, (1,), effects=once, verify=good_enough)
+    flow.add("d", "pkg.mod:f", effects=once, verify="pkg.mod:v")
+    a, b, c, d = flow.tasks
+    assert (c.verify, d.verify, a.verify) == (f"{HERE}:good_enough", "pkg.mod:v", None)
+    assert [decode_task(unpack(pack(encode_task(task)))) for task in (c, d)] == [c, d]
     assert (a.condition, a.loop) == (f"{HERE}:is_monday", Loop(f"{HERE}:good_enough", 3, 1.5))
     assert (b.function, b.condition, b.loop and b.loop.until) == (
         "pkg.mod:f",
