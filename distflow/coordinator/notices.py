@@ -10,8 +10,8 @@ class Notice(NamedTuple):
     """Something that happened to a run.
 
     ``kind`` is ``workflow_start | workflow_end | task_start | task_end | task_skipped | task_retry
-    | task_unknown | task_resolved``, or ``repair`` and ``warning``, which only have a message. ``at`` is Unix
-    seconds; ``duration`` seconds.
+    | task_unknown | task_resolved``, or ``repair`` and ``warning``, which only have a message.
+    ``at`` is Unix seconds; ``duration`` seconds.
     """
 
     kind: str
