@@ -83,6 +83,7 @@ class Client:
         timeout: float | None = None,
         max_result_bytes: int = MAX_RESULT_BYTES,
         detach: bool = False,
+        batch: bool = True,
     ) -> Run:
         """Write a run that nobody leads yet: see :meth:`submit`."""
         if concurrency is not None and concurrency < 1:
@@ -105,7 +106,7 @@ class Client:
             workflow=built.reference or built.name,
             params=built.params,
             origin=(None if snapshot is None else snapshot.origin) or new_origin(),
-            options=RunOptions(concurrency, timeout, built.context, max_result_bytes),
+            options=RunOptions(concurrency, timeout, built.context, max_result_bytes, batch),
             durability=read_durability(self.redis),
             detached=detach,
         )
@@ -125,6 +126,7 @@ class Client:
         concurrency: int | None = None,
         timeout: float | None = None,
         max_result_bytes: int = MAX_RESULT_BYTES,
+        batch: bool = True,
         listener: Listener | None = None,
     ) -> Run:
         """Create a run and coordinate it on a thread of this process.
@@ -141,6 +143,7 @@ class Client:
             concurrency: tasks that may run at once.
             timeout: seconds after which the run is cancelled.
             max_result_bytes: of one encoded result.
+            batch: whether short tasks travel together, in one job of RQ.
             listener: told what happens to the run, on its thread.
 
         Raises:
@@ -158,6 +161,7 @@ class Client:
             timeout=timeout,
             max_result_bytes=max_result_bytes,
             detach=detach,
+            batch=batch,
         )
         if not detach:
             run.lead_in_background(reopen=False, listener=listener)

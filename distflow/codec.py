@@ -315,7 +315,16 @@ def encode_task(task: Task) -> dict[str, Any]:
     return fields
 
 
-_OPTIONS = ("timeout", "condition", "priority", "continue_on_error", "queue", "effects", "verify")
+_OPTIONS = (
+    "timeout",
+    "condition",
+    "priority",
+    "continue_on_error",
+    "queue",
+    "effects",
+    "verify",
+    "batch",
+)
 _DEFAULTS = {name: getattr(Task("", ""), name) for name in _OPTIONS}
 
 

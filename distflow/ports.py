@@ -8,6 +8,7 @@ operation id and keeps it over its retries.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 from distflow.core.claim import (
@@ -124,6 +125,8 @@ class Batch(NamedTuple):
     epoch: int
     #: Its tasks are unknown: their verify hooks are asked.
     verify: bool = False
+    #: Run times in ms of the functions that were measured.
+    expected: Mapping[str, float] = MappingProxyType({})
 
 
 class ServerInfo(NamedTuple):

@@ -196,7 +196,8 @@ class TaskRunner:
         origin = known.origin or new_origin()
         run_id = new_run_id()
         store: RunStore = MemoryRunStore(run_id)
-        options = RunOptions(concurrency=concurrency, timeout=timeout)
+        # Threads share one interpreter: what waits in a batch would only wait for its turn.
+        options = RunOptions(concurrency=concurrency, timeout=timeout, batch=False)
         spec = RunSpec(run_id, built.reference or built.name, built.params, origin, options, "none")
         write_run(store, spec, graph, hydration, notes)
         threads = min(concurrency or _DEFAULT_THREADS, max(1, len(graph)))

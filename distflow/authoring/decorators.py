@@ -72,7 +72,7 @@ def task(
     Args:
         function: what workers will import and call.
         options: ``name, retry, loop, timeout`` (seconds)``, condition, priority,
-            continue_on_error, queue, effects, verify, depends_on``.
+            continue_on_error, queue, effects, verify, batch, depends_on``.
 
     Raises:
         WorkflowInvalid: names the option and what it may be.

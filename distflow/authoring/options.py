@@ -31,6 +31,7 @@ class AddOptions(TypedDict, total=False):
     queue: str
     effects: Effects
     verify: Callable[..., Any] | str | None
+    batch: bool
     depends_on: Iterable[TaskRef | str] | TaskRef | str
 
 
@@ -151,6 +152,7 @@ _CHECKS: Mapping[str, Callable[[object], str | None]] = {
     "timeout": _timeout,
     "condition": _hook,
     "verify": _hook,
+    "batch": _flag,
     "priority": _priority,
     "continue_on_error": _flag,
     "queue": _queue,

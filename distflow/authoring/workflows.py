@@ -116,6 +116,7 @@ class Workflow:
             loop=_freeze_loop(chosen.get("loop"), owner),
             condition=_freeze_hook(chosen.get("condition"), 1, f"{owner}: condition"),
             verify=_freeze_hook(chosen.get("verify"), 2, f"{owner}: verify"),
+            batch=chosen.get("batch", True),
             **{key: chosen[key] for key in _PLAIN_OPTIONS if key in chosen},
         )
         return TaskRef(name, self)

@@ -165,6 +165,7 @@ class WorkflowExecutor:
         )
         self._run = self._led = led
         self._cancelled_at: float | None = None
+        self._shared_out_at = time.monotonic()
         self._reconciler = Reconciler(
             led, self._store, self._dispatcher, self._surroundings, self._announcer, self._settings
         )
@@ -185,6 +186,9 @@ class WorkflowExecutor:
         led.apply(events)
         self._surroundings.look()
         self._reconciler.look()
+        if time.monotonic() - self._shared_out_at > self._settings.watch_seconds:
+            self._shared_out_at = time.monotonic()
+            led.outbox.share_out(led.running)
         led.state.on_time(self._surroundings.now_ms())
         if self._interrupt.is_set():
             return self._interrupt_run()
@@ -202,7 +206,7 @@ class WorkflowExecutor:
         led = self._run
         if led.status != RunStatus.RUNNING:
             return []
-        return led.outbox.take_batches(led.info.options.concurrency, limit)
+        return led.outbox.take_batches(limit)
 
     def end(self) -> None:
         """Give the lease up; the run goes on when another leads it."""
@@ -239,6 +243,8 @@ class WorkflowExecutor:
         """When :meth:`step` is due without any event, on the monotonic clock."""
         led = self._run
         moments = [self._reconciler.due]
+        if led.outbox.due is not None:
+            moments.append(led.outbox.due)
         due_ms = led.state.next_due()
         if due_ms is not None:
             moments.append(due_ms / 1000 - self._surroundings.clock_offset)

@@ -88,6 +88,7 @@ class LedRun:
             self.epoch,
             graph,
             self.state,
+            self.info.options,
             number=self._number,
         )
         # Whatever was left there, by a predecessor too, would be refused or run twice for nothing.
@@ -170,11 +171,16 @@ class LedRun:
         elif event.kind == "finished":
             self.running.pop(name, None)
             self.state.on_finished(index, TaskStatus(event.status))
+            if event.duration:
+                self._surroundings.estimates.learn(self.graph.tasks[index].function, event.duration)
             self._announcer.tell_finished(event)
         elif event.kind == "waiting":
             self.running.pop(name, None)
             self.state.on_waiting(index, event.not_before, self._surroundings.now_ms())
             self._announcer.tell_waiting(event)
+        elif event.kind == "released":
+            self.running.pop(name, None)
+            self.state.on_released(index)
         elif event.kind == "resolved":
             self.state.on_resolved(index, TaskStatus(event.status))
             self._announcer.tell_resolved(event)

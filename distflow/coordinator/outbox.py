@@ -1,12 +1,15 @@
-"""The batches of a run that are out: which are, and what they carried."""
+"""The batches of a run that are out: which are, and what they carry."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from distflow.coordinator.surroundings import Surroundings
+from distflow.core.batching import BatchComposer
 from distflow.core.graph import Graph
+from distflow.core.run import RunOptions
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
 from distflow.ports import Batch
@@ -17,9 +20,19 @@ _BOUNCE_MS = 1000
 #: Seconds that a queue rests at most, whose workers cannot begin batches.
 _LONGEST_REST_SECONDS = 60.0
 
+#: Seconds that little work is held back while batches are out whose tasks may soon bring more.
+_LINGER_SECONDS = 0.01
+
+#: Seconds that a task must have run before what waits behind it in its batch goes elsewhere.
+_HELD_SECONDS = 1.0
+
+_AT_WORK = (TaskStatus.CLAIMED, TaskStatus.STARTED)
+
 
 class _Sent(NamedTuple):
     batch: Batch
+    #: Indices of its tasks.
+    tasks: list[int]
     #: On the coordinator's monotonic clock.
     at: float
 
@@ -28,11 +41,12 @@ class Outbox:
     """Makes batches of ready tasks, and remembers them until they have ended.
 
     Args:
-        surroundings: how much room there is, shared with other runs.
+        surroundings: how much room there is, and what functions cost; shared with other runs.
         run_id: the run.
         epoch: the coordinator's.
         graph: the run's.
         state: where its tasks stand.
+        options: the run's.
         number: of the last batch that this epoch has sent: ids are never used twice.
     """
 
@@ -43,6 +57,7 @@ class Outbox:
         epoch: int,
         graph: Graph,
         state: TaskStateManager,
+        options: RunOptions,
         *,
         number: int = 0,
     ) -> None:
@@ -51,12 +66,22 @@ class Outbox:
         self._epoch = epoch
         self._graph = graph
         self._state = state
+        self._options = options
         self._sent: dict[str, _Sent] = {}
         self.number = number
+        #: Index of a queued task -> the batch that carries it.
+        self._carrier: dict[int, str] = {}
+        #: Tasks that workers hold by batches that were sent before this coordinator came.
+        self._adopted = {i for i, status in enumerate(state.statuses) if status in _AT_WORK}
         #: Index of a task -> how often it came back unclaimed.
         self._bounced: dict[int, int] = {}
         #: Queue -> how often in a row its workers could not begin a batch, and until when it rests.
         self._failed: dict[str, tuple[int, float]] = {}
+        #: Queue -> until when its little work is held back.
+        self._lingers: dict[str, float] = {}
+        self._composer = BatchComposer(
+            graph, state.unmet, self._travels_alone, surroundings.estimates, surroundings.limits
+        )
         self.queues = sorted({task.queue for task in graph.tasks})
         surroundings.serve(self.queues)
 
@@ -66,12 +91,16 @@ class Outbox:
             self._surroundings.out[sent.batch.queue] -= 1
         self._sent.clear()
 
-    def take_batches(self, concurrency: int | None, limit: int | None = None) -> list[Batch]:
+    @property
+    def due(self) -> float | None:
+        """When work that is held back is to be sent, on the monotonic clock; None for never."""
+        return min(self._lingers.values(), default=None)
+
+    def take_batches(self, limit: int | None = None) -> list[Batch]:
         """Batches of what is ready, to be sent now, as far as workers and the run's concurrency
         have room; at most ``limit`` per queue. Unknown tasks whose hook is to be asked go first:
         they hold up what depends on them, and run nothing that concurrency counts.
         """
-        room = len(self._graph) if concurrency is None else concurrency - self._state.in_flight
         batches: list[Batch] = []
         now = time.monotonic()
         for queue in self._state.queues():
@@ -82,21 +111,55 @@ class Outbox:
                 free = min(free, limit)
             for index in self._state.take_questions(queue, max(0, free)):
                 free -= 1
-                batches.append(self._batch(queue, index, verify=True))
-            for index in self._state.take_ready(queue, max(0, min(free, room))):
-                self._state.on_queued(index)
-                room -= 1
-                batches.append(self._batch(queue, index))
-        for batch in batches:
-            self._sent[batch.id] = _Sent(batch, now)
-            self._surroundings.out[batch.queue] += 1
+                batches.append(self._send(queue, [index], now, verify=True))
+            batches += self._compose(queue, min(free, self._room()), now)
         return batches
 
-    def _batch(self, queue: str, index: int, *, verify: bool = False) -> Batch:
+    def _compose(self, queue: str, slots: int, now: float) -> list[Batch]:
+        ready = self._state.ready(queue)
+        if slots <= 0 or ready.peek() is None:
+            return []
+        little = self._composer.work_ms(ready) < self._surroundings.limits.job_ms
+        if self._sent and little and now < self._lingers.setdefault(queue, now + _LINGER_SECONDS):
+            return []
+        self._lingers.pop(queue, None)
+        workers = max(1, self._surroundings.workers(queue))
+        idle = max(0, workers - self._surroundings.out[queue])
+        batches = []
+        for tasks in self._composer.compose(ready, slots=slots, workers=workers, idle=idle):
+            for index in tasks:
+                self._state.on_queued(index)
+            batches.append(self._send(queue, tasks, now))
+        return batches
+
+    def _room(self) -> int:
+        """Batches more that the run's concurrency allows: each runs one task at a time."""
+        if self._options.concurrency is None:
+            return len(self._graph)
+        self._adopted = {i for i in self._adopted if self._state.statuses[i] in _AT_WORK}
+        asking = sum(sent.batch.verify for sent in self._sent.values())
+        return self._options.concurrency - (len(self._sent) - asking) - len(self._adopted)
+
+    def _travels_alone(self, index: int) -> bool:
+        batched = self._options.batch and self._graph.tasks[index].batch
+        return not batched or self._state.is_suspect(index)
+
+    def _send(self, queue: str, tasks: list[int], now: float, *, verify: bool = False) -> Batch:
         self.number += 1
         batch_id = f"{self._run_id}-{self._epoch}-{self.number}"
-        tasks = (self._graph.tasks[index],)
-        return Batch(batch_id, queue, tasks, self._run_id, self._epoch, verify)
+        found = tuple(self._graph.tasks[index] for index in tasks)
+        expected = self._expected(tasks)
+        batch = Batch(batch_id, queue, found, self._run_id, self._epoch, verify, expected)
+        self._sent[batch_id] = _Sent(batch, tasks, now)
+        self._surroundings.out[queue] += 1
+        if not verify:
+            self._carrier.update(dict.fromkeys(tasks, batch_id))
+        return batch
+
+    def _expected(self, tasks: list[int]) -> Mapping[str, float]:
+        functions = {self._graph.tasks[index].function for index in tasks}
+        found = {function: self._surroundings.estimates.run_ms(function) for function in functions}
+        return {function: ms for function, ms in found.items() if ms is not None}
 
     def take_back(self, batch_id: str, *, failed: bool = False) -> None:
         """A batch is gone: what it did not claim is ready again, and what it asked is asked again.
@@ -108,11 +171,11 @@ class Outbox:
         if sent is None:
             return
         self._surroundings.out[sent.batch.queue] -= 1
-        for task in sent.batch.tasks:
-            index = self._graph.index[task.name]
+        for index in sent.tasks:
             if sent.batch.verify:
                 self._state.on_unanswered(index, in_vain=not failed)
-            else:
+            elif self._carrier.get(index) == batch_id:
+                del self._carrier[index]
                 self._bring_back(index)
         if not failed:
             self._failed.pop(sent.batch.queue, None)
@@ -121,15 +184,36 @@ class Outbox:
         rest = min(_LONGEST_REST_SECONDS, 2.0**times)
         self._failed[sent.batch.queue] = (times + 1, time.monotonic() + rest)
 
+    def share_out(self, running: Mapping[str, float]) -> None:
+        """Let what waits behind long tasks in their batches go to workers that idle.
+
+        Args:
+            running: tasks at work by name, since when on the monotonic clock.
+        """
+        before = time.monotonic() - _HELD_SECONDS
+        for batch_id, sent in self._sent.items():
+            queue = sent.batch.queue
+            if sent.batch.verify or len(sent.tasks) == 1 or self._surroundings.room(queue) <= 0:
+                continue
+            begun = [running[t.name] for t in sent.batch.tasks if t.name in running]
+            if not begun or max(begun) > before or self._state.ready(queue).peek() is not None:
+                continue
+            for index in sent.tasks:
+                if self._carrier.get(index) == batch_id:
+                    del self._carrier[index]
+                    self._state.on_unstarted(index)
+
     def _bring_back(self, index: int) -> None:
         """At once the first time; a task that comes back again and again, because a claim finds it
         not ready (Redis's clock was set back, say), waits in between.
         """
         if self._state.statuses[index] != TaskStatus.QUEUED:
             return
+        self._state.on_unstarted(index)
+        if self._state.statuses[index] != TaskStatus.READY:
+            return
         bounced = self._bounced.get(index, 0)
         self._bounced[index] = bounced + 1
-        self._state.on_unstarted(index)
         if bounced:
             now_ms = self._surroundings.now_ms()
             self._state.on_waiting(index, now_ms + _BOUNCE_MS, now_ms)
@@ -137,9 +221,6 @@ class Outbox:
     def is_out(self, batch_id: str) -> bool:
         """Whether a batch was sent, and has not been taken back."""
         return batch_id in self._sent
-
-    def __len__(self) -> int:
-        return len(self._sent)
 
     def older_than(self, seconds: float) -> dict[str, str]:
         """The batches that were sent before so many seconds: id -> queue."""

@@ -75,6 +75,9 @@ class Reconciler:
         for lost in self._recovery.find_lost(cancelling=led.status == RunStatus.CANCELLING):
             self._announcer.tell("repair", message=lost.describe())
             led.take_back(lost.batch)
+            for task, status in lost.settled.items():
+                if status == "waiting":
+                    led.state.on_lost(led.graph.index[task])
         if self._recovery.has_forgotten(led.running):
             self._read_again("Redis forgot claims: all is read again")
             return

@@ -179,13 +179,12 @@ class CoordinatorService:
         while waiting and self._surroundings.has_room():
             run_id, executor = waiting.popleft()
             taken = executor.take_batches(limit=1)
-            if not taken:
-                continue
             batches += taken
-            # The next time it comes after those that had to wait.
-            del self._turns[run_id]
+            if taken:
+                # The next time it comes after those that had to wait.
+                del self._turns[run_id]
             self._note(executor)
-            if run_id in self._turns:
+            if taken and run_id in self._turns:
                 waiting.append((run_id, executor))
         if batches:
             self._ports.dispatcher.dispatch(batches)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 
+from distflow.core.batching import BatchLimits, Estimates
 from distflow.ports import Dispatcher, RunStore
 
 #: Batches that may be out per live worker and queue: one at work, one behind it.
@@ -33,6 +34,9 @@ class Surroundings:
         self.clock_offset = 0.0
         #: How often Redis was seen to have restarted, or another to have taken its place.
         self.restarts = 0
+        self.limits = BatchLimits()
+        #: What functions cost, as the tasks of all runs of this coordinator have shown.
+        self.estimates = Estimates(self.limits)
         #: Batches that are out, by queue, of all runs of this coordinator.
         self.out: Counter[str] = Counter()
 

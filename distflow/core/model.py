@@ -119,7 +119,7 @@ class Task(NamedTuple):
 
     ``function``, ``condition``, ``verify`` and ``loop.until`` are ``"pkg.module:name"``. ``args``
     and ``kwargs`` may hold :class:`Ref` at any depth; ``depends_on`` names every dependency, those
-    behind a Ref included. ``timeout`` is in seconds.
+    behind a Ref included. ``timeout`` is in seconds; without ``batch`` it travels alone.
     """
 
     name: str
@@ -136,6 +136,7 @@ class Task(NamedTuple):
     queue: str = DEFAULT_QUEUE
     effects: Effects = "normal"
     verify: str | None = None
+    batch: bool = True
 
 
 class Metrics(NamedTuple):

@@ -22,12 +22,14 @@ class RunOptions:
         timeout: seconds after which the run is cancelled, anew from each resume.
         context: ``"pkg.module:factory"`` called once per run in each worker process.
         max_result_bytes: size at which an encoded result becomes a failure of its task.
+        batch: whether short tasks travel together.
     """
 
     concurrency: int | None = None
     timeout: float | None = None
     context: str | None = None
     max_result_bytes: int = MAX_RESULT_BYTES
+    batch: bool = True
 
 
 @dataclass(frozen=True, slots=True)

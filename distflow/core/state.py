@@ -13,6 +13,7 @@ from typing import NamedTuple
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import MAX_LOST
+from distflow.core.ready import ReadyQueue, sort_key
 from distflow.core.run import Claim
 from distflow.core.status import OUTCOMES, TASK_MOVES, RunStatus, TaskStatus, check_move
 
@@ -66,10 +67,10 @@ class TaskStateManager:
         self._unmet = [len(parents) for parents in graph.parents]
         #: Of each task that ended badly: the task where that began.
         self._roots: dict[int, int] = {}
-        #: By queue: (-priority, index), the best first. An entry may be out of date.
-        self._ready: dict[str, list[tuple[int, int]]] = {}
-        #: Which tasks have an entry there: each has one at most.
-        self._listed = bytearray(len(graph))
+        #: By queue.
+        self._ready: dict[str, ReadyQueue] = {}
+        #: Tasks that have lost a worker: they may be what kills it.
+        self._suspects: set[int] = set()
         #: (due in ms, index); an entry may be out of date.
         self._timers: list[tuple[int, int]] = []
         self._due: dict[int, int] = {}
@@ -84,8 +85,8 @@ class TaskStateManager:
     # What happened
 
     def on_queued(self, index: int) -> None:
-        """The task travels in a batch."""
-        if self.statuses[index] == _S.READY:
+        """The task travels in a batch, behind dependencies that are not satisfied yet perhaps."""
+        if self.statuses[index] in (_S.READY, _S.PENDING):
             self._set(index, _S.QUEUED)
 
     def on_claimed(self, index: int) -> None:
@@ -96,7 +97,16 @@ class TaskStateManager:
     def on_unstarted(self, index: int) -> None:
         """The batch that carried the task is gone without having claimed it."""
         if self.statuses[index] == _S.QUEUED:
-            self._make_ready(index)
+            self._reconsider(index)
+
+    def on_released(self, index: int) -> None:
+        """A worker that held the task has given it back, untouched."""
+        if self.statuses[index] in (_S.CLAIMED, _S.STARTED):
+            self._reconsider(index)
+
+    def on_lost(self, index: int) -> None:
+        """The task was at work when its worker was lost: from now on it travels alone."""
+        self._suspects.add(index)
 
     def on_waiting(self, index: int, due_ms: int, now_ms: int) -> None:
         """The task runs again, not before a time on Redis's clock."""
@@ -107,7 +117,7 @@ class TaskStateManager:
             self._set(index, _S.READY)
         self._set(index, _S.WAITING)
         if due_ms <= now_ms:
-            self._make_ready(index)
+            self._reconsider(index)
         else:
             self._due[index] = due_ms
             heapq.heappush(self._timers, (due_ms, index))
@@ -150,22 +160,23 @@ class TaskStateManager:
         while self._timers and self._timers[0][0] <= now_ms:
             due_ms, index = heapq.heappop(self._timers)
             if self.statuses[index] == _S.WAITING and self._due.get(index) == due_ms:
-                self._make_ready(index)
+                self._reconsider(index)
 
     # What to do
 
-    def take_ready(self, queue: str, limit: int) -> list[int]:
-        """At most ``limit`` ready tasks of a queue: the highest priority first, then in order of
-        definition. They stay ready until :meth:`on_queued`, and are not given again before.
+    def ready(self, queue: str) -> ReadyQueue:
+        """The ready tasks of a queue, to be taken from. They stay ready until :meth:`on_queued`,
+        and are not given again before.
         """
-        taken: list[int] = []
-        heap = self._ready.get(queue, [])
-        while heap and len(taken) < limit:
-            _priority, index = heapq.heappop(heap)
-            self._listed[index] = 0
-            if self.statuses[index] == _S.READY:
-                taken.append(index)
-        return taken
+        return self._ready.setdefault(queue, ReadyQueue(self.statuses))
+
+    def unmet(self, index: int) -> int | None:
+        """How many dependencies of a pending task are not satisfied; None where it is not."""
+        return self._unmet[index] if self.statuses[index] == _S.PENDING else None
+
+    def is_suspect(self, index: int) -> bool:
+        """Whether the task has lost a worker before."""
+        return index in self._suspects
 
     def take_questions(self, queue: str, limit: int) -> list[int]:
         """At most ``limit`` unknown tasks of a queue whose verify hook is to be asked now."""
@@ -264,6 +275,8 @@ class TaskStateManager:
                 self._spread_restored(index)
             elif self._unmet[index] == 0:
                 known = progress.get(name)
+                if known and known.lost:
+                    self._suspects.add(index)
                 self._force(index, _S.WAITING)
                 self.on_waiting(index, known.not_before if known else 0, now_ms)
 
@@ -317,11 +330,20 @@ class TaskStateManager:
     def _make_ready(self, index: int) -> None:
         self._set(index, _S.READY)
         self._due.pop(index, None)
-        if self._listed[index]:
-            return
-        self._listed[index] = 1
         task = self.graph.tasks[index]
-        heapq.heappush(self._ready.setdefault(task.queue, []), (-task.priority, index))
+        self.ready(task.queue).add(sort_key(task.priority, index))
+
+    def _reconsider(self, index: int) -> None:
+        """Nobody has the task: it is ready, or waits for its dependencies, or is doomed."""
+        if self._unmet[index] == 0:
+            self._make_ready(index)
+        elif self._doomed_by(index) is not None:
+            self._due.pop(index, None)
+            self._skip(index)
+            self._spread(index)
+        else:
+            self._due.pop(index, None)
+            self._set(index, _S.PENDING)
 
     def _set(self, index: int, new: TaskStatus) -> None:
         old = self.statuses[index]

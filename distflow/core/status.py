@@ -65,12 +65,24 @@ _T = TaskStatus
 TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
     _T.PENDING: frozenset({_T.READY, _T.SKIPPED, _T.CANCELLED}),
     _T.READY: frozenset({_T.QUEUED, _T.SKIPPED, _T.CANCELLED}),
-    _T.QUEUED: frozenset({_T.CLAIMED, _T.READY, _T.CANCELLED}),
-    _T.CLAIMED: frozenset({_T.STARTED, _T.SKIPPED, _T.FAILURE, _T.CANCELLED, _T.WAITING, _T.READY}),
-    _T.STARTED: frozenset(
-        {_T.SUCCESS, _T.FAILURE, _T.SKIPPED, _T.CANCELLED, _T.UNKNOWN, _T.WAITING, _T.READY}
+    # What travels behind its dependency comes back pending, or skipped, if that has not succeeded.
+    _T.QUEUED: frozenset({_T.CLAIMED, _T.READY, _T.PENDING, _T.SKIPPED, _T.CANCELLED}),
+    _T.CLAIMED: frozenset(
+        {_T.STARTED, _T.SKIPPED, _T.FAILURE, _T.CANCELLED, _T.WAITING, _T.READY, _T.PENDING}
     ),
-    _T.WAITING: frozenset({_T.READY, _T.CANCELLED}),
+    _T.STARTED: frozenset(
+        {
+            _T.SUCCESS,
+            _T.FAILURE,
+            _T.SKIPPED,
+            _T.CANCELLED,
+            _T.UNKNOWN,
+            _T.WAITING,
+            _T.READY,
+            _T.PENDING,
+        }
+    ),
+    _T.WAITING: frozenset({_T.READY, _T.PENDING, _T.SKIPPED, _T.CANCELLED}),
     # The worker that was given up may come back and tell any outcome.
     _T.UNKNOWN: frozenset({_T.SUCCESS, _T.FAILURE, _T.SKIPPED, _T.CANCELLED, _T.READY}),
     _T.SUCCESS: frozenset(),

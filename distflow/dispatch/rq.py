@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -20,9 +19,7 @@ from distflow.core.claim import WIRE_VERSION
 from distflow.dispatch.headers import batch_headers
 from distflow.ports import Batch, WorkerProbe
 from distflow.store.patience import call_patiently
-
-#: What RQ jobs name: the worker's side of distflow.
-BATCH_FUNCTION = "distflow_worker.batch.run_batch"
+from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
 
 #: Seconds that RQ keeps a job it has done with. Nobody reads it; 0 costs RQ more than a few.
 _RESULT_TTL = 10
@@ -31,20 +28,12 @@ _RESULT_TTL = 10
 _FAILURE_TTL = 24 * 3600
 
 
-class _Envelope:
-    """What a job's data are written with: a pickle of primitives, protocol 4.
-
-    Stock workers load it with their default serializer, and a worker with a restricted unpickler
-    does too: the user's arguments are msgpack inside.
-    """
+class _Envelope(SafeSerializer):
+    """What a job's data are written with; nothing is read."""
 
     @staticmethod
-    def dumps(value: Any) -> bytes:
-        return pickle.dumps(value, protocol=4)
-
-    @staticmethod
-    def loads(data: bytes) -> Any:
-        """The coordinator reads no job data: nothing from Redis is unpickled."""
+    def loads(data: bytes) -> None:
+        """The coordinator needs no job data: nothing from Redis is unpickled."""
 
 
 class RqDispatcher:
@@ -96,6 +85,7 @@ class RqDispatcher:
             "epoch": batch.epoch,
             "batch": batch.id,
             "tasks": batch_headers(batch),
+            "expected": dict(batch.expected),
         }
         more = f" and {len(batch.tasks) - 1} more" if len(batch.tasks) > 1 else ""
         return Queue.prepare_data(

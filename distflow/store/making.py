@@ -37,6 +37,8 @@ class MakingStore(StoreBase):
                 fields[name] = value
         if spec.gap:
             fields["gap"] = 1
+        if not options.batch:
+            fields["batch"] = 0
         if spec.detached:
             fields["detached"] = 1
         # The indices lie in other slots: written first, so that no run is ever unlisted. A run

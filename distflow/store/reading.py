@@ -194,6 +194,7 @@ def _info(
             timeout=float(timeout) if timeout else None,
             context=text("context"),
             max_result_bytes=number("max_result_bytes"),
+            batch=text("batch") != "0",
         ),
         durability=text("durability") or "unknown",
         total=number("total"),

@@ -177,7 +177,10 @@ def test_detach(redis_server: RedisServer, start_worker: StartWorker, tmp_path: 
     """--detach creates the run and ends with 4, since the run has not ended; a resume leads it."""
     done = run_cli(redis_server.url, "submit", *dag(tmp_path / "log"), "--run-id", "d", "--detach")
     assert (done.returncode, done.stdout) == (4, "d\n")
-    assert done.stderr == "nobody leads it yet: distflow resume d\n"
+    assert done.stderr == (
+        "no coordinator is there: start distflow coordinator\n"
+        "or lead it here: distflow resume d\n"
+    )
     start_worker(redis_server.url)
     assert run_cli(redis_server.url, "resume", "d").returncode == 0
 
@@ -343,6 +346,6 @@ def test_terminal(redis_server: RedisServer, start_worker: StartWorker, tmp_path
         os.close(ours)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
     assert "━" in plain
-    assert "1 running, 1 pending" in plain
+    assert "1 running, 1 queued" in plain
     assert max(map(len, re.split(r"[\r\n]+", plain))) <= 80
     assert "run tty: success" in plain.splitlines()[-1]

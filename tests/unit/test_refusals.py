@@ -213,7 +213,7 @@ def test_endless_nesting_is_refused() -> None:
     ("options", "message"),
     [
         ({"timeuot": 1}, "no option 'timeuot'; did you mean 'timeout'"),
-        ({"zzz": 1}, "no option 'zzz'; there are condition, "),
+        ({"zzz": 1}, "no option 'zzz'; there are batch, condition, "),
         ({"timeout": 0}, "timeout is a number of seconds above 0, not 0"),
         ({"timeout": math.nan}, "timeout"),
         ({"timeout": math.inf}, "timeout"),

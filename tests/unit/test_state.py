@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from distflow.core import state as state_module
+from distflow.core import ready as ready_module
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.run import Claim
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import IllegalTransition
+from tests.support.ready import take_ready
 
 S = TaskStatus
 HELD = Claim(1, 1, "token", "batch", claimed=1, started=0, base=0, lost=0)
@@ -146,7 +147,7 @@ def test_it_is_linear(shape: str, first: TaskStatus, monkeypatch: pytest.MonkeyP
         heapq.heappush(heap, item)
 
     counting = SimpleNamespace(heappop=heapq.heappop, heappush=push)
-    monkeypatch.setattr(state_module, "heapq", counting)
+    monkeypatch.setattr(ready_module, "heapq", counting)
     size = 100_000
     above = range(size) if shape == "chain" else [0] * size
     names = [(f"t{above[i - 1]}",) if i else () for i in range(size)]
@@ -189,14 +190,14 @@ def test_priorities_and_queues() -> None:
     graph = Graph.compile([Task(n, "m:f", priority=p, queue=q) for n, p, q in tasks])
     state = fresh(graph)
     assert sorted(state.queues()) == ["x", "y"]
-    assert state.take_ready("x", 3) == [1, 3, 0]
+    assert take_ready(state, "x", 3) == [1, 3, 0]
     state.on_queued(3)
-    assert state.take_ready("x", 9) == [2]
-    assert state.take_ready("x", 9) == []
+    assert take_ready(state, "x", 9) == [2]
+    assert take_ready(state, "x", 9) == []
     assert state.queues() == ["y"]
     state.on_unstarted(3)
-    assert state.take_ready("x", 9) == [3]
-    assert state.take_ready("z", 9) == []
+    assert take_ready(state, "x", 9) == [3]
+    assert take_ready(state, "z", 9) == []
 
 
 def test_cancelling_leaves_what_a_worker_holds() -> None:

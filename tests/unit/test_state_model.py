@@ -15,6 +15,7 @@ from distflow.core.model import Task
 from distflow.core.run import Claim
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
+from tests.support.ready import take_ready
 
 S = TaskStatus
 BAD = {S.FAILURE, S.SKIPPED, S.CANCELLED}
@@ -168,7 +169,7 @@ def check(state: TaskStateManager, model: Model) -> None:
 def dispatch(state: TaskStateManager, model: Model, limit: int) -> None:
     """Take what is ready from every queue: the best first, and nothing twice."""
     for queue in ("a", "b"):
-        taken = state.take_ready(queue, limit)
+        taken = take_ready(state, queue, limit)
         assert taken == model.ready(queue)[:limit]
         for index in taken:
             state.on_queued(index)

@@ -1,0 +1,184 @@
+"""Which ready tasks travel together: pure policy, asked by coordinators before they send.
+
+A job costs its worker some milliseconds whatever it carries, so that short tasks travel together
+and long ones alone. A batch is filled with the best ready task first; tasks that become ready by
+what is in it already may follow in the same batch: chains and small subgraphs travel as one.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from distflow.core.graph import Graph
+from distflow.core.model import Task
+from distflow.core.ready import ReadyQueue, index_of, sort_key
+
+
+class BatchLimits(NamedTuple):
+    """How large batches may be; times in milliseconds."""
+
+    #: A batch may always take so long, even while a worker idles.
+    floor_ms: float = 50.0
+    #: What a job costs its worker by itself: less work than this is not worth another worker.
+    job_ms: float = 10.0
+    #: What a task costs beyond the run time of its function.
+    task_ms: float = 0.2
+    #: Run time that is assumed of a function that was never measured.
+    unknown_ms: float = 5.0
+    #: Tasks in one batch: what a worker reads at once.
+    tasks: int = 4000
+
+
+class Estimates:
+    """The run time of functions, as it was measured: a moving mean that believes bad news at once.
+
+    Args:
+        limits: what is assumed where nothing was measured.
+    """
+
+    #: Weight of the newest measurement.
+    _WEIGHT = 0.2
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self._limits = limits
+        self._mean_ms: dict[str, float] = {}
+
+    def learn(self, function: str, seconds: float) -> None:
+        """A task of this function ran for so long."""
+        ms = seconds * 1000
+        mean = self._mean_ms.get(function)
+        if mean is None or ms > 4 * mean + 1:
+            self._mean_ms[function] = ms
+        else:
+            self._mean_ms[function] = mean + self._WEIGHT * (ms - mean)
+
+    def run_ms(self, function: str) -> float | None:
+        """The expected run time of a function, without overhead; None where it is unknown."""
+        return self._mean_ms.get(function)
+
+    def cost_ms(self, task: Task) -> float:
+        """What a task costs its worker, overhead included."""
+        mean = self._mean_ms.get(task.function)
+        return self._limits.task_ms + (self._limits.unknown_ms if mean is None else mean)
+
+
+class BatchComposer:
+    """Fills batches with the tasks of one run.
+
+    Args:
+        graph: the run's.
+        unmet: tells of a task that is pending how many of its dependencies are not satisfied;
+            None of any other, which no batch enables: one from a snapshot may have its outcome
+            before its dependencies have theirs.
+        travels_alone: tells of a task whether it must be the only one of its batch.
+        estimates: what functions cost.
+        limits: how large batches may be.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        unmet: Callable[[int], int | None],
+        travels_alone: Callable[[int], bool],
+        estimates: Estimates,
+        limits: BatchLimits,
+    ) -> None:
+        self._graph = graph
+        self._unmet = unmet
+        self._travels_alone = travels_alone
+        self._estimates = estimates
+        self._limits = limits
+
+    def compose(
+        self, ready: ReadyQueue, *, slots: int, workers: int, idle: int
+    ) -> Iterator[list[int]]:
+        """Batches for one queue, each in dependency order, until nothing is ready.
+
+        Args:
+            ready: taken from.
+            slots: how many batches may be sent at most.
+            workers: how many listen to the queue, at least 1.
+            idle: how many of them have nothing to do.
+        """
+        while slots > 0 and ready.peek() is not None:
+            batch = self._fill(ready, self._budget_ms(ready, workers, idle))
+            if not batch:
+                return
+            yield batch
+            slots -= 1
+            idle = max(0, idle - 1)
+
+    def work_ms(self, ready: ReadyQueue) -> float:
+        """About how long one worker would take for all that is ready."""
+        sample = ready.sample(32)
+        if not sample:
+            return 0.0
+        tasks = self._graph.tasks
+        total = sum(self._estimates.cost_ms(tasks[index]) for index in sample)
+        return total / len(sample) * len(ready)
+
+    def _budget_ms(self, ready: ReadyQueue, workers: int, idle: int) -> float:
+        """How long the next batch may take.
+
+        Where there is work for all workers: half an even share, so that who is done early finds
+        more. Where there is little: as much as keeps the idle ones busy, if it is worth a job.
+        """
+        limits = self._limits
+        work = self.work_ms(ready)
+        share = work / (2 * workers)
+        if share > limits.floor_ms:
+            return share
+        return min(limits.floor_ms, max(limits.job_ms, work / max(1, idle)))
+
+    def _fill(self, ready: ReadyQueue, budget_ms: float) -> list[int]:
+        graph, tasks = self._graph, self._graph.tasks
+        cost_ms = self._estimates.cost_ms
+        batch: list[int] = []
+        spent = 0.0
+        #: Tasks that what is in the batch makes ready, by their keys.
+        enabled: list[int] = []
+        #: Dependencies that are neither satisfied nor in the batch.
+        unmet: dict[int, int] = {}
+        queue = None
+        while len(batch) < self._limits.tasks:
+            best = ready.peek()
+            if best is not None and (not enabled or best < enabled[0]):
+                key, from_ready = best, True
+            elif enabled:
+                key, from_ready = enabled[0], False
+            else:
+                break
+            index = index_of(key)
+            task = tasks[index]
+            if batch:
+                # What follows in a line has no other worker to go to: it costs nobody anything.
+                in_line = best is None and len(enabled) == 1
+                if self._travels_alone(index) or self._is_long(task):
+                    break
+                if spent + cost_ms(task) > budget_ms and not in_line:
+                    break
+            if from_ready:
+                ready.pop()
+            else:
+                heapq.heappop(enabled)
+            batch.append(index)
+            queue = task.queue
+            spent += cost_ms(task)
+            if self._travels_alone(index) or self._is_long(task):
+                break
+            for child in graph.children[index]:
+                known = unmet.get(child)
+                if known is None:
+                    known = self._unmet(child)
+                    if known is None:
+                        continue
+                unmet[child] = left = known - 1
+                if left == 0 and tasks[child].queue == queue:
+                    heapq.heappush(enabled, sort_key(tasks[child].priority, child))
+        return batch
+
+    def _is_long(self, task: Task) -> bool:
+        mean = self._estimates.run_ms(task.function)
+        return mean is not None and mean >= self._limits.floor_ms
