@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from distflow import Snapshot, Workflow
+from distflow.errors import ClaimLost
 from distflow.snapshot import hydration_notes
 from distflow.store.memory import MemoryRunStore, MemoryServer
 from distflow.transfer import export_run, import_run
+from distflow_worker.context import SavedNote
 from tests.support.stages import Stage
 from tests.support.stores import claim, open_run
 from tests.support.tasks import saving, verifying
@@ -42,6 +46,19 @@ def test_what_cannot_be_saved(stage: Stage) -> None:
     )
 
 
+def test_a_zombie_saves_nothing() -> None:
+    """Whose task was given to another is told so, and what the other saved stays."""
+    store = MemoryRunStore("run-1")
+    epoch = open_run(store)
+    claim(store, epoch, "a", "t1")
+    ours, theirs = SavedNote(store, "a", "t1"), SavedNote(store, "a", "t2")
+    assert ours.load() is None
+    ours.save("job 1")
+    with pytest.raises(ClaimLost, match="task 'a' was given to another worker, or has ended"):
+        theirs.save("job 2")
+    assert (ours.load(), theirs.load(), SavedNote(store, "a").load()) == ("job 1",) * 3
+
+
 def test_hooks_after_a_timeout(stage: Stage) -> None:
     """A charge that timed out is unknown, and its hook is asked: its answers mean the same
     everywhere, and an answer that cannot be used leaves the decision to a person.
@@ -62,6 +79,8 @@ def test_hooks_after_a_timeout(stage: Stage) -> None:
     charged = stage.lines("charge")
     assert ["not_done", "2", "job-1"] in charged
     assert len(charged) == len(names) + 1
+    # The one that cannot be interrupted, too, is asked once.
+    assert sorted(words[0] for words in stage.lines("verify")) == sorted(names)
     assert played.events("done") == ["task_start", "task_unknown", "task_resolved"]
     assert played.events("not_done")[1:] == [
         "task_unknown",
