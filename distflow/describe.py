@@ -109,6 +109,11 @@ def status_document(info: RunInfo) -> dict[str, Any]:
         "ended_at": iso_time(info.ended_at),
         "coordinator": info.coordinator,
         "durability": info.durability,
+        "repairs": dict(info.repairs),
+        "held": [
+            {"task": held.task, "worker": held.worker, "since": iso_time(held.since)}
+            for held in info.held
+        ],
     }
 
 

@@ -21,7 +21,18 @@ from distflow.core.claim import (
     Unknown,
 )
 from distflow.core.model import Task
-from distflow.core.run import Beat, Claim, Event, HistoryEntry, RunInfo, RunSpec, TaskCut
+from distflow.core.run import (
+    Beat,
+    Claim,
+    Event,
+    HeldTask,
+    HistoryEntry,
+    Repair,
+    RunInfo,
+    RunSpec,
+    TaskCut,
+    Vitals,
+)
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import DistflowError
 
@@ -99,6 +110,10 @@ class RunStore(WorkerPort, Protocol):
     def settle_claim(self, epoch: int, batch: str, lost: Finish) -> Code: ...
     def end_batch(self, epoch: int, batch: str) -> Code: ...
     def settle_pending(self, epoch: int, outcomes: Sequence[tuple[str, bytes]]) -> set[str]: ...
+    def read_vitals(self) -> Vitals: ...
+    def record_repair(self, epoch: int, operation: str, repair: Repair) -> None: ...
+    def hold_tasks(self, epoch: int, held: Sequence[HeldTask]) -> None: ...
+    def restore_indices(self) -> bool: ...
     def begin_reopen(self, epoch: int, operation: str) -> None: ...
     def reopen_tasks(
         self, epoch: int, items: Sequence[tuple[str, TaskStatus | None, Progress, bool]]

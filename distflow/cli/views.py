@@ -114,6 +114,9 @@ def status_lines(
     yield line("time", _times(info))
     yield line("led by", info.coordinator or "nobody")
     yield line("durability", info.durability)
+    if info.repairs:
+        repairs = (f"{count} {kind}" for kind, count in info.repairs.items())
+        yield line("repairs", ", ".join(repairs))
     yield from _task_lines(info, survey)
     yield from _next_lines(info, survey, workers)
     standing = _standing(info)
@@ -164,6 +167,10 @@ def _next_lines(info: RunInfo, survey: Survey, workers: Mapping[str, int]) -> It
             what = "1 task waits" if tasks == 1 else f"{tasks} tasks wait"
             yield line("waits for", f"a worker: {what} and nobody listens to queue {queue!r}")
             yield line("", next_command("worker", queue), whole=True)
+    for held in info.held:
+        since = span(max(0.0, info.as_of - held.since))
+        what = f"worker {held.worker}, frozen for {since} inside {held.task}: wake it or kill it"
+        yield line("waits for", what)
     for task in survey.unknown:
         if task.name in survey.asked:
             worker = survey.asked[task.name]

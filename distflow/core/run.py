@@ -79,11 +79,48 @@ class RunInfo:
     reason: str | None = None
     #: See :class:`RunSpec`: resuming it asks a person to accept that.
     gap: bool = False
+    #: Kind of repair -> how often it was made.
+    repairs: Mapping[str, int] = field(default_factory=dict)
+    #: Tasks that the run waits for, since their workers are frozen.
+    held: tuple[HeldTask, ...] = ()
 
     @property
     def pending(self) -> int:
         """Tasks that are neither final nor running, queued or waiting."""
         return max(0, self.total - sum(self.counts.values()))
+
+
+class HeldTask(NamedTuple):
+    """A task at work whose worker is frozen; ``since`` is Unix seconds."""
+
+    task: str
+    worker: str
+    since: float
+
+
+class Repair(NamedTuple):
+    """Something that had gone wrong with a run, and was repaired.
+
+    ``kind`` is ``worker_lost | worker_frozen | entry_lost | entry_refused | events_lost |
+    data_lost | index_lost``: what was found. ``batch`` and ``worker`` are empty where there is
+    none; ``note`` is for people.
+    """
+
+    kind: str
+    batch: str
+    worker: str
+    note: str
+
+
+class Vitals(NamedTuple):
+    """How many outcomes and claims the store has, the id of the newest event (``0-0``: none), and
+    the run's status, empty where there is no such run.
+    """
+
+    outcomes: int
+    claims: int
+    newest_event: str
+    status: str
 
 
 class Claim(NamedTuple):
@@ -128,8 +165,9 @@ class Event(NamedTuple):
     """Something that an entry of a run's events stream tells its coordinator.
 
     What one transition told has one ``id``; the fields stand in the order of the stream's lists.
-    ``kind`` is ``claimed | finished | waiting | refused | resolved | moved | batch_ended``
-    (``moved``: the run's status); fields that do not fit the kind are empty.
+    ``kind`` is ``claimed | finished | waiting | refused | released | resolved | moved | repaired |
+    batch_ended`` (``moved``: the run's status; ``repaired``: its ``status`` is the kind of repair);
+    fields that do not fit the kind are empty.
     """
 
     id: str
@@ -152,8 +190,9 @@ class HistoryEntry:
     """Something that was set aside, refused, retried, repaired or decided.
 
     ``kind`` is ``retried | looped | set_aside | refused | late | lost | resolved | asked |
-    taken_over``; ``at`` is Unix seconds; ``packed`` the encoded TaskResult that it is about, or
-    None where it was too large (``note`` then has its size and SHA-1) or there is none.
+    repaired | taken_over`` (``repaired``: its ``status`` is the kind of repair); ``at`` is Unix
+    seconds; ``packed`` the encoded TaskResult that it is about, or None where it was too large
+    (``note`` then has its size and SHA-1) or there is none.
     """
 
     at: float

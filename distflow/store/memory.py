@@ -15,13 +15,14 @@ from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunExists, WrongState
 from distflow.ports import ServerInfo
 from distflow.store.memory_leading import MemoryLeadStore
+from distflow.store.memory_mending import MemoryMendingStore
 from distflow.store.memory_run import MemoryRun, MemoryServer
 from distflow.store.memory_working import MemoryWorkerStore
 
 __all__ = ["MemoryRunStore", "MemoryServer"]
 
 
-class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore):
+class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
     """One run in memory: see :class:`distflow.ports.RunStore`. Safe to share between threads."""
 
     def create_run(self, spec: RunSpec, operation: str) -> None:
@@ -151,6 +152,8 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore):
                 clock_at=_seconds(run.clock_at),
                 reason=run.reason,
                 gap=run.spec.gap,
+                repairs=dict(run.repairs),
+                held=run.held if run.claims else (),
             )
 
     def read_status(self) -> RunStatus:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from distflow.codec import status_of
 from distflow.core.claim import Finish, Progress
 from distflow.core.model import Task
-from distflow.core.run import Beat, Claim, Event, HistoryEntry, RunSpec
+from distflow.core.run import Beat, Claim, Event, HeldTask, HistoryEntry, RunSpec
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import RunGone, RunNotFound, StaleEpoch
 
@@ -66,6 +66,10 @@ class MemoryRun:
     beats: dict[str, Beat] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     events_made: int = 0
+    #: Kind of repair -> how often it was made, and the operation that made the last.
+    repairs: Counter[str] = field(default_factory=Counter)
+    repair_operation: str = ""
+    held: tuple[HeldTask, ...] = ()
     #: Each entry with whether it is kept for ever.
     history: list[tuple[HistoryEntry, bool]] = field(default_factory=list)
 

@@ -13,11 +13,22 @@ from redis.client import Pipeline
 from distflow.codec import decode_task, unpack
 from distflow.core.claim import Progress
 from distflow.core.model import Task
-from distflow.core.run import Beat, Claim, HistoryEntry, RunInfo, RunOptions, TaskCut
+from distflow.core.run import (
+    Beat,
+    Claim,
+    HeldTask,
+    HistoryEntry,
+    RunInfo,
+    RunOptions,
+    TaskCut,
+)
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunNotFound
 from distflow.ports import ServerInfo
 from distflow.store.base import StoreBase
+
+#: Before the kind, in the names of the counters of repairs.
+_REPAIRED = "repaired_"
 
 
 class ReadingStore(StoreBase):
@@ -125,6 +136,12 @@ class ReadingStore(StoreBase):
         return self._patiently(call)
 
 
+def _held(packed: bytes) -> tuple[HeldTask, ...]:
+    return tuple(
+        HeldTask(task, worker, since / 1000) for task, worker, since in msgpack.unpackb(packed)
+    )
+
+
 def _claim(packed: bytes) -> Claim:
     return Claim(*msgpack.unpackb(packed))
 
@@ -209,4 +226,11 @@ def _info(
         clock_at=moment("clock_at"),
         reason=text("reason"),
         gap=text("gap") == "1",
+        repairs={
+            name.decode().removeprefix(_REPAIRED): int(value)
+            for name, value in sorted(meta.items())
+            if name.decode().startswith(_REPAIRED)
+        },
+        # What was held may have ended since.
+        held=_held(meta[b"held"]) if claimed and b"held" in meta else (),
     )

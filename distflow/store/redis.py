@@ -7,11 +7,12 @@ from typing import Any
 from distflow.store.keys import DEFAULT_PREFIX, active_key, runs_key
 from distflow.store.leading import LeadStore
 from distflow.store.making import MakingStore
+from distflow.store.mending import MendingStore
 from distflow.store.reading import ReadingStore
 from distflow.store.working import WorkerStore
 
 
-class RedisRunStore(MakingStore, WorkerStore, LeadStore, ReadingStore):
+class RedisRunStore(MakingStore, WorkerStore, LeadStore, MendingStore, ReadingStore):
     """One run on Redis: see :class:`distflow.ports.RunStore`."""
 
 

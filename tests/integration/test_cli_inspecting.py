@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from distflow.core.model import Task
+from distflow.core.run import HeldTask, Repair
 from distflow.core.status import ACTIVE_RUNS, RunStatus
 from tests.integration.cli_scene import WIDTH, Scene
 from tests.support.redis_server import RedisServer
@@ -42,6 +43,22 @@ def busy_run(scene: Scene) -> None:
     store.renew_lease("anna", epoch, 60.0, queued=0, waiting=1)
 
 
+def test_status_tells_of_repairs_and_of_what_is_held(scene: Scene) -> None:
+    """How often something was repaired, by kind; and the task that a frozen worker holds."""
+    store, epoch = scene.open_run("busy")
+    claim(store, epoch, "busy", "t-busy", batch="b9")
+    for number in range(2):
+        store.record_repair(epoch, f"op{number}", Repair("entry_lost", "b", "", "sent again"))
+    since = store.read_info().as_of - 30
+    store.hold_tasks(epoch, [HeldTask("busy", "worker-9", since)])
+    document = json.loads(scene.cli("status", "run-1", "--json").stdout)
+    assert document["repairs"] == {"entry_lost": 2}
+    assert [(held["task"], held["worker"]) for held in document["held"]] == [("busy", "worker-9")]
+    text = scene.cli("status", "run-1").stdout
+    assert "repairs    2 entry_lost\n" in text
+    assert "worker worker-9, frozen for 30 s inside busy: wake it or kill it\n" in text
+
+
 def test_status_document(scene: Scene) -> None:
     """``status --json`` is the promised document: its keys, its counts, its times."""
     busy_run(scene)
@@ -50,12 +67,14 @@ def test_status_document(scene: Scene) -> None:
     assert list(document) == [
         *("run_id", "workflow", "status", "params", "tasks", "as_of"),
         *("created_at", "started_at", "ended_at", "coordinator", "durability"),
+        *("repairs", "held"),
     ]
     assert list(document["tasks"]) == COUNTS
     assert list(document["tasks"].values()) == [6, 1, 1, 0, 0, 1, 1, 0, 1, 1]
     assert (document["status"], document["coordinator"]) == ("running", "anna")
     assert document["params"] == {"day": "2026-01-01"}
     assert document["durability"] == "aof-always"
+    assert (document["repairs"], document["held"]) == ({}, [])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", document["created_at"])
     assert document["ended_at"] is None
 

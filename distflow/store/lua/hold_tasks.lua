@@ -1,0 +1,16 @@
+-- Say which tasks are held by workers that are frozen, for whoever reads the run.
+-- KEYS    meta
+-- ARGV    epoch, msgpack list of [task, worker, since in ms]; empty for none
+-- Returns OK, STALE_EPOCH or GONE
+-- Events  none: the caller is the one who would read it
+local meta = KEYS[1]
+local epoch, held = ARGV[1], ARGV[2]
+if not run_exists() then return CODE.GONE end
+-- A coordinator that slept knows nothing of what its successor sees.
+if redis.call('HGET', meta, 'epoch') ~= epoch then return CODE.STALE_EPOCH end
+if held == '' then
+  redis.call('HDEL', meta, 'held')
+else
+  redis.call('HSET', meta, 'held', held)
+end
+return CODE.OK

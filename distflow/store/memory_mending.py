@@ -1,0 +1,75 @@
+"""The memory store as whoever mends a run uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distflow.core.run import Event, HeldTask, HistoryEntry, Repair, Vitals
+from distflow.store.memory_run import MemoryBase
+
+
+class MemoryMendingStore(MemoryBase):
+    """What a coordinator looks at to find that something was lost, and how it tells of repairs."""
+
+    def read_vitals(self) -> Vitals:
+        """How much there is of what events tell."""
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                return Vitals(0, 0, "0-0", "")
+            newest = run.events[-1].id if run.events else "0-0"
+            return Vitals(len(run.results), len(run.claims), newest, run.status.value)
+
+    def record_repair(self, epoch: int, operation: str, repair: Repair) -> None:
+        """Count a repair, and keep it in the history; ``operation`` is one id per repair.
+
+        Raises:
+            StaleEpoch: another coordinator has taken over.
+        """
+        with self.server.changed:
+            run = self._led(epoch)
+            # The reply to this very call was lost.
+            if run.repair_operation == operation:
+                return
+            run.repair_operation = operation
+            run.repairs[repair.kind] += 1
+            entry = HistoryEntry(
+                self.server.now_ms() / 1000,
+                "repaired",
+                status=repair.kind,
+                by=repair.worker,
+                note=repair.note,
+            )
+            run.remember(entry)
+            run.append_event(
+                Event(
+                    "",
+                    "repaired",
+                    status=repair.kind,
+                    batch=repair.batch,
+                    worker=repair.worker,
+                    note=repair.note,
+                )
+            )
+
+    def hold_tasks(self, epoch: int, held: Sequence[HeldTask]) -> None:
+        """Say which tasks are held by frozen workers: these, and no others.
+
+        Raises:
+            StaleEpoch: another coordinator has taken over.
+        """
+        with self.server.changed:
+            self._led(epoch).held = tuple(held)
+
+    def restore_indices(self) -> bool:
+        """List the run again where an index has lost it; returns whether one had."""
+        server = self.server
+        with server.changed:
+            run = self._find()
+            if run is None or (self.run_id in server.active and self.run_id in server.index):
+                return False
+            server.active.add(self.run_id)
+            if self.run_id not in server.index:
+                server.index.append(self.run_id)
+                server.index.sort(key=lambda run_id: server.runs[run_id].created_at)
+            return True

@@ -1,0 +1,61 @@
+"""The store as whoever mends a run uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgpack
+
+from distflow.core.run import HeldTask, Repair, Vitals
+from distflow.store.base import StoreBase
+from distflow.store.keys import active_key, runs_key
+
+
+class MendingStore(StoreBase):
+    """What a coordinator looks at to find that something was lost, and how it tells of repairs."""
+
+    def read_vitals(self) -> Vitals:
+        """How much there is of what events tell: read at one instant, cheap at any size."""
+        keys = self.keys
+        used = (keys.meta, keys.results, keys.claims, keys.events)
+        outcomes, claims, newest, status = self._run("read_vitals", used)
+        return Vitals(outcomes, claims, newest.decode(), status.decode())
+
+    def record_repair(self, epoch: int, operation: str, repair: Repair) -> None:
+        """Count a repair, and keep it in the history; ``operation`` is one id per repair.
+
+        Raises:
+            StaleEpoch: another coordinator has taken over.
+        """
+        keys = (self.keys.meta, self.keys.events, self.keys.history)
+        self._require(self._run("record_repair", keys, epoch, operation, *repair))
+
+    def hold_tasks(self, epoch: int, held: Sequence[HeldTask]) -> None:
+        """Say which tasks are held by frozen workers: these, and no others.
+
+        Raises:
+            StaleEpoch: another coordinator has taken over.
+        """
+        packed = msgpack.packb([[task, worker, int(at * 1000)] for task, worker, at in held])
+        self._require(self._run("hold_tasks", (self.keys.meta,), epoch, packed if held else b""))
+
+    def restore_indices(self) -> bool:
+        """List the run again where an index has lost it; returns whether one had."""
+        run_id = self.run_id
+
+        def look() -> tuple[bool, bool]:
+            pipeline = self.client.pipeline(transaction=False)
+            pipeline.hget(self.keys.meta, "created_at")
+            pipeline.sismember(active_key(self.prefix), run_id)
+            pipeline.zscore(runs_key(self.prefix), run_id)
+            created_at, active, listed = pipeline.execute()
+            # A run that was deleted belongs into no index.
+            if created_at is None or (active and listed is not None):
+                return False, False
+            pipeline = self.client.pipeline(transaction=False)
+            pipeline.sadd(active_key(self.prefix), run_id)
+            pipeline.zadd(runs_key(self.prefix), {run_id: int(created_at) / 1000}, nx=True)
+            pipeline.execute()
+            return not active, listed is None
+
+        return any(self._patiently(look))
