@@ -59,6 +59,14 @@ class NotEncodable(DistflowError):
     """A value has no place in a message: only plain data and the registered types do."""
 
 
+class UntrustedBytes(DistflowError):
+    """What Redis holds is not what distflow writes: it was not loaded."""
+
+
+class NotAllowed(DistflowError):
+    """This worker may not import the function that a task names."""
+
+
 class IllegalTransition(DistflowError):
     """A status may not change in this way."""
 

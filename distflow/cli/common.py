@@ -18,14 +18,13 @@ from redis import exceptions as redis_errors
 
 from distflow.client import Client, connect
 from distflow.codec import to_plain
+from distflow.config import DEFAULT_REDIS_URL, environment_url
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError, InvalidInput
 from distflow.local.server import PrivateRedis
 from distflow.store.connection import hide_password
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-DEFAULT_URL = "redis://localhost:6379/0"
 
 
 class ExitCode(IntEnum):
@@ -78,7 +77,7 @@ def connection_options(command: _F) -> _F:
         "--redis",
         "redis_url",
         metavar="URL",
-        help=f"Redis to use.  [default: DISTFLOW_REDIS_URL, REDIS_URL, else {DEFAULT_URL}]",
+        help=f"Redis to use.  [default: DISTFLOW_REDIS_URL, REDIS_URL, else {DEFAULT_REDIS_URL}]",
     )
     return redis(data(command))
 
@@ -93,8 +92,7 @@ def json_option(command: _F) -> _F:
 
 def redis_address(redis_url: str | None) -> str:
     """The URL given, else that of the environment, else the usual one."""
-    environment = os.environ.get("DISTFLOW_REDIS_URL") or os.environ.get("REDIS_URL")
-    return redis_url or environment or DEFAULT_URL
+    return redis_url or environment_url()
 
 
 @contextmanager
@@ -114,7 +112,7 @@ def open_client(
     """
     if redis_url is not None and not redis_url.strip():
         raise InvalidInput(
-            f"--redis is empty: give a URL such as {DEFAULT_URL}, or leave the option out"
+            f"--redis is empty: give a URL such as {DEFAULT_REDIS_URL}, or leave the option out"
         )
     if redis_url and data_dir:
         raise InvalidInput("--redis and --data name two servers: give one of them")

@@ -7,40 +7,24 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import click
-from redis import Redis
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
 from rq.cli.cli import main as rq_main
 from rq.utils import import_worker_class
 from rq.worker import BaseWorker
 
-# Not used here: a work horse that is forked from this process finds it loaded.
-import distflow_worker.batch  # noqa: F401
+# Not used here: a work horse that is forked from this process finds loaded what it needs.
+import distflow_worker.settings  # noqa: F401
+from distflow import config
 from distflow.cli.common import connection_options, open_client, redis_address
 from distflow.client import Client
 from distflow.errors import InvalidInput
 from distflow.local.server import PrivateRedis
-from distflow.store.connection import open_redis
 
-#: For `rq worker`: RQ forgets a worker that is silent for so long, and a busy one beats so often.
-_SETTINGS = ("--worker-ttl", "16", "--job-monitoring-interval", "1")
-
-#: A command waits for a Redis that restarts, 0.1 s at first and then 2 s: about 40 s in all.
-_RETRIES = 24
-_FIRST_WAIT_SECONDS = 0.1
-_LONGEST_WAIT_SECONDS = 2.0
-
-
-class WorkerRedis:
-    """RQ's connection class: every URL that distflow takes, and patience with a restart."""
-
-    @staticmethod
-    def from_url(url: str) -> Redis:
-        """See :func:`distflow.store.connection.open_redis`."""
-        client = open_redis(url)
-        waits = ExponentialBackoff(cap=_LONGEST_WAIT_SECONDS, base=_FIRST_WAIT_SECONDS)
-        client.set_retry(Retry(waits, _RETRIES))
-        return client
+#: For `rq worker`: RQ forgets a worker that is silent for so long, and a busy one beats so often;
+#: its connection outlasts a restart of Redis.
+_SETTINGS = (
+    *("--worker-ttl", "16", "--job-monitoring-interval", "1"),
+    *("--connection-class", "distflow_worker.WorkerRedis"),
+)
 
 
 @click.command("worker")
@@ -53,6 +37,12 @@ class WorkerRedis:
     metavar="CLASS",
     help="Such as rq.worker.SimpleWorker, which never forks.",
 )
+@click.option(
+    "--allow",
+    metavar="PATTERNS",
+    help="Import these functions only, such as myapp.*,other.tasks:send; unpickle nothing, and run"
+    " distflow's jobs alone.  [default: DISTFLOW_ALLOW, else any function]",
+)
 @connection_options
 def worker(
     queues: tuple[str, ...],
@@ -60,6 +50,7 @@ def worker(
     burst: bool,
     name: str | None,
     worker_class: str | None,
+    allow: str | None,
     redis_url: str | None,
     data_dir: Path | None,
 ) -> None:
@@ -75,7 +66,7 @@ def worker(
         if data_dir:
             # Its server stays while this worker does.
             url = stack.enter_context(PrivateRedis.start(data_dir)).url
-        options = [*_SETTINGS, "--connection-class", f"{__name__}.{WorkerRedis.__name__}"]
+        options = [*_SETTINGS]
         if burst:
             options.append("--burst")
         if name:
@@ -84,9 +75,22 @@ def worker(
         if worker_class:
             _check_class(worker_class)
             options += ["--worker-class", worker_class]
+        allow = config.allowed_functions() if allow is None else allow
+        if allow is not None:
+            _check_patterns(allow)
+            config.allow_functions(allow)
+            options += ["--serializer", "distflow_worker.SafeSerializer"]
         client.redis.close()
         arguments = ["worker", "--url", url, *options, *queues]
         rq_main.main(arguments, prog_name="rq", standalone_mode=False)
+
+
+def _check_patterns(allow: str) -> None:
+    if not all(pattern.strip() for pattern in allow.split(",")):
+        raise InvalidInput(
+            f"--allow {allow!r} (or DISTFLOW_ALLOW) has an empty pattern: give such as "
+            "'myapp.*,other.tasks:send'"
+        )
 
 
 def _check_name(client: Client, name: str) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
-from distflow.errors import InvalidInput
+from distflow.config import lease_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +35,4 @@ class CoordinatorSettings:
         Raises:
             InvalidInput: it is not a number of at least 0.5.
         """
-        text = os.environ.get("DISTFLOW_LEASE_SECONDS")
-        if text is None:
-            return cls()
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = 0.0
-        if not seconds >= 0.5:  # noqa: PLR2004 - said in the docstring
-            raise InvalidInput(
-                f"DISTFLOW_LEASE_SECONDS={text!r}: it is a number of seconds, 0.5 or more"
-            )
-        return cls(lease_seconds=seconds)
+        return cls(lease_seconds=lease_seconds(cls().lease_seconds))

@@ -14,6 +14,7 @@ PACKAGES = {"distflow": ROOT / "distflow", "distflow_worker": ROOT / "workers/di
 
 #: Layer of each module or package: imports go from a higher number to a lower one.
 LAYERS = {
+    "distflow.config": 0,
     "distflow.errors": 0,
     "distflow.ids": 0,
     "distflow.core": 1,
@@ -41,6 +42,7 @@ LAYERS = {
 #: Imports within one layer that the design shows.
 SIDEWAYS = {
     ("distflow.ids", "distflow.errors"),
+    ("distflow.config", "distflow.errors"),
     ("distflow.fingerprint", "distflow.codec"),
     ("distflow.snapshot", "distflow.codec"),
     ("distflow.snapshot", "distflow.fingerprint"),
@@ -130,6 +132,7 @@ def test_the_worker_knows_no_coordinator() -> None:
     allowed = {
         "distflow.core",
         "distflow.codec",
+        "distflow.config",
         "distflow.ids",
         "distflow.errors",
         "distflow.store",

@@ -1,1 +1,28 @@
-"""What a worker host runs: RQ jobs name ``distflow_worker.batch.run_batch``."""
+"""What a worker host runs: RQ jobs name ``distflow_worker.batch.run_batch``.
+
+The names below are for options of ``rq worker``; they are found at their first use, since work
+horses import this package for every job.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distflow_worker.patient import WorkerRedis
+    from distflow_worker.serializer import SafeSerializer
+
+_HOMES = {
+    "SafeSerializer": "distflow_worker.serializer",
+    "WorkerRedis": "distflow_worker.patient",
+}
+
+__all__ = ["SafeSerializer", "WorkerRedis"]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'distflow_worker' has no attribute {name!r}")
+    return getattr(import_module(home), name)

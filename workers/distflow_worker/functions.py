@@ -8,16 +8,20 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from distflow_worker.allowing import check_home, check_reference
+
 
 @cache
 def load_function(reference: str) -> Callable[..., Any]:
     """Import a function.
 
     Raises:
+        NotAllowed: ``DISTFLOW_ALLOW`` is set and does not allow it.
         ImportError: the module or the name in it cannot be found.
         TypeError: what is found there cannot be called.
         Exception: whatever the module's own code raises.
     """
+    check_reference(reference)
     module_name, _, path = reference.partition(":")
     found: Any = import_module(module_name)
     for name in path.split("."):
@@ -30,6 +34,7 @@ def load_function(reference: str) -> Callable[..., Any]:
         raise TypeError(f"{reference!r} is a {kind}, not a function")
     # What @task made wraps it, and would only lengthen every traceback.
     function: Callable[..., Any] = getattr(found, "__distflow_function__", found)
+    check_home(reference, function)
     return function
 
 
