@@ -175,6 +175,7 @@ class _Worker(threading.Thread):
             batch.epoch,
             batch.id,
             batch_headers(batch),
+            expected=batch.expected,
             should_stop=lambda: self.abandoned,
             on_attempt=self._note_attempt,
         ).run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import msgpack
@@ -20,6 +21,7 @@ from distflow.core.claim import (
 from distflow.core.status import TaskStatus
 from distflow.errors import WrongState
 from distflow.store.base import StoreBase
+from distflow.store.line import ScriptLine
 
 #: What is said of an unknown task; that it cannot be decided is said by verify hooks alone.
 Answer = Literal["done", "fail", "retry", "undecided"]
@@ -27,6 +29,13 @@ Answer = Literal["done", "fail", "retry", "undecided"]
 
 class WorkerStore(StoreBase):
     """The transitions that workers make."""
+
+    _advancing: ScriptLine | None = None
+
+    def close(self) -> None:
+        """Give the connection back that :meth:`advance` has kept."""
+        if self._advancing is not None:
+            self._advancing.close()
 
     def begin_batch(self, epoch: int, batch: str, worker: str, job: str) -> BatchOpening:
         """Say that a batch was taken off its queue; the answer has what its tasks need."""
@@ -74,21 +83,16 @@ class WorkerStore(StoreBase):
         if ending:
             request["ending"] = True
             request["unstarted"] = unstarted
-        keys = self.keys
-        codes, replies = self._run(
-            "advance",
-            (
-                keys.meta,
-                keys.results,
-                keys.claims,
-                keys.progress,
-                keys.beats,
-                keys.events,
-                keys.history,
-            ),
+        if self._advancing is None:
+            names = ("meta", "results", "claims", "progress", "beats", "events", "history")
+            used = [getattr(self.keys, name) for name in names]
+            self._advancing = ScriptLine(self.client, "advance", used)
+        call = partial(
+            self._advancing.call,
             msgpack.packb(request),
-            *(finish.packed for finish in finishes),
+            *[finish.packed for finish in finishes],
         )
+        codes, replies = self._patiently(call)
         return Advance(
             tuple(Code(code) for code in codes),
             tuple(ClaimReply(Code(code), *numbers) for code, *numbers in replies),

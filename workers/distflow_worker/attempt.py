@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from distflow.codec import decode_result, decode_task, encode_result, status_of, unpack
-from distflow.core.claim import ClaimReply, Code, Finish
-from distflow.core.model import Metrics, Ref, Task, TaskResult
+from distflow.codec import decode_result, decode_task, encode_result, unpack
+from distflow.core.claim import Code, Finish
+from distflow.core.model import Metrics, Task, TaskResult
 from distflow.core.outcome import Attempt, Outcome, decide, to_finish
 from distflow.core.status import TaskStatus
 from distflow.errors import NotDone, NotEncodable
@@ -19,6 +20,8 @@ from distflow.ids import task_key
 from distflow_worker.context import SavedNote, TaskContext
 from distflow_worker.deadline import DeadlinePassed
 from distflow_worker.functions import load_function, wants_context
+from distflow_worker.inputs import BatchInputs, fill_arguments
+from distflow_worker.ledger import Held
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
@@ -52,26 +55,34 @@ class AttemptRun:
 
     Args:
         view: the run and the process.
-        name: of the task.
-        token: that the claim was made under.
-        effects: of the task.
-        claim: what the claim was answered.
+        header: the task as it travels.
+        held: its claim.
+        inputs: what the batch's tasks get from their dependencies.
+        position: of the task in the batch.
     """
 
     def __init__(
-        self, view: RunView, name: str, token: str, effects: str, claim: ClaimReply
+        self,
+        view: RunView,
+        header: Mapping[str, Any],
+        held: Held,
+        inputs: BatchInputs,
+        position: int,
     ) -> None:
         self.view = view
-        self.token = token
-        self.claim = claim
+        self.token = held.token
+        self.claim = held.reply
+        self._body: bytes = header["body"]
+        self._inputs = inputs
+        self._position = position
         # What is known before the user's code is imported; replaced once the body is read.
-        self.task = Task(name=name, function="", effects=effects)  # type: ignore[arg-type]
+        self.task = Task(header["name"], header["function"], effects=header["effects"])
         #: Whether the function may have had effects.
-        self.started = effects != "at_most_once"
+        self.started = self.task.effects != "at_most_once"
         self.started_at: float | None = None
         self.ended_at = 0.0
 
-    def run(self, body: bytes) -> Outcome:
+    def run(self) -> Outcome:
         """Run the task, and return what was seen; :meth:`finish` says what it means.
 
         Raises:
@@ -79,17 +90,21 @@ class AttemptRun:
         """
         try:
             # The import comes before the body: the module may register types that are in it.
-            function_name = peek_function(body)
-            function = load_function(function_name)
-            self.task = task = decode_task(unpack(body))
+            function = load_function(self.task.function)
+            self.task = task = decode_task(unpack(self._body))
+            if task.loop:
+                # What cannot be asked afterwards is a failure before the function is called.
+                load_function(task.loop.until)
             context = self._context()
             asked = self._asks_condition()
             if asked and not self._condition_holds(context):
                 return Outcome(TaskStatus.SKIPPED, message="its condition was false")
-            args, kwargs = self._inputs()
+            args, kwargs = fill_arguments(
+                task.args, dict(task.kwargs), partial(self._inputs.get, position=self._position)
+            )
         except Exception as error:  # noqa: BLE001 - the user's imports and condition raise anything
             return _raised(error)._replace(permanent=True)
-        if wants_context(function_name):
+        if wants_context(task.function):
             kwargs["ctx"] = context
         # A condition may have taken long; a start that rode with the claim knows nothing of it.
         if (asked and self.view.cancelled()) or not self._start():
@@ -107,13 +122,6 @@ class AttemptRun:
     def _condition_holds(self, context: TaskContext) -> bool:
         condition = self.task.condition
         return condition is None or bool(load_function(condition)(context))
-
-    def _inputs(self) -> tuple[list[Any], dict[str, Any]]:
-        names = sorted({ref.task for ref in _refs([self.task.args, self.task.kwargs])})
-        found = self.view.store.fetch_results(names)
-        data = {name: _input(name, packed) for name, packed in zip(names, found, strict=True)}
-        args = [_fill(value, data) for value in self.task.args]
-        return args, {key: _fill(value, data) for key, value in self.task.kwargs.items()}
 
     def _start(self) -> bool:
         """Mark that effects may follow; False where the run was cancelled in the meantime."""
@@ -229,38 +237,6 @@ def peek_function(body: bytes) -> str:
     """The function's name, without the arguments, which may need its module to be read."""
     name: str = unpack(body, opaque=True)["function"]
     return name
-
-
-def _refs(value: Any) -> list[Ref]:
-    """Every Ref in arguments: users nest them in lists, tuples and dicts."""
-    if type(value) is Ref:
-        return [value]
-    if isinstance(value, dict):
-        return [ref for element in value.values() for ref in _refs(element)]
-    if isinstance(value, (list, tuple)):
-        return [ref for element in value for ref in _refs(element)]
-    return []
-
-
-def _input(name: str, packed: bytes | None) -> Any:
-    """What a dependency gives its dependents: None in place of a tolerated failure."""
-    if packed is None:
-        raise LookupError(f"Redis has lost the result of {name!r}: it came back with older data")
-    if status_of(packed) != TaskStatus.SUCCESS:
-        return None
-    return decode_result(packed).data
-
-
-def _fill(value: Any, data: dict[str, Any]) -> Any:
-    if type(value) is Ref:
-        return data[value.task]
-    if isinstance(value, dict):
-        return {key: _fill(element, data) for key, element in value.items()}
-    if isinstance(value, list):
-        return [_fill(element, data) for element in value]
-    if type(value) is tuple:
-        return tuple(_fill(element, data) for element in value)
-    return value
 
 
 def summarise(error: BaseException) -> str:

@@ -72,6 +72,7 @@ def run_batch(payload: bytes) -> None:
             fields["epoch"],
             fields["batch"],
             fields["tasks"],
+            expected=fields["expected"],
             should_stop=_StopWatch(client, worker).should_stop,
             on_attempt=heartbeat.on_attempt,
         ).run()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish
+from distflow.core.claim import ClaimRequest, Code
 from distflow.ids import new_token
 from distflow_worker.attempt import AttemptRun, ClaimVoid, RunView
+from distflow_worker.inputs import BatchInputs
+from distflow_worker.ledger import FLUSH_SECONDS, Held, Ledger
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
@@ -20,6 +22,13 @@ _log = logging.getLogger("distflow.worker")
 
 #: What asks verify hooks: few batches do, and every job would pay for its import.
 _VERIFY = "distflow_worker.verify"
+
+#: A function that takes no longer than this may be claimed along with others.
+_SHORT_MS = 20.0
+
+#: What a task of a group costs beyond its function, and how many there are at most.
+_TASK_MS = 0.05
+_GROUP_TASKS = 1000
 
 #: Answers after which nothing more of the batch may run.
 _ENDS_BATCH = frozenset({Code.STALE_EPOCH, Code.STOPPED, Code.GONE})
@@ -34,6 +43,7 @@ class BatchSequence:
         epoch: of the coordinator that sent the batch.
         batch: its id.
         headers: its tasks, as they travel.
+        expected: run times in ms of the functions that were measured.
         should_stop: asked between two tasks.
         on_attempt: told the attempt or verification at work, and None between two.
     """
@@ -46,20 +56,25 @@ class BatchSequence:
         batch: str,
         headers: Sequence[dict[str, Any]],
         *,
+        expected: Mapping[str, float],
         should_stop: Callable[[], bool],
         on_attempt: Callable[[AttemptRun | Verification | None], None],
     ) -> None:
-        self._store = store
         self._view = view
-        self._epoch = epoch
         self._batch = batch
         self._headers = headers
+        self._expected = expected
         self._should_stop = should_stop
         self._on_attempt = on_attempt
+        self._ledger = Ledger(store, epoch, batch)
+        bodies = [(header["name"], header["body"]) for header in headers]
+        self._inputs = BatchInputs(store.fetch_results, bodies)
+        #: The tasks that this batch held, and the final outcomes of those that it ran.
+        self._taken: set[str] = set()
+        self._ended: dict[str, str] = {}
 
     def run(self) -> None:
         """Take every task that can be claimed, and end the batch."""
-        finish: Finish | None = None
         unstarted: list[str] = []
         names = [header["name"] for header in self._headers]
         for position, header in enumerate(self._headers):
@@ -69,26 +84,23 @@ class BatchSequence:
             if header.get("verify"):
                 self._verify(header)
                 continue
-            token = new_token()
-            reply = self._claim(header, token, finish)
-            finish = None
-            if reply.code in _ENDS_BATCH:
-                _log.info("batch %s ends: %s", self._batch, reply.code.name)
+            held = self._ledger.take_held(header["name"]) or self._claim(position)
+            code = held.reply.code
+            if code in _ENDS_BATCH:
+                _log.info("batch %s ends: %s", self._batch, code.name)
                 unstarted += names[position:]
                 break
-            if reply.code == Code.GRANTED:
-                finish = self._attempt(header, token, reply)
-            elif reply.code != Code.DONE:
-                _log.info("task %s left alone: %s", header["name"], reply.code.name)
+            if code != Code.GRANTED:
+                if code != Code.DONE:
+                    _log.info("task %s left alone: %s", header["name"], code.name)
+                    unstarted.append(header["name"])
+            elif self._may_run(header):
+                self._attempt(position, held)
+            else:
+                self._taken.add(header["name"])
+                self._ledger.release(header["name"], held.token)
                 unstarted.append(header["name"])
-        done = self._store.advance(
-            self._epoch,
-            self._batch,
-            [finish] if finish else [],
-            ending=True,
-            unstarted=unstarted,
-        )
-        _report(finish, done.finishes)
+        self._ledger.end(unstarted)
 
     def _verify(self, header: dict[str, Any]) -> None:
         """Ask what became of an unknown task: nothing is claimed for that."""
@@ -101,37 +113,69 @@ class BatchSequence:
         finally:
             self._on_attempt(None)
 
-    def _claim(self, header: dict[str, Any], token: str, finish: Finish | None) -> ClaimReply:
-        """Record the last outcome and claim the next task."""
-        request = ClaimRequest(
-            header["name"],
-            token,
-            header["effects"] != "at_most_once",
-            tuple((name, tolerated) for name, tolerated in header["needs"]),
-        )
-        finishes = [finish] if finish else []
-        advanced = self._store.advance(self._epoch, self._batch, finishes, [request])
-        _report(finish, advanced.finishes)
-        return advanced.claims[0]
+    def _claim(self, position: int) -> Held:
+        """Record the last outcomes and claim the next task, or the next few."""
+        group = self._group_at(position)
+        if len(group) > 1:
+            self._ledger.watch()
+        requests = [
+            ClaimRequest(
+                header["name"],
+                new_token(),
+                header["effects"] != "at_most_once",
+                tuple((name, tolerated) for name, tolerated in header["needs"]),
+                group=len(group) > 1,
+            )
+            for header in group
+        ]
+        return Held(requests[0].token, self._ledger.claim(requests))
 
-    def _attempt(self, header: dict[str, Any], token: str, claim: ClaimReply) -> Finish | None:
-        attempt = AttemptRun(self._view, header["name"], token, header["effects"], claim)
+    def _group_at(self, position: int) -> Sequence[dict[str, Any]]:
+        """The task at a position, and those behind it that may be claimed along with it: a run of
+        ``idempotent`` tasks that are known to be short.
+        """
+        group: list[dict[str, Any]] = []
+        left_ms = FLUSH_SECONDS * 1000
+        for header in self._headers[position : position + _GROUP_TASKS]:
+            expected = self._expected.get(header["function"])
+            short = expected is not None and expected <= _SHORT_MS
+            if not short or header["effects"] != "idempotent" or header.get("verify"):
+                break
+            group.append(header)
+            left_ms -= (expected or 0.0) + _TASK_MS
+            if left_ms <= 0:
+                break
+        return group or self._headers[position : position + 1]
+
+    def _may_run(self, header: dict[str, Any]) -> bool:
+        """Whether a claim still holds good: one that was made ahead rests on tasks that had not run
+        yet, and the run may have been cancelled since.
+        """
+        if self._view.cancelled():
+            return False
+        for name, tolerated in header["needs"]:
+            status = self._ended.get(name)
+            if status == "success" or (tolerated and status == "failure"):
+                continue
+            # What this batch has not run itself, the claim has looked for.
+            if status is not None or name in self._taken:
+                return False
+        return True
+
+    def _attempt(self, position: int, held: Held) -> None:
+        header = self._headers[position]
+        attempt = AttemptRun(self._view, header, held, self._inputs, position)
         self._on_attempt(attempt)
+        self._taken.add(header["name"])
         try:
-            return attempt.finish(attempt.run(header["body"]))
+            finish = attempt.finish(attempt.run())
         except ClaimVoid:
             _log.warning("task %s was given to another before it started here", header["name"])
-            return None
+            return
         finally:
             self._on_attempt(None)
-
-
-def _report(finish: Finish | None, codes: tuple[Code, ...]) -> None:
-    if finish and codes and codes[0] != Code.RECORDED:
-        _log.warning(
-            "task %s attempt %d: its outcome %s came too late and is kept in the history: %s",
-            finish.task,
-            finish.attempt,
-            finish.status,
-            codes[0].name,
-        )
+        if finish.kind == "final":
+            self._ended[finish.task] = finish.status
+            self._inputs.note(finish.task, finish.packed)
+        self._ledger.add(finish)
+        self._ledger.flush_old()

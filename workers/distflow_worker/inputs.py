@@ -1,0 +1,115 @@
+"""What the tasks of a batch get from their dependencies: fetched for several tasks at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from distflow.codec import decode_result, status_of, unpack
+from distflow.core.model import Ref
+from distflow.core.status import TaskStatus
+
+#: Tasks whose inputs are fetched along with those of the task at hand.
+_AHEAD = 64
+
+#: Bytes of a result beyond which nothing is fetched ahead any more: 64 such may not fit.
+_LARGE_BYTES = 256 * 1024
+
+
+class BatchInputs:
+    """Encoded results by task, kept while a batch runs.
+
+    Args:
+        fetch: reads the results of tasks.
+        bodies: the batch's tasks as they travel, by name, in the batch's order.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[Sequence[str]], list[bytes | None]],
+        bodies: Sequence[tuple[str, bytes]],
+    ) -> None:
+        self._fetch = fetch
+        self._bodies = bodies
+        self._own = {name for name, _body in bodies}
+        self._known: dict[str, bytes] = {}
+        self._ahead = _AHEAD
+
+    def note(self, name: str, packed: bytes) -> None:
+        """A task of the batch itself has this outcome."""
+        if len(packed) <= _LARGE_BYTES:
+            self._known[name] = packed
+
+    def get(self, names: Sequence[str], position: int) -> list[bytes | None]:
+        """The results of tasks, for the task at a position of the batch."""
+        missing = [name for name in names if name not in self._known]
+        if missing:
+            wanted = dict.fromkeys(missing)
+            for _name, body in self._bodies[position + 1 : position + self._ahead]:
+                for dependency in unpack(body, opaque=True).get("depends_on", ()):
+                    if dependency not in self._known and dependency not in self._own:
+                        wanted[dependency] = None
+            found = dict(zip(wanted, self._fetch(list(wanted)), strict=True))
+            self._known.update((name, packed) for name, packed in found.items() if packed)
+            if any(packed and len(packed) > _LARGE_BYTES for packed in found.values()):
+                self._ahead = 1
+        return [self._known.get(name) for name in names]
+
+    def forget_large(self) -> None:
+        """Keep no large result beyond the task that wanted it."""
+        if self._ahead == 1:
+            self._known = {
+                name: packed for name, packed in self._known.items() if len(packed) <= _LARGE_BYTES
+            }
+
+
+def fill_arguments(
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    get: Callable[[Sequence[str]], list[bytes | None]],
+) -> tuple[list[Any], dict[str, Any]]:
+    """A task's arguments with the data of its dependencies in the places of their Refs.
+
+    Raises:
+        LookupError: Redis has lost the result of a dependency.
+    """
+    names = sorted({ref.task for ref in _refs([args, kwargs])})
+    if not names:
+        return list(args), dict(kwargs)
+    found = get(names)
+    data = {name: _input(name, packed) for name, packed in zip(names, found, strict=True)}
+    return [_fill(value, data) for value in args], {
+        key: _fill(value, data) for key, value in kwargs.items()
+    }
+
+
+def _refs(value: Any) -> list[Ref]:
+    """Every Ref in arguments: users nest them in lists, tuples and dicts."""
+    if type(value) is Ref:
+        return [value]
+    if isinstance(value, dict):
+        return [ref for element in value.values() for ref in _refs(element)]
+    if isinstance(value, (list, tuple)):
+        return [ref for element in value for ref in _refs(element)]
+    return []
+
+
+def _input(name: str, packed: bytes | None) -> Any:
+    """What a dependency gives its dependents: None in place of a tolerated failure."""
+    if packed is None:
+        raise LookupError(f"Redis has lost the result of {name!r}: it came back with older data")
+    if status_of(packed) != TaskStatus.SUCCESS:
+        return None
+    return decode_result(packed).data
+
+
+def _fill(value: Any, data: dict[str, Any]) -> Any:
+    if type(value) is Ref:
+        return data[value.task]
+    if isinstance(value, dict):
+        return {key: _fill(element, data) for key, element in value.items()}
+    if isinstance(value, list):
+        return [_fill(element, data) for element in value]
+    if type(value) is tuple:
+        return tuple(_fill(element, data) for element in value)
+    return value

@@ -1,0 +1,162 @@
+"""Ledger: what a batch has to tell Redis, and what it has claimed ahead.
+
+Outcomes of ordinary tasks go with the next claim, in one round trip. Those of ``idempotent`` tasks
+may wait for each other, for 50 ms at most: what is lost of them may run again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish
+from distflow.errors import DistflowError
+
+if TYPE_CHECKING:
+    # The ports bring the coordinator's dataclasses: too dear for every job's import.
+    from distflow.ports import WorkerPort
+
+_log = logging.getLogger("distflow.worker")
+
+#: Seconds that an outcome waits for others at most.
+FLUSH_SECONDS = 0.05
+
+
+class Held(NamedTuple):
+    """A claim that was granted."""
+
+    token: str
+    reply: ClaimReply
+
+
+class Ledger:
+    """Records and claims for one batch.
+
+    Args:
+        store: the run.
+        epoch: of the coordinator that sent the batch.
+        batch: its id.
+    """
+
+    def __init__(self, store: WorkerPort, epoch: int, batch: str) -> None:
+        self._store = store
+        self._epoch = epoch
+        self._batch = batch
+        self._finishes: list[Finish] = []
+        self._oldest = 0.0
+        #: Claimed ahead and not begun, by task.
+        self._held: dict[str, Held] = {}
+        #: Claims that are to be given back: task and token.
+        self._released: list[tuple[str, str]] = []
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._flusher: threading.Thread | None = None
+
+    def add(self, finish: Finish) -> None:
+        """An outcome: it is recorded with the next claim, or by :meth:`flush_old`."""
+        with self._lock:
+            if not self._finishes:
+                self._oldest = time.monotonic()
+            self._finishes.append(finish)
+
+    def take_held(self, task: str) -> Held | None:
+        """The claim on a task that was claimed ahead; from now on it is at work."""
+        if not self._held:
+            return None
+        with self._lock:
+            return self._held.pop(task, None)
+
+    def release(self, task: str, token: str) -> None:
+        """Give a claim back with the next call: nothing was done with it."""
+        with self._lock:
+            self._released.append((task, token))
+
+    def release_held(self) -> None:
+        """Give back what was claimed ahead."""
+        with self._lock:
+            self._give_back()
+
+    def claim(self, requests: Sequence[ClaimRequest]) -> ClaimReply:
+        """Record what there is and claim tasks; the answer is that of the first. The others are
+        held, as far as they were granted.
+        """
+        with self._lock:
+            replies = self._advance(requests)
+            for request, reply in zip(requests[1:], replies[1:], strict=True):
+                if reply.code == Code.GRANTED:
+                    self._held[request.task] = Held(request.token, reply)
+            return replies[0]
+
+    def flush_old(self) -> None:
+        """Record the outcomes if the oldest has waited long enough."""
+        if self._finishes and time.monotonic() - self._oldest >= FLUSH_SECONDS:
+            with self._lock:
+                self._advance(())
+
+    def end(self, unstarted: Sequence[str]) -> None:
+        """Record what is left, and end the batch."""
+        self._over.set()
+        with self._lock:
+            self._give_back()
+            self._advance((), ending=True, unstarted=unstarted)
+
+    def watch(self) -> None:
+        """From now on let no outcome wait behind a task that takes longer than it was thought to:
+        a thread records them meanwhile, and gives back what was claimed behind it.
+        """
+        if self._flusher is None:
+            self._flusher = threading.Thread(
+                target=self._flush_in_time, name="distflow-flush", daemon=True
+            )
+            self._flusher.start()
+
+    def _flush_in_time(self) -> None:
+        while not self._over.wait(FLUSH_SECONDS):
+            with self._lock:
+                late = self._finishes and time.monotonic() - self._oldest >= 2 * FLUSH_SECONDS
+                if not late or self._over.is_set():
+                    continue
+                self._give_back()
+                try:
+                    self._advance(())
+                except DistflowError as error:
+                    # The batch's own thread tries again, and says so if it cannot.
+                    _log.debug("batch %s: not flushed: %s", self._batch, error)
+
+    def _give_back(self) -> None:
+        self._released += [(task, held.token) for task, held in self._held.items()]
+        self._held.clear()
+
+    def _advance(
+        self,
+        requests: Sequence[ClaimRequest],
+        *,
+        ending: bool = False,
+        unstarted: Sequence[str] = (),
+    ) -> Sequence[ClaimReply]:
+        """What is sent stays here until it is answered: a call that fails is made again whole."""
+        advanced = self._store.advance(
+            self._epoch,
+            self._batch,
+            self._finishes,
+            requests,
+            released=self._released,
+            ending=ending,
+            unstarted=unstarted,
+        )
+        for finish, code in zip(self._finishes, advanced.finishes, strict=True):
+            if code != Code.RECORDED:
+                _log.warning(
+                    "task %s attempt %d: its outcome %s came too late and is kept in the "
+                    "history: %s",
+                    finish.task,
+                    finish.attempt,
+                    finish.status,
+                    code.name,
+                )
+        self._finishes = []
+        self._released = []
+        return advanced.claims
