@@ -12,7 +12,7 @@ export PATH ?= /usr/local/bin:/usr/bin:/bin
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-CODE := distflow workers tests $(wildcard examples benchmarks)
+CODE := distflow workers tests deploy $(wildcard examples benchmarks)
 
 help:
 	@echo 'make demo    set up, then run the examples while killing their processes'
