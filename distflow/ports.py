@@ -196,12 +196,14 @@ class WorkerProbe(NamedTuple):
 
     ``connected`` is whether a process of it listens for commands; ``job`` is the id of the job
     that it says it works on, empty where it says none; ``heard_at`` is the Unix time of its own
-    last heartbeat, 0 where it is unknown.
+    last heartbeat, 0 where it is unknown; ``overdue`` is the seconds since the next one was due,
+    by the transport's own account and clock: below 0 it is due yet, None where it is not told.
     """
 
     connected: bool
     job: str
     heard_at: float
+    overdue: float | None = None
 
 
 class Dispatcher(Protocol):

@@ -25,7 +25,7 @@ from distflow.core.plan import PlanItem
 from distflow.core.run import Event
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
-from distflow.errors import DistflowError, WrongState
+from distflow.errors import DistflowError, LeaseHeld, StaleEpoch, WrongState
 from distflow.ids import new_token
 from distflow.ports import Batch, Dispatcher, RunStore
 
@@ -33,6 +33,9 @@ _log = logging.getLogger("distflow.coordinator")
 
 #: In these a coordinator has something to do.
 _LED = frozenset({RunStatus.RUNNING, RunStatus.CANCELLING})
+
+#: Times of a lease that are waited for one to lapse which nobody holds any more.
+_LEASES_WAITED = 2
 
 
 def new_owner() -> str:
@@ -83,9 +86,7 @@ class WorkflowExecutor:
         self._settings = settings or CoordinatorSettings()
         self._shared = shared
         self._surroundings = (
-            shared.surroundings
-            if shared
-            else Surroundings(store, dispatcher, self._settings.watch_seconds)
+            shared.surroundings if shared else Surroundings(store, dispatcher, self._settings)
         )
         self._announcer = Announcer(store, listener, self._surroundings.now)
         self._interrupt = interrupt or threading.Event()
@@ -147,6 +148,11 @@ class WorkflowExecutor:
             else LeaseKeeper(renew_with(self._lease_store), self.owner, lease_seconds)
         )
         self.epoch = self._store.acquire_lease(self.owner, lease_seconds, force=force)
+        self._attach(reopen=reopen)
+        self._announcer.tell("workflow_start", message=self._run.info.workflow)
+
+    def _attach(self, *, reopen: bool = False) -> None:
+        """Read the run, under a lease that was just acquired."""
         self._keeper.add(self.run_id, self.epoch, self._load)
         # The index lies in another slot, so that a crash may have left it behind.
         self._store.mark_active(active=True)
@@ -169,7 +175,6 @@ class WorkflowExecutor:
         self._reconciler = Reconciler(
             led, self._store, self._dispatcher, self._surroundings, self._announcer, self._settings
         )
-        self._announcer.tell("workflow_start", message=led.info.workflow)
         # What happened while the hashes were read comes before the first batch.
         led.catch_up()
 
@@ -179,6 +184,32 @@ class WorkflowExecutor:
         Returns:
             The run's status where there is nothing more to do, else None.
         """
+        try:
+            return self._step(events)
+        except StaleEpoch:
+            # Epochs grow with time: an older one is no other coordinator's.
+            if self._store.read_info().epoch > self.epoch:
+                raise
+        self._lead_anew()
+        return None
+
+    def _lead_anew(self) -> None:
+        """Redis came back with data from before this coordinator led the run."""
+        self.abandon()
+        gives_up_at = time.monotonic() + _LEASES_WAITED * self._settings.lease_seconds
+        while True:
+            try:
+                self.epoch = self._store.acquire_lease(self.owner, self._settings.lease_seconds)
+                break
+            except LeaseHeld:
+                # A lease came back as well, of one that leads no more: it lapses.
+                if self._shared or self._interrupt.is_set() or time.monotonic() > gives_up_at:
+                    raise
+                self._interrupt.wait(self._settings.tick_seconds)
+        self._attach()
+        self._reconciler.tell_restored()
+
+    def _step(self, events: Sequence[Event]) -> RunStatus | None:
         lost = self._keeper.lost(self.run_id)
         if lost is not None:
             raise lost
@@ -226,6 +257,7 @@ class WorkflowExecutor:
         """Lead the run no more, without a word to anybody: another does, or Redis is away."""
         if self._led is not None:
             self._led.close()
+            self._reconciler.close()
         self._keeper.drop(self.run_id)
 
     @property

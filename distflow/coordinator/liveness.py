@@ -1,8 +1,8 @@
 """Which batches have lost their worker: judged by changes seen on this coordinator's own clock.
 
 A beat that stands still is not enough: a task may hold the interpreter lock, and Redis may have
-been away. The worker must be gone as well: no process of it is connected, or it says that it
-works on something else.
+been away. The worker must be gone as well (no process of it is connected, or it says that it
+works on something else), or silent towards its transport too: then it is frozen.
 """
 
 from __future__ import annotations
@@ -10,11 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from distflow.coordinator.network import NetworkWatch
 from distflow.core.run import Beat
 from distflow.ports import WorkerProbe
 
-#: Batches that must go silent together before the network is suspected.
-_MANY = 3
+#: Of a batch's silence, in seconds: from then on it counts towards that of the network. Less than
+#: ``stale_seconds``, so that all who went silent at once are counted before the first is judged.
+_SILENT_SECONDS = 2.0
+
+#: A heartbeat is late if it is overdue by half the interval between two of them, and so much at
+#: least, in seconds: a busy host is slow.
+_LATE_SHARE = 0.5
+_LATE_SECONDS = 2.0
+
+#: The same where the interval is unknown: half of RQ's default.
+_UNKNOWN_LATE_SECONDS = 15.0
 
 
 @dataclass(slots=True)
@@ -22,58 +32,96 @@ class _Watch:
     beat: Beat | None
     #: When it last changed, on the coordinator's monotonic clock.
     changed: float
+    #: A time before which its worker's last heartbeat was not sent; None where it is unknown.
+    heard_after: float | None
+    #: The last heartbeat that was seen, and when.
+    heard_at: float = 0.0
+    seen: float = 0.0
+    #: Seconds between two heartbeats of its worker; None while they are unknown.
+    interval: float | None = None
 
 
 class LivenessMonitor:
     """Watches the beats of a run's batches.
 
     Args:
+        run_id: the run.
         stale_seconds: a beat that did not change for so long is suspect.
-        network_seconds: how much longer to wait where most batches are suspect at once.
+        network: told how many batches are silent; shared with other runs.
     """
 
-    def __init__(self, stale_seconds: float, network_seconds: float) -> None:
+    def __init__(self, run_id: str, stale_seconds: float, network: NetworkWatch) -> None:
+        self._run_id = run_id
         self._stale_seconds = stale_seconds
-        self._network_seconds = network_seconds
+        self._network = network
         self._watches: dict[str, _Watch] = {}
-        self._silence: float | None = None
+        #: When the monitor looked last; None before, and after a pause.
+        self._looked: float | None = None
 
     def observe(self, beats: Mapping[str, Beat | None], now: float) -> None:
         """Take note of the batches at work; None for one that claims but does not beat.
 
-        ``now`` is the monotonic clock, in seconds. A pause of this coordinator counts for no
-        batch: everything is seen afresh after it.
+        ``now`` is the monotonic clock, in seconds.
         """
         for batch in self._watches.keys() - beats.keys():
             del self._watches[batch]
         for batch, beat in beats.items():
             watch = self._watches.get(batch)
-            if watch is None or watch.beat != beat:
-                self._watches[batch] = _Watch(beat, now)
+            if watch is None:
+                # RQ sends a heartbeat when it takes a job up: not before the last look, then.
+                self._watches[batch] = _Watch(beat, now, self._looked)
+            elif watch.beat != beat:
+                watch.beat, watch.changed = beat, now
+        self._looked = now
+
+    def rest(self, now: float) -> None:
+        """There is nothing to watch: what begins later is sent later than this."""
+        if self._watches:
+            self.forget()
+        self._looked = now
 
     def forget(self) -> None:
         """Start afresh: what was seen before is no evidence any more."""
         self._watches.clear()
-        self._silence = None
+        self._looked = None
+        self._network.leave(self._run_id)
 
     def suspects(self, now: float) -> dict[str, str]:
         """The batches whose beat is stale, each with its worker's name (empty: unknown).
 
         Where most batches are silent at once, they are held back for a while.
         """
-        found = {
+        watches = self._watches
+        silent = sum(now - watch.changed >= _SILENT_SECONDS for watch in watches.values())
+        if self._network.is_suspect(self._run_id, len(watches), silent, now):
+            return {}
+        return {
             batch: watch.beat.worker if watch.beat else ""
-            for batch, watch in self._watches.items()
+            for batch, watch in watches.items()
             if now - watch.changed >= self._stale_seconds
         }
-        if len(found) >= _MANY and len(found) * 2 > len(self._watches):
-            if self._silence is None:
-                self._silence = now
-            if now - self._silence < self._network_seconds:
-                return {}
-        else:
-            self._silence = None
-        return found
+
+    def unmeasured(self, now: float) -> set[str]:
+        """The workers to be probed, so that it is known how often each sends a heartbeat: those of
+        batches that have outlasted a look.
+        """
+        return {
+            watch.beat.worker
+            for watch in self._watches.values()
+            if watch.beat and watch.interval is None and now > watch.changed
+        }
+
+    def measure(self, probes: Mapping[str, WorkerProbe], now: float) -> None:
+        """Learn from what the transport says how often workers send heartbeats."""
+        for watch in self._watches.values():
+            probe = probes.get(watch.beat.worker) if watch.beat else None
+            if probe is None or watch.interval is not None or probe.overdue is None:
+                continue
+            if watch.heard_at and watch.heard_at != probe.heard_at:
+                watch.heard_after = watch.seen
+            watch.heard_at, watch.seen = probe.heard_at, now
+            if watch.heard_after is not None:
+                watch.interval = max(0.0, now - watch.heard_after - probe.overdue)
 
     def is_lost(self, batch: str, probes: Mapping[str, WorkerProbe]) -> bool:
         """Whether a suspect batch has lost its worker, by what the transport says of it."""
@@ -82,3 +130,17 @@ class LivenessMonitor:
             return True
         probe = probes.get(watch.beat.worker)
         return probe is None or not probe.connected or probe.job != watch.beat.job
+
+    def is_frozen(self, batch: str, probes: Mapping[str, WorkerProbe]) -> bool:
+        """Whether the worker of a suspect batch, which is not lost, is silent as well."""
+        watch = self._watches[batch]
+        probe = probes.get(watch.beat.worker) if watch.beat else None
+        if probe is None or probe.overdue is None:
+            return False
+        if watch.interval is None:
+            return probe.overdue >= _UNKNOWN_LATE_SECONDS
+        return probe.overdue >= max(_LATE_SECONDS, _LATE_SHARE * watch.interval)
+
+    def silent_since(self, batch: str) -> float:
+        """When the beat of a batch last changed, on the monotonic clock."""
+        return self._watches[batch].changed

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 
 from distflow.coordinator.announcer import Announcer
+from distflow.coordinator.drift import DriftWatch
 from distflow.coordinator.led import LedRun
-from distflow.coordinator.recovery import Recovery, describe_vanished
+from distflow.coordinator.recovery import LostBatch, Recovery, vanished_repair
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.surroundings import Surroundings
+from distflow.core.run import HeldTask, Repair
 from distflow.core.status import RunStatus
+from distflow.ids import new_token
 from distflow.ports import Dispatcher, RunStore
 
 
@@ -47,55 +50,129 @@ class Reconciler:
             settings=settings,
             monotonic=time.monotonic,
             now=surroundings.now,
+            network=surroundings.network,
         )
+        self._drift = DriftWatch(settings.stale_seconds)
         self._restarts = surroundings.restarts
-        self._looked_at = self._checked_at = time.monotonic()
+        self._looked_at = self._checked_at = self._indexed_at = time.monotonic()
+        self._trimmed = ""
+        #: What was told last of what frozen workers hold; a predecessor may have told something.
+        self._held: tuple[HeldTask, ...] | None = None
 
     @property
     def due(self) -> float:
         """When to look next, on the monotonic clock."""
-        led, settings = self._led, self._settings
-        at_work = led.state.in_flight or led.state.questions or led.running
-        if at_work or led.status != RunStatus.RUNNING:
-            return self._looked_at + settings.watch_seconds
-        return self._looked_at + settings.idle_seconds
+        soon = self._is_at_work() or self._led.status != RunStatus.RUNNING or self._drift.is_open
+        settings = self._settings
+        return self._looked_at + (settings.watch_seconds if soon else settings.idle_seconds)
 
     def look(self) -> None:
-        """Look for what was lost where the last look is old, and repair it."""
+        """Look for what was lost where the last look is old, and repair it.
+
+        Raises:
+            StaleEpoch: another coordinator leads the run, or Redis forgot that this one does.
+        """
         led, settings = self._led, self._settings
         now = time.monotonic()
         if self._restarts != self._surroundings.restarts:
             self._restarts = self._surroundings.restarts
-            self._read_again("Redis restarted: all is read again")
+            self._read_again("data_lost", "Redis restarted: all is read again")
             return
+        at_work = self._is_at_work()
+        if not at_work:
+            self._recovery.rest()
         if now < self.due:
             return
         self._looked_at = now
-        self._store.trim_events(led.epoch, led.last_event)
-        for lost in self._recovery.find_lost(cancelling=led.status == RunStatus.CANCELLING):
-            self._announcer.tell("repair", message=lost.describe())
-            led.take_back(lost.batch)
-            for task, status in lost.settled.items():
-                if status == "waiting":
-                    led.state.on_lost(led.graph.index[task])
-        if self._recovery.has_forgotten(led.running):
-            self._read_again("Redis forgot claims: all is read again")
+        if self._trimmed != led.last_event:
+            self._store.trim_events(led.epoch, led.last_event)
+            self._trimmed = led.last_event
+        if at_work:
+            for lost in self._recovery.find_lost(cancelling=led.status == RunStatus.CANCELLING):
+                self._take_back(lost)
+            if self._recovery.has_forgotten(led.running):
+                self._read_again("data_lost", "Redis forgot claims: all is read again")
+                return
+        self._tell_held(self._recovery.held if at_work else ())
+        checking = now - self._checked_at >= settings.unbegun_seconds
+        if (checking or self._drift.is_open) and self._has_drifted(now):
+            self._read_again("events_lost", "events were lost: all is read again")
             return
-        if now - self._checked_at < settings.unbegun_seconds:
-            return
-        self._checked_at = now
-        old = led.outbox.older_than(settings.unbegun_seconds)
-        for batch_id, failure in self._recovery.find_vanished(old).items():
-            # Its end may be among the events that were not read yet.
-            led.catch_up()
-            if led.outbox.is_out(batch_id):
-                self._announcer.tell("repair", message=describe_vanished(batch_id, failure))
-                led.take_back(batch_id, failed=bool(failure))
+        if checking:
+            self._checked_at = now
+            self._find_vanished()
+        if now - self._indexed_at >= settings.index_seconds:
+            self._indexed_at = now
+            self._restore_indices()
 
     def stop_running(self) -> None:
         """Kill the process groups that still work on the run."""
         self._recovery.stop_running()
 
-    def _read_again(self, why: str) -> None:
-        self._announcer.tell("repair", message=why)
+    def close(self) -> None:
+        """The run is led by this coordinator no more."""
+        self._recovery.close()
+
+    def tell_restored(self) -> None:
+        """Redis had come back with data from before this coordinator led the run."""
+        self._repaired(Repair("data_lost", "", "", "Redis came back with older data: led anew"))
+
+    # How
+
+    def _is_at_work(self) -> bool:
+        state = self._led.state
+        return bool(state.in_flight or state.questions or self._led.running)
+
+    def _repaired(self, repair: Repair) -> None:
+        self._store.record_repair(self._led.epoch, new_token(), repair)
+        self._announcer.tell("repair", message=repair.note)
+
+    def _take_back(self, lost: LostBatch) -> None:
+        led = self._led
+        if lost.settled or not lost.held:
+            self._repaired(lost.to_repair())
+        # What a frozen worker has not begun, others may do.
+        led.take_back(lost.batch)
+        for task, status in lost.settled.items():
+            if status == "waiting":
+                led.state.on_lost(led.graph.index[task])
+
+    def _tell_held(self, held: tuple[HeldTask, ...]) -> None:
+        if held == self._held:
+            return
+        self._store.hold_tasks(self._led.epoch, held)
+        told = self._held or ()
+        for task, worker, _since in held:
+            if task not in {other.task for other in told}:
+                self._announcer.tell(
+                    "warning",
+                    message=f"worker {worker} is frozen inside {task}, which may not run twice: "
+                    "wake it or kill it",
+                )
+        self._held = held
+
+    def _has_drifted(self, now: float) -> bool:
+        led = self._led
+        vitals = self._store.read_vitals()
+        return self._drift.look(vitals, led.state, led.status, led.last_event, now)
+
+    def _find_vanished(self) -> None:
+        led = self._led
+        old = led.outbox.older_than(self._settings.unbegun_seconds)
+        for batch_id, failure in self._recovery.find_vanished(old).items():
+            # Its end may be among the events that were not read yet.
+            led.catch_up()
+            if led.outbox.is_out(batch_id):
+                self._repaired(vanished_repair(batch_id, failure))
+                led.take_back(batch_id, failed=bool(failure))
+
+    def _restore_indices(self) -> None:
+        is_led = self._led.status in (RunStatus.RUNNING, RunStatus.CANCELLING)
+        if is_led and self._store.restore_indices():
+            note = "the run was missing in an index: it is listed again"
+            self._repaired(Repair("index_lost", "", "", note))
+
+    def _read_again(self, kind: str, why: str) -> None:
+        # This first: under another epoch there is nothing to be read again.
+        self._repaired(Repair(kind, "", "", why))
         self._led.attach()

@@ -8,37 +8,47 @@ from typing import NamedTuple
 
 from distflow.codec import encode_result
 from distflow.coordinator.liveness import LivenessMonitor
+from distflow.coordinator.network import NetworkWatch
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.claim import Code, Finish
 from distflow.core.graph import Graph
 from distflow.core.model import Metrics
 from distflow.core.outcome import Attempt, decide_lost, to_finish
-from distflow.core.run import Beat, Claim
+from distflow.core.run import Beat, Claim, HeldTask, Repair
 from distflow.ports import Dispatcher, RunStore, WorkerProbe
 
 
 class LostBatch(NamedTuple):
-    """A batch that was given up, why, and what was settled: task -> status of its outcome."""
+    """A batch whose worker is lost or frozen: what was settled (task -> status of its outcome), and
+    what the worker holds on to, since it may come back.
+    """
 
     batch: str
     worker: str
     cause: str
     settled: dict[str, str]
+    frozen: bool = False
+    held: tuple[HeldTask, ...] = ()
 
-    def describe(self) -> str:
-        """In one line, for people."""
+    def to_repair(self) -> Repair:
+        """What is told of it."""
         what = ", ".join(f"{task}: {status}" for task, status in self.settled.items())
-        return f"{self.cause}; {what or 'it had claimed nothing'}"
+        kind = "worker_frozen" if self.frozen else "worker_lost"
+        note = f"{self.cause}; {what or 'it had claimed nothing'}"
+        return Repair(kind, self.batch, self.worker, note)
 
 
-def describe_vanished(batch: str, failure: str) -> str:
-    """In one line, why a batch is sent again; ``failure`` is what a worker said of it."""
+def vanished_repair(batch: str, failure: str) -> Repair:
+    """What is told of a batch that is sent again; ``failure`` is what a worker said of it."""
     if not failure:
-        return f"batch {batch} had vanished from its queue: it is sent again"
-    return (
+        note = f"batch {batch} had vanished from its queue: it is sent again"
+        return Repair("entry_lost", batch, "", note)
+    note = (
         f"{failure}: it could not begin batch {batch}, which is sent again later; "
-        "install the same distflow where that worker runs, with RQ's default serializer"
+        "install the same distflow where that worker runs, with RQ's default serializer or "
+        "distflow_worker.SafeSerializer"
     )
+    return Repair("entry_refused", batch, "", note)
 
 
 class ForgottenClaims:
@@ -79,6 +89,7 @@ class Recovery:
         settings: how long to wait before what.
         monotonic: seconds on the coordinator's own clock.
         now: Unix seconds on Redis's clock.
+        network: shared with the other runs of the coordinator.
     """
 
     def __init__(
@@ -91,6 +102,7 @@ class Recovery:
         settings: CoordinatorSettings,
         monotonic: Callable[[], float],
         now: Callable[[], float],
+        network: NetworkWatch,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
@@ -99,10 +111,12 @@ class Recovery:
         self._settings = settings
         self._monotonic = monotonic
         self._now = now
-        self._monitor = LivenessMonitor(settings.stale_seconds, settings.network_seconds)
+        self._monitor = LivenessMonitor(store.run_id, settings.stale_seconds, network)
         self._seen_at = monotonic()
         self.beats: Mapping[str, Beat] = {}
         self._claimed: frozenset[str] = frozenset()
+        #: Batches that a frozen worker holds on to -> the tasks that it may have begun.
+        self._held: dict[str, tuple[HeldTask, ...]] = {}
         self._forgotten = ForgottenClaims(settings.stale_seconds)
 
     def find_lost(self, *, cancelling: bool) -> list[LostBatch]:
@@ -120,14 +134,36 @@ class Recovery:
             watched.setdefault(claim.batch, None)
         self._monitor.observe(watched, now)
         suspects = self._monitor.suspects(now)
-        if not suspects:
-            return []
-        probes = self._dispatcher.probe_workers(set(suspects.values()))
-        return [
-            self._give_up(batch, worker, claims, _cause(worker, probes), cancelling=cancelling)
-            for batch, worker in suspects.items()
-            if self._monitor.is_lost(batch, probes)
-        ]
+        asked = self._monitor.unmeasured(now) | set(suspects.values())
+        probes = self._dispatcher.probe_workers(asked) if asked else {}
+        self._monitor.measure(probes, now)
+        found = []
+        still_held = {}
+        for batch, worker in suspects.items():
+            if self._monitor.is_lost(batch, probes):
+                cause = _cause(worker, probes)
+                found.append(self._give_up(batch, worker, claims, cause, cancelling=cancelling))
+            elif self._monitor.is_frozen(batch, probes):
+                lost = self._settle_frozen(batch, worker, claims, now, cancelling=cancelling)
+                found.append(lost)
+                if lost.held:
+                    still_held[batch] = lost.held
+        self._held = still_held
+        return found
+
+    @property
+    def held(self) -> tuple[HeldTask, ...]:
+        """The tasks that frozen workers hold on to."""
+        return tuple(task for held in self._held.values() for task in held)
+
+    def rest(self) -> None:
+        """Nothing of the run is at work."""
+        self._seen_at = self._monotonic()
+        self._monitor.rest(self._seen_at)
+
+    def close(self) -> None:
+        """The run is watched no more."""
+        self._monitor.forget()
 
     def has_forgotten(self, running: Mapping[str, float]) -> bool:
         """Whether Redis has lost claims that were seen: see :class:`ForgottenClaims`."""
@@ -151,19 +187,52 @@ class Recovery:
         for beat in self.beats.values():
             self._dispatcher.stop_job(beat.job, beat.worker)
 
+    def _settle_frozen(
+        self,
+        batch: str,
+        worker: str,
+        claims: Mapping[str, Claim],
+        now: float,
+        *,
+        cancelling: bool,
+    ) -> LostBatch:
+        """Give away what may run twice, or has not started; the worker holds on to the rest."""
+        mine = {name: claim for name, claim in claims.items() if claim.batch == batch}
+        kept = [
+            name
+            for name, claim in mine.items()
+            if claim.started and self._graph.tasks[self._graph.index[name]].effects != "idempotent"
+        ]
+        given = {name: claim for name, claim in mine.items() if name not in kept}
+        cause = f"worker {worker} is frozen"
+        if not kept:
+            lost = self._give_up(batch, worker, given, cause, cancelling=cancelling)
+            return lost._replace(frozen=True)
+        settled = self._settle(batch, worker, given, cause, cancelling=cancelling)
+        since = self._now() - (now - self._monitor.silent_since(batch))
+        held = self._held.get(batch) or tuple(HeldTask(name, worker, since) for name in kept)
+        return LostBatch(batch, worker, cause, settled, frozen=True, held=held)
+
     def _give_up(
         self, batch: str, worker: str, claims: Mapping[str, Claim], cause: str, *, cancelling: bool
     ) -> LostBatch:
-        settled = {}
         if cancelling:
             cause = "it was stopped, since the run was cancelled"
+        settled = self._settle(batch, worker, claims, cause, cancelling=cancelling)
+        self._store.end_batch(self._epoch, batch)
+        return LostBatch(batch, worker, cause, settled)
+
+    def _settle(
+        self, batch: str, worker: str, claims: Mapping[str, Claim], cause: str, *, cancelling: bool
+    ) -> dict[str, str]:
+        """End the claims of a batch; returns task -> status of its outcome."""
+        settled = {}
         for name, claim in claims.items():
             if claim.batch == batch:
                 lost = self._lost_finish(name, claim, worker, cause, cancelling=cancelling)
                 if self._store.settle_claim(self._epoch, batch, lost) == Code.RECORDED:
                     settled[name] = lost.status if lost.kind == "final" else "waiting"
-        self._store.end_batch(self._epoch, batch)
-        return LostBatch(batch, worker, cause, settled)
+        return settled
 
     def _lost_finish(
         self, name: str, claim: Claim, worker: str, cause: str, *, cancelling: bool

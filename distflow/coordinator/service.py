@@ -102,9 +102,7 @@ class CoordinatorService:
         self._keeper = LeaseKeeper(
             ports.impatient.renew_leases, self.owner, self._settings.lease_seconds
         )
-        self._surroundings = Surroundings(
-            ports.open_run("-"), ports.dispatcher, self._settings.watch_seconds
-        )
+        self._surroundings = Surroundings(ports.open_run("-"), ports.dispatcher, self._settings)
         #: Run id -> when it may be tried again, on the monotonic clock.
         self._resting: dict[str, float] = {}
         self._discover_at = 0.0

@@ -25,6 +25,8 @@ class CoordinatorSettings:
     unbegun_seconds: float = 5.0
     #: Where most batches go silent at once, the network is suspected before the workers.
     network_seconds: float = 10.0
+    #: Between two looks whether the run is in the indices of runs.
+    index_seconds: float = 60.0
     #: How long cancelled tasks may take to end by themselves before they are killed.
     grace_seconds: float = 10.0
 

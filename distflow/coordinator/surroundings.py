@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 
+from distflow.coordinator.network import NetworkWatch
+from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.batching import BatchLimits, Estimates
 from distflow.ports import Dispatcher, RunStore
 
@@ -19,13 +21,15 @@ class Surroundings:
     Args:
         store: of any run on the Redis.
         dispatcher: how batches reach workers.
-        watch_seconds: between two looks.
+        settings: intervals and patience.
     """
 
-    def __init__(self, store: RunStore, dispatcher: Dispatcher, watch_seconds: float) -> None:
+    def __init__(
+        self, store: RunStore, dispatcher: Dispatcher, settings: CoordinatorSettings
+    ) -> None:
         self._store = store
         self._dispatcher = dispatcher
-        self._watch_seconds = watch_seconds
+        self._watch_seconds = settings.watch_seconds
         self._looked_at = float("-inf")
         self._queues: set[str] = set()
         self._workers: Mapping[str, int] = {}
@@ -34,6 +38,8 @@ class Surroundings:
         self.clock_offset = 0.0
         #: How often Redis was seen to have restarted, or another to have taken its place.
         self.restarts = 0
+        #: Whether batches of any run may be judged by their silence.
+        self.network = NetworkWatch(settings.network_seconds)
         self.limits = BatchLimits()
         #: What functions cost, as the tasks of all runs of this coordinator have shown.
         self.estimates = Estimates(self.limits)

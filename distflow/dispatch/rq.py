@@ -27,6 +27,10 @@ _RESULT_TTL = 10
 #: Seconds that RQ keeps a job that failed as a job: its error is evidence for an operator.
 _FAILURE_TTL = 24 * 3600
 
+#: Seconds by which the registration of a worker that runs a job outlasts its next heartbeat. Where
+#: RQ sends none, since the worker does not fork, it is due that long before the registration ends.
+_EXPIRY_MARGIN = 60
+
 
 class _Envelope(SafeSerializer):
     """What a job's data are written with; nothing is read."""
@@ -142,7 +146,7 @@ class RqDispatcher:
         return len(jobs)
 
     def probe_workers(self, workers: Collection[str]) -> Mapping[str, WorkerProbe]:
-        """What RQ says of workers: whether one is connected, its job, its last heartbeat."""
+        """What RQ says of workers: whether one is connected, its job, its heartbeats."""
         names = [worker for worker in workers if worker]
         connected = self._connected(names)
 
@@ -150,14 +154,19 @@ class RqDispatcher:
             for worker in names:
                 key = BaseWorker.redis_worker_namespace_prefix + worker
                 pipeline.hmget(key, "current_job", "last_heartbeat")
+                pipeline.pttl(key)
 
+        replies = self._together(ask)
         return {
             worker: WorkerProbe(
                 connected[worker],
                 job.decode() if job else "",
                 utcparse(heard.decode()).timestamp() if heard else 0.0,
+                _EXPIRY_MARGIN - left_ms / 1000 if left_ms >= 0 else None,
             )
-            for worker, (job, heard) in zip(names, self._together(ask), strict=True)
+            for worker, (job, heard), left_ms in zip(
+                names, replies[::2], replies[1::2], strict=True
+            )
         }
 
     def read_failures(self, batches: Collection[str]) -> Mapping[str, str]:

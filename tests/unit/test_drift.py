@@ -1,0 +1,65 @@
+"""Events that were lost: found by what the store has, and never in the middle of a run at work."""
+
+from __future__ import annotations
+
+import pytest
+
+from distflow.coordinator.drift import DriftWatch
+from distflow.core.graph import Graph
+from distflow.core.model import Task
+from distflow.core.run import Vitals
+from distflow.core.state import TaskStateManager
+from distflow.core.status import RunStatus, TaskStatus
+
+PATIENCE = 3.0
+SAME = Vitals(1, 0, "5-0", "running")
+MORE = Vitals(2, 0, "5-0", "running")
+
+
+@pytest.fixture
+def state() -> TaskStateManager:
+    """Two tasks, one of them done."""
+    graph = Graph.compile([Task("a", "m:f"), Task("b", "m:f")])
+    return TaskStateManager(graph, {"a": TaskStatus.SUCCESS}, {}, {}, 0)
+
+
+def looks(watch: DriftWatch, state: TaskStateManager, *seen: Vitals) -> list[bool]:
+    """One look each second, at what the store has then; the newest event known is 5-0."""
+    return [
+        watch.look(vitals, state, RunStatus.RUNNING, "5-0", float(second))
+        for second, vitals in enumerate(seen)
+    ]
+
+
+@pytest.mark.parametrize(
+    "vitals",
+    [
+        MORE,
+        Vitals(0, 0, "5-0", "running"),
+        Vitals(1, 1, "0-0", "running"),
+        Vitals(1, 0, "4-9", "paused"),
+    ],
+)
+def test_what_stays_different_is_lost_events(state: TaskStateManager, vitals: Vitals) -> None:
+    """An outcome, a claim or a move of the run of which no event has told, for 3 seconds."""
+    watch = DriftWatch(PATIENCE)
+    assert looks(watch, state, SAME, *[vitals] * 5) == [False] * 4 + [True, False]
+
+
+def test_what_events_will_tell_is_no_difference(state: TaskStateManager) -> None:
+    """Newer events are there: they are read first, however long that takes."""
+    behind = Vitals(2, 0, "5-1", "running")
+    assert not any(looks(DriftWatch(PATIENCE), state, *[behind] * 9))
+
+
+def test_what_passes_is_no_difference(state: TaskStateManager) -> None:
+    """Decided here, and written a moment later."""
+    assert not any(looks(DriftWatch(PATIENCE), state, *[MORE, MORE, MORE, SAME] * 3))
+
+
+def test_reading_again_for_ever_helps_nobody(state: TaskStateManager) -> None:
+    """What is different still when all was read again is left alone until it changes."""
+    watch = DriftWatch(PATIENCE)
+    worse = Vitals(3, 0, "5-0", "running")
+    seen = looks(watch, state, *[MORE] * 12, *[worse] * 4)
+    assert seen == [False] * 3 + [True] + [False] * 8 + [False] * 3 + [True]
