@@ -10,6 +10,7 @@ from redis import Redis
 from rq import Queue
 from rq.command import PUBSUB_CHANNEL_TEMPLATE, send_command
 from rq.job import Job, JobStatus
+from rq.results import Result
 from rq.utils import utcparse
 from rq.worker import BaseWorker
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
@@ -17,6 +18,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from distflow.codec import pack
 from distflow.core.claim import WIRE_VERSION
 from distflow.dispatch.headers import batch_headers
+from distflow.dispatch.hearsay import last_line, to_text, to_time
 from distflow.ports import Batch, WorkerProbe
 from distflow.store.patience import call_patiently
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
@@ -111,7 +113,7 @@ class RqDispatcher:
                 pipeline.smembers(WORKERS_BY_QUEUE_KEY % queue)
 
         workers = [
-            [key.decode().removeprefix(BaseWorker.redis_worker_namespace_prefix) for key in keys]
+            [to_text(key).removeprefix(BaseWorker.redis_worker_namespace_prefix) for key in keys]
             for keys in self._together(ask)
         ]
         everyone = {worker for some in workers for worker in some}
@@ -129,7 +131,7 @@ class RqDispatcher:
             for queue in queues:
                 pipeline.lrange(self._queue(queue).key, 0, -1)
 
-        waiting = {job.decode() for jobs in self._together(ask) for job in jobs}
+        waiting = {to_text(job) for jobs in self._together(ask) for job in jobs}
         return {job for job in waiting if pattern.fullmatch(job)}
 
     def withdraw(self, run_id: str, queues: Collection[str]) -> int:
@@ -160,8 +162,8 @@ class RqDispatcher:
         return {
             worker: WorkerProbe(
                 connected[worker],
-                job.decode() if job else "",
-                utcparse(heard.decode()).timestamp() if heard else 0.0,
+                to_text(job),
+                to_time(heard),
                 _EXPIRY_MARGIN - left_ms / 1000 if left_ms >= 0 else None,
             )
             for worker, (job, heard), left_ms in zip(
@@ -171,17 +173,20 @@ class RqDispatcher:
 
     def read_failures(self, batches: Collection[str]) -> Mapping[str, str]:
         """Of batches whose job RQ has as failed, the worker and the last line of its error."""
-        return call_patiently(lambda: self._read_failures(list(batches)), self._patience_seconds)
+        names = list(batches)
 
-    def _read_failures(self, batches: list[str]) -> dict[str, str]:
+        def ask(pipeline: Any) -> None:
+            for name in names:
+                pipeline.hmget(Job.key_for(name), "status", "worker_name")
+                pipeline.xrevrange(Result.get_key(name), count=1)  # type: ignore[no-untyped-call]
+
+        replies = self._together(ask)
         found: dict[str, str] = {}
-        for job in Job.fetch_many(batches, connection=self._client, serializer=_Envelope):
-            if job is None or job.get_status(refresh=False) != JobStatus.FAILED:
-                continue
-            result = job.latest_result()
-            lines = (result.exc_string or "").strip().splitlines() if result else []
-            words = lines[-1].strip() if lines else "no reason is known"
-            found[job.id] = f"worker {job.worker_name or '?'}: {words}"
+        for name, (status, worker), results in zip(names, replies[::2], replies[1::2], strict=True):
+            if to_text(status) == JobStatus.FAILED:
+                packed = results[0][1].get(b"exc_string") if results else None
+                words = last_line(packed) or "no reason is known"
+                found[name] = f"worker {to_text(worker) or '?'}: {words}"
         return found
 
     def stop_job(self, job: str, worker: str) -> None:
@@ -198,7 +203,7 @@ class RqDispatcher:
         counts = call_patiently(
             lambda: self._client.pubsub_numsub(*channels), self._patience_seconds
         )
-        return {channels[channel.decode()]: count > 0 for channel, count in counts}
+        return {channels[to_text(channel)]: count > 0 for channel, count in counts}
 
     def _queue(self, name: str) -> Queue:
         return Queue(name, connection=self._client, serializer=_Envelope)

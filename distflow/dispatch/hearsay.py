@@ -1,0 +1,37 @@
+"""What RQ has written about jobs and workers, read so that nothing in it can end a coordinator.
+
+Whoever may write to Redis may have changed it: it is told to people, and decides nothing.
+"""
+
+from __future__ import annotations
+
+import binascii
+import zlib
+from base64 import b64decode
+from datetime import UTC, datetime
+
+#: Bytes of an error's text that are looked at: a small one may unpack to gigabytes.
+_ERROR_BYTES = 1 << 20
+
+
+def to_text(value: bytes | None) -> str:
+    """A name or id; empty where there is none."""
+    return (value or b"").decode(errors="backslashreplace")
+
+
+def to_time(value: bytes | None) -> float:
+    """RQ's date in Unix seconds; 0 where there is none."""
+    try:
+        return datetime.fromisoformat(to_text(value)).replace(tzinfo=UTC).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def last_line(packed: bytes | None) -> str:
+    """The last line of the traceback that RQ keeps of a failed job; empty where there is none."""
+    try:
+        text = zlib.decompressobj().decompress(b64decode(packed or b""), _ERROR_BYTES)
+    except (zlib.error, binascii.Error):
+        return ""
+    lines = to_text(text).strip().splitlines()
+    return lines[-1].strip() if lines else ""

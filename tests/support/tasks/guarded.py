@@ -1,0 +1,50 @@
+"""Tasks for workers that may import some functions only; what others are tempted by stands here."""
+
+from __future__ import annotations
+
+import os  # a name to reach: `guarded:os.system`
+from functools import partial
+from os import system  # noqa: F401 - another
+from pathlib import Path
+from typing import Any
+
+from distflow import Workflow
+from tests.support.tasks.recording import note
+
+system_by_part = partial(os.system)
+
+
+def work(log: str) -> str:
+    note(log, "work")
+    return "done"
+
+
+class Press:
+    def __call__(self, log: str) -> str:
+        note(log, "press")
+        return "pressed"
+
+    @staticmethod
+    def squeeze() -> str:
+        return "squeezed"
+
+
+press = Press()
+
+
+def always(ctx: Any) -> bool:
+    return True
+
+
+def temptations(log: str) -> Workflow:
+    """One task that is allowed, and one for each way out; those would make the file ``log.out``."""
+    out = Path(f"{log}.out")
+    touch = f"touch {out}"
+    here = __name__
+    flow = Workflow("temptations")
+    flow.add("good", f"{here}:work", (log,))
+    flow.add("module", "os:system", (touch,))
+    flow.add("imported", f"{here}:system", (touch,))
+    flow.add("condition", f"{here}:work", (log,), condition="tests.support.tasks.forbidden:always")
+    flow.add("import", "tests.support.tasks.forbidden:work", (log,))
+    return flow
