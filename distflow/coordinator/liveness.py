@@ -14,9 +14,9 @@ from distflow.coordinator.network import NetworkWatch
 from distflow.core.run import Beat
 from distflow.ports import WorkerProbe
 
-#: Of a batch's silence, in seconds: from then on it counts towards that of the network. Less than
-#: ``stale_seconds``, so that all who went silent at once are counted before the first is judged.
-_SILENT_SECONDS = 2.0
+#: The share of ``stale_seconds`` after which a silent batch counts towards the network's silence: all
+#: that went silent at once are counted before the first is judged.
+_COUNTED_SHARE = 2 / 3
 
 #: A heartbeat is late if it is overdue by half the interval between two of them, and so much at
 #: least, in seconds: a busy host is slow.
@@ -92,7 +92,8 @@ class LivenessMonitor:
         Where most batches are silent at once, they are held back for a while.
         """
         watches = self._watches
-        silent = sum(now - watch.changed >= _SILENT_SECONDS for watch in watches.values())
+        counted = _COUNTED_SHARE * self._stale_seconds
+        silent = sum(now - watch.changed >= counted for watch in watches.values())
         if self._network.is_suspect(self._run_id, len(watches), silent, now):
             return {}
         return {

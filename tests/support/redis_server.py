@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
+import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from distflow.local.binary import find_binary, path_binary, server_version, wheel_binary
+from distflow.local.launch import bound_to_this_process
 from distflow.local.server import PrivateRedis
+from tests.support.wait import wait_for
 
 
 def redis_binaries() -> list[Path]:
@@ -75,6 +80,47 @@ class RedisServer:
         """Kill it and delete its data."""
         self.kill()
         shutil.rmtree(self.data_dir, ignore_errors=True)
+
+
+class TcpServer:
+    """A server on a port of the loopback that keeps nothing on disk: RQ's SpawnWorker needs one,
+    since it hands no unix socket on.
+    """
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{port}/0"
+        command = [str(redis_binaries()[0]), "--port", str(port), "--bind", "127.0.0.1"]
+        self._process = subprocess.Popen(
+            bound_to_this_process([*command, "--save", "", "--appendonly", "no"]),
+            stdout=subprocess.DEVNULL,
+        )
+        with self.client() as client:
+            wait_for(lambda: _answers(client), what="the server to answer")
+
+    def client(self, **options: Any) -> Redis:
+        """A new client; ``options`` as for ``Redis.from_url``."""
+        return Redis.from_url(self.url, **options)
+
+    def pause(self) -> None:
+        """SIGSTOP: it keeps its connections and answers nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def proceed(self) -> None:
+        """SIGCONT: undo ``pause``."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Kill it."""
+        self._process.kill()
+        self._process.wait()
+
+
+def _answers(client: Redis) -> bool:
+    with suppress(RedisConnectionError):
+        return bool(client.ping())
+    return False
 
 
 class RedisPool:
