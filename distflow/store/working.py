@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Literal
 
@@ -30,12 +31,24 @@ Answer = Literal["done", "fail", "retry", "undecided"]
 class WorkerStore(StoreBase):
     """The transitions that workers make."""
 
-    _advancing: ScriptLine | None = None
+    _line: ScriptLine | None = None
 
-    def close(self) -> None:
-        """Give the connection back that :meth:`advance` has kept."""
-        if self._advancing is not None:
-            self._advancing.close()
+    @contextmanager
+    def own_line(self) -> Iterator[None]:
+        """Let :meth:`advance` have a connection of its own for the length of a block: one thread
+        at a time may call it.
+        """
+        self._line = ScriptLine(self.client, "advance", self._advanced_keys)
+        try:
+            yield
+        finally:
+            self._line.close()
+            self._line = None
+
+    @property
+    def _advanced_keys(self) -> list[str]:
+        names = ("meta", "results", "claims", "progress", "beats", "events", "history")
+        return [getattr(self.keys, name) for name in names]
 
     def begin_batch(self, epoch: int, batch: str, worker: str, job: str) -> BatchOpening:
         """Say that a batch was taken off its queue; the answer has what its tasks need."""
@@ -83,16 +96,11 @@ class WorkerStore(StoreBase):
         if ending:
             request["ending"] = True
             request["unstarted"] = unstarted
-        if self._advancing is None:
-            names = ("meta", "results", "claims", "progress", "beats", "events", "history")
-            used = [getattr(self.keys, name) for name in names]
-            self._advancing = ScriptLine(self.client, "advance", used)
-        call = partial(
-            self._advancing.call,
-            msgpack.packb(request),
-            *[finish.packed for finish in finishes],
-        )
-        codes, replies = self._patiently(call)
+        arguments = [msgpack.packb(request), *[finish.packed for finish in finishes]]
+        if self._line is not None:
+            codes, replies = self._patiently(partial(self._line.call, *arguments))
+        else:
+            codes, replies = self._run("advance", self._advanced_keys, *arguments)
         return Advance(
             tuple(Code(code) for code in codes),
             tuple(ClaimReply(Code(code), *numbers) for code, *numbers in replies),
@@ -102,10 +110,14 @@ class WorkerStore(StoreBase):
         """Mark that a claimed ``at_most_once`` task may have effects from here on."""
         return Code(self._run("start_task", (self.keys.meta, self.keys.claims), task, token))
 
-    def beat(self, batch: str, worker: str, job: str, task: str) -> tuple[Code, str]:
-        """Say that a batch lives; the answer has the run's status."""
+    def beat(
+        self, batch: str, worker: str, job: str, task: str, *, overdue: bool = False
+    ) -> tuple[Code, str]:
+        """Say that a batch lives, and whether its task has run longer than its timeout; the answer
+        has the run's status.
+        """
         keys = (self.keys.meta, self.keys.beats)
-        code, status = self._run("beat", keys, batch, worker, job, task)
+        code, status = self._run("beat", keys, batch, worker, job, task, int(overdue))
         return Code(code), status.decode()
 
     def save_note(self, task: str, token: str, packed: bytes) -> Code:

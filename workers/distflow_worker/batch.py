@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import Any
 
+from redis.exceptions import RedisError
 from rq import get_current_job
 from rq.suspension import WORKERS_SUSPENDED
 from rq.worker import BaseWorker
@@ -52,7 +53,8 @@ def run_batch(payload: bytes) -> None:
         _log.info("batch %s not begun: %s", fields["batch"], opening.code.name)
         return
     beating = WorkerStore(client, fields["run_id"], **place, patience_seconds=0.0)
-    with Heartbeat(beating, fields["batch"], worker, job.id) as heartbeat:
+    beats = Heartbeat(beating, fields["batch"], worker, job.id)
+    with store.own_line(), beats as heartbeat:
         params = unpack(opening.params, opaque=True)
         view = RunView(
             store=store,
@@ -93,4 +95,8 @@ class _StopWatch:
         pipeline = self._client.pipeline(transaction=False)
         pipeline.hexists(self._key, "shutdown_requested_date")
         pipeline.exists(WORKERS_SUSPENDED)
-        return any(pipeline.execute())
+        try:
+            return any(pipeline.execute())
+        except RedisError:
+            # An outcome may wait to be told, and the store is patient.
+            return False

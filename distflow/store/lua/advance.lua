@@ -20,48 +20,72 @@ if not run[1] then
   return {finish_codes, claim_replies}
 end
 
--- Status -> how many outcomes of this call have it.
-local counted = {}
+-- What the finishes write, in one command per key, however many there are.
+local counted, ended, outcomes = {}, {}, {}
 
-local function finish(done, packed)
+-- The token does not hold the claim: answers whether it stands, and why not.
+local function finish_without_claim(done, packed)
+  local known = redis.call('HGET', results, done.task)
+  local last = read_progress(progress, done.task)
+  -- The reply to an earlier delivery of this very outcome was lost.
+  if known == packed then return CODE.RECORDED end
+  if not known and done.kind == 'wait' and last.token == done.token then return CODE.RECORDED end
+  -- The task was given up as unknown, and the worker that had it tells how it really ended.
+  local late = known and status_of(known) == 'unknown' and last.token == done.token
+  if not late then
+    -- Another claim, a reopening or a decision overtook this one: evidence, no outcome.
+    remember(history, {kind = 'refused', task = done.task, status = done.status,
+      attempt = done.attempt, by = done.worker, packed = packed, keep = done.keep})
+    tell('refused', done.task, done.status, done.attempt, '', done.worker)
+    return CODE.REFUSED
+  end
+  remember(history, {kind = 'late', task = done.task, status = 'unknown',
+    attempt = done.attempt, by = done.worker, packed = known, keep = done.keep})
+  redis.call('HDEL', results, done.task)
+  count('unknown', -1)
+  unblock()
+  run[2] = redis.call('HGET', meta, 'status')
+end
+
+local function finish(done, held, packed)
   done.worker = done.worker or request.worker
-  local claim = read_claim(claims, done.task)
-  if claim and claim[3] == done.token then
+  if held and cmsgpack.unpack(held)[3] == done.token then
     redis.call('HDEL', claims, done.task)
   else
-    local known = redis.call('HGET', results, done.task)
-    local last = read_progress(progress, done.task)
-    -- The reply to an earlier delivery of this very outcome was lost.
-    if known == packed then return CODE.RECORDED end
-    if not known and done.kind == 'wait' and last.token == done.token then return CODE.RECORDED end
-    -- The task was given up as unknown, and the worker that had it tells how it really ended.
-    local late = known and status_of(known) == 'unknown' and last.token == done.token
-    if not late then
-      -- Another claim, a reopening or a decision overtook this one: evidence, no outcome.
-      remember(history, {kind = 'refused', task = done.task, status = done.status,
-        attempt = done.attempt, by = done.worker, packed = packed, keep = done.keep})
-      tell('refused', done.task, done.status, done.attempt, '', done.worker)
-      return CODE.REFUSED
-    end
-    remember(history, {kind = 'late', task = done.task, status = 'unknown',
-      attempt = done.attempt, by = done.worker, packed = known, keep = done.keep})
-    redis.call('HDEL', results, done.task)
-    count('unknown', -1)
-    unblock()
-    run[2] = redis.call('HGET', meta, 'status')
+    local code = finish_without_claim(done, packed)
+    if code then return code end
   end
   if done.kind == 'wait' then
     local kind = done.status == 'success' and 'looped' or 'retried'
     settle_waiting(progress, history, done, packed, kind)
-  else
-    counted[done.status] = (counted[done.status] or 0) + 1
-    settle_final(results, progress, done, packed)
+    return CODE.RECORDED
   end
+  counted[done.status] = (counted[done.status] or 0) + 1
+  if done.status == 'unknown' then
+    settle_final(results, progress, done, packed)
+    return CODE.RECORDED
+  end
+  ended[#ended + 1] = done.task
+  outcomes[#outcomes + 1] = done.task
+  outcomes[#outcomes + 1] = packed
+  tell('finished', done.task, done.status, done.attempt, '', done.worker, 0, done.duration)
   return CODE.RECORDED
 end
 
+-- The claims on these tasks, packed, in their order.
+local function claims_on(tasks)
+  local names = {}
+  for i, item in ipairs(tasks) do names[i] = item.task end
+  return #names > 0 and redis.call('HMGET', claims, unpack(names)) or names
+end
+
+local held = claims_on(request.finishes)
 for i, done in ipairs(request.finishes) do
-  finish_codes[i] = finish(done, ARGV[1 + i])
+  finish_codes[i] = finish(done, held[i], ARGV[1 + i])
+end
+if #ended > 0 then
+  redis.call('HSET', results, unpack(outcomes))
+  redis.call('HDEL', progress, unpack(ended))
 end
 for status, number in pairs(counted) do count(status, number) end
 -- Claimed ahead, and not begun: nothing happened, so that others may have it.
@@ -74,9 +98,13 @@ for _, pair in ipairs(request.released or {}) do
 end
 
 -- Read after the finishes: one of them may have unblocked the run.
-local run_epoch, run_status, concurrency = run[1], run[2], run[3]
-local begun = redis.call('HEXISTS', beats, request.batch) == 1
-local now = now_ms(run[4] or '0')
+local run_epoch, run_status, concurrency = run[1], run[2], tonumber(run[3])
+local begun, now, any_progress
+if #request.claims > 0 then
+  begun = redis.call('HEXISTS', beats, request.batch) == 1
+  now = now_ms(run[4] or '0')
+  any_progress = redis.call('EXISTS', progress) == 1
+end
 
 -- Other batches that hold a claim. A batch runs one task at a time, so it counts once.
 local function others_at_work()
@@ -91,24 +119,29 @@ local function others_at_work()
   return total
 end
 
+-- Task -> the claim that this very call has made on it.
+local made, fresh = {}, {}
+
 -- Whether the dependencies in the same batch let a task run. What a group claims at once may rest
 -- on another of its claims: the worker runs them in order, and gives back what may not run.
 local function satisfied(needs, group)
   for _, need in ipairs(needs) do
-    local packed = redis.call('HGET', results, need[1])
-    if packed then
-      local status = status_of(packed)
-      if status ~= 'success' and not (need[2] and status == 'failure') then return false end
-    else
-      local claim = group and read_claim(claims, need[1])
-      if not claim or claim[4] ~= request.batch then return false end
+    if not (group and made[need[1]]) then
+      local packed = redis.call('HGET', results, need[1])
+      if packed then
+        local status = status_of(packed)
+        if status ~= 'success' and not (need[2] and status == 'failure') then return false end
+      else
+        local claim = group and read_claim(claims, need[1])
+        if not claim or claim[4] ~= request.batch then return false end
+      end
     end
   end
   return true
 end
 
-local function claim(wanted)
-  local held = read_claim(claims, wanted.task)
+local function claim(wanted, packed)
+  local held = packed and cmsgpack.unpack(packed)
   -- The reply to this very claim was lost: it is the caller's, whatever happened since.
   if held and held[3] == wanted.token then
     return {CODE.GRANTED, held[1], held[2], held[7], held[8]}
@@ -118,28 +151,32 @@ local function claim(wanted)
   if run_status ~= 'running' then return {CODE.STOPPED} end
   -- The coordinator gave this batch up while its worker was away: nothing would watch the claim.
   if not begun then return {CODE.STOPPED} end
-  if held then return {CODE.BUSY} end
+  if held or made[wanted.task] then return {CODE.BUSY} end
   -- Done is done: another batch was faster, or the queue held an entry twice.
   if redis.call('HEXISTS', results, wanted.task) == 1 then return {CODE.DONE} end
-  local last = read_progress(progress, wanted.task)
+  local last = any_progress and read_progress(progress, wanted.task) or {}
   -- An entry from before a backoff, or of a task that started and must not start again.
   if last.started or (last.not_before or 0) > now then return {CODE.NOT_READY} end
   -- A delayed delivery of a claim that has told its outcome already.
   if last.token == wanted.token then return {CODE.NOT_READY} end
   if wanted.needs and not satisfied(wanted.needs, wanted.group) then return {CODE.NOT_READY} end
-  if concurrency and others_at_work() >= tonumber(concurrency) then return {CODE.LIMIT} end
+  if concurrency and others_at_work() >= concurrency then return {CODE.LIMIT} end
   local started = wanted.start and now or 0
   local attempt, iteration = last.attempt or 1, last.iteration or 1
   local base, lost = last.base or 0, last.lost or 0
-  redis.call('HSET', claims, wanted.task, pack_claim(
-    {attempt, iteration, wanted.token, request.batch, now, started, base, lost}))
+  made[wanted.task] = true
+  fresh[#fresh + 1] = wanted.task
+  fresh[#fresh + 1] = pack_claim(
+    {attempt, iteration, wanted.token, request.batch, now, started, base, lost})
   tell('claimed', wanted.task, '', attempt, request.batch)
   return {CODE.GRANTED, attempt, iteration, base, lost}
 end
 
+local known = claims_on(request.claims)
 for i, wanted in ipairs(request.claims) do
-  claim_replies[i] = claim(wanted)
+  claim_replies[i] = claim(wanted, known[i])
 end
+if #fresh > 0 then redis.call('HSET', claims, unpack(fresh)) end
 if request.ending and redis.call('HDEL', beats, request.batch) == 1 then
   tell('batch_ended', '', '', 0, request.batch, '', 0, 0, request.unstarted)
 end
