@@ -1,0 +1,117 @@
+"""What the runs of a soak came to, against what the witness saw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from distflow import TaskResult, TaskStatus, connect
+from distflow.core.run import HistoryEntry
+from distflow.core.status import RunStatus
+from tests.chaos.soak.flows import Planned
+from tests.chaos.soak.person import Deed, Person, read_deeds
+
+
+class Verdict(NamedTuple):
+    """What was counted, and each promise that was broken: ``(kind, what)``."""
+
+    counts: Counter[str]
+    broken: list[tuple[str, str]]
+
+
+class Case(NamedTuple):
+    """One task of a run: what it should be, what Redis says, and what was seen."""
+
+    planned: Planned
+    result: TaskResult
+    deeds: list[Deed]
+    lost: int
+    retried: int
+
+
+def judge(url: str, person: Person, log: Path) -> Verdict:
+    """Look at every run that somebody was told of."""
+    client, deeds = connect(url), read_deeds(log)
+    counts: Counter[str] = Counter()
+    broken: list[tuple[str, str]] = []
+    for run_id, flow in person.flows.items():
+        run = client.run(run_id)
+        info, results, history = run.info(), run.results(), run.store.read_history()
+        counts["runs"] += 1
+        counts["tasks"] += len(flow.tasks)
+        counts["take-overs"] += sum(entry.kind == "taken_over" for entry in history)
+        for kind, count in info.repairs.items():
+            counts[f"repairs: {kind}"] += count
+            counts["repairs"] += count
+        if info.status != RunStatus.SUCCESS:
+            broken.append(("loss", f"{run_id} is {info.status}, {dict(info.counts)}"))
+        lost = _losses(history)
+        tally: Counter[str] = Counter()
+        for task, planned in flow.tasks.items():
+            result, seen = results.get(task), deeds.get((run_id, task), [])
+            counts["calls"] += sum(deed.word == "start" for deed in seen)
+            if result is None:
+                broken.append(("loss", f"{run_id} {task} has no outcome"))
+                continue
+            tally[result.status] += 1
+            case = Case(planned, result, seen, lost[task], person.retried[run_id, task])
+            broken += [(kind, f"{run_id} {task}: {what}") for kind, what in judge_task(case)]
+        told = {status: info.counts[status] for status in TaskStatus if info.counts.get(status)}
+        if told != {status: count for status, count in tally.items() if status in info.counts}:
+            broken.append(("count", f"{run_id} counts {told}, and has {dict(tally)}"))
+    return Verdict(counts, broken)
+
+
+def _losses(history: list[HistoryEntry]) -> Counter[str]:
+    """How often each task's worker was lost."""
+    return Counter(entry.task for entry in history if entry.kind == "lost")
+
+
+def judge_task(case: Case) -> Iterator[tuple[str, str]]:
+    """Each promise that one task shows broken."""
+    planned, result, deeds, _lost, _retried = case
+    if result.status != planned.status:
+        yield "loss", f"{result.status}, not {planned.status}: {result.error or result.message}"
+        return
+    calls = Counter((deed.attempt, deed.iteration) for deed in deeds if deed.word == "start")
+    if planned.status == TaskStatus.SKIPPED:
+        if calls:
+            yield "double", f"skipped, and called {dict(calls)}"
+        return
+    if planned.kind == "charge":
+        yield from _judge_charge(case, sum(calls.values()))
+    yield from _judge_calls(case, calls)
+
+
+def _judge_charge(case: Case, calls: int) -> Iterator[tuple[str, str]]:
+    words = Counter(deed.word for deed in case.deeds)
+    if words["effect"] > 1:
+        yield "double", f"it happened {words['effect']} times"
+    if not words["effect"]:
+        yield "loss", "a success, and it never happened"
+    allowed = 1 + case.retried + words["raised"]
+    if calls > allowed:
+        yield "double", f"started {calls} times, of which {allowed} were allowed"
+
+
+def _judge_calls(case: Case, calls: Counter[tuple[int, int]]) -> Iterator[tuple[str, str]]:
+    """As many calls as the attempts say: each once, but for what may be dispatched again."""
+    planned, result, deeds, lost, _retried = case
+    last = "raised" if planned.kind == "doomed" else "end"
+    decided = (result.message or "").startswith("resolved by")
+    ended = [deed.attempt for deed in deeds if deed.word == last]
+    if result.attempt not in ended and not decided:
+        yield "loss", f"attempt {result.attempt} is a {result.status}, and never came to its end"
+    late = [attempt for attempt, _iteration in calls if attempt > result.attempt]
+    if late:
+        yield "double", f"attempts {late} after the success of attempt {result.attempt}"
+    again = {call: count for call, count in calls.items() if count > 1}
+    if again and planned.kind != "idempotent":
+        yield "double", f"called more than once: {again}"
+    if sum(again.values()) - len(again) > lost:
+        yield "double", f"called again {again}, with {lost} workers lost"
+    missing = set(range(1, result.attempt + 1)) - {attempt for attempt, _iteration in calls}
+    if len(missing) > lost:
+        yield "count", f"attempts {sorted(missing)} never began, with {lost} workers lost"
