@@ -8,8 +8,9 @@ from distflow.core.status import OUTCOMES, RunStatus
 
 
 class DriftWatch:
-    """Finds outcomes and claims of which no event told: somebody has trimmed or deleted the stream,
-    or Redis came back with other data.
+    """Finds outcomes, and ends of claims, of which no event told: somebody has trimmed or deleted
+    the stream, or Redis came back with other data. A claim of which none told is no loss: its end
+    will be told.
 
     Args:
         patience_seconds: how long the store and the coordinator must differ. What this one has
@@ -19,7 +20,7 @@ class DriftWatch:
     def __init__(self, patience_seconds: float) -> None:
         self._patience_seconds = patience_seconds
         self._since: float | None = None
-        #: By how much the store has more than is known, where reading all again has not helped.
+        #: By how much the store differs from what is known, where reading all again has not helped.
         self._settled: tuple[int, int] | None = None
 
     @property
@@ -45,9 +46,9 @@ class DriftWatch:
             now: the monotonic clock, in seconds.
         """
         known = sum(state.counts[outcome] for outcome in OUTCOMES)
-        more = (vitals.outcomes - known, vitals.claims - state.claimed)
+        differs = (vitals.outcomes - known, min(0, vitals.claims - state.claimed))
         behind = _order(vitals.newest_event) > _order(last_event)
-        same = more in ((0, 0), self._settled) and vitals.status in (status.value, "")
+        same = differs in ((0, 0), self._settled) and vitals.status in (status.value, "")
         if same:
             self._since = None
         if behind or same:
@@ -57,7 +58,7 @@ class DriftWatch:
         if now - self._since < self._patience_seconds:
             return False
         self._since = None
-        self._settled = more
+        self._settled = differs
         return True
 
 

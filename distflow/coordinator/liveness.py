@@ -14,8 +14,8 @@ from distflow.coordinator.network import NetworkWatch
 from distflow.core.run import Beat
 from distflow.ports import WorkerProbe
 
-#: The share of ``stale_seconds`` after which a silent batch counts towards the network's silence: all
-#: that went silent at once are counted before the first is judged.
+#: The share of ``stale_seconds`` after which a silent batch counts towards the silence of the
+#: network: all that went silent at once are counted before the first is judged.
 _COUNTED_SHARE = 2 / 3
 
 #: A heartbeat is late if it is overdue by half the interval between two of them, and so much at

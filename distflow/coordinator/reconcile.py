@@ -91,7 +91,8 @@ class Reconciler:
             for lost in self._recovery.find_lost(cancelling=led.status == RunStatus.CANCELLING):
                 self._take_back(lost)
             if self._recovery.has_forgotten(led.running):
-                self._read_again("data_lost", "Redis forgot claims: all is read again")
+                why = "claims are gone of whose end no event tells: all is read again"
+                self._read_again("events_lost", why)
                 return
         self._tell_held(self._recovery.held if at_work else ())
         checking = now - self._checked_at >= settings.unbegun_seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from distflow.codec import encode_result
@@ -137,19 +137,34 @@ class Recovery:
         asked = self._monitor.unmeasured(now) | set(suspects.values())
         probes = self._dispatcher.probe_workers(asked) if asked else {}
         self._monitor.measure(probes, now)
+        gone = [batch for batch in suspects if self._monitor.is_lost(batch, probes)]
+        frozen = [batch for batch in suspects if self._monitor.is_frozen(batch, probes)]
         found = []
         still_held = {}
-        for batch, worker in suspects.items():
-            if self._monitor.is_lost(batch, probes):
+        for batch in self._confirm([*gone, *frozen]):
+            worker = suspects[batch]
+            if batch in gone:
                 cause = _cause(worker, probes)
                 found.append(self._give_up(batch, worker, claims, cause, cancelling=cancelling))
-            elif self._monitor.is_frozen(batch, probes):
-                lost = self._settle_frozen(batch, worker, claims, now, cancelling=cancelling)
-                found.append(lost)
-                if lost.held:
-                    still_held[batch] = lost.held
+                continue
+            lost = self._settle_frozen(batch, worker, claims, now, cancelling=cancelling)
+            found.append(lost)
+            if lost.held:
+                still_held[batch] = lost.held
         self._held = still_held
         return found
+
+    def _confirm(self, judged: Sequence[str]) -> list[str]:
+        """Those of the batches that are silent still, once Redis has taken something that writes:
+        while it is paused for that alone, it answers, and shows no beat of anybody.
+        """
+        if not judged:
+            return []
+        self._store.trim_events(self._epoch, "0-0")
+        beats = self._store.read_beats()
+        return [
+            batch for batch in dict.fromkeys(judged) if beats.get(batch) == self.beats.get(batch)
+        ]
 
     @property
     def held(self) -> tuple[HeldTask, ...]:

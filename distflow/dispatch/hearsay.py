@@ -6,12 +6,17 @@ Whoever may write to Redis may have changed it: it is told to people, and decide
 from __future__ import annotations
 
 import binascii
+import re
 import zlib
 from base64 import b64decode
 from datetime import UTC, datetime
 
 #: Bytes of an error's text that are looked at: a small one may unpack to gigabytes.
 _ERROR_BYTES = 1 << 20
+
+#: The frame of a traceback in which a serializer reads: its file, and the line itself.
+_LOADS = re.compile(r'File "([^"\n]+)", line \d+, in loads\n +(\S.*)')
+_JSON = "rq.serializers.JSONSerializer"
 
 
 def to_text(value: bytes | None) -> str:
@@ -29,9 +34,24 @@ def to_time(value: bytes | None) -> float:
 
 def last_line(packed: bytes | None) -> str:
     """The last line of the traceback that RQ keeps of a failed job; empty where there is none."""
+    lines = _unpack_error(packed).strip().splitlines()
+    return lines[-1].strip() if lines else ""
+
+
+def reading_serializer(packed: bytes | None) -> str:
+    """What a worker read a job with that it could not read, by the traceback: RQ's own by name,
+    another by its file; empty where reading was not what failed.
+    """
+    found = _LOADS.search(_unpack_error(packed))
+    if found is None:
+        return ""
+    path, call = found.groups()
+    return _JSON if path.endswith("rq/serializers.py") and "json." in call else path
+
+
+def _unpack_error(packed: bytes | None) -> str:
     try:
         text = zlib.decompressobj().decompress(b64decode(packed or b""), _ERROR_BYTES)
     except (zlib.error, binascii.Error):
         return ""
-    lines = to_text(text).strip().splitlines()
-    return lines[-1].strip() if lines else ""
+    return to_text(text)

@@ -18,7 +18,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from distflow.codec import pack
 from distflow.core.claim import WIRE_VERSION
 from distflow.dispatch.headers import batch_headers
-from distflow.dispatch.hearsay import last_line, to_text, to_time
+from distflow.dispatch.hearsay import last_line, reading_serializer, to_text, to_time
 from distflow.ports import Batch, WorkerProbe
 from distflow.store.patience import call_patiently
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
@@ -172,7 +172,9 @@ class RqDispatcher:
         }
 
     def read_failures(self, batches: Collection[str]) -> Mapping[str, str]:
-        """Of batches whose job RQ has as failed, the worker and the last line of its error."""
+        """Of batches whose job RQ has as failed, the worker, the last line of its error, and the
+        serializer where that was it.
+        """
         names = list(batches)
 
         def ask(pipeline: Any) -> None:
@@ -186,7 +188,9 @@ class RqDispatcher:
             if to_text(status) == JobStatus.FAILED:
                 packed = results[0][1].get(b"exc_string") if results else None
                 words = last_line(packed) or "no reason is known"
-                found[name] = f"worker {to_text(worker) or '?'}: {words}"
+                serializer = reading_serializer(packed)
+                reads = f", which reads jobs by {serializer}" if serializer else ""
+                found[name] = f"worker {to_text(worker) or '?'}{reads}: {words}"
         return found
 
     def stop_job(self, job: str, worker: str) -> None:

@@ -35,13 +35,12 @@ def looks(watch: DriftWatch, state: TaskStateManager, *seen: Vitals) -> list[boo
     "vitals",
     [
         MORE,
-        Vitals(0, 0, "5-0", "running"),
-        Vitals(1, 1, "0-0", "running"),
+        Vitals(0, 0, "0-0", "running"),
         Vitals(1, 0, "4-9", "paused"),
     ],
 )
 def test_what_stays_different_is_lost_events(state: TaskStateManager, vitals: Vitals) -> None:
-    """An outcome, a claim or a move of the run of which no event has told, for 3 seconds."""
+    """An outcome or a move of the run of which no event has told, or one that is gone."""
     watch = DriftWatch(PATIENCE)
     assert looks(watch, state, SAME, *[vitals] * 5) == [False] * 4 + [True, False]
 
@@ -63,3 +62,12 @@ def test_reading_again_for_ever_helps_nobody(state: TaskStateManager) -> None:
     worse = Vitals(3, 0, "5-0", "running")
     seen = looks(watch, state, *[MORE] * 12, *[worse] * 4)
     assert seen == [False] * 3 + [True] + [False] * 8 + [False] * 3 + [True]
+
+
+def test_a_claim_that_was_not_told_is_no_loss(state: TaskStateManager) -> None:
+    """Its end will be; one that is gone without a word is."""
+    claimed = Vitals(1, 1, "5-0", "running")
+    assert not any(looks(DriftWatch(PATIENCE), state, *[claimed] * 9))
+    state.on_claimed(1)
+    assert looks(DriftWatch(PATIENCE), state, *[SAME] * 4)[-1]
+    assert not any(looks(DriftWatch(PATIENCE), state, *[claimed] * 9))
