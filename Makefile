@@ -2,7 +2,8 @@
 # Python 3.11 or newer, make, git and a compiler.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format format-check lint types mutants chaos clean distclean
+.PHONY: help demo test check format format-check lint types mutants chaos chaos-full clean \
+  distclean
 
 # What another virtual environment or project has set does not belong in this one.
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
@@ -12,13 +13,17 @@ export PATH ?= /usr/local/bin:/usr/bin:/bin
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# Of faults, in `make chaos`.
+MINUTES := 2
+
 CODE := distflow workers tests deploy $(wildcard examples benchmarks)
 
 help:
 	@echo 'make demo    set up, then run the examples while killing their processes'
 	@echo 'make test    set up, then run every test'
-	@echo 'make check   format check, lint, types and tests: what CI runs'
-	@echo 'make chaos   kill the coordinator of a run 20 times over'
+	@echo 'make check   format check, lint, types and tests: what CI runs, and a minute of chaos'
+	@echo 'make chaos   soak for MINUTES=2: kill, freeze and restart everything; SEED=... repeats it'
+	@echo 'make chaos-full  also kill the coordinator of a run 20 times over'
 	@echo 'make mutants break the policy in every way known, and see the tests fail'
 	@echo 'make format | lint | types | clean | distclean'
 
@@ -48,6 +53,9 @@ test: $(STAMP)
 	$(PYTHON) -m pytest
 
 chaos: $(STAMP)
+	$(PYTHON) -m tests.chaos.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+chaos-full: chaos
 	DISTFLOW_KILLS=20 $(PYTHON) -m pytest tests/chaos
 
 mutants: $(STAMP)

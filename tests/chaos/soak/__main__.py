@@ -25,6 +25,9 @@ _TICK_SECONDS = 0.05
 #: Seconds that everything may take to come to its end once the faults have stopped.
 _SETTLE_SECONDS = 120.0
 
+#: Seconds after which it is told what takes so long.
+_PATIENT_SECONDS = 20.0
+
 
 def main() -> None:
     """Read the options, and soak."""
@@ -82,8 +85,16 @@ def _hurt(fleet: Fleet, person: Person, seed: int, until: float) -> None:
 
 
 def _settle(fleet: Fleet, person: Person) -> None:
-    until = time.monotonic() + _SETTLE_SECONDS
-    while time.monotonic() < until and not person.settled.is_set():
+    began = told = time.monotonic()
+    while not person.settled.is_set():
+        now = time.monotonic()
+        if now - began > _SETTLE_SECONDS:
+            return
+        if now - told > _PATIENT_SECONDS:
+            told = now
+            sys.stdout.write(f"not at its end {now - began:.0f} s after the faults:\n")
+            sys.stdout.writelines(f"  {line}\n" for line in person.waits())
+            sys.stdout.flush()
         _tend(fleet, person)
 
 

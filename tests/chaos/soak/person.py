@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,6 +86,18 @@ class Person(threading.Thread):
             if self.closed.is_set() and not self._open:
                 self.settled.set()
             self.over.wait(_ROUND_SECONDS)
+
+    def waits(self) -> Iterator[str]:
+        """What the runs that are not done yet wait for."""
+        for run_id in sorted(self._open):
+            run = self._client.run(run_id)
+            info = run.info()
+            counts = {what: count for what, count in info.counts.items() if count}
+            claims = {task: claim.batch for task, claim in run.store.read_claims().items()}
+            yield (
+                f"{run_id} is {info.status}, led by {info.coordinator}: {counts} of {info.total}, "
+                f"claims {claims}, beats {run.store.read_beats()}, held {info.held}"
+            )
 
     def _submit(self) -> None:
         if self.closed.is_set() or len(self._open) >= _OPEN_RUNS:
