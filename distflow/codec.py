@@ -122,7 +122,7 @@ def pack(value: Any) -> bytes:
         NotEncodable: names the path to the first element that has no encoding.
     """
     _check(value, "", _MAX_DEPTH)
-    return _pack_checked(value)
+    return pack_decoded(value)
 
 
 def unpack(packed: bytes, *, opaque: bool = False) -> Any:
@@ -169,14 +169,15 @@ def _reduce(value: Any, path: str) -> Any:
         ) from error
 
 
-def _pack_checked(value: Any) -> bytes:
+def pack_decoded(value: Any) -> bytes:
+    """Encode what :func:`unpack` gave or :func:`pack` has taken before: it is not checked again."""
     packed: bytes = msgpack.packb(value, default=_reduce_extension, strict_types=True)
     return packed
 
 
 def _reduce_extension(value: Any) -> Any:
     extension = _by_type[type(value)]
-    return msgpack.ExtType(extension.code, _pack_checked(extension.reduce(value)))
+    return msgpack.ExtType(extension.code, pack_decoded(extension.reduce(value)))
 
 
 def _check(value: Any, path: str, depth: int, extensions: int = _MAX_EXTENSION_DEPTH) -> None:
@@ -247,7 +248,7 @@ def encode_result(result: TaskResult) -> bytes:
         fields["traceback"] = _clean_text(result.traceback)
     if result.started:
         fields["started"] = True
-    return _pack_checked(fields)
+    return pack_decoded(fields)
 
 
 def decode_result(packed: bytes, *, opaque: bool = False) -> TaskResult:

@@ -44,6 +44,8 @@ class Announcer:
 
     def tell_started(self, event: Event) -> None:
         """A task was claimed."""
+        if self._listener is None:
+            return
         self._hand_on(event._replace(status="running"), "task_start", "")
 
     def tell_finished(self, event: Event) -> None:

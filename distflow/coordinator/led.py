@@ -169,7 +169,10 @@ class LedRun:
             self.running[name] = time.monotonic()
             self._announcer.tell_started(event)
         elif event.kind == "finished":
-            self.running.pop(name, None)
+            begun = self.running.pop(name, None)
+            if begun is None and self.state.statuses[index] == TaskStatus.QUEUED:
+                # It was claimed in a group, which is not told by itself.
+                self._announcer.tell_started(event)
             self.state.on_finished(index, TaskStatus(event.status))
             if event.duration:
                 self._surroundings.estimates.learn(self.graph.tasks[index].function, event.duration)

@@ -19,7 +19,8 @@ from distflow.core.ready import ReadyQueue, index_of, sort_key
 class BatchLimits(NamedTuple):
     """How large batches may be; times in milliseconds."""
 
-    #: A batch may always take so long, even while a worker idles.
+    #: A batch may always take so long, even while a worker idles; a task of this length travels
+    #: alone.
     floor_ms: float = 50.0
     #: What a job costs its worker by itself: less work than this is not worth another worker.
     job_ms: float = 10.0
@@ -133,15 +134,15 @@ class BatchComposer:
         return min(limits.floor_ms, max(limits.job_ms, work / max(1, idle)))
 
     def _fill(self, ready: ReadyQueue, budget_ms: float) -> list[int]:
-        graph, tasks = self._graph, self._graph.tasks
-        cost_ms = self._estimates.cost_ms
+        tasks, children = self._graph.tasks, self._graph.children
         batch: list[int] = []
-        spent = 0.0
+        left_ms = budget_ms
         #: Tasks that what is in the batch makes ready, by their keys.
         enabled: list[int] = []
         #: Dependencies that are neither satisfied nor in the batch.
         unmet: dict[int, int] = {}
-        queue = None
+        #: Function -> cost of a task.
+        costs: dict[str, float] = {}
         while len(batch) < self._limits.tasks:
             best = ready.peek()
             if best is not None and (not enabled or best < enabled[0]):
@@ -152,33 +153,30 @@ class BatchComposer:
                 break
             index = index_of(key)
             task = tasks[index]
+            cost_ms = costs.get(task.function)
+            if cost_ms is None:
+                cost_ms = costs[task.function] = self._estimates.cost_ms(task)
+            alone = cost_ms >= self._limits.floor_ms or self._travels_alone(index)
             if batch:
                 # What follows in a line has no other worker to go to: it costs nobody anything.
                 in_line = best is None and len(enabled) == 1
-                if self._travels_alone(index) or self._is_long(task):
-                    break
-                if spent + cost_ms(task) > budget_ms and not in_line:
+                if alone or (cost_ms > left_ms and not in_line):
                     break
             if from_ready:
                 ready.pop()
             else:
                 heapq.heappop(enabled)
             batch.append(index)
-            queue = task.queue
-            spent += cost_ms(task)
-            if self._travels_alone(index) or self._is_long(task):
+            left_ms -= cost_ms
+            if alone:
                 break
-            for child in graph.children[index]:
+            for child in children[index]:
                 known = unmet.get(child)
                 if known is None:
                     known = self._unmet(child)
                     if known is None:
                         continue
                 unmet[child] = left = known - 1
-                if left == 0 and tasks[child].queue == queue:
+                if left == 0 and tasks[child].queue == task.queue:
                     heapq.heappush(enabled, sort_key(tasks[child].priority, child))
         return batch
-
-    def _is_long(self, task: Task) -> bool:
-        mean = self._estimates.run_ms(task.function)
-        return mean is not None and mean >= self._limits.floor_ms

@@ -270,15 +270,17 @@ class TaskStateManager:
                 self._spread_restored(index)
             elif claim is not None:
                 self._force(index, _S.STARTED if claim.started else _S.CLAIMED)
-            elif self._doomed_by(index) is not None:
-                self._skip(index)
-                self._spread_restored(index)
-            elif self._unmet[index] == 0:
-                known = progress.get(name)
-                if known and known.lost:
+            elif self._unmet[index]:
+                if self._doomed_by(index) is not None:
+                    self._skip(index)
+                    self._spread_restored(index)
+            elif (known := progress.get(name)) is None:
+                self._make_ready(index)
+            else:
+                if known.lost:
                     self._suspects.add(index)
                 self._force(index, _S.WAITING)
-                self.on_waiting(index, known.not_before if known else 0, now_ms)
+                self.on_waiting(index, known.not_before, now_ms)
 
     def _spread_restored(self, index: int) -> None:
         """Tell the children, which stand later in the order, how their parent ended."""

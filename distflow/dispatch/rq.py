@@ -11,11 +11,10 @@ from rq import Queue
 from rq.command import PUBSUB_CHANNEL_TEMPLATE, send_command
 from rq.job import Job, JobStatus
 from rq.results import Result
-from rq.utils import utcparse
 from rq.worker import BaseWorker
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from distflow.codec import pack
+from distflow.codec import pack_decoded
 from distflow.core.claim import WIRE_VERSION
 from distflow.dispatch.headers import batch_headers
 from distflow.dispatch.hearsay import last_line, reading_serializer, to_text, to_time
@@ -96,7 +95,7 @@ class RqDispatcher:
         more = f" and {len(batch.tasks) - 1} more" if len(batch.tasks) > 1 else ""
         return Queue.prepare_data(
             BATCH_FUNCTION,
-            (pack(payload),),
+            (pack_decoded(payload),),
             job_id=batch.id,
             description=f"{batch.run_id}: {batch.tasks[0].name}{more}",
             timeout=-1,

@@ -95,8 +95,12 @@ class MemoryWorkerStore(MemoryBase):
             run.claims[task] = claim._replace(started=self.server.now_ms())
             return Code.GRANTED
 
-    def beat(self, batch: str, worker: str, job: str, task: str) -> tuple[Code, str]:
-        """Say that a batch lives; the answer has the run's status."""
+    def beat(
+        self, batch: str, worker: str, job: str, task: str, *, overdue: bool = False
+    ) -> tuple[Code, str]:
+        """Say that a batch lives, and whether its task has run longer than its timeout; the answer
+        has the run's status.
+        """
         with self.server.changed:
             run = self._find()
             if run is None:
@@ -104,7 +108,7 @@ class MemoryWorkerStore(MemoryBase):
             # A batch that was given up must not come back to life.
             if batch not in run.beats:
                 return Code.REFUSED, ""
-            run.beats[batch] = Beat(worker, job, self.server.now_ms(), task)
+            run.beats[batch] = Beat(worker, job, self.server.now_ms(), task, overdue)
             return Code.OK, run.status.value
 
     def save_note(self, task: str, token: str, packed: bytes) -> Code:
@@ -299,7 +303,8 @@ def _claim(run: MemoryRun, epoch: int, batch: str, wanted: ClaimRequest, now: in
         base=last.base,
         lost=last.lost,
     )
-    run.append_event(Event("", "claimed", task=wanted.task, attempt=last.attempt, batch=batch))
+    if not wanted.group:
+        run.append_event(Event("", "claimed", task=wanted.task, attempt=last.attempt, batch=batch))
     return ClaimReply(Code.GRANTED, last.attempt, last.iteration, last.base, last.lost)
 
 

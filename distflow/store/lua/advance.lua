@@ -168,7 +168,8 @@ local function claim(wanted, packed)
   fresh[#fresh + 1] = wanted.task
   fresh[#fresh + 1] = pack_claim(
     {attempt, iteration, wanted.token, request.batch, now, started, base, lost})
-  tell('claimed', wanted.task, '', attempt, request.batch)
+  -- Those of a group are so short that their ends tell enough.
+  if not wanted.group then tell('claimed', wanted.task, '', attempt, request.batch) end
   return {CODE.GRANTED, attempt, iteration, base, lost}
 end
 
