@@ -31,6 +31,12 @@ from distflow.ports import Batch, Dispatcher, RunStore
 
 _log = logging.getLogger("distflow.coordinator")
 
+#: Seconds that a coordinator lets events gather while many tasks are on their way.
+PACE_SECONDS = 0.002
+
+#: So many are many.
+_MANY_TASKS = 16
+
 #: In these a coordinator has something to do.
 _LED = frozenset({RunStatus.RUNNING, RunStatus.CANCELLING})
 
@@ -130,7 +136,12 @@ class WorkflowExecutor:
                 ended = self.step(events)
                 if ended is not None:
                     return ended
-                self._dispatcher.dispatch(self.take_batches())
+                batches = self.take_batches()
+                if batches:
+                    self._dispatcher.dispatch(batches)
+                elif events and self.is_busy:
+                    # Many short tasks are at work: what they tell is read together.
+                    time.sleep(PACE_SECONDS)
                 left = self.wake_at - time.monotonic()
                 block_ms = max(1, int(min(tick_seconds, left) * 1000))
                 events = self._store.read_events(self.last_event, block_ms=block_ms)
@@ -264,6 +275,11 @@ class WorkflowExecutor:
     def last_event(self) -> str:
         """Id of the newest event that was applied."""
         return self._run.last_event
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether so many tasks are on their way that a moment does not matter to any."""
+        return self._run.state.in_flight >= _MANY_TASKS
 
     @property
     def hungry(self) -> bool:

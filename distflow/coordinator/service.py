@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from distflow.coordinator.executor import Shared, WorkflowExecutor, new_owner
+from distflow.coordinator.executor import PACE_SECONDS, Shared, WorkflowExecutor, new_owner
 from distflow.coordinator.lease import LeaseKeeper
 from distflow.coordinator.notices import Listener
 from distflow.coordinator.settings import CoordinatorSettings
@@ -136,7 +136,9 @@ class CoordinatorService:
             executor = self.led.get(run_id)
             if executor is not None:
                 self._guard(executor, partial(self._advance, executor, found.get(run_id, ())))
-        self._send()
+        if not self._send() and any(self.led[run].is_busy for run in found if run in self.led):
+            # Many short tasks are at work: what they tell is read together.
+            time.sleep(PACE_SECONDS)
 
     def _read(self) -> dict[str, list[Event]]:
         """The events of all runs; waits for one, or until something is due."""
@@ -170,8 +172,10 @@ class CoordinatorService:
         else:
             self._turns.pop(executor.run_id, None)
 
-    def _send(self) -> None:
-        """Send what is ready, one batch per run and queue in turn: no run starves another."""
+    def _send(self) -> bool:
+        """Send what is ready, one batch per run and queue in turn: no run starves another. Returns
+        whether there was any.
+        """
         batches: list[Batch] = []
         waiting = deque(self._turns.items())
         while waiting and self._surroundings.has_room():
@@ -186,6 +190,7 @@ class CoordinatorService:
                 waiting.append((run_id, executor))
         if batches:
             self._ports.dispatcher.dispatch(batches)
+        return bool(batches)
 
     # Runs come and go
 
