@@ -9,6 +9,7 @@ from typing import NamedTuple
 from distflow.codec import encode_result
 from distflow.coordinator.liveness import LivenessMonitor
 from distflow.coordinator.network import NetworkWatch
+from distflow.coordinator.overdue import OverdueTasks
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.claim import Code, Finish
 from distflow.core.graph import Graph
@@ -118,6 +119,7 @@ class Recovery:
         #: Batches that a frozen worker holds on to -> the tasks that it may have begun.
         self._held: dict[str, tuple[HeldTask, ...]] = {}
         self._forgotten = ForgottenClaims(settings.stale_seconds)
+        self._overdue = OverdueTasks(graph, settings.overdue_seconds)
 
     def find_lost(self, *, cancelling: bool) -> list[LostBatch]:
         """Look at every batch at work, and give up those whose worker is gone."""
@@ -152,6 +154,10 @@ class Recovery:
             if lost.held:
                 still_held[batch] = lost.held
         self._held = still_held
+        silent = suspects.keys() - {lost.batch for lost in found}
+        overdue = self._overdue.look(self.beats, claims, silent, monotonic=now, now=self._now())
+        for batch in overdue & self.beats.keys():
+            self._stop(batch)
         return found
 
     def _confirm(self, judged: Sequence[str]) -> list[str]:
@@ -199,8 +205,12 @@ class Recovery:
 
     def stop_running(self) -> None:
         """Kill the process groups that still work on the run."""
-        for beat in self.beats.values():
-            self._dispatcher.stop_job(beat.job, beat.worker)
+        for batch in self.beats:
+            self._stop(batch)
+
+    def _stop(self, batch: str) -> None:
+        beat = self.beats[batch]
+        self._dispatcher.stop_job(beat.job, beat.worker)
 
     def _settle_frozen(
         self,
@@ -266,6 +276,7 @@ class Recovery:
             metrics=metrics,
             roll=random.random(),
             cause=cause,
+            overdue=self._overdue.is_overdue(name, claim.batch, self.beats),
         )
         return to_finish(decision, task, claim.token, encode_result(decision.result))
 

@@ -27,6 +27,9 @@ class CoordinatorSettings:
     network_seconds: float = 10.0
     #: Between two looks whether the run is in the indices of runs.
     index_seconds: float = 60.0
+    #: How long a task may go on beyond its timeout before the coordinator has its process killed:
+    #: its worker's own means come first.
+    overdue_seconds: float = 5.0
     #: How long cancelled tasks may take to end by themselves before they are killed.
     grace_seconds: float = 10.0
 

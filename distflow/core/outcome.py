@@ -43,6 +43,12 @@ class Outcome(NamedTuple):
     permanent: bool = False
 
 
+def timed_out(seconds: float) -> Outcome:
+    """The outcome of an attempt that was ended since it ran longer than its timeout."""
+    message = f"TaskTimeout: ran longer than {seconds:g} s"
+    return Outcome(TaskStatus.FAILURE, error=message, message=message, timed_out=True)
+
+
 class Decision(NamedTuple):
     """What follows: ``final``, or ``wait`` for ``delay_seconds`` and then try ``progress``."""
 
@@ -112,6 +118,7 @@ def decide_lost(
     metrics: Metrics | None,
     roll: float,
     cause: str | None = None,
+    overdue: bool = False,
 ) -> Decision:
     """Decide what becomes of an attempt whose worker is gone.
 
@@ -119,8 +126,12 @@ def decide_lost(
     using an attempt, at most :data:`MAX_LOST` times; a ``normal`` one as often as its
     ``Retry(lost=N)`` says. What is beyond that is an attempt that failed.
 
-    ``cause`` says how it was lost, where more is known than that its worker is gone.
+    ``cause`` says how it was lost, where more is known than that its worker is gone; ``overdue``
+    that it had run longer than its timeout by then: whoever ended it, that is what it died of.
     """
+    if overdue and task.timeout is not None:
+        outcome = timed_out(task.timeout)
+        return decide(task, at, outcome, metrics=metrics, worker=worker, roll=roll)
     what = cause or "its worker was lost"
     name = worker or "?"
     error = f"WorkerLost: {cause or f'worker {name} was lost'}"

@@ -142,13 +142,15 @@ class Claim(NamedTuple):
 class Beat(NamedTuple):
     """What a batch last said of itself: ``at`` is Unix milliseconds on Redis's clock.
 
-    ``job`` is the id of the RQ job; ``task`` is empty between two tasks.
+    ``job`` is the id of the RQ job; ``task`` is empty between two tasks; ``overdue`` says that the
+    task has run longer than its timeout.
     """
 
     worker: str
     job: str
     at: int
     task: str
+    overdue: bool = False
 
 
 class TaskCut(NamedTuple):

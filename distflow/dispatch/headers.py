@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distflow.codec import encode_task, pack
+from distflow.codec import encode_task, pack_decoded
 from distflow.ports import Batch
 
 
@@ -20,7 +20,8 @@ def batch_headers(batch: Batch) -> list[dict[str, Any]]:
             "function": task.function,
             "effects": task.effects,
             "needs": [[name, mates[name]] for name in task.depends_on if name in mates],
-            "body": pack(encode_task(task)),
+            "body": pack_decoded(encode_task(task)),
+            **({} if task.timeout is None else {"timeout": task.timeout}),
             **asked,
         }
         for task in batch.tasks

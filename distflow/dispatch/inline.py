@@ -14,8 +14,8 @@ from typing import Any, Self
 
 from distflow.codec import unpack
 from distflow.core.claim import Code
-from distflow.core.outcome import Outcome
-from distflow.core.status import RunStatus, TaskStatus
+from distflow.core.outcome import timed_out
+from distflow.core.status import RunStatus
 from distflow.dispatch.headers import batch_headers
 from distflow.ports import Batch, RunStore, WorkerProbe
 from distflow_worker.attempt import AttemptRun, RunView
@@ -198,10 +198,9 @@ class _Worker(threading.Thread):
             attempt.time_out(seconds)
             self._store.advance(batch.epoch, batch.id, ending=True)
             return
-        message = f"TaskTimeout: ran longer than {seconds:g} s"
         attempt.ended_at = time.time()
-        outcome = Outcome(TaskStatus.FAILURE, error=message, message=message, timed_out=True)
-        self._store.advance(batch.epoch, batch.id, [attempt.finish(outcome)], ending=True)
+        finish = attempt.finish(timed_out(seconds))
+        self._store.advance(batch.epoch, batch.id, [finish], ending=True)
 
 
 class _ThreadDeadline(AbstractContextManager[None]):

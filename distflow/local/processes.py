@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 from contextlib import suppress
-from pathlib import Path
+
+from distflow.procfs import iter_processes
 
 
 def session_members(session: int) -> list[int]:
@@ -15,15 +16,7 @@ def session_members(session: int) -> list[int]:
     RQ puts a work horse into a process group of its own, but it stays in the session that its
     worker leads, also when the worker is dead. Needs ``/proc``: elsewhere the list is empty.
     """
-    members = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            # The command's name, in parentheses, may itself hold spaces and parentheses.
-            state, _parent, _group, of_session = (
-                entry.read_text(errors="replace").rpartition(")")[2].split()[:4]
-            )
-            if int(of_session) == session and state != "Z":
-                members.append(int(entry.parent.name))
+    members = [process.pid for process in iter_processes() if process.session == session]
     return sorted(members, key=lambda pid: (pid != session, pid))
 
 

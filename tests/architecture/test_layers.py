@@ -17,6 +17,7 @@ LAYERS = {
     "distflow.config": 0,
     "distflow.errors": 0,
     "distflow.ids": 0,
+    "distflow.procfs": 0,
     "distflow.core": 1,
     "distflow.codec": 2,
     "distflow.fingerprint": 2,
@@ -135,6 +136,7 @@ def test_the_worker_knows_no_coordinator() -> None:
         "distflow.config",
         "distflow.ids",
         "distflow.errors",
+        "distflow.procfs",
         "distflow.store",
     }
     wrong = [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from distflow.codec import decode_result, decode_task, encode_result, unpack
 from distflow.core.claim import Code, Finish
 from distflow.core.model import Metrics, Task, TaskResult
-from distflow.core.outcome import Attempt, Outcome, decide, to_finish
+from distflow.core.outcome import Attempt, Outcome, decide, timed_out, to_finish
 from distflow.core.status import TaskStatus
 from distflow.errors import NotDone, NotEncodable
 from distflow.ids import task_key
@@ -150,8 +150,7 @@ class AttemptRun:
                     context, returned
                 )
         except DeadlinePassed:
-            message = f"TaskTimeout: ran longer than {task.timeout:g} s"
-            return Outcome(TaskStatus.FAILURE, error=message, message=message, timed_out=True)
+            return timed_out(task.timeout or 0.0)
         except NotDone as error:
             return _raised(error)._replace(not_done=True)
         except BaseException as error:  # noqa: BLE001 - a task may raise anything, SystemExit too

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
+from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+from redis import Redis
 from redis.exceptions import RedisError
 from rq import get_current_job
 from rq.suspension import WORKERS_SUSPENDED
@@ -16,14 +21,23 @@ from distflow.codec import unpack
 from distflow.core.claim import WIRE_VERSION, Code
 from distflow.errors import DistflowError
 from distflow.store.working import WorkerStore
-from distflow_worker.attempt import RunView
+from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.beat import BEAT_SECONDS, Heartbeat
 from distflow_worker.connection import open_like
 from distflow_worker.context import RecordedResults, run_context
 from distflow_worker.deadline import Deadline
 from distflow_worker.sequence import BatchSequence
 
+if TYPE_CHECKING:
+    # Imported by the batches that need them alone.
+    from distflow_worker.guard import Guard
+    from distflow_worker.verify import Verification
+
 _log = logging.getLogger("distflow.worker")
+
+#: What ends tasks in time: batches without a timeout need not pay for its import.
+_GUARD = "distflow_worker.guard"
+_GUARDIAN = "distflow_worker.guardian"
 
 
 def run_batch(payload: bytes) -> None:
@@ -53,8 +67,11 @@ def run_batch(payload: bytes) -> None:
         _log.info("batch %s not begun: %s", fields["batch"], opening.code.name)
         return
     beating = WorkerStore(client, fields["run_id"], **place, patience_seconds=0.0)
-    beats = Heartbeat(beating, fields["batch"], worker, job.id)
-    with store.own_line(), beats as heartbeat:
+    guard = _guard(fields, job.connection, worker, job.id, opening.max_result_bytes)
+    overdue = guard.is_overdue if guard else None
+    beats = Heartbeat(beating, fields["batch"], worker, job.id, is_overdue=overdue)
+    # A guardian is forked before there is a thread.
+    with guard or nullcontext(), store.own_line(), beats as heartbeat:
         params = unpack(opening.params, opaque=True)
         view = RunView(
             store=store,
@@ -66,7 +83,7 @@ def run_batch(payload: bytes) -> None:
             ),
             max_result_bytes=opening.max_result_bytes,
             cancelled=lambda: heartbeat.cancelled,
-            deadline=Deadline,
+            deadline=guard.deadline if guard else Deadline,
         )
         BatchSequence(
             store,
@@ -76,8 +93,41 @@ def run_batch(payload: bytes) -> None:
             fields["tasks"],
             expected=fields["expected"],
             should_stop=_StopWatch(client, worker).should_stop,
-            on_attempt=heartbeat.on_attempt,
+            on_attempt=partial(_note_attempt, heartbeat, guard),
         ).run()
+
+
+def _guard(
+    fields: Mapping[str, Any], connection: Redis, worker: str, job: str, max_result_bytes: int
+) -> Guard | None:
+    """What ends the tasks of a batch in time; None where no task of it has a timeout."""
+    if not any("timeout" in header for header in fields["tasks"]):
+        return None
+    guarded = import_module(_GUARDIAN).Guarded(
+        connection=connection,
+        prefix=fields["prefix"],
+        run_id=fields["run_id"],
+        epoch=fields["epoch"],
+        batch=fields["batch"],
+        worker=worker,
+        job=job,
+        headers=fields["tasks"],
+        max_result_bytes=max_result_bytes,
+    )
+    # A worker that runs jobs in its own process may lead a group in which strangers are.
+    registered = connection.hget(BaseWorker.redis_worker_namespace_prefix + worker, "pid")
+    own = str(os.getpid()).encode()
+    leads = os.getpgrp() == os.getpid() and registered not in (None, own)
+    guard: Guard = import_module(_GUARD).Guard(guarded, leads=leads)
+    return guard
+
+
+def _note_attempt(
+    heartbeat: Heartbeat, guard: Guard | None, attempt: AttemptRun | Verification | None
+) -> None:
+    heartbeat.on_attempt(attempt)
+    if guard:
+        guard.on_attempt(attempt)
 
 
 class _StopWatch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -30,10 +31,24 @@ class Heartbeat:
         batch: the batch's id.
         worker: the RQ worker's name.
         job: the RQ job's id.
+        is_overdue: whether the task at work has run longer than its timeout; None where none has
+            any.
+        at_once: whether the first beat comes now; the begin of a batch was its first.
     """
 
-    def __init__(self, store: WorkerStore, batch: str, worker: str, job: str) -> None:
+    def __init__(
+        self,
+        store: WorkerStore,
+        batch: str,
+        worker: str,
+        job: str,
+        *,
+        is_overdue: Callable[[], bool] | None = None,
+        at_once: bool = False,
+    ) -> None:
         self._store = store
+        self._is_overdue = is_overdue
+        self._first_wait = 0.0 if at_once else BEAT_SECONDS
         self._identity = (batch, worker, job)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="distflow-beat", daemon=True)
@@ -43,7 +58,7 @@ class Heartbeat:
         self.cancelled = False
 
     def __enter__(self) -> Self:
-        """Start to beat; the begin of the batch was its first beat."""
+        """Start to beat."""
         self._thread.start()
         return self
 
@@ -61,9 +76,12 @@ class Heartbeat:
         self.task = attempt.task.name if attempt else ""
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT_SECONDS):
+        wait = self._first_wait
+        while not self._over.wait(wait):
+            wait = BEAT_SECONDS
             try:
-                code, status = self._store.beat(*self._identity, self.task)
+                overdue = self._is_overdue is not None and self._is_overdue()
+                code, status = self._store.beat(*self._identity, self.task, overdue=overdue)
             except RedisUnavailable as error:
                 _log.warning("batch %s: no heartbeat: %s", self._identity[0], error)
                 continue

@@ -72,6 +72,8 @@ class BatchSequence:
         #: The tasks that this batch held, and the final outcomes of those that it ran.
         self._taken: set[str] = set()
         self._ended: dict[str, str] = {}
+        #: Whether the last task was interrupted by its timeout.
+        self._overran = False
 
     def run(self) -> None:
         """Take every task that can be claimed, and end the batch."""
@@ -96,6 +98,10 @@ class BatchSequence:
                     unstarted.append(header["name"])
             elif self._may_run(header):
                 self._attempt(position, held)
+                if self._overran:
+                    # What the task has left behind goes on in this process, if it can.
+                    unstarted += names[position + 1 :]
+                    break
             else:
                 self._taken.add(header["name"])
                 self._ledger.release(header["name"], held.token)
@@ -139,7 +145,9 @@ class BatchSequence:
         for header in self._headers[position : position + _GROUP_TASKS]:
             expected = self._expected.get(header["function"])
             short = expected is not None and expected <= _SHORT_MS
-            if not short or header["effects"] != "idempotent" or header.get("verify"):
+            # A task that is ended from outside takes along whatever is not recorded yet.
+            apart = header.get("verify") or "timeout" in header
+            if not short or header["effects"] != "idempotent" or apart:
                 break
             group.append(header)
             left_ms -= (expected or 0.0) + _TASK_MS
@@ -168,7 +176,9 @@ class BatchSequence:
         self._on_attempt(attempt)
         self._taken.add(header["name"])
         try:
-            finish = attempt.finish(attempt.run())
+            outcome = attempt.run()
+            self._overran = outcome.timed_out
+            finish = attempt.finish(outcome)
         except ClaimVoid:
             _log.warning("task %s was given to another before it started here", header["name"])
             return

@@ -1,12 +1,12 @@
 -- A batch says that it lives.
 -- KEYS    meta beats
--- ARGV    batch worker job task (empty between two tasks)
+-- ARGV    batch worker job task (empty between two tasks), overdue (1: past its timeout, or 0)
 -- Returns {code, run status}; OK, REFUSED where the batch was given up, GONE
 -- Events  none
 local meta, beats = KEYS[1], KEYS[2]
-local batch, worker, job, task = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local batch, worker, job, task, overdue = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if not run_exists() then return {CODE.GONE, ''} end
 -- The coordinator took its entry away: the batch must not come back to life.
 if redis.call('HEXISTS', beats, batch) == 0 then return {CODE.REFUSED, ''} end
-redis.call('HSET', beats, batch, cmsgpack.pack({worker, job, now_ms(), task}))
+redis.call('HSET', beats, batch, cmsgpack.pack({worker, job, now_ms(), task, overdue == '1'}))
 return {CODE.OK, redis.call('HGET', meta, 'status')}

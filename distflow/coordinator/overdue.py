@@ -1,0 +1,74 @@
+"""Tasks that go on although their timeout has passed, and whatever should have ended them is gone.
+
+A worker ends such a task by itself, within 3 seconds: this is for the worker that cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from distflow.core.graph import Graph
+from distflow.core.run import Beat, Claim
+
+
+class OverdueTasks:
+    """Watches the tasks at work that have a timeout.
+
+    Args:
+        graph: the run's.
+        patience_seconds: how long a task may be overdue.
+    """
+
+    def __init__(self, graph: Graph, patience_seconds: float) -> None:
+        self._graph = graph
+        self._patience_seconds = patience_seconds
+        #: (batch, task) -> since when it is seen to be overdue, on the monotonic clock.
+        self._since: dict[tuple[str, str], float] = {}
+        #: Those of them whose batch was to be stopped.
+        self._stopped: set[tuple[str, str]] = set()
+
+    def look(
+        self,
+        beats: Mapping[str, Beat],
+        claims: Mapping[str, Claim],
+        silent: Collection[str],
+        *,
+        monotonic: float,
+        now: float,
+    ) -> set[str]:
+        """The batches to be stopped.
+
+        Args:
+            beats: of every batch.
+            claims: of every task that is claimed.
+            silent: the batches that do not beat although their worker is alive.
+            monotonic: seconds on the coordinator's own clock.
+            now: Unix seconds on Redis's clock.
+        """
+        late = []
+        for name, claim in claims.items():
+            beat = beats.get(claim.batch)
+            told = beat is not None and _tells(beat, name)
+            # A start that rode with its claim is earlier than the call, by an import that may
+            # take long: a worker that beats knows better.
+            if told or (claim.batch in silent and self._has_passed(name, claim, now)):
+                late.append((claim.batch, name))
+        self._since = {key: self._since.get(key, monotonic) for key in late}
+        self._stopped = {
+            key for key, since in self._since.items() if monotonic - since > self._patience_seconds
+        }
+        return {batch for batch, _name in self._stopped}
+
+    def is_overdue(self, task: str, batch: str, beats: Mapping[str, Beat]) -> bool:
+        """Whether a task whose worker is lost had run longer than its timeout by then."""
+        beat = beats.get(batch)
+        return (beat is not None and _tells(beat, task)) or (batch, task) in self._stopped
+
+    def _has_passed(self, name: str, claim: Claim, now: float) -> bool:
+        index = self._graph.index.get(name)
+        timeout = None if index is None else self._graph.tasks[index].timeout
+        return timeout is not None and 0 < claim.started / 1000 < now - timeout
+
+
+def _tells(beat: Beat, task: str) -> bool:
+    return beat.overdue and beat.task == task

@@ -1,0 +1,31 @@
+"""The processes of this host, as Linux lists them under ``/proc``; elsewhere there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+#: The states of a process that has ended and waits for its parent to notice.
+_DEAD = ("Z", "X")
+
+
+class Process(NamedTuple):
+    """A process that runs, with the ids of its process group and its session."""
+
+    pid: int
+    group: int
+    session: int
+
+
+def iter_processes() -> Iterator[Process]:
+    """Every process that has not ended."""
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # The command's name, in parentheses, may itself hold spaces and parentheses.
+            state, _parent, group, session = (
+                entry.read_text(errors="replace").rpartition(")")[2].split()[:4]
+            )
+            if state not in _DEAD:
+                yield Process(int(entry.parent.name), int(group), int(session))

@@ -1,0 +1,235 @@
+"""Guardian: the process that ends a work horse whose task does not end by itself.
+
+It is forked from the horse, before any task runs, and shares nothing with it but a socket: what
+swallows exceptions, holds the interpreter lock or blocks in C has no hold on it. A task that it has
+ended it also records, since the horse cannot any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgpack
+from redis import Redis
+
+from distflow.codec import decode_task, unpack
+from distflow.core.claim import ClaimReply, Finish
+from distflow.core.outcome import timed_out
+from distflow.errors import DistflowError
+from distflow.store.working import WorkerStore
+from distflow_worker.attempt import AttemptRun, RunView
+from distflow_worker.beat import Heartbeat
+from distflow_worker.connection import open_like
+from distflow_worker.horse import Horse
+from distflow_worker.inputs import BatchInputs
+from distflow_worker.ledger import Held
+
+_log = logging.getLogger("distflow.worker")
+
+#: Seconds beyond the timeout that a task has to end by itself, once it was interrupted.
+SOFT_SECONDS = 1.0
+
+#: Seconds between two looks whether the horse is still there: a child of its may hold the socket.
+_LOOK_SECONDS = 0.5
+
+#: What answers that a task is guarded no more.
+DISARMED = b"."
+
+
+class Guarded(NamedTuple):
+    """The batch whose tasks are guarded."""
+
+    connection: Redis
+    prefix: str
+    run_id: str
+    epoch: int
+    batch: str
+    worker: str
+    job: str
+    headers: Sequence[Mapping[str, Any]]
+    max_result_bytes: int
+
+    def store(self, **options: Any) -> WorkerStore:
+        """The run, over a connection of the caller's own."""
+        client = open_like(self.connection)
+        return WorkerStore(client, self.run_id, prefix=self.prefix, **options)
+
+
+class Call(NamedTuple):
+    """The call of a task's function, as the horse announces it.
+
+    ``token``, ``reply`` and ``started_at`` are those of its claim; a verify hook has none.
+    """
+
+    task: str
+    seconds: float
+    token: str = ""
+    reply: tuple[int, ...] = ()
+    started_at: float = 0.0
+
+
+class Guardian:
+    """Watches one batch for one horse.
+
+    Args:
+        channel: to the horse: a Call before each, None after it, which is answered.
+        guarded: the batch.
+        horse: what to end.
+    """
+
+    def __init__(self, channel: socket.socket, guarded: Guarded, horse: Horse) -> None:
+        self._channel = channel
+        self._guarded = guarded
+        self._horse = horse
+        self._call: Call | None = None
+        self._due_at = 0.0
+        self._heartbeat: Heartbeat | None = None
+
+    def run(self) -> None:
+        """Watch until the horse is gone."""
+        messages = msgpack.Unpacker()
+        while True:
+            if select.select([self._channel], [], [], self._wait_seconds())[0]:
+                sent = self._receive()
+                if not sent:
+                    self._bury()
+                    return
+                messages.feed(sent)
+                for message in messages:
+                    self._take(message)
+            elif os.getppid() != self._horse.pid:
+                self._bury()
+                return
+            elif self._call is not None and self._look(self._call):
+                return
+
+    def _wait_seconds(self) -> float | None:
+        if self._call is None:
+            return None
+        end_at = self._due_at + (SOFT_SECONDS if self._heartbeat else 0.0)
+        return max(0.0, min(_LOOK_SECONDS, end_at - time.monotonic()))
+
+    def _receive(self) -> bytes:
+        try:
+            return self._channel.recv(1 << 16)
+        except OSError:
+            return b""
+
+    def _take(self, message: Any) -> None:
+        if message is not None:
+            self._call = Call(*message)
+            self._due_at = time.monotonic() + self._call.seconds
+            return
+        self._call = None
+        if self._heartbeat is not None:
+            self._heartbeat.__exit__(None, None, None)
+            self._heartbeat = None
+        with suppress(OSError):
+            self._channel.send(DISARMED)
+
+    def _bury(self) -> None:
+        """The horse was killed: what its task has started must not go on without it."""
+        if self._call is not None:
+            self._horse.end()
+
+    def _look(self, call: Call) -> bool:
+        """Whether the task was ended."""
+        now = time.monotonic()
+        if now >= self._due_at and self._heartbeat is None:
+            self._heartbeat = self._beat(call)
+        if now < self._due_at + SOFT_SECONDS:
+            return False
+        _log.warning("task %s goes on beyond its timeout: its process is ended", call.task)
+        self._horse.end()
+        try:
+            self._record(call)
+        except DistflowError as error:
+            # The coordinator finds the batch lost, and knows from the beats what it was lost of.
+            _log.warning("task %s: its timeout was not recorded: %s", call.task, error)
+        return True
+
+    def _beat(self, call: Call) -> Heartbeat:
+        """Beat in the place of a horse that may hold the interpreter lock: whatever happens next,
+        it is known that the task was overdue.
+        """
+        guarded = self._guarded
+        heartbeat = Heartbeat(
+            guarded.store(patience_seconds=0.0),
+            guarded.batch,
+            guarded.worker,
+            guarded.job,
+            is_overdue=lambda: True,
+            at_once=True,
+        )
+        heartbeat.task = call.task
+        return heartbeat.__enter__()
+
+    def _record(self, call: Call) -> None:
+        """Tell the outcome, and end the batch; a hook that did not answer is asked again."""
+        guarded = self._guarded
+        names = [header["name"] for header in guarded.headers]
+        position = names.index(call.task)
+        store = guarded.store()
+        store.advance(
+            guarded.epoch,
+            guarded.batch,
+            [self._finish(call, store, position)] if call.token else [],
+            ending=True,
+            unstarted=names[position + 1 :],
+        )
+
+    def _finish(self, call: Call, store: WorkerStore, position: int) -> Finish:
+        guarded = self._guarded
+        header = guarded.headers[position]
+        view = RunView(
+            store=store,
+            worker=guarded.worker,
+            origin="",
+            params={},
+            context=lambda: None,
+            max_result_bytes=guarded.max_result_bytes,
+            cancelled=lambda: False,
+            deadline=nullcontext,
+        )
+        held = Held(call.token, ClaimReply(*call.reply))  # type: ignore[arg-type]
+        attempt = AttemptRun(view, header, held, BatchInputs(store.fetch_results, []), position)
+        attempt.task = decode_task(unpack(header["body"], opaque=True))
+        attempt.started = True
+        attempt.started_at, attempt.ended_at = call.started_at, time.time()
+        return attempt.finish(timed_out(call.seconds))
+
+
+def guard(channel: socket.socket, guarded: Guarded, horse: Horse) -> None:
+    """What the forked process does, from its first to its last moment."""
+    try:
+        # Signals to the horse's group and session are not for its guardian.
+        os.setsid()
+        for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        _let_go_of_files(channel.fileno())
+        Guardian(channel, guarded, horse).run()
+    except BaseException:  # noqa: BLE001 - nothing of the horse's may run on in this process
+        _log.exception("the guardian of batch %s failed", guarded.batch)
+    finally:
+        # Nothing of the horse's may be ended twice: no finaliser, no flush.
+        os._exit(0)
+
+
+def _let_go_of_files(kept: int) -> None:
+    """Close what was open in the horse: its worker counts as alive while a connection of it is.
+
+    Each number is given to /dev/null instead: an object that still knows it may close it later.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:
+        if number > 2 and number not in (kept, nothing):  # noqa: PLR2004 - stderr stays
+            os.dup2(nothing, number, inheritable=False)
