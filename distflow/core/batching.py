@@ -124,14 +124,16 @@ class BatchComposer:
         """How long the next batch may take.
 
         Where there is work for all workers: half an even share, so that who is done early finds
-        more. Where there is little: as much as keeps the idle ones busy, if it is worth a job.
+        more. Where there is less: an even share for those that idle. Where even that is not worth
+        a job: all of it, and what follows from it.
         """
         limits = self._limits
         work = self.work_ms(ready)
         share = work / (2 * workers)
         if share > limits.floor_ms:
             return share
-        return min(limits.floor_ms, max(limits.job_ms, work / max(1, idle)))
+        each = work / max(1, idle)
+        return limits.floor_ms if each < limits.job_ms else min(limits.floor_ms, each)
 
     def _fill(self, ready: ReadyQueue, budget_ms: float) -> list[int]:
         tasks, children = self._graph.tasks, self._graph.children

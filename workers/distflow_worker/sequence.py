@@ -63,7 +63,8 @@ class BatchSequence:
         self._view = view
         self._batch = batch
         self._headers = headers
-        self._expected = expected
+        #: Run times in ms by function: as the coordinator knows them, then as they are here.
+        self._expected = dict(expected)
         self._should_stop = should_stop
         self._on_attempt = on_attempt
         self._ledger = Ledger(store, epoch, batch)
@@ -170,6 +171,10 @@ class BatchSequence:
                 return False
         return True
 
+    def _learn(self, function: str, ms: float) -> None:
+        known = self._expected.get(function)
+        self._expected[function] = ms if known is None or ms > known else (known + ms) / 2
+
     def _attempt(self, position: int, held: Held) -> None:
         header = self._headers[position]
         attempt = AttemptRun(self._view, header, held, self._inputs, position)
@@ -184,6 +189,7 @@ class BatchSequence:
             return
         finally:
             self._on_attempt(None)
+        self._learn(header["function"], finish.duration * 1000)
         if finish.kind == "final":
             self._ended[finish.task] = finish.status
             self._inputs.note(finish.task, finish.packed)
