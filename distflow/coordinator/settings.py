@@ -18,7 +18,7 @@ class CoordinatorSettings:
     #: Between two looks at workers and their batches.
     watch_seconds: float = 1.0
     #: Between two looks at a run of which nothing is at work.
-    idle_seconds: float = 10.0
+    idle_seconds: float = 30.0
     #: A batch whose beat did not change for so long is suspect.
     stale_seconds: float = 3.0
     #: A batch that no worker began and no queue holds for so long is sent again.
@@ -26,7 +26,7 @@ class CoordinatorSettings:
     #: Where most batches go silent at once, the network is suspected before the workers.
     network_seconds: float = 10.0
     #: Between two looks whether the run is in the indices of runs.
-    index_seconds: float = 60.0
+    index_seconds: float = 300.0
     #: How long a task may go on beyond its timeout before the coordinator has its process killed:
     #: its worker's own means come first.
     overdue_seconds: float = 5.0
