@@ -1,4 +1,4 @@
-"""What distflow reads of its environment: every variable, in one place."""
+"""What distflow reads of its environment: every variable for users, in one place."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from distflow.core.run import Event, RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import WrongState
+from distflow.faults import reach
 from distflow.ids import new_token
 from distflow.ports import Dispatcher, RunStore
 
@@ -70,6 +71,7 @@ class LedRun:
         """
         store, graph = self._store, self.graph
         self.last_event = store.last_event_id()
+        reach("attach:events")
         self.info = store.read_info()
         self.status = self.info.status
         outcomes = {
@@ -78,6 +80,7 @@ class LedRun:
             if status is not None
         }
         claims = store.read_claims()
+        reach("attach:claims")
         now_ms = self._surroundings.now_ms()
         self.state = TaskStateManager(graph, outcomes, claims, store.read_progress(), now_ms)
         self.running = dict.fromkeys(claims, time.monotonic())

@@ -11,6 +11,7 @@ from distflow.core.model import Task, TaskResult
 from distflow.core.plan import PlanItem, plan_resume
 from distflow.core.status import REOPENED, RunStatus, TaskStatus
 from distflow.errors import WrongState
+from distflow.faults import reach
 from distflow.ids import new_token
 from distflow.ports import RunStore
 
@@ -59,6 +60,7 @@ def reopen_run(store: RunStore, epoch: int, graph: Graph) -> list[PlanItem]:
     """
     store.begin_reopen(epoch, new_token())
     plan = read_plan(store, graph)
+    reach("reopen:planned")
     items: Sequence[PlanItem] = [item for item in plan if item.progress is not None]
     # Where it was cancelled at this very moment, the coordinator does that.
     with suppress(WrongState):

@@ -18,6 +18,7 @@ from distflow.codec import pack_decoded
 from distflow.core.claim import WIRE_VERSION
 from distflow.dispatch.headers import batch_headers
 from distflow.dispatch.hearsay import last_line, reading_serializer, to_text, to_time
+from distflow.faults import commit
 from distflow.ports import Batch, WorkerProbe
 from distflow.store.patience import call_patiently
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
@@ -65,11 +66,13 @@ class RqDispatcher:
             for queue, mine in _by_queue(batches).items()
         }
 
-        def send(pipeline: Any) -> None:
-            for queue, mine in jobs.items():
-                self._queue(queue).enqueue_many(mine, pipeline=pipeline)
+        with commit("dispatch"):
 
-        self._together(send)
+            def send(pipeline: Any) -> None:
+                for queue, mine in jobs.items():
+                    self._queue(queue).enqueue_many(mine, pipeline=pipeline)
+
+            self._together(send)
 
     def _together(self, ask: Callable[[Any], None]) -> list[Any]:
         """Redis's replies to what ``ask`` puts into a pipeline."""
@@ -137,13 +140,15 @@ class RqDispatcher:
         """Take the run's waiting jobs off the queues; returns how many."""
         jobs = self.find_queued(run_id, queues)
 
-        def remove(pipeline: Any) -> None:
-            for job in jobs:
-                for queue in queues:
-                    pipeline.lrem(self._queue(queue).key, 0, job)
-                pipeline.delete(Job.key_for(job))
+        with commit("withdraw"):
 
-        self._together(remove)
+            def remove(pipeline: Any) -> None:
+                for job in jobs:
+                    for queue in queues:
+                        pipeline.lrem(self._queue(queue).key, 0, job)
+                    pipeline.delete(Job.key_for(job))
+
+            self._together(remove)
         return len(jobs)
 
     def probe_workers(self, workers: Collection[str]) -> Mapping[str, WorkerProbe]:
@@ -194,10 +199,11 @@ class RqDispatcher:
 
     def stop_job(self, job: str, worker: str) -> None:
         """Tell a worker to kill the process group that works on a job."""
-        call_patiently(
-            lambda: send_command(self._client, worker, "stop-job", job_id=job),
-            self._patience_seconds,
-        )
+        with commit("stop_job"):
+            call_patiently(
+                lambda: send_command(self._client, worker, "stop-job", job_id=job),
+                self._patience_seconds,
+            )
 
     def _connected(self, workers: Collection[str]) -> dict[str, bool]:
         if not workers:

@@ -13,6 +13,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
+from distflow.faults import commit
 from distflow.store.scripts import load_script
 
 
@@ -59,8 +60,9 @@ class ScriptLine:
         parts = [b"*%d\r\n" % (self._words + len(arguments)), self._head]
         parts += map(_bulk, arguments)
         try:
-            self._connection.send_packed_command([b"".join(parts)], check_health=False)
-            return self._connection.read_response()
+            with commit(self._script.name):
+                self._connection.send_packed_command([b"".join(parts)], check_health=False)
+                return self._connection.read_response()
         except ResponseError:
             raise
         except BaseException:

@@ -9,6 +9,7 @@ from distflow.core.claim import WIRE_VERSION, Code, Progress
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
 from distflow.errors import RunExists, WrongState
+from distflow.faults import commit
 from distflow.store.base import StoreBase
 from distflow.store.keys import active_key, runs_key
 
@@ -54,10 +55,11 @@ class MakingStore(StoreBase):
 
     def _index(self) -> None:
         seconds, micros = self.client.time()
-        pipeline = self.client.pipeline(transaction=False)
-        pipeline.zadd(runs_key(self.prefix), {self.run_id: seconds + micros / 1e6}, nx=True)
-        pipeline.sadd(active_key(self.prefix), self.run_id)
-        pipeline.execute()
+        with commit("index"):
+            pipeline = self.client.pipeline(transaction=False)
+            pipeline.zadd(runs_key(self.prefix), {self.run_id: seconds + micros / 1e6}, nx=True)
+            pipeline.sadd(active_key(self.prefix), self.run_id)
+            pipeline.execute()
 
     def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:
         """Append tasks as chunk number ``chunk`` of the graph (from 0)."""
@@ -101,7 +103,8 @@ class MakingStore(StoreBase):
             raise WrongState(
                 f"run {self.run_id} {what}: cancel it first, or delete it with --force"
             )
-        self._patiently(lambda: self.client.zrem(runs_key(self.prefix), self.run_id))
+        with commit("unlist"):
+            self._patiently(lambda: self.client.zrem(runs_key(self.prefix), self.run_id))
         self.mark_active(active=False)
         if code == Code.GONE:
             raise self._missing()
@@ -109,8 +112,9 @@ class MakingStore(StoreBase):
     def mark_active(self, *, active: bool) -> None:
         """List the run among those that somebody should lead, or take it off the list."""
         key = active_key(self.prefix)
-        change = self.client.sadd if active else self.client.srem
-        self._patiently(lambda: change(key, self.run_id))
+        with commit("mark_active"):
+            change = self.client.sadd if active else self.client.srem
+            self._patiently(lambda: change(key, self.run_id))
 
     def _making(self, code: int) -> None:
         self._require(code)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgpack
 
 from distflow.core.run import HeldTask, Repair, Vitals
+from distflow.faults import commit
 from distflow.store.base import StoreBase
 from distflow.store.keys import active_key, runs_key
 
@@ -52,10 +53,11 @@ class MendingStore(StoreBase):
             # A run that was deleted belongs into no index.
             if created_at is None or (active and listed is not None):
                 return False, False
-            pipeline = self.client.pipeline(transaction=False)
-            pipeline.sadd(active_key(self.prefix), run_id)
-            pipeline.zadd(runs_key(self.prefix), {run_id: int(created_at) / 1000}, nx=True)
-            pipeline.execute()
+            with commit("restore_indices"):
+                pipeline = self.client.pipeline(transaction=False)
+                pipeline.sadd(active_key(self.prefix), run_id)
+                pipeline.zadd(runs_key(self.prefix), {run_id: int(created_at) / 1000}, nx=True)
+                pipeline.execute()
             return not active, listed is None
 
         return any(self._patiently(look))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import NoScriptError
 
 from distflow.core.claim import Code
+from distflow.faults import commit
 
 _FOLDER = Path(__file__).parent / "lua"
 
@@ -42,10 +43,11 @@ def run_script(
 ) -> Any:
     """Run a script on the keys of one run and return Redis's reply."""
     script = load_script(name)
-    try:
-        return client.evalsha(script.sha, len(keys), *keys, *arguments)
-    except NoScriptError:
-        return client.eval(script.text, len(keys), *keys, *arguments)
+    with commit(name):
+        try:
+            return client.evalsha(script.sha, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return client.eval(script.text, len(keys), *keys, *arguments)
 
 
 def run_script_together(
@@ -53,11 +55,12 @@ def run_script_together(
 ) -> list[Any]:
     """Run a script once per (keys, arguments), all in one round trip, and return the replies."""
     script = load_script(name)
-    pipeline = client.pipeline(transaction=False)
-    for keys, arguments in calls:
-        pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
     try:
-        replies: list[Any] = pipeline.execute()
+        with commit(name):
+            pipeline = client.pipeline(transaction=False)
+            for keys, arguments in calls:
+                pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
+            replies: list[Any] = pipeline.execute()
     except NoScriptError:
         client.script_load(script.text)
         return run_script_together(client, name, calls)

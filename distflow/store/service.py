@@ -12,6 +12,7 @@ from distflow.core.claim import Code
 from distflow.core.run import Event
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError
+from distflow.faults import commit
 from distflow.ports import Renewal, UnledRun
 from distflow.store.base import refusal_of
 from distflow.store.keys import DEFAULT_PREFIX, active_key, coordinators_key, run_keys
@@ -49,16 +50,18 @@ class RedisServiceStore:
         def tell() -> None:
             seconds, micros = self._client.time()
             now = seconds + micros / 1e6
-            pipeline = self._client.pipeline(transaction=False)
-            pipeline.zadd(key, {owner: now + ttl_seconds})
-            pipeline.zremrangebyscore(key, "-inf", now)
-            pipeline.execute()
+            with commit("announce"):
+                pipeline = self._client.pipeline(transaction=False)
+                pipeline.zadd(key, {owner: now + ttl_seconds})
+                pipeline.zremrangebyscore(key, "-inf", now)
+                pipeline.execute()
 
         self._patiently(tell)
 
     def withdraw_announcement(self, owner: str) -> None:
         """Say that a coordinator is there no more."""
-        self._patiently(lambda: self._client.zrem(coordinators_key(self._prefix), owner))
+        with commit("withdraw_announcement"):
+            self._patiently(lambda: self._client.zrem(coordinators_key(self._prefix), owner))
 
     def list_coordinators(self) -> list[str]:
         """Who is there for detached and orphaned runs."""

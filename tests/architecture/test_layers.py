@@ -16,6 +16,7 @@ PACKAGES = {"distflow": ROOT / "distflow", "distflow_worker": ROOT / "workers/di
 LAYERS = {
     "distflow.config": 0,
     "distflow.errors": 0,
+    "distflow.faults": 0,
     "distflow.ids": 0,
     "distflow.procfs": 0,
     "distflow.core": 1,
@@ -136,6 +137,7 @@ def test_the_worker_knows_no_coordinator() -> None:
         "distflow.config",
         "distflow.ids",
         "distflow.errors",
+        "distflow.faults",
         "distflow.procfs",
         "distflow.store",
     }

@@ -16,6 +16,7 @@ from distflow.core.model import Metrics, Task, TaskResult
 from distflow.core.outcome import Attempt, Outcome, decide, timed_out, to_finish
 from distflow.core.status import TaskStatus
 from distflow.errors import NotDone, NotEncodable
+from distflow.faults import commit
 from distflow.ids import task_key
 from distflow_worker.context import SavedNote, TaskContext
 from distflow_worker.deadline import DeadlinePassed
@@ -109,7 +110,8 @@ class AttemptRun:
         # A condition may have taken long; a start that rode with the claim knows nothing of it.
         if (asked and self.view.cancelled()) or not self._start():
             return Outcome(TaskStatus.CANCELLED, message="the run was cancelled before it started")
-        return self._call(task, function, args, kwargs, context)
+        with commit("call"):
+            return self._call(task, function, args, kwargs, context)
 
     def _context(self) -> TaskContext:
         note = SavedNote(self.view.store, self.task.name, self.token)
