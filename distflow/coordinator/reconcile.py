@@ -90,11 +90,13 @@ class Reconciler:
         if at_work:
             for lost in self._recovery.find_lost(cancelling=led.status == RunStatus.CANCELLING):
                 self._take_back(lost)
+            self._tell_held(self._recovery.held)
             if self._recovery.has_forgotten(led.running):
                 why = "claims are gone of whose end no event tells: all is read again"
                 self._read_again("events_lost", why)
                 return
-        self._tell_held(self._recovery.held if at_work else ())
+        elif self._held:
+            self._tell_held(())
         checking = now - self._checked_at >= settings.unbegun_seconds
         if (checking or self._drift.is_open) and self._has_drifted(now):
             self._read_again("events_lost", "events were lost: all is read again")
