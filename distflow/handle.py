@@ -15,7 +15,7 @@ from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Listener, Signal
 from distflow.coordinator.reopen import read_graph
 from distflow.core.graph import Graph
-from distflow.core.model import TaskResult
+from distflow.core.model import LONGEST_WAIT_SECONDS, TaskResult
 from distflow.core.run import RunInfo
 from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, RunStatus, TaskStatus
 from distflow.errors import (
@@ -233,15 +233,27 @@ class Run:
             return False
         return True
 
-    def cancel(self, reason: str | None = None) -> None:
+    def cancel(self, reason: str | None = None, *, grace_seconds: float | None = None) -> None:
         """Start nothing more, and stop what runs. Whoever leads the run does it.
+
+        Args:
+            reason: for people; by default who did it.
+            grace_seconds: how long what runs may take to end by itself, before its processes are
+                killed; None is that of the client's settings. Said again, the shorter counts.
 
         Raises:
             WrongState: it has ended.
+            InvalidInput: the grace is no number of seconds, 0 or more.
         """
+        grace = self.client.settings.grace_seconds if grace_seconds is None else grace_seconds
+        if not 0 <= grace <= LONGEST_WAIT_SECONDS:
+            raise InvalidInput(f"grace_seconds={grace}: it is a number of seconds, 0 to 1e9")
         allowed = ACTIVE_RUNS | {RunStatus.PAUSED, RunStatus.INTERRUPTED, RunStatus.BLOCKED}
         self.store.set_status(
-            RunStatus.CANCELLING, allowed, reason=reason or f"cancelled by {who_am_i()}"
+            RunStatus.CANCELLING,
+            allowed,
+            reason=reason or f"cancelled by {who_am_i()}",
+            grace_seconds=grace,
         )
 
     def resolve(

@@ -128,6 +128,7 @@ class RunStore(WorkerPort, Protocol):
         epoch: int | None = None,
         reason: str = "",
         restart_clock: bool = False,
+        grace_seconds: float | None = None,
     ) -> RunStatus: ...
 
 

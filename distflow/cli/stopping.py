@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -58,8 +57,7 @@ def pause(*, run_id: str, redis_url: str | None, data_dir: Path | None, as_json:
     "grace_seconds",
     metavar="S",
     type=click.FloatRange(0),
-    help="Kill what still runs after so many seconds.  [default: 10, and 10 where another "
-    "coordinator leads the run]",
+    help="Kill what still runs after so many seconds.  [default: 10]",
 )
 @connection_options
 @json_option
@@ -76,15 +74,15 @@ def cancel(
     Exits with 0 once the run is cancelled, with 4 if that is still under way.
     """
     with interruptible() as interrupt, open_client(redis_url, data_dir) as client:
-        if grace_seconds is not None:
-            client.settings = replace(client.settings, grace_seconds=grace_seconds)
+        settings = client.settings
+        grace = settings.grace_seconds if grace_seconds is None else grace_seconds
         run = client.run(run_id)
         try:
-            run.cancel()
+            run.cancel(grace_seconds=grace)
         except WrongState as error:
             raise WrongState(f"{error}: there is nothing to cancel") from None
         began = time.monotonic()
-        patience = client.settings.grace_seconds + client.settings.lease_seconds + _PATIENCE_SECONDS
+        patience = grace + settings.lease_seconds + _PATIENCE_SECONDS
         _carry_out(run, interrupt, began + patience)
         info = run.info()
         for line in outcome_lines(run, info, time.monotonic() - began):

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from distflow.coordinator.announcer import Announcer
+from distflow.coordinator.canceller import Canceller
 from distflow.coordinator.lease import LeaseKeeper, renew_with
 from distflow.coordinator.led import LedRun
 from distflow.coordinator.notices import Listener, Signal
@@ -181,10 +182,12 @@ class WorkflowExecutor:
             self.graph,
         )
         self._run = self._led = led
-        self._cancelled_at: float | None = None
         self._shared_out_at = time.monotonic()
         self._reconciler = Reconciler(
             led, self._store, self._dispatcher, self._surroundings, self._announcer, self._settings
+        )
+        self._canceller = Canceller(
+            led, self._store, self._reconciler, self._surroundings, self._settings
         )
         # What happened while the hashes were read comes before the first batch.
         led.catch_up()
@@ -236,7 +239,7 @@ class WorkflowExecutor:
             return self._interrupt_run()
         self._check_stop()
         if led.status == RunStatus.CANCELLING:
-            self._cancel()
+            self._canceller.step()
         self._write_skips()
         ended = self._try_end()
         if ended is not None:
@@ -374,27 +377,15 @@ class WorkflowExecutor:
         # Where it was paused at this very moment, the event says so.
         with suppress(WrongState):
             led.status = self._store.set_status(
-                RunStatus.CANCELLING, {RunStatus.RUNNING}, epoch=self.epoch, reason=reason
+                RunStatus.CANCELLING,
+                {RunStatus.RUNNING},
+                epoch=self.epoch,
+                reason=reason,
+                grace_seconds=self._settings.grace_seconds,
             )
 
     def _is_over(self, moment: float) -> bool:
         return self._surroundings.now() > moment
-
-    def _cancel(self) -> None:
-        """Cancel what no worker holds; what runs may end by itself, and is then killed."""
-        led = self._run
-        now = time.monotonic()
-        if self._cancelled_at is None:
-            self._cancelled_at = now
-            led.withdraw()
-        cancelled = led.state.cancel_open()
-        if cancelled:
-            reason = self._store.read_info().reason or "cancelled"
-            result = TaskResult(TaskStatus.CANCELLED, message=reason)
-            led.settle_pending("task_end", [(index, result) for index in cancelled])
-        if led.state.claimed and now - self._cancelled_at > self._settings.grace_seconds:
-            self._reconciler.stop_running()
-            self._cancelled_at = now
 
     def _write_skips(self) -> None:
         skips = self._run.state.take_skips()

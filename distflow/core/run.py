@@ -75,6 +75,8 @@ class RunInfo:
     as_of: float
     #: Since when its timeout counts, Unix seconds.
     clock_at: float | None = None
+    #: Of a cancellation: when what runs is stopped, Unix seconds.
+    stop_at: float | None = None
     #: Why the run was stopped: a person, a signal or a timeout; None where it was not.
     reason: str | None = None
     #: See :class:`RunSpec`: resuming it asks a person to accept that.

@@ -165,6 +165,7 @@ class LeadStore(StoreBase):
         epoch: int | None = None,
         reason: str = "",
         restart_clock: bool = False,
+        grace_seconds: float | None = None,
     ) -> RunStatus:
         """Move the run to another status, and return it; a repeated move is none.
 
@@ -174,6 +175,8 @@ class LeadStore(StoreBase):
             epoch: the coordinator's; None for a person.
             reason: why it was stopped, for people.
             restart_clock: its timeout starts anew.
+            grace_seconds: of a cancellation: how long what runs may take to end by itself. Where
+                the run is being cancelled already, the shorter grace counts.
 
         Raises:
             WrongState: it is in none of the allowed statuses; the message names its status.
@@ -188,6 +191,7 @@ class LeadStore(StoreBase):
             reason,
             int(new in ENDED_RUNS),
             int(restart_clock),
+            "" if grace_seconds is None else int(grace_seconds * 1000),
             *(status.value for status in allowed),
         )
         if code == Code.GONE and epoch is None:

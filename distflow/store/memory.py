@@ -150,6 +150,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
                 coordinator=lease.owner if lease else None,
                 as_of=self.server.clock(),
                 clock_at=_seconds(run.clock_at),
+                stop_at=_seconds(run.stop_at),
                 reason=run.reason,
                 gap=run.spec.gap,
                 repairs=dict(run.repairs),

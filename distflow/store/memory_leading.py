@@ -163,7 +163,7 @@ class MemoryLeadStore(MemoryBase):
                 run.generation += 1
             run.status = RunStatus.REOPENING
             run.reopen_operation = operation
-            run.reason = None
+            run.reason = run.stop_at = None
 
     def reopen_tasks(
         self, epoch: int, items: Sequence[tuple[str, TaskStatus | None, Progress, bool]]
@@ -203,6 +203,7 @@ class MemoryLeadStore(MemoryBase):
         epoch: int | None = None,
         reason: str = "",
         restart_clock: bool = False,
+        grace_seconds: float | None = None,
     ) -> RunStatus:
         """Move the run to another status, and return it; a repeated move is none.
 
@@ -212,6 +213,8 @@ class MemoryLeadStore(MemoryBase):
             epoch: the coordinator's; None for a person.
             reason: why it was stopped, for people.
             restart_clock: its timeout starts anew.
+            grace_seconds: of a cancellation: how long what runs may take to end by itself. Where
+                the run is being cancelled already, the shorter grace counts.
 
         Raises:
             WrongState: it is in none of the allowed statuses; the message names its status.
@@ -223,7 +226,10 @@ class MemoryLeadStore(MemoryBase):
                 raise self._missing()
             run = self._existing() if epoch is None else self._led(epoch)
             now = self.server.now_ms()
+            stop_at = None if grace_seconds is None else now + int(grace_seconds * 1000)
             if run.status == new:
+                if stop_at is not None:
+                    run.stop_at = min(stop_at, run.stop_at or stop_at)
                 return new
             if run.status not in allowed:
                 raise WrongState(f"run {self.run_id} is {run.status}")
@@ -232,6 +238,7 @@ class MemoryLeadStore(MemoryBase):
             run.ended_at = now if new in ENDED_RUNS else None
             if new in ENDED_RUNS:
                 run.queued = run.waiting = 0
+            run.stop_at = run.stop_at if stop_at is None else stop_at
             if restart_clock:
                 run.clock_at = now
             run.append_event(Event("", "moved", status=new.value))

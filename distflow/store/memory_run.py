@@ -52,6 +52,7 @@ class MemoryRun:
     started_at: int | None = None
     ended_at: int | None = None
     clock_at: int | None = None
+    stop_at: int | None = None
     queued: int = 0
     waiting: int = 0
     lease: Lease | None = None

@@ -224,6 +224,7 @@ def _info(
         coordinator=lease.decode().partition(" ")[2] if lease else None,
         as_of=now,
         clock_at=moment("clock_at"),
+        stop_at=moment("stop_at"),
         reason=text("reason"),
         gap=text("gap") == "1",
         repairs={

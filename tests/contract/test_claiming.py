@@ -223,6 +223,9 @@ def test_a_beat_tells_of_its_batch_and_hears_of_its_run(subject: Subject) -> Non
     begun = store.read_beats()["b1"]
     subject.set_clock(5000)
     assert store.beat("b1", "w1", "job", "a") == (Code.OK, "running")
+    assert not store.read_beats()["b1"].overdue
+    assert store.beat("b1", "w1", "job", "a", overdue=True) == (Code.OK, "running")
+    assert store.read_beats()["b1"].overdue
     beat = store.read_beats()["b1"]
     assert beat.task == "a"
     assert 5000 <= beat.at - begun.at < 10_000

@@ -325,6 +325,28 @@ def test_a_run_moves_between_statuses(subject: Subject) -> None:
     assert moves == [("moved", "paused"), ("moved", "running")]
 
 
+def test_the_shortest_grace_counts(subject: Subject) -> None:
+    """A cancellation says when what runs is stopped; another may only shorten that, and a repeated
+    call changes nothing. A reopening forgets it.
+    """
+    store = subject.store
+    epoch = open_run(store)
+
+    def cancel(grace_seconds: float | None) -> float | None:
+        store.set_status(RunStatus.CANCELLING, {RunStatus.RUNNING}, grace_seconds=grace_seconds)
+        return store.read_info().stop_at
+
+    first = cancel(30.0)
+    assert first is not None
+    assert 25 < first - store.read_info().as_of <= 30
+    assert cancel(60.0) == cancel(None) == first
+    shorter = cancel(0.0)
+    assert shorter is not None
+    assert -5 < shorter - store.read_info().as_of <= 0
+    store.begin_reopen(epoch, "again")
+    assert store.read_info().stop_at is None
+
+
 @pytest.mark.parametrize("status", sorted(ENDED_RUNS))
 def test_an_ended_run_has_nothing_in_flight(subject: Subject, status: RunStatus) -> None:
     """It has an end and counts neither queued nor waiting tasks; going on, it has no end."""

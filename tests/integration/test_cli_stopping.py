@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from distflow.errors import InvalidInput
 from tests.conftest import StartWorker
 from tests.integration.cli_runs import (
     StartCli,
@@ -125,6 +126,36 @@ def test_cancel_a_led_run(
     assert any(line.startswith("run c: cancelled (cancelled by ") for line in lines)
     assert end(canceller)[0] == 0
     assert [words[0] for words in recording.lines(tmp_path / "log")] == ["hold"]
+
+
+@pytest.mark.parametrize("effects", ["normal", "at_most_once"])
+def test_the_grace_of_a_cancellation_counts_for_whoever_leads(
+    effects: str,
+    redis_server: RedisServer,
+    redis_client: Redis,
+    start_worker: StartWorker,
+    start: StartCli,
+    tmp_path: Path,
+) -> None:
+    """The coordinator, another process with a grace of 10 s of its own, kills the task at work at
+    once where the one who cancels says so; one that may not run twice is unknown then. Nobody can
+    lengthen the grace again.
+    """
+    worker = start_worker(redis_server.url)
+    words = [*held(tmp_path), "-p", f"effects={effects}", "--run-id", "g"]
+    process = start(redis_server.url, "submit", *words)
+    wait_for(lambda: begun(tmp_path), 30, "the task to begin")
+    (horse,) = worker.horses()
+    run = run_of(redis_client, "g")
+    run.cancel()
+    run.cancel(grace_seconds=0)
+    run.cancel(grace_seconds=60)
+    wait_for(lambda: horse not in worker.horses(), 3, "the work horse to be gone")
+    code, outcome = (1, "cancelled") if effects == "normal" else (3, "unknown")
+    assert end(process)[0] == code
+    assert run.results()["hold"].status == outcome
+    with pytest.raises(InvalidInput, match="grace_seconds=-1: it is a number of seconds"):
+        run.cancel(grace_seconds=-1)
 
 
 def test_cancel_leads_where_nobody_does(

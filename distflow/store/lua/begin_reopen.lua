@@ -14,5 +14,5 @@ if run[3] == operation then return CODE.OK end
 -- Where an earlier reopening was cut off, this one ends it: the same generation.
 if run[2] ~= 'reopening' then redis.call('HINCRBY', meta, 'generation', 1) end
 redis.call('HSET', meta, 'status', 'reopening', 'reopen_operation', operation)
-redis.call('HDEL', meta, 'reason')
+redis.call('HDEL', meta, 'reason', 'stop_at')
 return CODE.OK
