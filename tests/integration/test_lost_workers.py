@@ -14,6 +14,7 @@ import pytest
 from distflow import TaskStatus, Workflow
 from distflow.client import Client
 from distflow.coordinator.notices import Notice
+from distflow.coordinator.settings import CoordinatorSettings
 from tests.support.redis_server import TcpServer
 from tests.support.tasks import recording, stuck
 from tests.support.wait import wait_for
@@ -33,6 +34,7 @@ class Scene:
     """Workers, each on a queue of its own, with a run each that a coordinator of its own leads."""
 
     def __init__(self, folder: Path) -> None:
+        self.settings = CoordinatorSettings()
         self._started = ExitStack()
         self.server = TcpServer()
         self._started.callback(self.server.close)
@@ -60,7 +62,7 @@ class Scene:
     def submit(self, queue: str, workflow: Workflow) -> None:
         """Lead a run on a thread of this process."""
         told = self.told.setdefault(queue, [])
-        client = Client(self.server.client())
+        client = Client(self.server.client(), settings=self.settings)
         self._started.callback(client.redis.close)
         self.runs[queue] = client.submit(
             workflow, listener=lambda notice: told.append((time.monotonic(), notice))
@@ -256,6 +258,8 @@ def test_no_false_alarm(seized: Scene, queue: str) -> None:
 def away(make_scene: Callable[[str], Scene]) -> dict[str, Scene]:
     """Workers inside tasks, and a Redis that answers nobody for 5 s; then time to judge them."""
     scenes = {how: make_scene(how) for how in ("frozen", "paused")}
+    # Nothing that its coordinators write besides is due: they look on while nobody may write.
+    scenes["paused"].settings = CoordinatorSettings(unbegun_seconds=60.0)
     for scene in scenes.values():
         scene.worker("stock")
         scene.worker("brisk", extra_args=BRISK)
