@@ -1,0 +1,122 @@
+"""Batches on stock workers: short tasks share a process, and share its fate as little as may be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from distflow import Workflow, connect
+from distflow.handle import Run
+from tests.conftest import StartWorker
+from tests.support.redis_server import RedisServer
+from tests.support.tasks import batched, recording
+from tests.support.wait import wait_for
+
+
+def submit(server: RedisServer, workflow: Workflow, *, batch: bool = True) -> Run:
+    """Lead a run on a thread of this process."""
+    return connect(server.url).submit(workflow, batch=batch)
+
+
+def processes(log: Path) -> Counter[str]:
+    """Tasks by the process that ran them: a stock worker forks one per job."""
+    return Counter(pid for _name, pid in recording.lines(log))
+
+
+def test_a_chain_travels_in_one_job(
+    redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """Thirty tasks in a row take one work horse; without batches they take thirty."""
+    for _ in range(2):
+        start_worker(redis_server.url)
+    for batch in (True, False):
+        log = tmp_path / f"log-{batch}"
+        dag = Workflow("chain")
+        before = None
+        for number in range(30):
+            follows = () if before is None else (before,)
+            before = dag.add(f"t{number}", batched.step, (str(log),), depends_on=follows)
+        assert submit(redis_server, dag, batch=batch).wait(60) == "success"
+        assert len(recording.lines(log)) == 30
+        assert len(processes(log)) == (1 if batch else 30)
+
+
+def test_a_task_may_refuse_company(
+    redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """``batch=False`` of one task: it has a process of its own."""
+    start_worker(redis_server.url)
+    log = tmp_path / "log"
+    dag = Workflow("company")
+    first = dag.add("a", batched.step, (str(log),))
+    alone = dag.add("b", batched.step, (str(log),), depends_on=[first], batch=False)
+    dag.add("c", batched.step, (str(log),), depends_on=[alone])
+    assert submit(redis_server, dag).wait(60) == "success"
+    pids = dict(recording.lines(log))
+    assert pids["b"] not in (pids["a"], pids["c"])
+
+
+def test_a_wide_fan_uses_every_worker(
+    redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """Tasks of 20 ms that nobody has measured yet: both workers have some of the first."""
+    workers = [start_worker(redis_server.url) for _ in range(2)]
+    log = tmp_path / "log"
+    dag = Workflow("fan")
+    for number in range(60):
+        dag.add(f"t{number}", batched.sleep, (str(log), 0.02))
+    run = submit(redis_server, dag)
+    assert run.wait(60) == "success"
+    used = Counter(result.worker for result in run.results().values())
+    assert set(used) == {worker.name for worker in workers}
+    assert min(used.values()) > 10
+
+
+def test_what_waits_behind_a_long_task_goes_elsewhere(
+    redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """A function that nobody had measured turns out to be long: the other worker takes what shares
+    its batch, while it runs.
+    """
+    for _ in range(2):
+        start_worker(redis_server.url)
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    dag = Workflow("held")
+    for number in range(9):
+        dag.add(f"t{number}", batched.first_waits, (str(log), str(gate)))
+    run = submit(redis_server, dag)
+    wait_for(lambda: run.info().counts["success"] == 8, 20, "the other eight to succeed")
+    assert run.info().counts["running"] == 1
+    gate.touch()
+    assert run.wait(30) == "success"
+    assert len(recording.lines(log)) == 9
+
+
+@pytest.mark.parametrize("effects", ["normal", "idempotent"])
+def test_a_lost_batch_is_settled_task_by_task(
+    effects: str, redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """A task kills its worker in the midst of a batch: it alone fails. What had succeeded stays,
+    what had not begun runs once, and what was claimed along with it as a group is not counted
+    among its victims.
+    """
+    log = tmp_path / "log"
+    for _ in range(5):
+        start_worker(redis_server.url)
+    dag = Workflow("poison")
+    for number in range(60):
+        dag.add(f"t{number}", batched.step, (str(log),), effects=effects)
+    killer = dag.add("killer", batched.kill_worker, (str(log),), effects=effects, priority=-1)
+    dag.add("after", batched.step, (str(log),), depends_on=[killer])
+    run = submit(redis_server, dag)
+    assert run.wait(60) == "failure"
+    results = run.results()
+    statuses = Counter(result.status.value for result in results.values())
+    assert statuses == {"success": 60, "failure": 1, "skipped": 1}
+    assert "WorkerLost" in (results["killer"].error or "")
+    lines = Counter(name for name, _pid in recording.lines(log))
+    assert lines.pop("killer") == (1 if effects == "normal" else 4)
+    if effects == "normal":
+        assert set(lines.values()) == {1}
