@@ -1,0 +1,84 @@
+"""One case: which process is hurt where, when and how; and how that is told to the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from distflow.faults import FAULT_VARIABLE, FROZEN_SUFFIX, LOG_VARIABLE
+
+#: Seconds that a frozen process stays so.
+FREEZE_SECONDS = 2.0
+
+
+class Case(NamedTuple):
+    """In a scenario, processes of a role are hurt: the n-th time that one reaches the point.
+
+    Without a point nothing is hurt, and what is reached is written down.
+    """
+
+    scenario: str
+    role: str
+    point: str = ""
+    nth: int = 1
+    kind: str = ""
+
+    def __str__(self) -> str:
+        if not self.point:
+            return f"{self.scenario}/{self.role} unhurt"
+        return f"{self.scenario}/{self.role} {self.point}#{self.nth}={self.kind}"
+
+
+class Fault:
+    """The fault of a case, as its processes get it.
+
+    Args:
+        case: the case.
+        folder: for its file.
+    """
+
+    def __init__(self, case: Case, folder: Path) -> None:
+        self.case = case
+        self._file = folder / "fault"
+        self._frozen = Path(f"{self._file}{FROZEN_SUFFIX}")
+        self._thaw_at: float | None = None
+
+    def environment(self, role: str) -> Mapping[str, str]:
+        """The variables for a process of a role."""
+        case = self.case
+        if role != case.role:
+            return {}
+        if not case.point:
+            return {LOG_VARIABLE: str(self._file)}
+        return {FAULT_VARIABLE: f"{case.point}#{case.nth}={case.kind}@{self._file}"}
+
+    def reached(self) -> Counter[str]:
+        """The points that were reached, of a case without a fault."""
+        return Counter(self._file.read_text().split()) if self._file.exists() else Counter()
+
+    def has_struck(self) -> bool:
+        """Whether the point was reached often enough."""
+        return self._file.exists() and self._file.stat().st_size >= self.case.nth
+
+    @property
+    def is_freezing(self) -> bool:
+        """Whether a process is frozen now."""
+        return self._frozen.exists()
+
+    def tend(self) -> None:
+        """Wake a process that has been frozen for long enough."""
+        if not self._frozen.exists() or not (text := self._frozen.read_text()):
+            return
+        now = time.monotonic()
+        if self._thaw_at is None:
+            self._thaw_at = now + FREEZE_SECONDS
+        elif now >= self._thaw_at:
+            self._frozen.unlink()
+            with suppress(ProcessLookupError):
+                os.kill(int(text), signal.SIGCONT)

@@ -1,0 +1,274 @@
+"""A lane plays one case after another, with a queue and a worker of its own."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from distflow import TaskStatus, connect
+from distflow.core.status import RunStatus
+from distflow.errors import DistflowError, RunNotFound
+from distflow.handle import Run
+from tests.chaos.points.case import Case, Fault
+from tests.chaos.points.flows import make_flow
+from tests.chaos.points.verdict import Broken, Witness
+from tests.chaos.soak.person import is_inside
+from tests.support.cli import command
+from tests.support.session_process import SessionProcess
+from tests.support.worker_process import FORKING, SIMPLE, WorkerProcess
+
+#: Seconds that a run may take to its end, hurt or not.
+_PATIENT_SECONDS = 60.0
+
+_TICK_SECONDS = 0.03
+
+_LEASE = {"DISTFLOW_LEASE_SECONDS": "0.5"}
+
+#: Roles of workers -> their class.
+WORKERS = {"worker": FORKING, "simple": SIMPLE}
+
+
+class Played(NamedTuple):
+    """What became of a case."""
+
+    case: Case
+    struck: bool
+    broken: list[Broken]
+    #: Commands of persons and coordinators that were started beyond the first of each.
+    again: int
+    seconds: float
+    reached: Counter[str]
+    #: What the processes printed, where something was broken.
+    told: str = ""
+
+
+class Lane:
+    """To be used from one thread: its processes end with it.
+
+    Args:
+        url: of a Redis that several lanes may share.
+        number: unlike that of any other lane.
+    """
+
+    def __init__(self, url: str, number: int) -> None:
+        self.url = url
+        self.queue = f"lane{number}"
+        self.client = connect(url)
+        self._names = (f"{self.queue}-{number}" for number in itertools.count(1))
+        self._healthy: WorkerProcess | None = None
+
+    def next_run_id(self) -> str:
+        """Unlike any other."""
+        return next(self._names)
+
+    def take_worker(self) -> WorkerProcess:
+        """The worker that nothing was done to, to be given back."""
+        worker, self._healthy = self._healthy, None
+        if worker is not None and not worker.has_ended():
+            return worker
+        return WorkerProcess(self.url, [self.queue])
+
+    def give_back(self, worker: WorkerProcess) -> None:
+        """It may be used in the next case."""
+        self._healthy = worker
+
+    def close(self) -> None:
+        """Kill the worker."""
+        if self._healthy is not None:
+            self._healthy.close()
+            self._healthy = None
+
+
+class Play:
+    """One case from its start to its verdict: what scenarios are made of.
+
+    Args:
+        lane: where it is played.
+        case: which.
+        flow: the name of its workflow.
+    """
+
+    def __init__(self, lane: Lane, case: Case, flow: str) -> None:
+        self.lane = lane
+        self.case = case
+        self.folder = Path(tempfile.mkdtemp(prefix="distflow-point-"))
+        self.log, self.gate = self.folder / "log", self.folder / "gate"
+        self.fault = Fault(case, self.folder)
+        self.flow_name = flow
+        self.flow = make_flow(flow, str(self.log), str(self.gate), lane.queue)
+        self.run_id = lane.next_run_id()
+        self.witness = Witness(self.log)
+        self.again = 0
+        self._began = time.monotonic()
+        self._worker: WorkerProcess | None = None
+        #: The command that leads, by what it was started with; and another, while it is frozen.
+        self._leaders: list[SessionProcess] = []
+        self._processes: list[SessionProcess] = []
+
+    # What scenarios do
+
+    def run(self) -> Run:
+        """The run, which exists."""
+        return self.lane.client.run(self.run_id)
+
+    def submit(self) -> None:
+        """Make the run, unhurt."""
+        self.lane.client.create(self.flow.workflow, run_id=self.run_id, concurrency=2, detach=True)
+
+    def command(self, role: str, *words: str) -> SessionProcess:
+        """Start a command of the product in a role."""
+        return self._start(role, command(*words))
+
+    def _start(self, role: str, words: Sequence[str]) -> SessionProcess:
+        environment = {
+            "DISTFLOW_REDIS_URL": self.lane.url,
+            **_LEASE,
+            **self.fault.environment(role),
+        }
+        process = SessionProcess(" ".join(words[1:]), words, env=environment)
+        self._processes.append(process)
+        return process
+
+    def insist(self, role: str, done: Callable[[], bool], *words: str) -> None:
+        """Give a command in a role, again and again until what it is for is done."""
+        process = self.command(role, *words)
+
+        def tried() -> bool:
+            nonlocal process
+            if not process.has_ended():
+                return False
+            if done():
+                return True
+            self.again += 1
+            process = self.command(role, *words)
+            return False
+
+        self.wait(tried, f"{words} to be done")
+
+    def lead(self, role: str = "resume") -> None:
+        """See that somebody leads the run, from now on until the case is over."""
+        if not self._leaders:
+            self._leaders = [self._start_leader(role)]
+        alive = [leader for leader in self._leaders if not leader.has_ended()]
+        # Another comes while one is frozen, or after one that has ended.
+        if not alive or (self.fault.is_freezing and len(self._leaders) == 1):
+            self.again += 1
+            alive.append(self._start_leader(role))
+        self._leaders = alive
+
+    def _start_leader(self, role: str) -> SessionProcess:
+        if role == "coordinator":
+            return self.command(role, "coordinator")
+        if role == "mender":
+            return self._start(role, [sys.executable, "-m", "tests.chaos.points.lead", self.run_id])
+        return self.command(role, "resume", self.run_id)
+
+    def serve(self) -> None:
+        """See that there is a worker."""
+        role = self.case.role
+        if self._worker is not None and self._worker.has_ended():
+            self._processes.append(self._worker)
+            self._worker = None
+        if self._worker is None and role in WORKERS:
+            # None that is unhurt may take its work.
+            self.lane.close()
+            self._worker = WorkerProcess(
+                self.lane.url,
+                [self.lane.queue],
+                worker_class=WORKERS[role],
+                env=self.fault.environment(role),
+            )
+        elif self._worker is None:
+            self._worker = self.lane.take_worker()
+
+    def kill_worker(self) -> None:
+        """SIGKILL to the worker and its horse."""
+        assert self._worker is not None
+        self._worker.kill()
+
+    def stop_leader(self) -> None:
+        """SIGTERM to who leads; returns when it has ended."""
+        for leader in self._leaders:
+            leader.process.terminate()
+        self.wait(lambda: all(leader.has_ended() for leader in self._leaders), "the leader's end")
+
+    def finish(self, role: str = "resume") -> None:
+        """Lead the run to a success, whatever it takes."""
+        run = self.run()
+
+        def ended() -> bool:
+            self.serve()
+            status = run.status()
+            if status == RunStatus.SUCCESS:
+                return True
+            standing = status in (RunStatus.FAILURE, RunStatus.CANCELLED, RunStatus.BLOCKED)
+            # A service leads no run that stands: a person asks for that.
+            self.lead("resume" if standing and role == "coordinator" else role)
+            self.witness.look(run)
+            self._decide(run)
+            return False
+
+        self.wait(ended, "the run to be a success")
+
+    def _decide(self, run: Run) -> None:
+        """Say what the witness says, of each unknown task that nobody is inside of."""
+        for task, result in run.results().items():
+            deeds = self.witness.deeds()[task]
+            if result.status != TaskStatus.UNKNOWN or is_inside(deeds):
+                continue
+            done = any(deed.word == "effect" for deed in deeds)
+            with suppress(DistflowError):
+                run.resolve(task, "done" if done else "retry", task if done else None)
+                self.witness.retried[task] += not done
+
+    def has_begun(self, task: str) -> bool:
+        """Whether the task was called."""
+        return any(deed.word == "start" for deed in self.witness.deeds()[task])
+
+    def status(self) -> RunStatus | None:
+        """Of the run; None where there is none."""
+        try:
+            return self.lane.client.run(self.run_id).status()
+        except RunNotFound:
+            return None
+
+    def wait(self, holds: Callable[[], bool], what: str) -> None:
+        """Return when it holds; frozen processes are woken meanwhile.
+
+        Raises:
+            TimeoutError: the case takes too long.
+        """
+        while not holds():
+            self.fault.tend()
+            if time.monotonic() - self._began > _PATIENT_SECONDS:
+                raise TimeoutError(f"waited {_PATIENT_SECONDS:g} s for {what}")
+            threading.Event().wait(_TICK_SECONDS)
+
+    # Its end
+
+    def end(self, broken: list[Broken]) -> Played:
+        """End every process, and say what became of the case."""
+        told = ""
+        hurt = self._worker is not None and self.case.role in WORKERS
+        if self._worker is not None and (hurt or broken or self._worker.has_ended()):
+            self._processes.append(self._worker)
+        elif self._worker is not None:
+            self.lane.give_back(self._worker)
+        if broken:
+            told = "".join(f"===== {each.name}\n{each.log()}\n" for each in self._processes)
+            told += self.log.read_text() if self.log.exists() else ""
+        for process in self._processes:
+            process.close()
+        struck, reached = self.fault.has_struck(), self.fault.reached()
+        shutil.rmtree(self.folder)
+        seconds = time.monotonic() - self._began
+        return Played(self.case, struck, broken, self.again, seconds, reached, told)

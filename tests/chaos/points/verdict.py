@@ -1,0 +1,132 @@
+"""What became of a run that was hurt, against what the witness saw: promises 1 to 6."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from distflow import Snapshot, TaskResult, TaskStatus
+from distflow.core.graph import Graph
+from distflow.core.status import RunStatus
+from distflow.handle import Run
+from tests.chaos.soak.flows import Flow
+from tests.chaos.soak.person import Deed, read_deeds
+from tests.chaos.soak.verdict import Case, judge_task
+from tests.support.tasks.recording import lines
+
+#: ``(kind, what)``: a promise that was broken.
+Broken = tuple[str, str]
+
+
+class Witness:
+    """What is seen of a run from outside, again and again while it is hurt.
+
+    Args:
+        log: what its tasks write; of this run, and of those it was made of.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        #: Task -> how often it had been called when its success was first read.
+        self._done: dict[str, int] = {}
+        self.broken: list[Broken] = []
+        #: Task -> how often it was decided that nothing had happened.
+        self.retried: Counter[str] = Counter()
+
+    def deeds(self) -> dict[str, list[Deed]]:
+        """What was done, by task."""
+        found: dict[str, list[Deed]] = defaultdict(list)
+        for (_run, task), deeds in read_deeds(self._log).items():
+            found[task] += deeds
+        return found
+
+    def _calls(self) -> Counter[str]:
+        return Counter(
+            task for task, deeds in self.deeds().items() for deed in deeds if deed.word == "start"
+        )
+
+    def look(self, run: Run) -> None:
+        """Look at the run as it stands: its cut is consistent; whose success is there never starts
+        again.
+        """
+        begun = {task for task, deeds in self.deeds().items() if _has_begun(deeds)}
+        snapshot = run.snapshot()
+        graph = run.graph()
+        self.broken += _judge_cut(graph, snapshot)
+        for task in begun:
+            once = graph.tasks[graph.index[task]].effects == "at_most_once"
+            if once and not self.retried[task] and task not in snapshot:
+                self.broken.append(("cut", f"{task} had started, and is not in the export"))
+        # The calls are counted after their success was read: no later one may be among them.
+        calls = self._calls()
+        for task, result in snapshot.items():
+            if result.status == TaskStatus.SUCCESS:
+                self._done.setdefault(task, calls[task])
+
+    def judge(self, run: Run, flow: Flow) -> list[Broken]:
+        """What was promised of the run and is not so, once it has ended."""
+        info, results = run.info(), run.results()
+        history = run.store.read_history()
+        lost = Counter(entry.task for entry in history if entry.kind == "lost")
+        deeds, calls = self.deeds(), self._calls()
+        broken = [*self.broken, *_judge_cut(run.graph(), run.snapshot())]
+        if info.status != RunStatus.SUCCESS:
+            broken.append(("loss", f"it is {info.status}: {dict(info.counts)}"))
+        for task, planned in flow.tasks.items():
+            result = results.get(task)
+            if result is None:
+                broken.append(("loss", f"{task} has no outcome"))
+                continue
+            if planned.kind == "doomed" and (result.error or "").startswith("WorkerLost"):
+                # It was to fail, and did so in another way.
+                continue
+            case = Case(planned, result, deeds[task], lost[task], self.retried[task])
+            broken += [(kind, f"{task}: {what}") for kind, what in judge_task(case)]
+        for task, before in self._done.items():
+            if calls[task] > before:
+                broken.append(("double", f"{task} was called again after its success was read"))
+        broken += self._judge_order(run.graph(), results)
+        return broken
+
+    def _judge_order(self, graph: Graph, results: dict[str, TaskResult]) -> Iterator[Broken]:
+        """No task began before what it depends on had ended."""
+        first: dict[str, int] = {}
+        ended: dict[str, int] = {}
+        for number, (word, _run, task, *_rest) in enumerate(lines(self._log)):
+            if word == "start":
+                first.setdefault(task, number)
+            elif word == "end" or graph.tasks[graph.index[task]].continue_on_error:
+                ended.setdefault(task, number)
+        for task in graph.tasks:
+            for parent in task.depends_on:
+                decided = (results[parent].message or "").startswith("resolved by")
+                lost = (results[parent].error or "").startswith("WorkerLost")
+                if task.name not in first or decided or lost:
+                    continue
+                if parent not in ended or ended[parent] > first[task.name]:
+                    yield "order", f"{task.name} began before {parent} had ended"
+
+
+def _has_begun(deeds: list[Deed]) -> bool:
+    """Whether it may have had effects: one that vouched for having done nothing has not."""
+    words = {deed.word for deed in deeds}
+    return "start" in words and "raised" not in words
+
+
+def _judge_cut(graph: Graph, snapshot: Snapshot) -> Iterator[Broken]:
+    """What each success rests on is there too."""
+    for name, result in snapshot.items():
+        if result.status != TaskStatus.SUCCESS:
+            continue
+        for parent in graph.tasks[graph.index[name]].depends_on:
+            found = snapshot.get(parent)
+            tolerated = graph.tasks[graph.index[parent]].continue_on_error
+            if found is not None and found.status == TaskStatus.SUCCESS:
+                continue
+            if tolerated and (
+                (found is not None and found.status == TaskStatus.FAILURE)
+                or parent in snapshot._superseded
+            ):
+                continue
+            yield "cut", f"{name} is a success in an export without that of {parent}"
