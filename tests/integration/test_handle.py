@@ -199,3 +199,27 @@ def test_a_snapshot_with_a_gap_is_refused(
     start_worker(redis_server.url)
     second = client.submit(recording.payment, params, snapshot=snapshot, accept_gap=True)
     assert second.wait(30) == RunStatus.SUCCESS
+
+
+def test_paused_in_full_swing(
+    redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """From the moment at which a run is paused no worker claims anything, though jobs wait and are
+    at work; what runs ends well, and each task has run once when it has gone on.
+    """
+    workers = [start_worker(redis_server.url) for _ in range(2)]
+    log = tmp_path / "log"
+    client = Client(redis_server.client())
+    run = client.submit(recording.random_dag(size=200, log=str(log), seconds=0.02))
+    wait_for(lambda: len(recording.lines(log)) > 20, 30, "tasks to run")
+    run.pause()
+    paused = len(recording.lines(log))
+    assert run.wait(30) == RunStatus.PAUSED
+    begun = recording.lines(log)
+    # Each worker had claimed one at most that had not begun.
+    assert paused <= len(begun) <= paused + len(workers) < 200
+    assert run.info().counts["success"] == len(begun)
+    assert run.info().counts["running"] == 0
+    run.resume()
+    assert run.wait(60) == RunStatus.SUCCESS
+    assert len(recording.lines(log)) == 200

@@ -38,6 +38,8 @@ class Overrun(NamedTuple):
     #: Task -> seconds from its last start until its outcome was told.
     took: dict[str, float]
     workers: dict[str, WorkerProcess]
+    #: Task -> what verify hooks said of it.
+    notes: dict[str, list[str]]
 
     def lines(self, name: str) -> list[list[str]]:
         """What was noted under a name, without it."""
@@ -75,12 +77,15 @@ def overrun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overrun]:
         for worker in workers.values():
             worker.wait_ready()
         redis = started.enter_context(server.client())
-        run = Client(redis).submit(flow, listener=listen)
+        run = Client(redis).submit(flow, {"log": str(log)}, listener=listen)
         run.wait(60)
         starts = {line[0]: float(line[2]) for line in recording.lines(log) if len(line) > 2}
         took = {task: ended[task] - starts[task] for task in starts if task in ended}
-        found = Overrun(log, run.results(), took, workers)
-        yield found
+        notes: dict[str, list[str]] = {}
+        for entry in run.store.read_history():
+            if entry.kind == "asked":
+                notes.setdefault(entry.task, []).append(entry.note)
+        yield Overrun(log, run.results(), took, workers, notes)
         for line in recording.lines(log):
             if line[0].endswith("-child"):
                 with suppress(ProcessLookupError):
@@ -105,6 +110,13 @@ def test_at_most_once_is_unknown(overrun: Overrun) -> None:
     assert overrun.results["charge"].status == TaskStatus.UNKNOWN
     assert TIMEOUT <= overrun.took["charge"] <= TIMEOUT + ALLOWED
     assert len(overrun.lines("charge")) == 1
+
+
+def test_a_hook_that_does_not_end_is_asked_once(overrun: Overrun) -> None:
+    """A verify hook has its task's timeout: ended, it cannot tell, and a person decides."""
+    assert overrun.results["asked"].status == TaskStatus.UNKNOWN
+    assert len(overrun.lines("asked")) == 2
+    assert overrun.notes["asked"] == ["it took longer than the task's timeout of 1 s"]
 
 
 def test_it_is_tried_again(overrun: Overrun) -> None:
@@ -148,6 +160,13 @@ def test_the_coordinator_ends_what_the_worker_cannot(overrun: Overrun) -> None:
     result = overrun.results["swallow_alone"]
     assert result.error == "TaskTimeout: ran longer than 1 s"
     assert TIMEOUT + ALLOWED < overrun.took["swallow_alone"] < TIMEOUT + 3 * ALLOWED
+
+
+def test_a_guardian_keeps_no_worker_alive(overrun: Overrun) -> None:
+    """It holds no connection of the worker's, by which that would count as alive when it is dead,
+    and stands outside of the horse's session.
+    """
+    assert overrun.results["look"].data == {"sockets": 1, "session": False}
 
 
 def test_workers_go_on(overrun: Overrun) -> None:

@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ from distflow_worker.connection import open_like
 from distflow_worker.horse import Horse
 from distflow_worker.inputs import BatchInputs
 from distflow_worker.ledger import Held
+from distflow_worker.sequence import VERIFY
 
 _log = logging.getLogger("distflow.worker")
 
@@ -174,22 +176,9 @@ class Guardian:
         return heartbeat.__enter__()
 
     def _record(self, call: Call) -> None:
-        """Tell the outcome, and end the batch; a hook that did not answer is asked again."""
+        """Tell the outcome, and end the batch."""
         guarded = self._guarded
-        names = [header["name"] for header in guarded.headers]
-        position = names.index(call.task)
         store = guarded.store()
-        store.advance(
-            guarded.epoch,
-            guarded.batch,
-            [self._finish(call, store, position)] if call.token else [],
-            ending=True,
-            unstarted=names[position + 1 :],
-        )
-
-    def _finish(self, call: Call, store: WorkerStore, position: int) -> Finish:
-        guarded = self._guarded
-        header = guarded.headers[position]
         view = RunView(
             store=store,
             worker=guarded.worker,
@@ -200,8 +189,25 @@ class Guardian:
             cancelled=lambda: False,
             deadline=nullcontext,
         )
+        names = [header["name"] for header in guarded.headers]
+        position = names.index(call.task)
+        body = guarded.headers[position]["body"]
+        finishes = []
+        if call.token:
+            finishes.append(self._finish(call, view, position))
+        else:
+            import_module(VERIFY).Verification(view, call.task, body).time_out(call.seconds)
+        store.advance(
+            guarded.epoch, guarded.batch, finishes, ending=True, unstarted=names[position + 1 :]
+        )
+
+    def _finish(self, call: Call, view: RunView, position: int) -> Finish:
+        header = self._guarded.headers[position]
         held = Held(call.token, ClaimReply(*call.reply))  # type: ignore[arg-type]
-        attempt = AttemptRun(view, header, held, BatchInputs(store.fetch_results, []), position)
+        attempt = AttemptRun(
+            view, header, held, BatchInputs(view.store.fetch_results, []), position
+        )
+        # The user's modules, which may have registered types, are not imported here.
         attempt.task = decode_task(unpack(header["body"], opaque=True))
         attempt.started = True
         attempt.started_at, attempt.ended_at = call.started_at, time.time()

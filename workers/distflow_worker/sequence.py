@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("distflow.worker")
 
 #: What asks verify hooks: few batches do, and every job would pay for its import.
-_VERIFY = "distflow_worker.verify"
+VERIFY = "distflow_worker.verify"
 
 #: A function that takes no longer than this may be claimed along with others.
 _SHORT_MS = 20.0
@@ -111,7 +111,7 @@ class BatchSequence:
 
     def _verify(self, header: dict[str, Any]) -> None:
         """Ask what became of an unknown task: nothing is claimed for that."""
-        question: Verification = import_module(_VERIFY).Verification(
+        question: Verification = import_module(VERIFY).Verification(
             self._view, header["name"], header["body"]
         )
         self._on_attempt(question)

@@ -61,6 +61,9 @@ class Verification:
 
     def time_out(self, seconds: float) -> None:
         """Tell in the place of a hook that cannot be interrupted that it takes too long."""
+        if self._unknown is None:
+            # Another process had asked it.
+            self._unknown = self._view.store.fetch_unknown(self.task.name)
         self._tell(self._late(seconds))
 
     def _ask(self, about: TaskResult) -> Any:

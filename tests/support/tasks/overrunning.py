@@ -8,9 +8,11 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from distflow import Retry, Workflow
 from tests.support.tasks.recording import note
+from tests.support.wait import wait_for
 
 #: Seconds that each of them may take.
 TIMEOUT = 1.0
@@ -42,6 +44,11 @@ def seize(log: str, *, ctx) -> None:
     mutex = ctypes.create_string_buffer(64)
     for _ in range(2):
         ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+
+
+def swallow_hook(key: str, ctx) -> None:
+    """A verify hook that does not end either; the log is that of the run's parameters."""
+    swallow(ctx.params["log"], ctx=ctx)
 
 
 def spawn(log: str, *, ctx) -> None:
@@ -88,10 +95,32 @@ def swallow_once(log: str, *, ctx) -> int:
 
 def swallow_alone(log: str, *, ctx) -> None:
     """Kill the guardian first."""
-    for children in Path("/proc/self/task").glob("*/children"):
-        for pid in children.read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
+    os.kill(guardian(), signal.SIGKILL)
     swallow(log, ctx=ctx)
+
+
+def look(log: str, *, ctx) -> dict[str, Any]:
+    """What the guardian has open, and its session."""
+    pid = guardian()
+    wait_for(lambda: os.getsid(pid) == pid)
+    folder = Path(f"/proc/{pid}/fd")
+
+    def sockets() -> list[str]:
+        links = [str(entry.readlink()) for entry in folder.iterdir()]
+        return [link for link in links if link.startswith("socket:")]
+
+    wait_for(lambda: len(sockets()) == 1, what="the guardian to let go of what was open")
+    return {"sockets": len(sockets()), "session": os.getsid(pid) == os.getsid(0)}
+
+
+def guardian() -> int:
+    """The one child of this process."""
+    (pid,) = [
+        int(pid)
+        for children in Path("/proc/self/task").glob("*/children")
+        for pid in children.read_text().split()
+    ]
+    return pid
 
 
 def quick(log: str, *, ctx) -> str:
@@ -111,11 +140,21 @@ def overrun(log: Path) -> Workflow:
     flow.add("again", swallow_once, words, timeout=TIMEOUT, queue="again", retry=Retry(1))
     flow.add("charge", swallow, words, timeout=TIMEOUT, queue="charge", effects="at_most_once")
     flow.add("die", spawn_and_die, words, timeout=600.0, queue="die")
+    flow.add("look", look, words, timeout=600.0, queue="again")
     flow.add("leave", leave, words, timeout=TIMEOUT, queue="leave")
-    # These travel together.
+    flow.add(
+        "asked",
+        swallow,
+        words,
+        timeout=TIMEOUT,
+        queue="asked",
+        effects="at_most_once",
+        verify=swallow_hook,
+    )
+    # These travel together, and so do the last two.
     flow.add("before", quick, words, queue="mates", priority=3)
     flow.add("middle", swallow, words, timeout=TIMEOUT, queue="mates", priority=2)
     flow.add("behind", quick, words, queue="mates", priority=1)
-    flow.add("soft", spawn, words, timeout=TIMEOUT, queue="mates", priority=0)
-    flow.add("last", quick, words, queue="mates", priority=-1)
+    flow.add("soft", spawn, words, timeout=TIMEOUT, queue="pair", priority=1)
+    flow.add("last", quick, words, queue="pair")
     return flow
