@@ -90,6 +90,33 @@ class Worker:
             self.twins.send(end, lost_reply=again)
             self.batch = ""
 
+    def claim_ahead(self, first: int, *, again: bool) -> None:
+        """Claim a task as of a group, in the middle of another or between two, and give it back."""
+        if not self.batch:
+            return
+        task, token, batch, lead = (
+            self.graph.tasks[first % len(self.graph)],
+            new_name("token"),
+            self.batch,
+            self.lead,
+        )
+        parents = [
+            self.graph.tasks[parent] for parent in self.graph.parents[first % len(self.graph)]
+        ]
+        needs = tuple((parent.name, parent.continue_on_error) for parent in parents)
+        request = ClaimRequest(task.name, token, task.effects != "at_most_once", needs, group=True)
+
+        def claim(side: Side) -> ClaimReply:
+            return side.store.advance(lead[side.name], batch, (), [request]).claims[0]
+
+        def release(side: Side) -> None:
+            side.store.advance(lead[side.name], batch, released=[(task.name, token)])
+
+        # A claim that is delivered once more after its release is one that nobody knows of: the
+        # batch's end shows it. That is beyond what is promised here.
+        self.twins.send(Call("claim", claim, once=True), lost_reply=again)
+        self.twins.send(Call("release", release, task.name, token), lost_reply=again)
+
     def save(self, *, again: bool) -> None:
         """Save a note, in the middle of a task."""
         if self.hold:

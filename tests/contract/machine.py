@@ -122,6 +122,11 @@ class StoreMachine(RuleBasedStateMachine):
         """A worker beats, or ends its batch."""
         self.workers[worker].beat_or_end(again=again)
 
+    @rule(worker=st.integers(0, 2), first=numbers, again=chance)
+    def claim_ahead(self, worker: int, first: int, again: bool) -> None:
+        """A worker claims a task as one of a group, and gives it back untouched."""
+        self.workers[worker].claim_ahead(first, again=again)
+
     @rule(worker=st.integers(0, 2), again=chance)
     def save(self, worker: int, again: bool) -> None:
         """A worker saves a note, perhaps long after its task was given up."""
