@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -25,6 +27,9 @@ _SENTINEL = "redis+sentinel://"
 #: A name, an IPv4 address, or an IPv6 address in brackets.
 _HOST = re.compile(r"[^\[\]:\s]+|\[[0-9A-Fa-f:.]+\]")
 
+#: Options for TLS that name a file.
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
 _TIMEOUTS: dict[str, Any] = {
     "socket_timeout": SOCKET_TIMEOUT_SECONDS,
     "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -41,7 +46,7 @@ def open_redis(url: str) -> Redis:
             may give ``sentinel_username`` and ``sentinel_password``, and ``ssl=true``.
 
     Raises:
-        InvalidInput: the URL is none of these.
+        InvalidInput: the URL is none of these, or names a file that is not there.
     """
     try:
         if url.startswith(_SENTINEL):
@@ -50,6 +55,7 @@ def open_redis(url: str) -> Redis:
         # It does not connect; options that it does not know are refused here, not at first use.
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)
+        _check_files(url, pool.connection_kwargs)
     except (ValueError, TypeError) as error:
         cause = str(error)
         # What urllib took for a port may be a piece of the password.
@@ -81,10 +87,21 @@ def check_redis(client: Redis, url: str) -> None:
             raise InvalidInput(
                 f"Redis at {hide_password(url)} has no such database: take another, such as 0"
             ) from None
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise RedisUnavailable(
+                f"Redis at {hide_password(url)}: its certificate is not trusted: {_cause(error)}; "
+                "name the CA that has signed it in the URL, by ?ssl_ca_certs=FILE"
+            ) from None
         raise RedisUnavailable(
             f"Redis at {hide_password(url)} cannot be reached: {_cause(error)}; start it, "
             "or name another by --redis URL or DISTFLOW_REDIS_URL"
         ) from None
+
+
+def _check_files(url: str, options: Mapping[str, Any]) -> None:
+    for name in _FILES:
+        if (path := options.get(name)) and not Path(path).is_file():
+            raise InvalidInput(f"Redis URL {hide_password(url)!r}: {name}: there is no file {path}")
 
 
 def _cause(error: Exception) -> str:
