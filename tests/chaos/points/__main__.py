@@ -10,10 +10,11 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from distflow.faults import KINDS
-from tests.chaos.points.case import Case
+from distflow import faults
+from tests.chaos.points.case import COUNT, PROXY, Case
 from tests.chaos.points.lane import Lane, Played
-from tests.chaos.points.scenarios import PLAYED, play
+from tests.chaos.points.scenarios import PLAYED, PROXIED, play
+from tests.support import proxy
 from tests.support.points import all_points
 from tests.support.redis_server import RedisServer
 
@@ -24,33 +25,46 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=4, help="cases that are played at once")
     parser.add_argument("--only", default="", help="SCENARIO/ROLE, or the first letters of it")
     parser.add_argument("--sample", type=int, help="play so many cases, drawn by the seed")
+    parser.add_argument("--minutes", type=float, help="start no case after so many")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     began = time.monotonic()
-    pairs = [pair for pair in PLAYED if "/".join(pair).startswith(options.only)]
-    unhurt = play_all([Case(*pair) for pair in pairs], options.lanes)
+    first = [Case(*pair) for pair in PLAYED]
+    first += [Case(*pair, PROXY, kind=COUNT) for pair in PROXIED]
+    wanted = [case for case in first if str(case).startswith(options.only)]
+    unhurt = play_all(wanted, options.lanes)
     cases = list(cases_of(unhurt))
     random.Random(options.seed).shuffle(cases)
-    played = play_all(cases[: options.sample], options.lanes)
+    until = None if options.minutes is None else began + options.minutes * 60
+    played = play_all(cases[: options.sample], options.lanes, until=until)
+    sys.stdout.write(f"{len(played)} of {len(cases)} cases, --seed {options.seed}\n")
     for line in report(unhurt, played, time.monotonic() - began):
         sys.stdout.write(f"{line}\n")
-    if any(each.broken for each in (*unhurt, *played)):
+    unreached = not options.only and missed(unhurt)
+    if unreached or any(each.broken for each in (*unhurt, *played)):
         sys.exit(1)
 
 
 def cases_of(unhurt: Sequence[Played]) -> Iterator[Case]:
-    """What may be played: each point that a role has reached, the first and the last time, with
-    each kind of fault.
+    """What may be played: each point that a role has reached, the first and the last time, and
+    each command that it has sent, with each kind of fault.
     """
     for each in unhurt:
         for point, count in sorted(each.reached.items()):
-            for nth in dict.fromkeys((1, count)):
-                for kind in KINDS:
+            proxied = point == PROXY
+            for nth in range(1, count + 1) if proxied else dict.fromkeys((1, count)):
+                for kind in proxy.KINDS if proxied else faults.KINDS:
                     yield each.case._replace(point=point, nth=nth, kind=kind)
 
 
-def play_all(cases: Sequence[Case], lanes: int) -> list[Played]:
-    """Play cases on a Redis of their own, several at once; what broke is told as it does."""
+def play_all(cases: Sequence[Case], lanes: int, *, until: float | None = None) -> list[Played]:
+    """Play cases on a Redis of their own, several at once; what broke is told as it does.
+
+    Args:
+        cases: in this order.
+        lanes: how many at once.
+        until: when to start no more, on the monotonic clock.
+    """
     left = list(reversed(cases))
     played: list[Played] = []
     server = RedisServer()
@@ -58,7 +72,7 @@ def play_all(cases: Sequence[Case], lanes: int) -> list[Played]:
     def work(number: int) -> None:
         lane = Lane(server.url, number)
         try:
-            while left:
+            while left and (until is None or time.monotonic() < until):
                 each = play(lane, left.pop())
                 played.append(each)
                 _tell(each, len(played), len(cases))
@@ -113,8 +127,12 @@ def report(unhurt: Sequence[Played], played: Sequence[Played], seconds: float) -
         f"{kinds['double']} doubles, {kinds['loss']} losses, "
         f"{kinds['order'] + kinds['cut'] + kinds['count']} others"
     )
-    missed = set(all_points()) - {point for each in unhurt for point in each.reached}
-    yield f"points that no role reaches: {', '.join(sorted(missed)) or 'none'}"
+    yield f"points that no role reaches: {', '.join(sorted(missed(unhurt))) or 'none'}"
+
+
+def missed(unhurt: Sequence[Played]) -> set[str]:
+    """The points that no role has reached."""
+    return set(all_points()) - {point for each in unhurt for point in each.reached}
 
 
 if __name__ == "__main__":

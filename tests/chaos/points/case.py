@@ -12,6 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from distflow.faults import FAULT_VARIABLE, FROZEN_SUFFIX, LOG_VARIABLE
+from tests.support.proxy import Proxy
+
+#: In the place of a point: what is hurt is a command on its way to Redis and back, whichever.
+PROXY = "proxy"
+
+#: Counts the commands, and does nothing to any.
+COUNT = "count"
 
 #: Seconds that a frozen process stays so.
 FREEZE_SECONDS = 2.0
@@ -41,13 +48,19 @@ class Fault:
     Args:
         case: the case.
         folder: for its file.
+        url: of Redis.
     """
 
-    def __init__(self, case: Case, folder: Path) -> None:
+    def __init__(self, case: Case, folder: Path, url: str) -> None:
         self.case = case
+        self._url = url
         self._file = folder / "fault"
         self._frozen = Path(f"{self._file}{FROZEN_SUFFIX}")
         self._thaw_at: float | None = None
+
+    def url(self, role: str) -> str:
+        """Where a process of a role finds Redis."""
+        return self._url
 
     def environment(self, role: str) -> Mapping[str, str]:
         """The variables for a process of a role."""
@@ -66,6 +79,9 @@ class Fault:
         """Whether the point was reached often enough."""
         return self._file.exists() and self._file.stat().st_size >= self.case.nth
 
+    def close(self) -> None:
+        """The case is over."""
+
     @property
     def is_freezing(self) -> bool:
         """Whether a process is frozen now."""
@@ -82,3 +98,38 @@ class Fault:
             self._frozen.unlink()
             with suppress(ProcessLookupError):
                 os.kill(int(text), signal.SIGCONT)
+
+
+class ProxyFault(Fault):
+    """All connections of a role go through a proxy, which does something at the n-th command."""
+
+    def __init__(self, case: Case, folder: Path, url: str) -> None:
+        super().__init__(case, folder, url)
+        self._proxy = Proxy(url)
+        if case.kind != COUNT:
+            self._proxy.arm(case.nth, case.kind)
+
+    def url(self, role: str) -> str:
+        """Where a process of a role finds Redis."""
+        return self._proxy.url if role == self.case.role else super().url(role)
+
+    def environment(self, role: str) -> Mapping[str, str]:
+        """Nothing more."""
+        return {}
+
+    def reached(self) -> Counter[str]:
+        """How many commands there were."""
+        return Counter({PROXY: len(self._proxy.commands)})
+
+    def has_struck(self) -> bool:
+        """Whether there were so many commands."""
+        return self._proxy.has_struck()
+
+    def close(self) -> None:
+        """Cut every connection."""
+        self._proxy.close()
+
+
+def make_fault(case: Case, folder: Path, url: str) -> Fault:
+    """The fault of a case on the Redis of this URL."""
+    return (ProxyFault if case.point == PROXY else Fault)(case, folder, url)

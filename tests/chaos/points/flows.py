@@ -48,6 +48,15 @@ def fill_half(flow: Workflow, log: str, gate: str, queue: str) -> dict[str, Plan
     return adder.tasks
 
 
+def fill_small(flow: Workflow, log: str, gate: str, queue: str) -> dict[str, Planned]:
+    """A charge between two tasks, in one batch."""
+    adder = _Adder(flow, log, queue)
+    adder.step("first", [], retry=_AGAIN)
+    adder.charge("charge", ["first"])
+    adder.step("last", ["charge"], retry=_AGAIN)
+    return adder.tasks
+
+
 def fill_held(flow: Workflow, log: str, gate: str, queue: str) -> dict[str, Planned]:
     """A task that hangs until the gate opens, between others."""
     adder = _Adder(flow, log, queue)
@@ -69,6 +78,7 @@ def fill_charged(flow: Workflow, log: str, gate: str, queue: str) -> dict[str, P
 FILLS: dict[str, Fill] = {
     "whole": fill_whole,
     "half": fill_half,
+    "small": fill_small,
     "held": fill_held,
     "charged": fill_charged,
 }

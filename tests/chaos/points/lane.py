@@ -18,7 +18,7 @@ from distflow import TaskStatus, connect
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError, RunNotFound
 from distflow.handle import Run
-from tests.chaos.points.case import Case, Fault
+from tests.chaos.points.case import Case, make_fault
 from tests.chaos.points.flows import make_flow
 from tests.chaos.points.verdict import Broken, Witness
 from tests.chaos.soak.person import is_inside
@@ -55,14 +55,14 @@ class Lane:
     """To be used from one thread: its processes end with it.
 
     Args:
-        url: of a Redis that several lanes may share.
-        number: unlike that of any other lane.
+        url: of a Redis that several lanes share.
+        number: of its database there: a service takes every run that it finds.
     """
 
     def __init__(self, url: str, number: int) -> None:
-        self.url = url
+        self.url = f"{url}?db={number}"
         self.queue = f"lane{number}"
-        self.client = connect(url)
+        self.client = connect(self.url)
         self._names = (f"{self.queue}-{number}" for number in itertools.count(1))
         self._healthy: WorkerProcess | None = None
 
@@ -102,7 +102,7 @@ class Play:
         self.case = case
         self.folder = Path(tempfile.mkdtemp(prefix="distflow-point-"))
         self.log, self.gate = self.folder / "log", self.folder / "gate"
-        self.fault = Fault(case, self.folder)
+        self.fault = make_fault(case, self.folder, lane.url)
         self.flow_name = flow
         self.flow = make_flow(flow, str(self.log), str(self.gate), lane.queue)
         self.run_id = lane.next_run_id()
@@ -130,7 +130,7 @@ class Play:
 
     def _start(self, role: str, words: Sequence[str]) -> SessionProcess:
         environment = {
-            "DISTFLOW_REDIS_URL": self.lane.url,
+            "DISTFLOW_REDIS_URL": self.fault.url(role),
             **_LEASE,
             **self.fault.environment(role),
         }
@@ -159,8 +159,11 @@ class Play:
         if not self._leaders:
             self._leaders = [self._start_leader(role)]
         alive = [leader for leader in self._leaders if not leader.has_ended()]
-        # Another comes while one is frozen, or after one that has ended.
-        if not alive or (self.fault.is_freezing and len(self._leaders) == 1):
+        # Another comes after one that has ended, or while one is frozen; and services have a
+        # standby, since one that could not lead a run lets it rest for a minute.
+        alone = len(self._leaders) == 1
+        struck = role == "coordinator" and self.fault.has_struck()
+        if not alive or (alone and (self.fault.is_freezing or struck)):
             self.again += 1
             alive.append(self._start_leader(role))
         self._leaders = alive
@@ -182,7 +185,7 @@ class Play:
             # None that is unhurt may take its work.
             self.lane.close()
             self._worker = WorkerProcess(
-                self.lane.url,
+                self.fault.url(role),
                 [self.lane.queue],
                 worker_class=WORKERS[role],
                 env=self.fault.environment(role),
@@ -269,6 +272,7 @@ class Play:
         for process in self._processes:
             process.close()
         struck, reached = self.fault.has_struck(), self.fault.reached()
+        self.fault.close()
         shutil.rmtree(self.folder)
         seconds = time.monotonic() - self._began
         return Played(self.case, struck, broken, self.again, seconds, reached, told)

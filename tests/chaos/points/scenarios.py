@@ -192,7 +192,7 @@ def _play_deleted(played: Play) -> list[Broken]:
         return not client.exists(*keys)
 
     played.insist("delete", gone, "delete", played.run_id)
-    run_id = played.run_id.encode()
+    run_id = played.run_id
     if client.zscore("distflow:runs", run_id) is not None:
         # It was cut off behind its last key: asked again, it says so, and takes it off the lists.
         played.command("delete", "delete", played.run_id).process.wait(30)
@@ -208,6 +208,7 @@ def _judge(played: Play) -> list[Broken]:
 
 _SCENARIOS: dict[str, tuple[str, Callable[[Play], list[Broken]]]] = {
     "whole": ("whole", _play_whole),
+    "small": ("small", _play_whole),
     "lost": ("charged", _play_lost),
     "cancelled": ("held", _play_cancelled),
     "paused": ("held", _play_paused),
@@ -218,7 +219,7 @@ _SCENARIOS: dict[str, tuple[str, Callable[[Play], list[Broken]]]] = {
     "deleted": ("half", _play_deleted),
 }
 
-#: Every scenario with every role that may be hurt in it.
+#: Every scenario with every role that may be hurt at a point in it.
 PLAYED = (
     ("whole", "resume"),
     ("whole", "worker"),
@@ -236,3 +237,6 @@ PLAYED = (
     ("imported", "import"),
     ("deleted", "delete"),
 )
+
+#: Likewise with every role whose commands may be hurt on their way.
+PROXIED = (("small", "resume"), ("small", "worker"))

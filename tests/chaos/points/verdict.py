@@ -30,6 +30,8 @@ class Witness:
         self._log = log
         #: Task -> how often it had been called when its success was first read.
         self._done: dict[str, int] = {}
+        #: Charges that had started, and were not in an export.
+        self._missing: set[str] = set()
         self.broken: list[Broken] = []
         #: Task -> how often it was decided that nothing had happened.
         self.retried: Counter[str] = Counter()
@@ -57,7 +59,7 @@ class Witness:
         for task in begun:
             once = graph.tasks[graph.index[task]].effects == "at_most_once"
             if once and not self.retried[task] and task not in snapshot:
-                self.broken.append(("cut", f"{task} had started, and is not in the export"))
+                self._missing.add(task)
         # The calls are counted after their success was read: no later one may be among them.
         calls = self._calls()
         for task, result in snapshot.items():
@@ -83,6 +85,10 @@ class Witness:
                 continue
             case = Case(planned, result, deeds[task], lost[task], self.retried[task])
             broken += [(kind, f"{task}: {what}") for kind, what in judge_task(case)]
+        # One that vouched for having done nothing may have done so just before it was exported.
+        for task in sorted(self._missing):
+            if _has_begun(deeds[task]):
+                broken.append(("cut", f"{task} had started, and was not in an export"))
         for task, before in self._done.items():
             if calls[task] > before:
                 broken.append(("double", f"{task} was called again after its success was read"))
@@ -98,14 +104,14 @@ class Witness:
                 first.setdefault(task, number)
             elif word == "end" or graph.tasks[graph.index[task]].continue_on_error:
                 ended.setdefault(task, number)
-        for task in graph.tasks:
-            for parent in task.depends_on:
+        for child in graph.tasks:
+            for parent in child.depends_on:
                 decided = (results[parent].message or "").startswith("resolved by")
                 lost = (results[parent].error or "").startswith("WorkerLost")
-                if task.name not in first or decided or lost:
+                if child.name not in first or decided or lost:
                     continue
-                if parent not in ended or ended[parent] > first[task.name]:
-                    yield "order", f"{task.name} began before {parent} had ended"
+                if parent not in ended or ended[parent] > first[child.name]:
+                    yield "order", f"{child.name} began before {parent} had ended"
 
 
 def _has_begun(deeds: list[Deed]) -> bool:
