@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os  # a name to reach: `guarded:os.system`
+import sys
 from functools import partial
 from os import system  # noqa: F401 - another
 from pathlib import Path
@@ -17,6 +18,10 @@ system_by_part = partial(os.system)
 def work(log: str) -> str:
     note(log, "work")
     return "done"
+
+
+def is_preloaded() -> bool:
+    return "distflow_worker.verify" in sys.modules
 
 
 class Press:
