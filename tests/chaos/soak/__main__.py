@@ -46,14 +46,14 @@ def main() -> None:
     shutil.rmtree(folder)
 
 
-def soak(seed: int, seconds: float, folder: Path) -> Verdict:
+def soak(seed: int, seconds: float, folder: Path, open_runs: int = 6) -> Verdict:
     """Submit, hurt and mend for so many seconds; then let everything end, and judge it.
 
     The witness is ``log`` in the folder; where a promise was broken, ``processes`` is there too.
     """
     fleet = Fleet()
     try:
-        person = Person(fleet.redis.url, seed, folder / "log")
+        person = Person(fleet.redis.url, seed, folder / "log", open_runs)
         person.start()
         began = time.monotonic()
         _hurt(fleet, person, seed, began + seconds)

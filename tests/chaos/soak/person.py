@@ -19,9 +19,6 @@ from tests.chaos.soak.flows import Flow, random_flow
 from tests.support.tasks.recording import lines
 from tests.support.tasks.soaking import process_name
 
-#: Runs that are not done yet at a time.
-_OPEN_RUNS = 6
-
 _ROUND_SECONDS = 0.2
 
 
@@ -53,13 +50,17 @@ def is_inside(deeds: list[Deed]) -> bool:
 
 
 class Person(threading.Thread):
-    """Works until ``settled``: closed, and every run is a success; or until it is told ``over``."""
+    """Works until ``settled``: closed, and every run is a success; or until it is told ``over``.
 
-    def __init__(self, url: str, seed: int, log: Path) -> None:
+    So many runs are open at a time.
+    """
+
+    def __init__(self, url: str, seed: int, log: Path, open_runs: int) -> None:
         super().__init__(name="person", daemon=True)
         self._client = connect(url)
         self._seed = seed
         self._log = log
+        self._open_runs = open_runs
         self._number = 0
         self._open: set[str] = set()
         #: Every run, with what must become of its tasks.
@@ -100,7 +101,7 @@ class Person(threading.Thread):
             )
 
     def _submit(self) -> None:
-        if self.closed.is_set() or len(self._open) >= _OPEN_RUNS:
+        if self.closed.is_set() or len(self._open) >= self._open_runs:
             return
         self._number += 1
         run_id = f"soak-{self._number}"
