@@ -23,7 +23,7 @@ help:
 	@echo 'make test    set up, then run every test'
 	@echo 'make check   format check, lint, types and tests: what CI runs, and a minute of chaos'
 	@echo 'make chaos   soak for MINUTES=2: kill, freeze and restart everything; SEED=... repeats it'
-	@echo 'make chaos-full  also kill the coordinator of a run 20 times over'
+	@echo 'make chaos-full  also kill the coordinator of a run 20 times over, and crash at every step'
 	@echo 'make mutants break the policy in every way known, and see the tests fail'
 	@echo 'make format | lint | types | clean | distclean'
 
@@ -57,6 +57,7 @@ chaos: $(STAMP)
 
 chaos-full: chaos
 	DISTFLOW_KILLS=20 $(PYTHON) -m pytest tests/chaos
+	$(PYTHON) -m tests.chaos.points
 
 mutants: $(STAMP)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check \
