@@ -49,7 +49,7 @@ def test_a_run_by_tls(start: str, tmp_path: Path) -> None:
     client = connect(start)
     run = client.submit(small_dag, {"log": str(tmp_path / "log"), "size": 3})
     assert run.wait(timeout=30) == RunStatus.SUCCESS
-    assert sorted(client.run_ids()) == sorted(["typed", run.run_id])
+    assert {"typed", run.run_id} <= set(client.run_ids())
     client.redis.close()
     assert len(lines(tmp_path / "log")) == 8
 
