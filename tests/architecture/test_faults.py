@@ -45,6 +45,11 @@ def test_a_write_without_points_is_seen(line: str) -> None:
     assert guarded.commits == ["name"]
 
 
+def test_waiting_is_no_write() -> None:
+    """What asks whether writes are on disk changes nothing."""
+    assert read_code("client.execute_command('WAITAOF', 1, 0, 100)").unguarded == []
+
+
 def test_no_two_commits_share_a_name() -> None:
     """A point says where the process is."""
     names = [

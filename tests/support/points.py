@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from distflow.faults import AFTER, BEFORE
 from distflow.store.scripts import script_names
@@ -29,6 +29,9 @@ _WRITES = frozenset(
         *("send_packed_command", "blpop", "brpop", "setrange", "setbit", "xack", "xgroup_create"),
     }
 )
+
+#: Commands that have no method of their own, and write nothing.
+_HARMLESS = frozenset({"WAIT", "WAITAOF"})
 
 #: RQ's functions and methods that do so.
 _RQ_WRITES = frozenset({"enqueue", "enqueue_many", "enqueue_job", "send_command", "requeue"})
@@ -82,7 +85,8 @@ def _walk(node: ast.AST, found: Code, *, guarded: bool) -> None:
         found.reached.append(str(node.args[0].value))
     if not guarded and _is_write(node):
         found.unguarded.append(getattr(node, "lineno", 0))
-    for child in ast.iter_child_nodes(node):
+    children = node.args if _is_harmless(node) else ast.iter_child_nodes(node)
+    for child in children:
         _walk(child, found, guarded=guarded)
 
 
@@ -92,6 +96,14 @@ def _commit_name(node: ast.expr) -> tuple[bool, str | None]:
     name = node.args[0] if node.args else None
     literal = str(name.value) if isinstance(name, ast.Constant) else None
     return node.func.id == "commit", literal
+
+
+def _is_harmless(node: ast.AST) -> TypeGuard[ast.Call]:
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+        return False
+    command = node.args[0]
+    named = isinstance(command, ast.Constant) and command.value in _HARMLESS
+    return named and node.func.attr == "execute_command"
 
 
 def _is_write(node: ast.AST) -> bool:
