@@ -262,7 +262,7 @@ class WorkflowExecutor:
             return
         self._keeper.settle()
         try:
-            self._store.release_lease(self.owner, self.epoch)
+            self._lease_store.release_lease(self.owner, self.epoch)
         except DistflowError as error:
             # It lapses by itself, and what ended the coordinator matters more.
             _log.warning("run %s: its lease was not released: %s", self.run_id, error)
