@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis import Redis
 
+from distflow.advice import durability_warnings
 from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate, check_importable
 from distflow.coordinator.notices import Listener
 from distflow.coordinator.service import Ports
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.core.run import MAX_RESULT_BYTES, RunOptions, RunSpec
+from distflow.core.run import MAX_GRAPH_BYTES, MAX_RESULT_BYTES, RunOptions, RunSpec
 from distflow.creation import Hydration, write_run
 from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import InvalidInput
@@ -19,10 +21,12 @@ from distflow.handle import Run
 from distflow.ids import check_run_id, new_origin, new_run_id
 from distflow.snapshot import Snapshot, hydration_notes, hydration_outcomes
 from distflow.store.connection import check_redis, open_redis
-from distflow.store.durability import read_durability
+from distflow.store.durability import settle_server
 from distflow.store.keys import DEFAULT_PREFIX
 from distflow.store.redis import RedisRunStore, list_runs
 from distflow.store.service import RedisServiceStore
+
+_log = logging.getLogger("distflow")
 
 
 def connect(url: str, *, prefix: str = DEFAULT_PREFIX) -> Client:
@@ -82,6 +86,9 @@ class Client:
         concurrency: int | None = None,
         timeout: float | None = None,
         max_result_bytes: int = MAX_RESULT_BYTES,
+        max_graph_bytes: int = MAX_GRAPH_BYTES,
+        durability: str | None = None,
+        allow_eviction: bool = False,
         detach: bool = False,
         batch: bool = True,
     ) -> Run:
@@ -107,10 +114,12 @@ class Client:
             params=built.params,
             origin=(None if snapshot is None else snapshot.origin) or new_origin(),
             options=RunOptions(concurrency, timeout, built.context, max_result_bytes, batch),
-            durability=read_durability(self.redis),
+            server=settle_server(self.redis, durability, allow_eviction=allow_eviction),
             detached=detach,
         )
-        write_run(self.store(run_id), spec, graph, hydration, notes)
+        write_run(
+            self.store(run_id), spec, graph, hydration, notes, max_graph_bytes=max_graph_bytes
+        )
         return self.run(run_id)
 
     def submit(  # noqa: PLR0913 - the options of a run, by name
@@ -126,10 +135,15 @@ class Client:
         concurrency: int | None = None,
         timeout: float | None = None,
         max_result_bytes: int = MAX_RESULT_BYTES,
+        max_graph_bytes: int = MAX_GRAPH_BYTES,
+        durability: str | None = None,
+        allow_eviction: bool = False,
         batch: bool = True,
         listener: Listener | None = None,
     ) -> Run:
         """Create a run and coordinate it on a thread of this process.
+
+        Where the run needs more durability than its Redis gives, the logger ``distflow`` warns.
 
         Args:
             workflow: what ``@workflow`` made, or a Workflow.
@@ -143,12 +157,16 @@ class Client:
             concurrency: tasks that may run at once.
             timeout: seconds after which the run is cancelled.
             max_result_bytes: of one encoded result.
+            max_graph_bytes: of all tasks, encoded.
+            durability: ``"waitaof"`` lets workers wait until the starts and outcomes of
+                ``at_most_once`` tasks are on Redis's disk; None takes what its settings give.
+            allow_eviction: use a Redis whose ``maxmemory-policy`` is not ``noeviction``.
             batch: whether short tasks travel together, in one job of RQ.
             listener: told what happens to the run, on its thread.
 
         Raises:
-            InvalidInput: the workflow, the parameters, the snapshot or the id cannot be used;
-                nothing was written.
+            InvalidInput: the workflow, the parameters, the snapshot or the id cannot be used, or
+                the Redis does not give what is asked of it; nothing was written.
         """
         run = self.create(
             workflow,
@@ -160,9 +178,14 @@ class Client:
             concurrency=concurrency,
             timeout=timeout,
             max_result_bytes=max_result_bytes,
+            max_graph_bytes=max_graph_bytes,
+            durability=durability,
+            allow_eviction=allow_eviction,
             detach=detach,
             batch=batch,
         )
+        for warning in durability_warnings(run.store):
+            _log.warning("run %s: %s", run.run_id, warning)
         if not detach:
             run.lead_in_background(reopen=False, listener=listener)
         return run

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
+from distflow.codec import encode_task, pack
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
-from distflow.core.run import RunSpec
-from distflow.errors import DistflowError, RunGone, WrongState
+from distflow.core.run import MAX_GRAPH_BYTES, MAX_PARAMS_BYTES, MAX_TASK_BYTES, RunSpec
+from distflow.errors import DistflowError, InvalidInput, NotEncodable, RunGone, WrongState
 from distflow.ids import new_token
 from distflow.ports import RunStore
 
 #: Tasks in one chunk of the stored graph.
 CHUNK_TASKS = 4096
 
-#: Outcomes that one call hydrates.
+#: Outcomes or notes that one call hydrates.
 _CHUNK_OUTCOMES = 1000
 
-#: Notes likewise: each may have 64 KiB.
-_CHUNK_NOTES = 100
+#: About how many bytes one call takes, whatever their number.
+_CHUNK_BYTES = 8 * 1024 * 1024
 
 #: A task's encoded TaskResult and progress from a snapshot.
 Hydration = Sequence[tuple[str, bytes | None, Progress | None]]
@@ -31,6 +32,8 @@ def write_run(
     graph: Graph,
     hydration: Hydration = (),
     notes: Sequence[tuple[str, bytes]] = (),
+    *,
+    max_graph_bytes: int = MAX_GRAPH_BYTES,
 ) -> None:
     """Write a run whose graph is validated; from then on it can be led.
 
@@ -38,17 +41,20 @@ def write_run(
 
     Raises:
         RunExists: there is a run of this id.
-        NotEncodable: an argument of a task cannot be encoded.
+        InvalidInput: a task or the parameters cannot be encoded, or are too large; nothing was
+            written.
     """
+    _check_params(spec)
+    chunks = list(_slices(_task_sizes(graph, max_graph_bytes), CHUNK_TASKS))
     operation = new_token()
     store.create_run(spec, operation)
     try:
-        for chunk, start in enumerate(range(0, len(graph), CHUNK_TASKS)):
-            store.append_tasks(operation, chunk, graph.tasks[start : start + CHUNK_TASKS])
-        for start in range(0, len(hydration), _CHUNK_OUTCOMES):
-            store.hydrate(operation, hydration[start : start + _CHUNK_OUTCOMES])
-        for start in range(0, len(notes), _CHUNK_NOTES):
-            store.hydrate_notes(operation, notes[start : start + _CHUNK_NOTES])
+        for number, chunk in enumerate(chunks):
+            store.append_tasks(operation, number, graph.tasks[chunk])
+        for chunk in _slices((len(known[1] or b"") for known in hydration), _CHUNK_OUTCOMES):
+            store.hydrate(operation, hydration[chunk])
+        for chunk in _slices((len(packed) for _name, packed in notes), _CHUNK_OUTCOMES):
+            store.hydrate_notes(operation, notes[chunk])
         store.seal_run(operation, len(graph))
     except (RunGone, WrongState):
         # Somebody deleted it meanwhile: what has its name now is not ours to delete.
@@ -57,3 +63,54 @@ def write_run(
         with suppress(DistflowError):
             store.delete_run(force=True)
         raise
+
+
+def _check_params(spec: RunSpec) -> None:
+    sizes: dict[str, int] = {}
+    for name, value in spec.params.items():
+        try:
+            sizes[name] = len(pack({name: value}))
+        except NotEncodable as error:
+            raise InvalidInput(f"parameter {error}") from None
+    total = sum(sizes.values())
+    if total > MAX_PARAMS_BYTES:
+        raise InvalidInput(
+            f"the parameters have {total:,} bytes encoded, more than {MAX_PARAMS_BYTES:,}, most of "
+            f"them in {max(sizes, key=lambda name: sizes[name])!r}: store it elsewhere and pass "
+            "where"
+        )
+
+
+def _task_sizes(graph: Graph, max_graph_bytes: int) -> Iterator[int]:
+    """The encoded size of each task."""
+    total = 0
+    for count, task in enumerate(graph.tasks, 1):
+        try:
+            size = len(pack(encode_task(task)))
+        except NotEncodable as error:
+            raise InvalidInput(f"task {task.name!r:.80}: {error}") from None
+        if size > MAX_TASK_BYTES:
+            raise InvalidInput(
+                f"task {task.name!r:.80} has {size:,} bytes encoded, more than {MAX_TASK_BYTES:,}: "
+                "store its arguments elsewhere and pass where"
+            )
+        total += size
+        if total > max_graph_bytes:
+            raise InvalidInput(
+                f"the graph has more than {max_graph_bytes:,} bytes encoded after {count:,} of "
+                f"{len(graph):,} tasks: pass less in their arguments, or raise --max-graph-bytes "
+                "(max_graph_bytes)"
+            )
+        yield size
+
+
+def _slices(sizes: Iterable[int], most: int) -> Iterator[slice]:
+    """Consecutive items by their sizes: ``most`` in a slice, and fewer where they are large."""
+    start = end = total = 0
+    for end, size in enumerate(sizes):
+        if end - start == most or (end > start and total + size > _CHUNK_BYTES):
+            yield slice(start, end)
+            start, total = end, 0
+        total += size
+    if total:
+        yield slice(start, end + 1)

@@ -109,6 +109,8 @@ def status_document(info: RunInfo) -> dict[str, Any]:
         "ended_at": iso_time(info.ended_at),
         "coordinator": info.coordinator,
         "durability": info.durability,
+        "redis_version": info.server.redis_version,
+        "maxmemory_policy": info.server.maxmemory_policy,
         "repairs": dict(info.repairs),
         "held": [
             {"task": held.task, "worker": held.worker, "since": iso_time(held.since)}

@@ -85,6 +85,10 @@ class RedisUnavailable(DistflowError):
     exit_code = 5
 
 
+class NotOnDisk(DistflowError):
+    """Redis did not confirm that a write is on its disk."""
+
+
 class NotDone(DistflowError):
     """Raised by a task to vouch that it has had no effect, so that it may be tried again."""
 

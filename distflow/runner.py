@@ -15,7 +15,7 @@ from distflow.client import Client, connect
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Signal
 from distflow.core.model import TaskResult
-from distflow.core.run import RunOptions, RunSpec
+from distflow.core.run import RunOptions, RunSpec, ServerFacts
 from distflow.core.status import TaskStatus
 from distflow.creation import write_run
 from distflow.dispatch.inline import InlineDispatcher
@@ -198,7 +198,8 @@ class TaskRunner:
         store: RunStore = MemoryRunStore(run_id)
         # Threads share one interpreter: what waits in a batch would only wait for its turn.
         options = RunOptions(concurrency=concurrency, timeout=timeout, batch=False)
-        spec = RunSpec(run_id, built.reference or built.name, built.params, origin, options, "none")
+        name, server = built.reference or built.name, ServerFacts("none")
+        spec = RunSpec(run_id, name, built.params, origin, options, server)
         write_run(store, spec, graph, hydration, notes)
         threads = min(concurrency or _DEFAULT_THREADS, max(1, len(graph)))
         context = self._context_of(built, store)

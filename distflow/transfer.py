@@ -25,7 +25,15 @@ from distflow.codec import (
 )
 from distflow.core.claim import Progress
 from distflow.core.model import TaskResult
-from distflow.core.run import Claim, RunInfo, RunOptions, RunSpec, TaskCut
+from distflow.core.run import (
+    UNKNOWN_SERVER,
+    Claim,
+    RunInfo,
+    RunOptions,
+    RunSpec,
+    ServerFacts,
+    TaskCut,
+)
 from distflow.core.status import ENDED_RUNS, REOPENED, RunStatus, TaskStatus
 from distflow.errors import DistflowError, RunGone, SnapshotInvalid, WrongState
 from distflow.fingerprint import fingerprint
@@ -101,7 +109,7 @@ def import_run(
     make_store: Callable[[str], RunStore],
     *,
     run_id: str | None = None,
-    durability: str = "unknown",
+    server: ServerFacts = UNKNOWN_SERVER,
 ) -> str:
     """Make a run of an exported one, with its outcomes; a resume goes on with it.
 
@@ -111,7 +119,7 @@ def import_run(
         source: the file.
         make_store: the store of a run id.
         run_id: of the new run; None takes that of the exported one.
-        durability: what the new run's Redis gives.
+        server: what the new run's Redis says of itself.
 
     Returns:
         The run id.
@@ -121,7 +129,7 @@ def import_run(
         RunExists: there is a run of this id.
     """
     with open_snapshot(source) as reader:
-        spec = _spec(reader, run_id, durability)
+        spec = _spec(reader, run_id, server)
         store = make_store(spec.run_id)
         operation = new_token()
         store.create_run(spec, operation)
@@ -137,7 +145,7 @@ def import_run(
         return spec.run_id
 
 
-def _spec(reader: SnapshotReader, run_id: str | None, durability: str) -> RunSpec:
+def _spec(reader: SnapshotReader, run_id: str | None, server: ServerFacts) -> RunSpec:
     header = reader.header
     if header.run_id is None:
         raise SnapshotInvalid(
@@ -152,7 +160,7 @@ def _spec(reader: SnapshotReader, run_id: str | None, durability: str) -> RunSpe
             params=unpack(header.params, opaque=True),
             origin=header.origin or "",
             options=RunOptions(**header.options),
-            durability=durability,
+            server=server,
             gap=reader.live and reader.end.once > 0,
         )
 

@@ -60,6 +60,8 @@ def run(
     accept_gap: bool,
     concurrency: int | None,
     timeout: float | None,
+    max_graph_bytes: int,
+    durability: str | None,
     worker_count: int,
     data_dir: Path,
     as_json: bool,
@@ -86,6 +88,8 @@ def run(
             accept_gap=accept_gap,
             concurrency=concurrency,
             timeout=timeout,
+            max_graph_bytes=max_graph_bytes,
+            durability=durability,
         )
         print_run_id(started, as_json=as_json)
         queues = sorted({task.queue for task in started.graph().tasks})

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from distflow.advice import durability_warnings
 from distflow.authoring import Workflow, check_importable
 from distflow.cli.common import (
     ExitCode,
@@ -24,21 +25,28 @@ from distflow.cli.waits import go_on_command
 from distflow.client import Client
 from distflow.codec import to_plain
 from distflow.core.graph import Graph
-from distflow.core.status import TaskStatus
+from distflow.core.run import MAX_GRAPH_BYTES
 from distflow.describe import status_document
 from distflow.errors import DistflowError, InvalidInput
 from distflow.handle import Run
 from distflow.ids import check_run_id
 from distflow.params import load_workflow, parse_params
 from distflow.snapshot import Snapshot, hydration_outcomes
+from distflow.store.durability import WAITAOF
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-#: What keeps the mark that a task has started, whatever kills the server.
-_SAFE = ("aof-always", "waitaof")
+durability_option = click.option(
+    "--durability",
+    type=click.Choice([WAITAOF]),
+    help="Start at-most-once tasks only once that is on Redis's disk.  [default: as Redis is set]",
+)
 
-#: Where an at-most-once task stands that may yet start.
-_MAY_START = (None, TaskStatus.SKIPPED, TaskStatus.CANCELLED)
+eviction_option = click.option(
+    "--allow-eviction",
+    is_flag=True,
+    help="Use a Redis whose maxmemory-policy is not noeviction: it may throw away what was done.",
+)
 
 
 def run_options(command: _F) -> _F:
@@ -78,6 +86,14 @@ def run_options(command: _F) -> _F:
             type=click.FloatRange(0, min_open=True),
             help="Cancel the run after so many seconds.",
         ),
+        click.option(
+            "--max-graph-bytes",
+            metavar="N",
+            type=click.IntRange(1),
+            default=MAX_GRAPH_BYTES,
+            help="Refuse a workflow whose tasks have more, encoded.  [default: 256 MiB]",
+        ),
+        durability_option,
     ]
     for option in reversed(options):
         command = option(command)
@@ -89,6 +105,7 @@ def run_options(command: _F) -> _F:
 @click.option(
     "--detach", is_flag=True, help="Create the run, leave it to a coordinator, and exit with 4."
 )
+@eviction_option
 @click.option("--dry-run", is_flag=True, help="Print what would run, in order; write nothing.")
 @connection_options
 @json_option
@@ -102,6 +119,9 @@ def submit(
     accept_gap: bool,
     concurrency: int | None,
     timeout: float | None,
+    max_graph_bytes: int,
+    durability: str | None,
+    allow_eviction: bool,
     detach: bool,
     dry_run: bool,
     redis_url: str | None,
@@ -128,6 +148,9 @@ def submit(
             accept_gap=accept_gap,
             concurrency=concurrency,
             timeout=timeout,
+            max_graph_bytes=max_graph_bytes,
+            durability=durability,
+            allow_eviction=allow_eviction,
             detach=detach,
         )
         print_run_id(run, as_json=as_json)
@@ -238,25 +261,9 @@ def print_run_id(run: Run, *, as_json: bool) -> None:
 
 
 def warn_of_durability(run: Run) -> None:
-    """Say so where a crash of Redis may forget that an at-most-once task has started."""
-    durability = run.info().durability
-    if durability in _SAFE:
-        return
-    named = [
-        task.name
-        for tasks in run.store.iter_tasks()
-        for task in tasks
-        if task.effects == "at_most_once"
-    ]
-    statuses = run.store.read_statuses(named) if named else []
-    once = [name for name, status in zip(named, statuses, strict=True) if status in _MAY_START]
-    if once:
-        more = f" and {len(once) - 1} more" if len(once) > 1 else ""
-        say(
-            f"warning: {once[0]}{more} must run at most once, and this Redis (durability: "
-            f"{durability}) may forget a start when it crashes: set appendonly yes and "
-            "appendfsync always"
-        )
+    """Say what a person should know of the run's Redis."""
+    for warning in durability_warnings(run.store):
+        say(f"warning: {warning}")
 
 
 def _print_plan(

@@ -19,9 +19,9 @@ from distflow.cli.common import (
     print_json,
     say,
 )
-from distflow.cli.running import warn_of_durability
+from distflow.cli.running import durability_option, eviction_option, warn_of_durability
 from distflow.errors import InvalidInput
-from distflow.store.durability import read_durability
+from distflow.store.durability import settle_server
 from distflow.transfer import ExportSummary, export_run, import_run
 
 _STDOUT = "-"
@@ -82,12 +82,16 @@ def export(
 @click.command("import")
 @click.argument("file", metavar="FILE")
 @click.option("--run-id", metavar="ID", help="Of the new run.  [default: as exported]")
+@durability_option
+@eviction_option
 @json_option
 @connection_options
 def import_(
     file: str,
     run_id: str | None,
     *,
+    durability: str | None,
+    allow_eviction: bool,
     as_json: bool,
     redis_url: str | None,
     data_dir: Path | None,
@@ -97,9 +101,8 @@ def import_(
     FILE may be - for stdin. A resume runs what remains.
     """
     with open_client(redis_url, data_dir, create=True) as client, _readable(file) as source:
-        made = import_run(
-            source, client.store, run_id=run_id, durability=read_durability(client.redis)
-        )
+        server = settle_server(client.redis, durability, allow_eviction=allow_eviction)
+        made = import_run(source, client.store, run_id=run_id, server=server)
         run = client.run(made)
         info = run.info()
         warn_of_durability(run)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from distflow.cli.common import next_command
-from distflow.core.run import RunInfo
+from distflow.core.run import UNKNOWN, RunInfo, ServerFacts
 from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.describe import COUNTED, Survey, done_count
 
@@ -113,7 +113,7 @@ def status_lines(
     yield line("tasks", counts_text(info))
     yield line("time", _times(info))
     yield line("led by", info.coordinator or "nobody")
-    yield line("durability", info.durability)
+    yield line("durability", _durability(info.server))
     if info.repairs:
         repairs = (f"{count} {kind}" for kind, count in info.repairs.items())
         yield line("repairs", ", ".join(repairs))
@@ -124,6 +124,15 @@ def status_lines(
         yield line("next", standing[0])
         resumes = standing[1] == "resume"
         yield line("", again if resumes else next_command(standing[1], info.run_id), whole=True)
+
+
+def _durability(server: ServerFacts) -> str:
+    """``aof-always, on redis 7.0.15``, and what else a person should know."""
+    on = "" if server.redis_version == UNKNOWN else f", on {server.redis_version}"
+    if server.maxmemory_policy == UNKNOWN:
+        return f"{server.durability}{on}: it does not tell its settings (CONFIG is refused)"
+    evicts = server.maxmemory_policy != "noeviction"
+    return f"{server.durability}{on}{f', and {server.maxmemory_policy}' if evicts else ''}"
 
 
 def _times(info: RunInfo) -> str:

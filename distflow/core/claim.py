@@ -128,6 +128,8 @@ class BatchOpening(NamedTuple):
     origin: str = ""
     context: str = ""
     max_result_bytes: int = 0
+    #: Whether what ``at_most_once`` tasks write must be on Redis's disk before it counts.
+    waits_for_disk: bool = False
 
 
 class Advance(NamedTuple):

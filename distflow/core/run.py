@@ -12,6 +12,18 @@ from distflow.core.status import RunStatus
 #: Bytes that an encoded result may have: 16 MiB.
 MAX_RESULT_BYTES = 16 * 1024 * 1024
 
+#: Bytes that all tasks of a run may have, encoded: 256 MiB.
+MAX_GRAPH_BYTES = 256 * 1024 * 1024
+
+#: Bytes that one task may have, encoded: its arguments, that is. It travels whole in a job of RQ.
+MAX_TASK_BYTES = 16 * 1024 * 1024
+
+#: Bytes that the parameters of a run may have, encoded: every batch is told them.
+MAX_PARAMS_BYTES = 1024 * 1024
+
+#: What a server does not tell.
+UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
@@ -32,6 +44,21 @@ class RunOptions:
     batch: bool = True
 
 
+class ServerFacts(NamedTuple):
+    """What a run notes of its Redis: each is ``unknown`` where that did not say.
+
+    ``durability`` is one of ``distflow.store.durability.DURABILITIES``; ``redis_version`` is such
+    as ``redis 7.0.15`` or ``valkey 9.1.2``.
+    """
+
+    durability: str = UNKNOWN
+    redis_version: str = UNKNOWN
+    maxmemory_policy: str = UNKNOWN
+
+
+UNKNOWN_SERVER = ServerFacts()
+
+
 @dataclass(frozen=True, slots=True)
 class RunSpec:
     """What a run is created from; its tasks follow in chunks."""
@@ -42,7 +69,7 @@ class RunSpec:
     #: Nonce from which the keys of the tasks are derived; kept by export and import.
     origin: str
     options: RunOptions = RunOptions()
-    durability: str = "unknown"
+    server: ServerFacts = UNKNOWN_SERVER
     #: It was imported from a run that may go on, with ``at_most_once`` tasks not yet started.
     gap: bool = False
     #: It is left to a coordinator service from the start.
@@ -60,7 +87,7 @@ class RunInfo:
     params: Mapping[str, Any]
     origin: str
     options: RunOptions
-    durability: str
+    server: ServerFacts
     total: int
     epoch: int
     generation: int
@@ -85,6 +112,11 @@ class RunInfo:
     repairs: Mapping[str, int] = field(default_factory=dict)
     #: Tasks that the run waits for, since their workers are frozen.
     held: tuple[HeldTask, ...] = ()
+
+    @property
+    def durability(self) -> str:
+        """What the run's Redis gave it when it was created."""
+        return self.server.durability
 
     @property
     def pending(self) -> int:

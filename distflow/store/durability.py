@@ -6,24 +6,109 @@ from typing import Any
 
 from redis import exceptions as redis_errors
 
+from distflow.core.run import UNKNOWN, ServerFacts
+from distflow.errors import InvalidInput
+
 #: From the least to the most; ``unknown`` where the server does not tell.
-DURABILITIES = ("none", "rdb", "aof-no", "aof-everysec", "aof-always", "waitaof", "unknown")
+DURABILITIES = ("none", "rdb", "aof-no", "aof-everysec", "aof-always", "waitaof", UNKNOWN)
+
+#: What keeps the mark that a task has started, whatever kills the server.
+SAFE_DURABILITIES = ("aof-always", "waitaof")
+
+#: What a run may ask for beyond what the server's settings give.
+WAITAOF = "waitaof"
+
+_NOEVICTION = "noeviction"
+
+#: How long the question may take whether WAITAOF is there: an answer needs no write.
+_PROBE_MS = 1000
 
 
-def read_durability(client: Any) -> str:
-    """One of :data:`DURABILITIES`, by the server's own configuration.
+def read_server(client: Any) -> ServerFacts:
+    """What a server says of itself, by its own configuration.
 
-    A managed Redis may refuse CONFIG: then it is ``unknown``.
+    A managed Redis may refuse CONFIG, and an ACL may refuse INFO: that is ``unknown``.
     """
+    return ServerFacts(
+        durability=_durability(client),
+        redis_version=_version(client),
+        maxmemory_policy=_settings(client, "maxmemory-policy").get("maxmemory-policy", UNKNOWN),
+    )
+
+
+def settle_server(client: Any, wanted: str | None, *, allow_eviction: bool) -> ServerFacts:
+    """What a new run records of its server.
+
+    Args:
+        client: the connection.
+        wanted: ``waitaof``, or None for what the server's settings give.
+        allow_eviction: whether a server may be used that throws keys away, or may one day.
+
+    Raises:
+        InvalidInput: the server throws keys away, or cannot give what is wanted.
+    """
+    if wanted not in (None, WAITAOF):
+        raise InvalidInput(
+            f"durability={wanted!r}: it is 'waitaof', or left out for what Redis's settings give"
+        )
+    facts = read_server(client)
+    if facts.maxmemory_policy not in (_NOEVICTION, UNKNOWN) and not allow_eviction:
+        raise InvalidInput(
+            f"this Redis may throw away what was done (maxmemory-policy is "
+            f"{facts.maxmemory_policy}): `CONFIG SET maxmemory-policy noeviction` mends it, "
+            "--allow-eviction (allow_eviction=True) accepts it"
+        )
+    if wanted is None:
+        return facts
+    _require_waitaof(client, facts)
+    return facts._replace(durability=WAITAOF)
+
+
+def _require_waitaof(client: Any, facts: ServerFacts) -> None:
+    if facts.durability == "aof-no":
+        raise InvalidInput(
+            "durability 'waitaof' would wait in vain where appendfsync is no: "
+            "`CONFIG SET appendfsync everysec`, or always"
+        )
     try:
-        # One at a time: before Redis 7, CONFIG GET takes one name.
-        settings = [client.config_get(name) for name in ("appendonly", "appendfsync", "save")]
+        client.waitaof(1, 0, _PROBE_MS)
+    except redis_errors.ResponseError as error:
+        raise InvalidInput(
+            "durability 'waitaof' needs Redis or Valkey 7.2 or newer with appendonly yes; this is "
+            f"{facts.redis_version} with durability {facts.durability}: {error}"
+        ) from None
+
+
+def _durability(client: Any) -> str:
+    # One at a time: before Redis 7, CONFIG GET takes one name.
+    settings: dict[str, str] = {}
+    for name in ("appendonly", "appendfsync", "save"):
+        settings |= _settings(client, name)
+    if "appendonly" not in settings:
+        return UNKNOWN
+    if settings["appendonly"] == "yes":
+        return f"aof-{settings.get('appendfsync', 'no')}"
+    return "rdb" if settings.get("save") else "none"
+
+
+def _settings(client: Any, name: str) -> dict[str, str]:
+    try:
+        found = client.config_get(name)
     except redis_errors.ResponseError:
-        return "unknown"
-    texts = {_text(name): _text(value) for found in settings for name, value in found.items()}
-    if texts.get("appendonly") == "yes":
-        return f"aof-{texts.get('appendfsync', 'no')}"
-    return "rdb" if texts.get("save") else "none"
+        return {}
+    return {_text(key): _text(value) for key, value in found.items()}
+
+
+def _version(client: Any) -> str:
+    try:
+        told = client.info("server")
+    except redis_errors.ResponseError:
+        return UNKNOWN
+    for name in ("valkey", "redis"):
+        version = told.get(f"{name}_version")
+        if version:
+            return f"{name} {_text(version)}"
+    return UNKNOWN
 
 
 def _text(value: object) -> str:

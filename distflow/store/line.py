@@ -8,13 +8,23 @@ beside a server on a unix socket, 150 bytes of arguments).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from distflow.faults import commit
 from distflow.store.scripts import load_script
+
+
+class DiskReply(NamedTuple):
+    """A script's reply, and whether Redis's disk has what it wrote; ``refusal`` is what a server
+    says that cannot tell.
+    """
+
+    reply: Any
+    on_disk: bool
+    refusal: str = ""
 
 
 class ScriptLine:
@@ -48,6 +58,25 @@ class ScriptLine:
             self._connection.read_response()
             return self._call(arguments)
 
+    def call_to_disk(self, wait_ms: int, *arguments: bytes) -> DiskReply:
+        """Redis's reply, once it is on disk, or after so long.
+
+        Raises:
+            RedisError: as redis-py's; the script may have run or not.
+        """
+        reply = self.call(*arguments)
+        try:
+            # No look at the connection's health: it might open another in its place, of whose
+            # writes, none, everything is on disk.
+            self._connection.send_command("WAITAOF", 1, 0, wait_ms, check_health=False)
+            local, _replicas = self._connection.read_response()
+        except ResponseError as error:
+            return DiskReply(reply, on_disk=False, refusal=str(error))
+        except BaseException:
+            self._drop()
+            raise
+        return DiskReply(reply, on_disk=local >= 1)
+
     def close(self) -> None:
         """Give the connection back."""
         if self._connection is not None:
@@ -66,10 +95,13 @@ class ScriptLine:
         except ResponseError:
             raise
         except BaseException:
-            # What comes next on this connection might be the answer to this call.
-            self._connection.disconnect()
-            self.close()
+            self._drop()
             raise
+
+    def _drop(self) -> None:
+        """What comes next on this connection might be the answer to an earlier call."""
+        self._connection.disconnect()
+        self.close()
 
 
 def _bulk(word: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from distflow.codec import encode_task, pack
+from distflow.codec import encode_task, pack, pack_decoded
 from distflow.core.claim import WIRE_VERSION, Code, Progress
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
@@ -29,7 +29,7 @@ class MakingStore(StoreBase):
             "workflow": spec.workflow,
             "params": pack(dict(spec.params)),
             "origin": spec.origin,
-            "durability": spec.durability,
+            **spec.server._asdict(),
             "max_result_bytes": options.max_result_bytes,
         }
         for name in ("concurrency", "timeout", "context"):
@@ -62,8 +62,10 @@ class MakingStore(StoreBase):
             pipeline.execute()
 
     def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:
-        """Append tasks as chunk number ``chunk`` of the graph (from 0)."""
-        packed = pack([encode_task(task) for task in tasks])
+        """Append tasks, whose arguments were checked, as chunk number ``chunk`` of the graph (from
+        0).
+        """
+        packed = pack_decoded([encode_task(task) for task in tasks])
         keys = (self.keys.meta, self.keys.graph)
         self._making(self._run("append_graph", keys, operation, chunk, packed))
 

@@ -139,7 +139,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
                 params=dict(run.spec.params),
                 origin=run.spec.origin,
                 options=run.spec.options,
-                durability=run.spec.durability,
+                server=run.spec.server,
                 total=run.total,
                 epoch=run.epoch,
                 generation=run.generation,

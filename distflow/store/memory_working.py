@@ -45,6 +45,7 @@ class MemoryWorkerStore(MemoryBase):
                 run.spec.origin,
                 options.context or "",
                 options.max_result_bytes,
+                run.spec.server.durability == "waitaof",
             )
 
     def advance(

@@ -14,12 +14,14 @@ from distflow.codec import decode_task, unpack
 from distflow.core.claim import Progress
 from distflow.core.model import Task
 from distflow.core.run import (
+    UNKNOWN,
     Beat,
     Claim,
     HeldTask,
     HistoryEntry,
     RunInfo,
     RunOptions,
+    ServerFacts,
     TaskCut,
 )
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
@@ -213,7 +215,7 @@ def _info(
             max_result_bytes=number("max_result_bytes"),
             batch=text("batch") != "0",
         ),
-        durability=text("durability") or "unknown",
+        server=ServerFacts(*(text(name) or UNKNOWN for name in ServerFacts._fields)),
         total=number("total"),
         epoch=number("epoch"),
         generation=number("generation"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import msgpack
 
@@ -20,9 +22,14 @@ from distflow.core.claim import (
     Unknown,
 )
 from distflow.core.status import TaskStatus
-from distflow.errors import WrongState
+from distflow.errors import NotOnDisk, WrongState
 from distflow.store.base import StoreBase
-from distflow.store.line import ScriptLine
+from distflow.store.line import DiskReply, ScriptLine
+
+_log = logging.getLogger("distflow.worker")
+
+#: How long one WAITAOF waits: shorter than what a worker's connection allows for a reply.
+_DISK_WAIT_MS = 2000
 
 #: What is said of an unknown task; that it cannot be decided is said by verify hooks alone.
 Answer = Literal["done", "fail", "retry", "undecided"]
@@ -32,6 +39,9 @@ class WorkerStore(StoreBase):
     """The transitions that workers make."""
 
     _line: ScriptLine | None = None
+
+    #: Whether starts and outcomes of ``at_most_once`` tasks must be on disk: as the run says.
+    _waits_for_disk = False
 
     @contextmanager
     def own_line(self) -> Iterator[None]:
@@ -56,9 +66,15 @@ class WorkerStore(StoreBase):
         code, *fields = self._run("begin_batch", keys, epoch, batch, worker, job)
         if code != Code.OK:
             return BatchOpening(Code(code))
-        params, origin, context, max_result_bytes = fields
+        params, origin, context, max_result_bytes, waits = fields
+        self._waits_for_disk = bool(waits)
         return BatchOpening(
-            Code.OK, params, origin.decode(), context.decode(), int(max_result_bytes)
+            Code.OK,
+            params,
+            origin.decode(),
+            context.decode(),
+            int(max_result_bytes),
+            self._waits_for_disk,
         )
 
     def advance(
@@ -97,7 +113,9 @@ class WorkerStore(StoreBase):
             request["ending"] = True
             request["unstarted"] = unstarted
         arguments = [msgpack.packb(request), *[finish.packed for finish in finishes]]
-        if self._line is not None:
+        if self._waits_for_disk and any(finish.keep for finish in finishes):
+            codes, replies = self._record_on_disk(arguments)
+        elif self._line is not None:
             codes, replies = self._patiently(partial(self._line.call, *arguments))
         else:
             codes, replies = self._run("advance", self._advanced_keys, *arguments)
@@ -107,8 +125,40 @@ class WorkerStore(StoreBase):
         )
 
     def start_task(self, task: str, token: str) -> Code:
-        """Mark that a claimed ``at_most_once`` task may have effects from here on."""
-        return Code(self._run("start_task", (self.keys.meta, self.keys.claims), task, token))
+        """Mark that a claimed ``at_most_once`` task may have effects from here on.
+
+        Raises:
+            NotOnDisk: the run wants such marks on Redis's disk, and this one is not there.
+        """
+        keys = (self.keys.meta, self.keys.claims)
+        if not self._waits_for_disk:
+            return Code(self._run("start_task", keys, task, token))
+        with closing(ScriptLine(self.client, "start_task", keys)) as line:
+            told = self._call_to_disk(line, (task.encode(), token.encode()))
+        if told.reply == Code.GRANTED and not told.on_disk:
+            raise NotOnDisk(f"Redis did not confirm that the start of {task!r} is {_missed(told)}")
+        return Code(told.reply)
+
+    def _record_on_disk(self, arguments: Sequence[bytes]) -> Any:
+        """The reply to an ``advance`` once it is on disk. An outcome that does not get there
+        stands nevertheless: should Redis lose it, the start, which is on disk, makes it unknown.
+        """
+        if self._line is not None:
+            told = self._call_to_disk(self._line, arguments)
+        else:
+            with closing(ScriptLine(self.client, "advance", self._advanced_keys)) as line:
+                told = self._call_to_disk(line, arguments)
+        if not told.on_disk:
+            _log.warning("Redis did not confirm that an outcome is %s", _missed(told))
+        return told.reply
+
+    def _call_to_disk(self, line: ScriptLine, arguments: Sequence[bytes]) -> DiskReply:
+        """Call again until the disk has it, the server cannot tell, or patience ends."""
+        deadline = time.monotonic() + self.patience_seconds
+        while True:
+            told = self._patiently(partial(line.call_to_disk, _DISK_WAIT_MS, *arguments))
+            if told.on_disk or told.refusal or time.monotonic() >= deadline:
+                return told
 
     def beat(
         self, batch: str, worker: str, job: str, task: str, *, overdue: bool = False
@@ -195,6 +245,10 @@ class WorkerStore(StoreBase):
         """The names of the tasks that have an outcome."""
         names = self._patiently(lambda: self.client.hkeys(self.keys.results))
         return [name.decode() for name in names]
+
+
+def _missed(told: DiskReply) -> str:
+    return f"on its disk: {told.refusal or 'WAITAOF counts 0 after all that time'}"
 
 
 def not_unknown(task: str, status: str) -> WrongState:

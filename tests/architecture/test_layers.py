@@ -31,6 +31,7 @@ LAYERS = {
     "distflow_worker": 3,
     "distflow.dispatch": 3,
     "distflow.coordinator": 4,
+    "distflow.advice": 4,
     "distflow.creation": 4,
     "distflow.transfer": 5,
     "distflow.handle": 5,

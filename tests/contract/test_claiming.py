@@ -11,12 +11,14 @@ from tests.support.stores import Subject, again, claim, final, finish, open_run,
 
 
 def test_a_batch_is_told_what_its_tasks_need(subject: Subject) -> None:
-    """begin_batch answers OK with parameters, origin, context and the size limit, and beats."""
+    """begin_batch answers OK with parameters, origin, context, the size limit and whether to wait
+    for the disk, and beats.
+    """
     epoch = open_run(subject.store)
     opening = subject.store.begin_batch(epoch, "b1", "w1", "job-1")
     assert opening.code == Code.OK
     assert unpack(opening.params) == {"day": "2026-01-01"}
-    assert opening[2:] == ("0123abcd", "pkg.module:factory", 16 * 1024 * 1024)
+    assert opening[2:] == ("0123abcd", "pkg.module:factory", 16 * 1024 * 1024, False)
     beat = subject.store.read_beats()["b1"]
     assert (beat.worker, beat.job, beat.task) == ("w1", "job-1", "")
     assert abs(beat.at / 1000 - subject.store.read_info().as_of) < 5

@@ -49,6 +49,7 @@ def test_a_run_tells_what_it_was_made_from(subject: Subject) -> None:
     assert (info.workflow, info.params, info.origin) == (spec.workflow, spec.params, spec.origin)
     assert info.options == RunOptions(3, 60.0, "pkg.module:factory")
     assert (info.run_id, info.wire, info.durability) == ("run-1", 1, "aof-always")
+    assert info.server == spec.server
     assert (info.status, info.total, info.epoch) == (RunStatus.RUNNING, 7, epoch)
     assert info.coordinator == "anna"
     assert info.counts == {

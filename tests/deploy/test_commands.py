@@ -22,7 +22,7 @@ from distflow import connect
 from distflow.core.status import RunStatus
 from distflow.local.binary import find_binary
 from distflow.local.processes import kill_session
-from distflow.store.durability import read_durability
+from distflow.store.durability import read_server
 from tests.deploy.files import (
     DEPLOY,
     ENVIRONMENT,
@@ -117,7 +117,7 @@ def answers(url: str) -> bool:
 def test_the_redis_of_compose_keeps_what_it_acknowledged(composed_redis: str) -> None:
     """As distflow reads its settings: append-only, fsync always, nothing evicted."""
     with Redis.from_url(composed_redis) as client:
-        assert read_durability(client) == "aof-always"
+        assert read_server(client).durability == "aof-always"
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
 
 

@@ -1,16 +1,65 @@
-"""What a run notes of its Redis: how much of what was acknowledged survives."""
+"""What a run notes of its Redis and demands of it, and what must be on its disk to count."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from distflow.store.durability import read_durability
-from tests.support.redis_server import RedisPool, redis_binaries, version_name
+from distflow.client import Client
+from distflow.core.claim import Code
+from distflow.core.run import ServerFacts
+from distflow.core.status import RunStatus
+from distflow.errors import InvalidInput, NotOnDisk
+from distflow.store.durability import read_server, settle_server
+from distflow.store.line import ScriptLine
+from distflow.store.redis import RedisRunStore
+from tests.conftest import StartWorker
+from tests.integration.cli_scene import Scene
+from tests.support.cli import run_cli, status_of
+from tests.support.redis_server import (
+    RedisPool,
+    RedisServer,
+    redis_binaries,
+    version_name,
+    waitaof_binary,
+)
+from tests.support.stores import again, claim, final, make_spec
+from tests.support.tasks import recording
+
+FLOWS = "tests.support.tasks.recording"
+USUAL = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
 
 
-@pytest.mark.parametrize("binary", [pytest.param(b, id=version_name(b)) for b in redis_binaries()])
+@pytest.fixture
+def server(redis_pool: RedisPool) -> Iterator[RedisServer]:
+    """The shared server; its settings are the usual ones again afterwards."""
+    server = redis_pool.get()
+    yield server
+    restore(server)
+
+
+@pytest.fixture
+def waitaof_server(redis_pool: RedisPool) -> Iterator[RedisServer]:
+    """A shared server that has WAITAOF, likewise."""
+    server = redis_pool.get(waitaof_binary())
+    yield server
+    restore(server)
+
+
+def restore(server: RedisServer) -> None:
+    """Put a server's settings back."""
+    with server.client() as client:
+        for name, value in USUAL.items():
+            client.config_set(name, value)
+
+
+@pytest.mark.parametrize(
+    "binary", [pytest.param(b, id=version_name(b)) for b in (*redis_binaries(), waitaof_binary())]
+)
 @pytest.mark.parametrize(
     ("settings", "durability"),
     [
@@ -25,12 +74,220 @@ def test_durability_is_that_of_the_server(
     settings: dict[str, str], durability: str, binary: Path, redis_pool: RedisPool
 ) -> None:
     """Promise 7: a run records what its Redis gives, on every version that is supported."""
-    usual = {"appendonly": "yes", "appendfsync": "always", "save": ""}
-    with redis_pool.get(binary).client() as client:
+    server = redis_pool.get(binary)
+    with server.client() as client:
         try:
             for name, value in settings.items():
                 client.config_set(name, value)
-            assert read_durability(client) == durability
+            facts = read_server(client)
         finally:
-            for name, value in usual.items():
-                client.config_set(name, value)
+            restore(server)
+    kind = "valkey" if binary == waitaof_binary() else "redis"
+    assert facts.durability == durability
+    assert facts.redis_version.startswith("{} {}.{}.".format(kind, *numbers(binary)))
+    assert facts.maxmemory_policy == "noeviction"
+
+
+def numbers(binary: Path) -> list[str]:
+    """Major and minor version."""
+    return version_name(binary).rpartition("-")[2].split(".")
+
+
+def test_a_server_that_does_not_tell_is_unknown(server: RedisServer, tmp_path: Path) -> None:
+    """A managed Redis that refuses CONFIG: the run says so, and so do submit and status."""
+    scene = Scene(server)
+    scene.client.execute_command(
+        *("ACL", "SETUSER", "tenant", "on", ">secret", "~*", "&*", "+@all", "-config", "-info")
+    )
+    scene.url = scene.url.replace("unix://", "unix://tenant:secret@")
+    try:
+        flow = [f"{FLOWS}:payment", "-p", f"log={tmp_path / 'log'}", "-p", "gate=g"]
+        told = scene.cli("submit", *flow, "--run-id", "r", "--detach")
+        shown = scene.cli("status", "r").stdout
+    finally:
+        scene.client.execute_command("ACL", "DELUSER", "tenant")
+    assert told.exit_code == 4, told.output
+    assert "warning: this Redis does not tell its settings (CONFIG is refused)" in told.stderr
+    assert "charge must run at most once, and this Redis (durability: unknown)" in told.stderr
+    assert "durability unknown: it does not tell its settings (CONFIG is refused)" in shown
+    assert Client(scene.client).run("r").info().server == ServerFacts()
+
+
+def test_a_redis_that_evicts_is_refused(server: RedisServer, tmp_path: Path) -> None:
+    """Whether or not it has a limit today: exit 2, one line with the mend, nothing written. Who
+    insists gets a run that says what it stands on.
+    """
+    scene = Scene(server)
+    scene.client.config_set("maxmemory-policy", "volatile-lru")
+    flow = [f"{FLOWS}:small_dag", "-p", f"log={tmp_path / 'log'}"]
+    line = scene.refused("submit", *flow, "--run-id", "r", "--detach")
+    assert "maxmemory-policy is volatile-lru" in line
+    assert "CONFIG SET maxmemory-policy noeviction" in line
+    assert "--allow-eviction" in line
+    assert scene.client.dbsize() == 0
+    taken = scene.cli("submit", *flow, "--run-id", "r", "--detach", "--allow-eviction")
+    assert taken.exit_code == 4
+    assert "and volatile-lru" in scene.cli("status", "r").stdout
+    # An import makes a run as well.
+    export = tmp_path / "r.distflow"
+    assert scene.cli("export", "r", "-o", export).exit_code == 0
+    assert "noeviction" in scene.refused("import", export, "--run-id", "copy")
+    assert scene.cli("import", export, "--run-id", "copy", "--allow-eviction").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"appendonly": "no"}, "with appendonly yes; this is valkey"),
+        ({"appendfsync": "no"}, "would wait in vain where appendfsync is no"),
+    ],
+)
+def test_waitaof_needs_a_server_that_can(
+    settings: dict[str, str], why: str, waitaof_server: RedisServer
+) -> None:
+    """What it could never confirm is refused before anything is written."""
+    with waitaof_server.client() as client:
+        for name, value in settings.items():
+            client.config_set(name, value)
+        with pytest.raises(InvalidInput, match=why):
+            settle_server(client, "waitaof", allow_eviction=False)
+
+
+def test_waitaof_on_an_old_server_is_refused(server: RedisServer, tmp_path: Path) -> None:
+    """Exit 2, and the line names the version; so does a durability that there is not."""
+    scene = Scene(server)
+    flow = [f"{FLOWS}:small_dag", "-p", f"log={tmp_path / 'log'}"]
+    line = scene.refused("submit", *flow, "--durability", "waitaof")
+    assert "needs Redis or Valkey 7.2 or newer" in line
+    assert f"this is {read_server(scene.client).redis_version}" in line
+    assert scene.client.dbsize() == 0
+    with pytest.raises(InvalidInput, match="durability='twice': it is 'waitaof'"):
+        Client(scene.client).create(recording.tolerated, durability="twice")
+
+
+def test_starts_and_outcomes_wait_for_the_disk(
+    waitaof_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """On real workers: after the start mark and after the outcome of an at-most-once task comes a
+    WAITAOF on the same connection; a Redis that syncs once a second is no obstacle, and the run
+    says what it was given.
+    """
+    log = tmp_path / "log"
+    gate = tmp_path / "gate"
+    gate.touch()
+    url = waitaof_server.url
+    with waitaof_server.client() as client:
+        client.config_set("appendfsync", "everysec")
+        start_worker(url)
+        flow = [f"{FLOWS}:payment", "-p", f"log={log}", "-p", f"gate={gate}", "--run-id", "paid"]
+        with client.monitor() as monitor:
+            done = run_cli(url, "submit", *flow, "--durability", "waitaof")
+            client.echo("the end")
+            seen = list(iter(lambda: next_command(monitor), ("", "ECHO the end")))
+        sha = {name: ScriptLine(client, name, [])._script.sha for name in ("start_task", "advance")}
+    assert (done.returncode, done.stderr.count("warning:")) == (0, 0), done.stderr
+    assert status_of(url, "paid")["durability"] == "waitaof"
+    words = [words[0] for words in recording.lines(log)]
+    assert words == ["prepare", "charge", "charged", "receipt"]
+    waits = [number for number, (_who, said) in enumerate(seen) if said.startswith("WAITAOF 1 0")]
+    # The first is that of submit, which asks whether there is such a thing.
+    scripts = [before(seen, number) for number in waits[1:]]
+    assert [said.split()[1] for said in scripts] == [sha["start_task"], sha["advance"]]
+
+
+def next_command(monitor: Any) -> tuple[str, str]:
+    """Who sent the next command, and what; scripts' own commands are left out."""
+    while True:
+        told = monitor.next_command()
+        if told["client_type"] != "lua":
+            return "" if told["command"] == "ECHO the end" else who(told), told["command"]
+
+
+def who(told: dict[str, Any]) -> str:
+    """A connection by its address."""
+    return f"{told['client_address']}:{told['client_port']}"
+
+
+def before(seen: list[tuple[str, str]], number: int) -> str:
+    """What a connection had sent before its command of this number."""
+    return next(said for who, said in reversed(seen[:number]) if who == seen[number][0])
+
+
+@pytest.fixture
+def begun(
+    waitaof_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[RedisRunStore, int]]:
+    """A run that wants the disk, with a batch that has claimed ``a``; and its epoch. Calls do not
+    wait for long, on a server that syncs nothing from here on.
+    """
+    monkeypatch.setattr("distflow.store.working._DISK_WAIT_MS", 50)
+    with waitaof_server.client() as client:
+        store = RedisRunStore(client, "run-1", patience_seconds=0.0)
+        spec = make_spec()
+        store.create_run(replace(spec, server=ServerFacts("waitaof")), "creation")
+        store.seal_run("creation", 1)
+        epoch = store.acquire_lease("anna", 60.0)
+        assert store.begin_batch(epoch, "b1", "w1", "job-1").waits_for_disk
+        claim(store, epoch, "a", "t1", start=False, begin=False)
+        client.config_set("appendfsync", "no")
+        yield store, epoch
+
+
+def test_a_start_that_is_not_on_disk_is_none(begun: tuple[RedisRunStore, int]) -> None:
+    """Acknowledged is not enough: the counts of WAITAOF are read. That holds for a call that is
+    repeated over another connection too, since a reply was lost: Redis would say of one that has
+    written nothing that all of it is on disk.
+    """
+    store, _epoch = begun
+    for _ in range(2):
+        with pytest.raises(NotOnDisk, match="the start of 'a' is on its disk: WAITAOF counts 0"):
+            store.start_task("a", "t1")
+        store.client.connection_pool.disconnect()
+    store.client.config_set("appendfsync", "always")
+    assert store.start_task("a", "t1") == Code.GRANTED
+
+
+@pytest.mark.parametrize("kind", ["final", "wait"])
+def test_an_outcome_that_is_not_on_disk_stands(
+    begun: tuple[RedisRunStore, int], caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """The worker's log says so: its start is on disk, and makes it unknown should it be lost. An
+    outcome that is told again, over another connection, is not taken for one that is there.
+    """
+    store, epoch = begun
+    done = final("a", "t1", keep=True) if kind == "final" else again("a", "t1")._replace(keep=True)
+    for count in (1, 2):
+        with store.own_line():
+            assert store.advance(epoch, "b1", [done]).finishes == (Code.RECORDED,)
+        assert caplog.text.count("did not confirm that an outcome is on its disk") == count
+        store.client.connection_pool.disconnect()
+    store.client.config_set("appendfsync", "always")
+    assert store.advance(epoch, "b1", [done]).finishes == (Code.RECORDED,)
+    assert caplog.text.count("did not confirm") == count
+
+
+def test_a_server_that_stops_confirming_starts_nothing(
+    waitaof_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """The append-only file was switched off after submit: the charge is a failure that did not
+    begin, and a resume, once it is on again, charges once.
+    """
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    gate.touch()
+    with waitaof_server.client() as redis:
+        run = Client(redis).submit(
+            recording.payment,
+            {"log": str(log), "gate": str(gate)},
+            durability="waitaof",
+            run_id="paid",
+        )
+        redis.config_set("appendonly", "no")
+        start_worker(waitaof_server.url)
+        assert run.wait(30) == RunStatus.FAILURE
+        result = run.results()["charge"]
+        assert (result.error or "").startswith("NotOnDisk: Redis did not confirm that the start")
+        assert not result.started
+        assert [words[0] for words in recording.lines(log)] == ["prepare"]
+        redis.config_set("appendonly", "yes")
+        assert run_cli(waitaof_server.url, "resume", "paid").returncode == 0
+        assert [words[0] for words in recording.lines(log)].count("charge") == 1

@@ -21,7 +21,7 @@ from distflow.codec import decode_result
 from distflow.coordinator.reopen import read_graph, reopen_run
 from distflow.core.claim import Finish, Progress
 from distflow.core.model import Effects, Task, TaskResult
-from distflow.core.run import RunInfo, RunOptions, RunSpec, TaskCut
+from distflow.core.run import RunInfo, RunOptions, RunSpec, ServerFacts, TaskCut
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import (
     InvalidInput,
@@ -69,7 +69,8 @@ def there(there_client: Redis) -> Callable[[str], RedisRunStore]:
 def make_run(store: RedisRunStore, tasks: Sequence[Task], chunk: int = 4096) -> int:
     """Create a run of tasks and lead it; returns the epoch."""
     params = {"day": "2026-01-01"}
-    spec = RunSpec(store.run_id, "pkg.flows:etl", params, "0123abcd", SPEC_OPTIONS, "aof-always")
+    server = ServerFacts("aof-always")
+    spec = RunSpec(store.run_id, "pkg.flows:etl", params, "0123abcd", SPEC_OPTIONS, server)
     store.create_run(spec, "creation")
     for number, start in enumerate(range(0, len(tasks), chunk)):
         store.append_tasks("creation", number, tasks[start : start + chunk])
@@ -111,7 +112,7 @@ def test_a_run_in_every_state_goes_elsewhere(
     assert summary.outcomes == dict.fromkeys(outcomes, 1)
     assert (summary.run_id, summary.live, summary.tasks) == ("run-1", True, 8)
     assert summary.size == path.stat().st_size
-    assert import_run(path, there, durability="rdb") == "run-1"
+    assert import_run(path, there, server=ServerFacts(durability="rdb")) == "run-1"
     copy = there("run-1")
     info = copy.read_info()
     assert facts(info) == facts(before)

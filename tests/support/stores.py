@@ -15,7 +15,7 @@ from redis import Redis
 from distflow.codec import encode_result, status_of
 from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish, Progress
 from distflow.core.model import Task, TaskResult
-from distflow.core.run import Beat, Claim, Event, HistoryEntry, RunOptions, RunSpec
+from distflow.core.run import Beat, Claim, Event, HistoryEntry, RunOptions, RunSpec, ServerFacts
 from distflow.core.status import OUTCOMES, TaskStatus
 from distflow.ports import RunStore
 from distflow.store.keys import RunKeys
@@ -178,9 +178,8 @@ def picture(subject: Subject) -> Picture:
 def make_spec(run_id: str = "run-1", concurrency: int | None = None) -> RunSpec:
     """What a run is created from."""
     options = RunOptions(concurrency=concurrency, timeout=60.0, context="pkg.module:factory")
-    return RunSpec(
-        run_id, "pkg.flows:etl", {"day": "2026-01-01"}, "0123abcd", options, "aof-always"
-    )
+    server = ServerFacts("aof-always", "redis 7.0.15", "noeviction")
+    return RunSpec(run_id, "pkg.flows:etl", {"day": "2026-01-01"}, "0123abcd", options, server)
 
 
 Imported = tuple[str, bytes | None, Progress | None]

@@ -15,7 +15,7 @@ from distflow.core.claim import Code, Finish
 from distflow.core.model import Metrics, Task, TaskResult
 from distflow.core.outcome import Attempt, Outcome, decide, timed_out, to_finish
 from distflow.core.status import TaskStatus
-from distflow.errors import NotDone, NotEncodable
+from distflow.errors import NotDone, NotEncodable, NotOnDisk
 from distflow.faults import commit
 from distflow.ids import task_key
 from distflow_worker.context import SavedNote, TaskContext
@@ -107,8 +107,15 @@ class AttemptRun:
             return _raised(error)._replace(permanent=True)
         if wants_context(task.function):
             kwargs["ctx"] = context
-        # A condition may have taken long; a start that rode with the claim knows nothing of it.
-        if (asked and self.view.cancelled()) or not self._start():
+        try:
+            # A condition may have taken long; a start that rode with the claim knows nothing of it.
+            begun = not (asked and self.view.cancelled()) and self._start()
+        except NotOnDisk as error:
+            # A mark that Redis may forget marks nothing: the function is not called.
+            return Outcome(
+                TaskStatus.FAILURE, message=str(error), error=summarise(error), not_done=True
+            )
+        if not begun:
             return Outcome(TaskStatus.CANCELLED, message="the run was cancelled before it started")
         with commit("call"):
             return self._call(task, function, args, kwargs, context)

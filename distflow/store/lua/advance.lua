@@ -27,9 +27,16 @@ local counted, ended, outcomes = {}, {}, {}
 local function finish_without_claim(done, packed)
   local known = redis.call('HGET', results, done.task)
   local last = read_progress(progress, done.task)
-  -- The reply to an earlier delivery of this very outcome was lost.
-  if known == packed then return CODE.RECORDED end
-  if not known and done.kind == 'wait' and last.token == done.token then return CODE.RECORDED end
+  -- The reply to an earlier delivery of this very outcome was lost. It is written again, since
+  -- Redis tells each connection of what came over itself alone whether it is on disk.
+  if known == packed then
+    redis.call('HSET', results, done.task, packed)
+    return CODE.RECORDED
+  end
+  if not known and done.kind == 'wait' and last.token == done.token then
+    redis.call('HSET', progress, done.task, cmsgpack.pack(last))
+    return CODE.RECORDED
+  end
   -- The task was given up as unknown, and the worker that had it tells how it really ended.
   local late = known and status_of(known) == 'unknown' and last.token == done.token
   if not late then

@@ -9,8 +9,12 @@ if not run_exists() then return CODE.GONE end
 local claim = read_claim(claims, task)
 -- The claim was given to another while this worker was away: it must not start.
 if not claim or claim[3] ~= token then return CODE.REFUSED end
--- The reply to this very start was lost.
-if claim[6] ~= 0 then return CODE.GRANTED end
+-- The reply to this very start was lost. It is written again: who waits until it is on disk does
+-- so on another connection by now, and Redis tells each of what came over itself alone.
+if claim[6] ~= 0 then
+  redis.call('HSET', claims, task, pack_claim(claim))
+  return CODE.GRANTED
+end
 -- A cancelled run starts nothing more, not even what is claimed.
 if redis.call('HGET', META, 'status') == 'cancelling' then return CODE.STOPPED end
 claim[6] = now_ms()
