@@ -124,7 +124,7 @@ def delete(
     """Remove runs with everything that is known of them."""
     with open_client(redis_url, data_dir) as client:
         # All are looked at before the first is deleted.
-        infos = [client.run(run_id).info() for run_id in dict.fromkeys(run_ids)]
+        infos = [_find_deletable(client, run_id) for run_id in dict.fromkeys(run_ids)]
         for info in [] if force else infos:
             _check_deletable(info)
         for info in infos:
@@ -203,6 +203,16 @@ def _check_unknown(run: Run, task: str) -> None:
     status = live_status(cut, run.info().as_of)
     if status != TaskStatus.UNKNOWN:
         raise WrongState(f"task {task!r} is {status}: only an unknown task can be resolved")
+
+
+def _find_deletable(client: Client, run_id: str) -> RunInfo:
+    try:
+        return client.run(run_id).info()
+    except RunNotFound:
+        # A deletion that was cut off behind its last key has left the name in the lists of runs:
+        # this takes it off, and says the same.
+        client.store(run_id).delete_run()
+        raise
 
 
 def _check_deletable(info: RunInfo) -> None:
