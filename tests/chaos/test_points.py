@@ -40,10 +40,9 @@ def test_a_sample_of_points() -> None:
     """Promises 1 to 6: a coordinator and a worker are killed, hit by an exception, frozen or cut
     off at points of theirs; the run comes to its end, and nothing is lost or done twice.
     """
-    roles = [("whole", "resume"), ("whole", "worker"), ("imported", "import")]
-    unhurt = play_all([Case(*role) for role in roles], 3)
+    unhurt = play_all([Case("whole", "resume"), Case("whole", "worker")], 2)
     cases = [
-        case for each in unhurt for case in random.Random(SEED).sample(list(cases_of([each])), 2)
+        case for each in unhurt for case in random.Random(SEED).sample(list(cases_of([each])), 3)
     ]
     played = play_all(cases, 3)
     assert [each.broken for each in (*unhurt, *played) if each.broken] == []

@@ -40,7 +40,8 @@ def main() -> None:
     sys.stdout.write(f"{len(played)} of {len(cases)} cases, --seed {options.seed}\n")
     for line in report(unhurt, played, time.monotonic() - began):
         sys.stdout.write(f"{line}\n")
-    unreached = not options.only and missed(unhurt)
+    unreached = set() if options.only else missed(unhurt)
+    sys.stdout.writelines(f"no role reaches {point}\n" for point in sorted(unreached))
     if unreached or any(each.broken for each in (*unhurt, *played)):
         sys.exit(1)
 
@@ -127,7 +128,6 @@ def report(unhurt: Sequence[Played], played: Sequence[Played], seconds: float) -
         f"{kinds['double']} doubles, {kinds['loss']} losses, "
         f"{kinds['order'] + kinds['cut'] + kinds['count']} others"
     )
-    yield f"points that no role reaches: {', '.join(sorted(missed(unhurt))) or 'none'}"
 
 
 def missed(unhurt: Sequence[Played]) -> set[str]:
