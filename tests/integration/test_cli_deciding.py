@@ -142,6 +142,15 @@ def test_delete(scene: Scene) -> None:
     assert left <= {"rq:queues"}
 
 
+def test_delete_after_one_that_was_cut_off(scene: Scene) -> None:
+    """A run that is gone is taken off the lists of runs, where its deletion died before that."""
+    store = blocked_run(scene)
+    scene.client.delete(*store.keys.all())
+    assert scene.client.keys("distflow:*")
+    assert "no run 'run-1'" in scene.refused("delete", "run-1")
+    assert scene.client.keys("distflow:*") == []
+
+
 def test_delete_is_all_or_nothing(scene: Scene) -> None:
     """Where one of several runs cannot be deleted, none is."""
     ended_run(scene, "idle", RunStatus.PAUSED, 0.0)
