@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distflow.authoring import TaskRef, Workflow, task, workflow
     from distflow.client import Client, connect
-    from distflow.codec import register_type
     from distflow.core.model import Loop, Metrics, Retry, TaskResult
     from distflow.core.status import RunStatus, TaskStatus
     from distflow.errors import DistflowError, NotDone
     from distflow.handle import Run
+    from distflow.registry import register_type
     from distflow.runner import TaskRunner, TaskRunnerBuilder
     from distflow.snapshot import Snapshot
     from distflow_worker.context import TaskContext
@@ -41,7 +41,7 @@ _HOMES = {
     "TaskStatus": "distflow.core.status",
     "Workflow": "distflow.authoring",
     "connect": "distflow.client",
-    "register_type": "distflow.codec",
+    "register_type": "distflow.registry",
     "task": "distflow.authoring",
     "workflow": "distflow.authoring",
 }

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from importlib import import_module
-from math import isfinite
 from typing import Any, NamedTuple
 
 import msgpack
@@ -26,13 +25,25 @@ _MAX_DEPTH = 256
 #: is an unpacker of its own, which takes about 50 KB of the C stack.
 _MAX_EXTENSION_DEPTH = 24
 
-_SCALARS = frozenset({str, int, float, bool, bytes, type(None), msgpack.ExtType})
-_SAFE = frozenset({float, bool, bytes, type(None)})
+#: Bytes that a value may have where nothing less is said: msgpack's packer ends at twice that.
+_MAX_BYTES = 1 << 30
+
+#: Characters of a message or an error that are kept, and of a traceback.
+_MAX_TEXT = 10_000
+_MAX_TRACEBACK = 20_000
+
+#: Types that msgpack has itself.
+SCALARS = frozenset({str, int, float, bool, bytes, type(None), msgpack.ExtType})
+_SAFE = frozenset({float, bool, type(None)})
 _KEYS = frozenset({str, int, bytes, bool})
+
+#: Characters of a path that a message shows.
+_SHOWN_PATH = 60
+
 _TOO_DEEP = f"nested deeper than {_MAX_DEPTH} levels, or {_MAX_EXTENSION_DEPTH} of tuples or sets"
 
 
-class _Extension(NamedTuple):
+class Extension(NamedTuple):
     """How one Python type travels: an extension code and two functions."""
 
     code: int
@@ -43,44 +54,46 @@ class _Extension(NamedTuple):
 
 
 _BUILT_IN = (
-    _Extension(1, Ref, lambda ref: ref.task, Ref),
-    _Extension(2, tuple, list, tuple),
-    _Extension(3, set, list, set),
-    _Extension(4, frozenset, list, frozenset),
+    Extension(1, Ref, lambda ref: ref.task, Ref),
+    Extension(2, tuple, list, tuple),
+    Extension(3, set, list, set),
+    Extension(4, frozenset, list, frozenset),
     # Of a time zone only the offset travels, not its rules: the instant is what must survive.
-    _Extension(5, datetime, datetime.isoformat, datetime.fromisoformat),
-    _Extension(6, date, date.isoformat, date.fromisoformat),
-    _Extension(
+    Extension(5, datetime, datetime.isoformat, datetime.fromisoformat),
+    Extension(6, date, date.isoformat, date.fromisoformat),
+    Extension(
         7,
         timedelta,
         lambda delta: [delta.days, delta.seconds, delta.microseconds],
         lambda parts: timedelta(*parts),
     ),
-    _Extension(9, uuid.UUID, lambda value: value.bytes, lambda raw: uuid.UUID(bytes=raw)),
-    _Extension(10, complex, lambda value: [value.real, value.imag], lambda parts: complex(*parts)),
+    Extension(9, uuid.UUID, lambda value: value.bytes, lambda raw: uuid.UUID(bytes=raw)),
+    Extension(10, complex, lambda value: [value.real, value.imag], lambda parts: complex(*parts)),
 )
 _DECIMAL = 8
-_by_type: dict[type, _Extension] = {extension.type: extension for extension in _BUILT_IN}
-_by_code: dict[int, _Extension] = {extension.code: extension for extension in _BUILT_IN}
+_by_type: dict[type, Extension] = {extension.type: extension for extension in _BUILT_IN}
+_by_code: dict[int, Extension] = {extension.code: extension for extension in _BUILT_IN}
 
 
-def _find_extension(kind: type) -> _Extension | None:
+def find_extension(kind: type) -> Extension | None:
     """How a type travels; Decimal is registered when it is first met, since work horses would
     pay for its import in every job.
     """
     found = _by_type.get(kind)
     if found is None and (kind.__module__, kind.__name__) == ("decimal", "Decimal"):
-        _add_extension(_Extension(_DECIMAL, kind, str, kind))
+        add_extension(Extension(_DECIMAL, kind, str, kind))
     return found or _by_type.get(kind)
 
 
-def _extension_of_code(code: int) -> _Extension | None:
+def extension_of_code(code: int) -> Extension | None:
+    """What travels under a code."""
     if code == _DECIMAL and code not in _by_code:
-        _find_extension(import_module("decimal").Decimal)
+        find_extension(import_module("decimal").Decimal)
     return _by_code.get(code)
 
 
-def _add_extension(extension: _Extension) -> None:
+def add_extension(extension: Extension) -> None:
+    """Let a type travel from now on."""
     _by_code[extension.code] = extension
     _by_type[extension.type] = extension
 
@@ -89,39 +102,13 @@ def _add_extension(extension: _Extension) -> None:
 USER_CODES = range(32, 128)
 
 
-def register_type(
-    code: int, kind: type, reduce: Callable[[Any], Any], restore: Callable[[Any], Any]
-) -> None:
-    """Let values of a type travel in arguments and results.
-
-    Call it on import of a module that the submitting host and every worker import.
-
-    Args:
-        code: the extension code on the wire, 32 to 127; the same everywhere and for ever.
-        kind: the type, matched exactly (not its subclasses).
-        reduce: turns a value into plain data or other registered types.
-        restore: turns that back into a value.
-
-    Raises:
-        InvalidInput: the code or the type is taken by another registration, or is msgpack's own.
-    """
-    if code not in USER_CODES:
-        raise InvalidInput(f"register_type: the code is 32 to 127, not {code}")
-    if kind in _SCALARS or kind in (list, dict):
-        raise InvalidInput(f"register_type: {kind.__name__} travels as it is")
-    for known in (_by_code.get(code), _find_extension(kind)):
-        if known and (known.code != code or known.type is not kind):
-            raise InvalidInput(f"register_type: code {known.code} is {known.type.__name__} already")
-    _add_extension(_Extension(code, kind, reduce, restore))
-
-
 def pack(value: Any) -> bytes:
     """Encode plain data and registered types.
 
     Raises:
         NotEncodable: names the path to the first element that has no encoding.
     """
-    _check(value, "", _MAX_DEPTH)
+    _check(value, "", _MAX_DEPTH, _Room(_MAX_BYTES, f"{_MAX_BYTES:,} bytes"))
     return pack_decoded(value)
 
 
@@ -146,7 +133,7 @@ def unpack(packed: bytes, *, opaque: bool = False) -> Any:
 
 def _unpack_nested(packed: bytes, depth: int, *, opaque: bool) -> Any:
     def restore(code: int, inner: bytes) -> Any:
-        extension = _extension_of_code(code)
+        extension = extension_of_code(code)
         if extension is None:
             if opaque:
                 return msgpack.ExtType(code, inner)
@@ -180,24 +167,51 @@ def _reduce_extension(value: Any) -> Any:
     return msgpack.ExtType(extension.code, pack_decoded(extension.reduce(value)))
 
 
-def _check(value: Any, path: str, depth: int, extensions: int = _MAX_EXTENSION_DEPTH) -> None:
-    """Raise NotEncodable with the path of the first element that msgpack would refuse or bend."""
-    kind = type(value)
+class _Room:
+    """How many bytes a value may still have. What is in it many times counts as often: a few lists
+    in each other can stand for more elements than there are atoms.
+    """
+
+    __slots__ = ("left", "most")
+
+    def __init__(self, left: int, most: str) -> None:
+        self.left = left
+        self.most = most
+
+    def take(self, size: int, path: str) -> None:
+        self.left -= size
+        if self.left < 0:
+            where = path if len(path) <= _SHOWN_PATH else f"{path[:_SHOWN_PATH]}…"
+            raise NotEncodable(
+                f"{where or 'value'}: with this it has more than {self.most}; store it elsewhere "
+                "and return where"
+            )
+
+
+def _check_scalar(value: Any, kind: type, path: str, room: _Room) -> None:
     if kind is str:
         try:
-            value.encode()
+            room.take(len(value.encode()), path)
         except UnicodeEncodeError:
             raise NotEncodable(f"{path or 'value'}: text with a lone surrogate") from None
-        return
-    if kind is int:
-        if not -(2**63) <= value < 2**64:
-            raise NotEncodable(f"{path or 'value'}: an integer of more than 64 bits")
-        return
-    if kind in _SCALARS:
+    elif kind is bytes:
+        room.take(len(value), path)
+    elif kind is int and not -(2**63) <= value < 2**64:
+        raise NotEncodable(f"{path or 'value'}: an integer of more than 64 bits")
+
+
+def _check(
+    value: Any, path: str, depth: int, room: _Room, extensions: int = _MAX_EXTENSION_DEPTH
+) -> None:
+    """Raise NotEncodable with the path of the first element that msgpack would refuse or bend."""
+    kind = type(value)
+    if kind in SCALARS:
+        _check_scalar(value, kind, path, room)
         return
     if depth == 0 or extensions == 0:
-        raise NotEncodable(f"{path[:60]}…: {_TOO_DEEP}")
+        raise NotEncodable(f"{path[:_SHOWN_PATH]}…: {_TOO_DEEP}")
     if kind is dict:
+        room.take(len(value), path)
         for key, element in value.items():
             if type(key) not in _KEYS:
                 raise NotEncodable(
@@ -205,16 +219,17 @@ def _check(value: Any, path: str, depth: int, extensions: int = _MAX_EXTENSION_D
                     "keys are str, int, bytes or bool"
                 )
             where = f"{path}[{key!r:.40}]"
-            _check(key, where, depth - 1, extensions)
-            _check(element, where, depth - 1, extensions)
+            _check(key, where, depth - 1, room, extensions)
+            _check(element, where, depth - 1, room, extensions)
     elif kind in (list, tuple, set, frozenset):
+        room.take(len(value), path)
         extensions -= kind is not list
         for index, element in enumerate(value):
             if type(element) not in _SAFE:
-                _check(element, f"{path}[{index}]", depth - 1, extensions)
-    elif (extension := _find_extension(kind)) is not None:
+                _check(element, f"{path}[{index}]", depth - 1, room, extensions)
+    elif (extension := find_extension(kind)) is not None:
         if extension.code in USER_CODES:
-            _check(_reduce(value, path), path, depth - 1, extensions - 1)
+            _check(_reduce(value, path), path, depth - 1, room, extensions - 1)
     else:
         raise NotEncodable(
             f"{path or 'value'}: {kind.__module__}.{kind.__qualname__} cannot be stored; "
@@ -222,18 +237,20 @@ def _check(value: Any, path: str, depth: int, extensions: int = _MAX_EXTENSION_D
         )
 
 
-def encode_result(result: TaskResult) -> bytes:
-    """TaskResult -> msgpack map, ``status`` first, empty fields left out.
+def encode_result(result: TaskResult, max_result_bytes: int = _MAX_BYTES) -> bytes:
+    """TaskResult -> msgpack map, ``status`` first, empty fields left out, long texts cut.
 
     Raises:
-        NotEncodable: its data cannot be encoded; the path starts at ``data``.
+        NotEncodable: its data cannot be encoded, or it is larger than that with its data; the path
+            starts at ``data``.
     """
-    _check(result.data, "data", _MAX_DEPTH)
+    most = f"max_result_bytes ({max_result_bytes:,})"
+    _check(result.data, "data", _MAX_DEPTH, _Room(max_result_bytes, most))
     fields: dict[str, Any] = {"status": result.status.value}
     if result.message is not None:
-        fields["message"] = _clean_text(result.message)
+        fields["message"] = _clean_text(result.message, _MAX_TEXT)
     if result.error is not None:
-        fields["error"] = _clean_text(result.error)
+        fields["error"] = _clean_text(result.error, _MAX_TEXT)
     fields["data"] = result.data
     if result.metrics is not None:
         fields["metrics"] = {
@@ -245,10 +262,16 @@ def encode_result(result: TaskResult) -> bytes:
     if result.worker is not None:
         fields["worker"] = result.worker
     if result.traceback is not None:
-        fields["traceback"] = _clean_text(result.traceback)
+        fields["traceback"] = _clean_text(result.traceback, _MAX_TRACEBACK)
     if result.started:
         fields["started"] = True
-    return pack_decoded(fields)
+    packed = pack_decoded(fields)
+    if result.data is not None and len(packed) > max_result_bytes:
+        raise NotEncodable(
+            f"data: {len(packed):,} bytes encoded, more than {most}; store it elsewhere and "
+            "return where"
+        )
+    return packed
 
 
 def decode_result(packed: bytes, *, opaque: bool = False) -> TaskResult:
@@ -316,6 +339,17 @@ def encode_task(task: Task) -> dict[str, Any]:
     return fields
 
 
+def weigh_arguments(task: Task) -> int:
+    """About how many bytes a task's arguments have; cheap where they are short."""
+    total = 0
+    for value in (*task.args, *task.kwargs.values()):
+        if type(value) is str or type(value) is bytes:
+            total += len(value)
+        elif type(value) not in SCALARS and type(value) is not Ref:
+            total += len(pack_decoded(value))
+    return total
+
+
 _OPTIONS = (
     "timeout",
     "condition",
@@ -345,53 +379,15 @@ def decode_task(fields: Mapping[str, Any]) -> Task:
     )
 
 
-def to_plain(value: Any) -> Any:
-    """Anything that :func:`pack` takes -> what JSON can say, for people and ``--json``.
-
-    Times become ISO 8601, Decimals and UUIDs text, bytes their UTF-8 text or hex digits, sets
-    lists, NaN and infinities text. It cannot be turned back.
-    """
-    if isinstance(value, Mapping):
-        return {_plain_key(key): to_plain(element) for key, element in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [to_plain(element) for element in value]
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return value.hex()
-    if isinstance(value, float):
-        return value if isfinite(value) else str(value)
-    if value is None or isinstance(value, (str, int)):
-        return value
-    if isinstance(value, (datetime, date)):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return str(value)
-
-
-def _plain_key(key: Any) -> str:
-    return key if isinstance(key, str) else str(to_plain(key))
-
-
-def plain_result(result: TaskResult) -> dict[str, Any]:
-    """TaskResult -> what JSON can say, with every field of the wire form."""
-    fields: dict[str, Any] = unpack(encode_result(result), opaque=True)
-    plain: dict[str, Any] = to_plain(fields)
-    return plain
-
-
-def iso_time(unix_seconds: float | None) -> str | None:
-    """Unix seconds -> ISO 8601 in UTC with milliseconds; None stays None."""
-    if unix_seconds is None:
-        return None
-    moment = datetime.fromtimestamp(unix_seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _clean_text(text: object) -> str:
+def _clean_text(text: object, most: int) -> str:
     """Text that UTF-8 can say: an exception's message may hold anything, and a user may give
-    the exception itself as a message.
+    the exception itself as a message. Of what is longer, both ends are kept.
     """
-    return str(text).encode("utf-8", "backslashreplace").decode()
+    said = _cut(str(text), most).encode("utf-8", "backslashreplace").decode()
+    # What stands for a character may be longer than it.
+    return _cut(said, most)
+
+
+def _cut(text: str, most: int) -> str:
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[half + 1 - most :]}"

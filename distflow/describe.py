@@ -8,13 +8,14 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from distflow.authoring.imports import did_you_mean
-from distflow.codec import decode_result, iso_time, plain_result, status_of, to_plain, unpack
+from distflow.codec import decode_result, status_of, unpack
 from distflow.core.graph import Graph
 from distflow.core.model import Task, TaskResult
 from distflow.core.run import HistoryEntry, RunInfo, TaskCut
 from distflow.core.status import ENDED_RUNS, OUTCOMES, TaskStatus
 from distflow.errors import TaskNotFound
 from distflow.ids import task_key
+from distflow.plain import iso_time, plain_result, to_plain
 from distflow.ports import RunStore
 
 #: The counts of a status document, in their order, between ``total`` and ``pending``.

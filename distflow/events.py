@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from typing import IO, Literal, Protocol
 
-from distflow.codec import iso_time
 from distflow.coordinator.notices import Notice
 from distflow.errors import InvalidInput
+from distflow.plain import iso_time
 
 _log = logging.getLogger("distflow.events")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from distflow.authoring import TaskFunction, Workflow, WorkflowFactory, Workflow
 from distflow.authoring.annotations import annotation_of, read_json, read_text
 from distflow.authoring.imports import did_you_mean, import_module, split_path
 from distflow.errors import InvalidInput
+from distflow.plain import parse_json
 
 
 def load_workflow(spec: str) -> WorkflowTemplate | Workflow:
@@ -110,7 +110,7 @@ class _Annotations(dict[str, Any]):
 
 def _read_file(path: str) -> Mapping[str, Any]:
     try:
-        content = json.loads(Path(path).read_bytes())
+        content = parse_json(Path(path).read_bytes())
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise InvalidInput(f"-p @{path} cannot be read: {reason}") from None

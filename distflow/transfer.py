@@ -18,7 +18,6 @@ from distflow.codec import (
     decode_task,
     encode_result,
     encode_task,
-    iso_time,
     pack,
     status_of,
     unpack,
@@ -38,6 +37,7 @@ from distflow.core.status import ENDED_RUNS, REOPENED, RunStatus, TaskStatus
 from distflow.errors import DistflowError, RunGone, SnapshotInvalid, WrongState
 from distflow.fingerprint import fingerprint
 from distflow.ids import check_run_id, new_token
+from distflow.plain import iso_time
 from distflow.ports import RunStore
 from distflow.snapshot import Snapshot
 from distflow.snapshot.reader import SnapshotReader, open_snapshot

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any, Literal, Union
 
 from distflow.errors import InvalidInput
+from distflow.plain import parse_json
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
@@ -70,10 +71,10 @@ def _from_text(text: str, annotation: Any) -> Any:
     if origin is Literal:
         return _literal(text, typing.get_args(annotation))
     if (origin or annotation) in _CONTAINERS:
-        return _from_json(json.loads(text), annotation)
+        return _from_json(parse_json(text), annotation)
     try:
-        return json.loads(text)
-    except ValueError:
+        return parse_json(text)
+    except json.JSONDecodeError:
         return text
 
 

@@ -17,11 +17,11 @@ from click.exceptions import NoArgsIsHelpError
 from redis import exceptions as redis_errors
 
 from distflow.client import Client, connect
-from distflow.codec import to_plain
 from distflow.config import DEFAULT_REDIS_URL, environment_url
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError, InvalidInput
 from distflow.local.server import PrivateRedis
+from distflow.plain import to_plain
 from distflow.store.connection import hide_password
 
 _F = TypeVar("_F", bound=Callable[..., Any])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.describe import find_task, live_status
 from distflow.errors import InvalidInput, NotEncodable, RunNotFound, WrongState
 from distflow.handle import Run
+from distflow.plain import parse_json
 from distflow.store.leading import Decision
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -190,10 +190,10 @@ def _decision(done: str | None, *, retry: bool, fail: bool) -> tuple[Decision, A
     if done is None:
         return ("retry" if retry else "fail"), None
     try:
-        return "done", json.loads(done)
+        return "done", parse_json(done)
     except ValueError as error:
         raise InvalidInput(
-            f"--done {done!r} is not JSON ({error}): quote text as '\"text\"', and put a plain "
+            f"--done {done!r:.60} is not JSON ({error}): quote text as '\"text\"', and put a plain "
             "--done last"
         ) from None
 

@@ -13,13 +13,13 @@ from distflow.cli.common import ExitCode, json_option, next_command
 from distflow.cli.leading import interruptible, see_through
 from distflow.cli.running import build_workflow, check_gap, print_run_id, run_options
 from distflow.client import Client, connect
-from distflow.codec import to_plain
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput, RunExists, RunNotFound
 from distflow.handle import Run
 from distflow.local.server import PrivateRedis
 from distflow.local.workers import LocalWorkers
 from distflow.params import load_workflow, read_pairs
+from distflow.plain import to_plain
 from distflow.snapshot import Snapshot
 
 #: Seconds between two looks at whether the workers live.

@@ -23,7 +23,6 @@ from distflow.cli.common import (
 from distflow.cli.leading import interruptible, see_through
 from distflow.cli.waits import go_on_command
 from distflow.client import Client
-from distflow.codec import to_plain
 from distflow.core.graph import Graph
 from distflow.core.run import MAX_GRAPH_BYTES
 from distflow.describe import status_document
@@ -31,6 +30,7 @@ from distflow.errors import DistflowError, InvalidInput
 from distflow.handle import Run
 from distflow.ids import check_run_id
 from distflow.params import load_workflow, parse_params
+from distflow.plain import to_plain
 from distflow.snapshot import Snapshot, hydration_outcomes
 from distflow.store.durability import WAITAOF
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from distflow.codec import weigh_arguments
 from distflow.coordinator.surroundings import Surroundings
 from distflow.core.batching import BatchComposer
 from distflow.core.graph import Graph
@@ -80,7 +81,12 @@ class Outbox:
         #: Queue -> until when its little work is held back.
         self._lingers: dict[str, float] = {}
         self._composer = BatchComposer(
-            graph, state.unmet, self._travels_alone, surroundings.estimates, surroundings.limits
+            graph,
+            state.unmet,
+            self._travels_alone,
+            surroundings.estimates,
+            surroundings.limits,
+            weigh=weigh_arguments,
         )
         self.queues = sorted({task.queue for task in graph.tasks})
         surroundings.serve(self.queues)

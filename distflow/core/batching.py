@@ -30,6 +30,8 @@ class BatchLimits(NamedTuple):
     unknown_ms: float = 5.0
     #: Tasks in one batch: what a worker reads at once.
     tasks: int = 4000
+    #: Bytes of arguments in one batch, which is one job of RQ; a task that has more travels alone.
+    bytes: int = 8 * 1024 * 1024
 
 
 class Estimates:
@@ -76,6 +78,7 @@ class BatchComposer:
         travels_alone: tells of a task whether it must be the only one of its batch.
         estimates: what functions cost.
         limits: how large batches may be.
+        weigh: tells about how many bytes a task's arguments have.
     """
 
     def __init__(
@@ -85,8 +88,11 @@ class BatchComposer:
         travels_alone: Callable[[int], bool],
         estimates: Estimates,
         limits: BatchLimits,
+        *,
+        weigh: Callable[[Task], int] = lambda _task: 0,
     ) -> None:
         self._graph = graph
+        self._weigh = weigh
         self._unmet = unmet
         self._travels_alone = travels_alone
         self._estimates = estimates
@@ -138,7 +144,7 @@ class BatchComposer:
     def _fill(self, ready: ReadyQueue, budget_ms: float) -> list[int]:
         tasks, children = self._graph.tasks, self._graph.children
         batch: list[int] = []
-        left_ms = budget_ms
+        left_ms, left_bytes = budget_ms, self._limits.bytes
         #: Tasks that what is in the batch makes ready, by their keys.
         enabled: list[int] = []
         #: Dependencies that are neither satisfied nor in the batch.
@@ -159,10 +165,11 @@ class BatchComposer:
             if cost_ms is None:
                 cost_ms = costs[task.function] = self._estimates.cost_ms(task)
             alone = cost_ms >= self._limits.floor_ms or self._travels_alone(index)
+            weight = self._weigh(task)
             if batch:
                 # What follows in a line has no other worker to go to: it costs nobody anything.
                 in_line = best is None and len(enabled) == 1
-                if alone or (cost_ms > left_ms and not in_line):
+                if alone or weight > left_bytes or (cost_ms > left_ms and not in_line):
                     break
             if from_ready:
                 ready.pop()
@@ -170,6 +177,7 @@ class BatchComposer:
                 heapq.heappop(enabled)
             batch.append(index)
             left_ms -= cost_ms
+            left_bytes -= weight
             if alone:
                 break
             for child in children[index]:

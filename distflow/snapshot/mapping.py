@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from distflow.codec import decode_result, encode_result, to_plain, unpack
+from distflow.codec import decode_result, encode_result, unpack
 from distflow.core.claim import Progress
 from distflow.core.model import Metrics, TaskResult
 from distflow.errors import DistflowError, SnapshotInvalid
+from distflow.plain import to_plain
 from distflow.snapshot.reader import SnapshotReader, open_snapshot
 from distflow.snapshot.records import VERSION, Header, Outcome
 from distflow.snapshot.writer import SnapshotWriter, Target, open_target

@@ -198,3 +198,16 @@ def test_batches_keep_their_promises(
             spent += cost
         ready -= set(batch)
     assert all(state.statuses[index] == TaskStatus.QUEUED for index in sent)
+
+
+def test_a_batch_has_room_for_so_many_bytes() -> None:
+    """A batch is one job: heavy tasks travel with few others, and the heaviest alone."""
+    state, heavy = fan(40), LIMITS.bytes // 4
+    weights = {task.name: heavy for task in state.graph.tasks} | {"t0": LIMITS.bytes + 1, "t1": 0}
+    composer = BatchComposer(
+        *(state.graph, state.unmet, frozenset[int]().__contains__, known(short=0.1), LIMITS),
+        weigh=lambda task: weights[task.name],
+    )
+    batches = list(composer.compose(state.ready("default"), slots=99, workers=1, idle=1))
+    assert [len(batch) for batch in batches] == [1, 5, *[4] * 8, 2]
+    assert [index for batch in batches for index in batch] == list(range(40))

@@ -19,6 +19,8 @@ from distflow import codec
 from distflow.core.model import Metrics, Ref, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, NotEncodable
+from distflow.plain import plain_result
+from distflow.registry import register_type
 
 S = TaskStatus
 DEEPEST, DEEPEST_TUPLES = 256, 24
@@ -42,7 +44,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """``Money`` is registered as 40, and what a test registers is gone after it."""
     monkeypatch.setattr(codec, "_by_code", dict(codec._by_code))
     monkeypatch.setattr(codec, "_by_type", dict(codec._by_type))
-    codec.register_type(40, Money, lambda money: money.amount, Money)
+    register_type(40, Money, lambda money: money.amount, Money)
 
 
 def same(left: Any, right: Any) -> bool:
@@ -236,7 +238,7 @@ def test_what_is_nested_too_deep_is_refused(kind: Any, deepest: int) -> None:
     assert codec.unpack(codec.pack(value)) == value
     result = TaskResult(S.SUCCESS, data=value)
     assert codec.decode_result(codec.encode_result(result)) == result
-    json.dumps(codec.plain_result(result))
+    json.dumps(plain_result(result))
     for levels in (deepest + 1, 100_000):
         with pytest.raises(NotEncodable, match="nested deeper than 256 levels, or 24 of tuples"):
             codec.pack(nested(levels, kind))
@@ -338,7 +340,7 @@ def test_an_extension_that_is_unknown_here_is_named() -> None:
 
 def test_a_registration_may_be_repeated() -> None:
     """A module that is imported twice registers twice; the last one counts."""
-    codec.register_type(40, Money, lambda money: [money.amount], lambda parts: Money(parts[0]))
+    register_type(40, Money, lambda money: [money.amount], lambda parts: Money(parts[0]))
     assert codec.unpack(codec.pack(Money(3))) == Money(3)
 
 
@@ -357,14 +359,14 @@ def test_a_registration_may_be_repeated() -> None:
 def test_a_registration_that_conflicts_is_refused(code: int, kind: type, message: str) -> None:
     """Two meanings of one code, or two codes of one type, would be read wrongly elsewhere."""
     with pytest.raises(InvalidInput, match=message):
-        codec.register_type(code, kind, str, str)
+        register_type(code, kind, str, str)
 
 
 def test_a_registered_type_that_raises_is_named() -> None:
     """What a user's own reduce raises fails the task by name, as any value that has no place."""
-    codec.register_type(41, Text, lambda value: 1 / 0, Text)
+    register_type(41, Text, lambda value: 1 / 0, Text)
     with pytest.raises(NotEncodable, match=r"\[0\]: what Text was registered with raised Zero"):
         codec.pack([Text("a")])
-    codec.register_type(41, Text, str, lambda value: 1 / 0)
+    register_type(41, Text, str, lambda value: 1 / 0)
     with pytest.raises(NotEncodable, match="division by zero"):
         codec.unpack(codec.pack([Text("a")]))

@@ -18,6 +18,7 @@ from distflow import codec
 from distflow.core.model import Loop, Metrics, Ref, Retry, Task, TaskResult
 from distflow.core.status import OUTCOMES, TaskStatus
 from distflow.errors import NotEncodable
+from distflow.plain import iso_time, plain_result
 
 S = TaskStatus
 
@@ -169,7 +170,7 @@ SHOWN: list[tuple[Any, Any]] = [
 @pytest.mark.parametrize(("data", "shown"), SHOWN, ids=repr)
 def test_json_says_what_it_can(data: Any, shown: Any) -> None:
     """``--json`` is strict JSON for every value that a task may return."""
-    plain = codec.plain_result(TaskResult(S.SUCCESS, data=data))
+    plain = plain_result(TaskResult(S.SUCCESS, data=data))
     assert plain == {"status": "success", "data": shown, "attempt": 0}
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
 
@@ -178,12 +179,12 @@ def test_a_type_that_is_unknown_here_can_be_shown() -> None:
     """The command line may run where the user's types are not registered."""
     inner = msgpack.ExtType(99, b"\xff")
     packed = msgpack.packb({"status": "success", "data": [inner]})
-    plain = codec.plain_result(codec.decode_result(packed, opaque=True))
+    plain = plain_result(codec.decode_result(packed, opaque=True))
     assert json.loads(json.dumps(plain, allow_nan=False))["data"] == [[99, "ff"]]
 
 
 def test_times_are_shown_in_utc() -> None:
     """ISO 8601 with milliseconds, and nothing where there is nothing."""
-    assert codec.iso_time(None) is None
-    assert codec.iso_time(0) == "1970-01-01T00:00:00.000Z"
-    assert codec.iso_time(1767312000.1239) == "2026-01-02T00:00:00.123Z"
+    assert iso_time(None) is None
+    assert iso_time(0) == "1970-01-01T00:00:00.000Z"
+    assert iso_time(1767312000.1239) == "2026-01-02T00:00:00.123Z"

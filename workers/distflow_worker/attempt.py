@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
     from distflow.ports import WorkerPort
 
-#: Characters of a traceback that are kept: its end, which names the error.
-_TRACEBACK_CHARS = 20_000
-
 
 class RunView(NamedTuple):
     """What an attempt needs to know of its run and of the process it is in."""
@@ -103,10 +100,10 @@ class AttemptRun:
             args, kwargs = fill_arguments(
                 task.args, dict(task.kwargs), partial(self._inputs.get, position=self._position)
             )
-        except Exception as error:  # noqa: BLE001 - the user's imports and condition raise anything
+            if wants_context(task.function):
+                kwargs["ctx"] = context
+        except BaseException as error:  # noqa: BLE001 - the user's imports and condition raise anything
             return _raised(error)._replace(permanent=True)
-        if wants_context(task.function):
-            kwargs["ctx"] = context
         try:
             # A condition may have taken long; a start that rode with the claim knows nothing of it.
             begun = not (asked and self.view.cancelled()) and self._start()
@@ -158,6 +155,7 @@ class AttemptRun:
                 again = task.loop is not None and not load_function(task.loop.until)(
                     context, returned
                 )
+            return _returned(returned, again=again)
         except DeadlinePassed:
             return timed_out(task.timeout or 0.0)
         except NotDone as error:
@@ -166,15 +164,6 @@ class AttemptRun:
             return _raised(error)
         finally:
             self.ended_at = time.time()
-        if isinstance(returned, TaskResult):
-            return Outcome(
-                returned.status,
-                data=returned.data,
-                message=returned.message,
-                error=returned.error,
-                again=again,
-            )
-        return Outcome(TaskStatus.SUCCESS, data=returned, again=again)
 
     def finish(self, outcome: Outcome) -> Finish:
         """Decide what the outcome means, and encode it."""
@@ -194,15 +183,12 @@ class AttemptRun:
                 roll=random.random(),
             )
             try:
-                packed = encode_result(decision.result)
-                if len(packed) <= self.view.max_result_bytes:
-                    break
-                error = NotEncodable(
-                    f"data: {len(packed):,} bytes encoded, more than max_result_bytes "
-                    f"({self.view.max_result_bytes:,}); store it elsewhere and return where"
-                )
+                packed = encode_result(decision.result, self.view.max_result_bytes)
+                break
             except NotEncodable as unencodable:
                 error = unencodable
+            except Exception as strange:  # noqa: BLE001 - the data's own methods raise anything
+                error = NotEncodable(f"data: encoding it raised {summarise(strange)}")
             # It ran, and its data have no place: another try would bring the same.
             outcome = Outcome(
                 TaskStatus.FAILURE, message=str(error), error=summarise(error), permanent=True
@@ -249,16 +235,42 @@ def peek_function(body: bytes) -> str:
 
 def summarise(error: BaseException) -> str:
     """``Type: message``."""
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {_message_of(error)}"
+
+
+def _message_of(error: BaseException) -> str:
+    """What an exception says of itself, if it can."""
+    try:
+        return str(error)
+    except BaseException as another:  # noqa: BLE001 - it is the user's own method
+        return f"<its __str__ raised {type(another).__name__}>"
+
+
+def _returned(returned: Any, *, again: bool) -> Outcome:
+    if isinstance(returned, TaskResult):
+        return Outcome(
+            returned.status,
+            data=returned.data,
+            message=returned.message,
+            error=returned.error,
+            again=again,
+        )
+    return Outcome(TaskStatus.SUCCESS, data=returned, again=again)
 
 
 def _raised(error: BaseException) -> Outcome:
-    # The first frame is this module's own call.
-    trace = error.__traceback__.tb_next if error.__traceback__ else None
-    text = "".join(traceback.format_exception(type(error), error, trace))
     return Outcome(
         TaskStatus.FAILURE,
-        message=str(error) or type(error).__name__,
+        message=_message_of(error) or type(error).__name__,
         error=summarise(error),
-        traceback=text[-_TRACEBACK_CHARS:],
+        traceback=_trace_of(error),
     )
+
+
+def _trace_of(error: BaseException) -> str | None:
+    # The first frame is this module's own call.
+    trace = error.__traceback__.tb_next if error.__traceback__ else None
+    try:
+        return "".join(traceback.format_exception(type(error), error, trace))
+    except BaseException:  # noqa: BLE001 - an exception that cannot be printed is one all the same
+        return None

@@ -89,14 +89,12 @@ class Verification:
         if verdict.result is None:
             return verdict, b""
         try:
-            packed = encode_result(verdict.result)
+            return verdict, encode_result(verdict.result, self._view.max_result_bytes)
         except NotEncodable as error:
-            return Verdict("undecided", f"what it returned cannot be stored: {error}"), b""
-        allowed = self._view.max_result_bytes
-        if len(packed) > allowed:
-            what = f"what it returned is {len(packed):,} bytes, more than max_result_bytes"
-            return Verdict("undecided", f"{what} ({allowed:,})"), b""
-        return verdict, packed
+            why = str(error)
+        except Exception as error:  # noqa: BLE001 - the data's own methods raise anything
+            why = summarise(error)
+        return Verdict("undecided", f"what it returned cannot be stored: {why}"), b""
 
     def _tell(self, verdict: Verdict) -> None:
         if self._unknown is None:

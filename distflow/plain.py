@@ -1,0 +1,69 @@
+"""What JSON can say of what msgpack has said: for people, and for ``--json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from math import isfinite
+from typing import Any
+
+from distflow.codec import encode_result, unpack
+from distflow.core.model import TaskResult
+
+
+def to_plain(value: Any) -> Any:
+    """Anything that :func:`pack` takes -> what JSON can say, for people and ``--json``.
+
+    Times become ISO 8601, Decimals and UUIDs text, bytes their UTF-8 text or hex digits, sets
+    lists, NaN and infinities text. It cannot be turned back.
+    """
+    if isinstance(value, Mapping):
+        return {_plain_key(key): to_plain(element) for key, element in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [to_plain(element) for element in value]
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.hex()
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return str(value)
+
+
+def _plain_key(key: Any) -> str:
+    return key if isinstance(key, str) else str(to_plain(key))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        ValueError: it is no JSON, or is nested deeper than Python reads.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def plain_result(result: TaskResult) -> dict[str, Any]:
+    """TaskResult -> what JSON can say, with every field of the wire form."""
+    fields: dict[str, Any] = unpack(encode_result(result), opaque=True)
+    plain: dict[str, Any] = to_plain(fields)
+    return plain
+
+
+def iso_time(unix_seconds: float | None) -> str | None:
+    """Unix seconds -> ISO 8601 in UTC with milliseconds; None stays None."""
+    if unix_seconds is None:
+        return None
+    moment = datetime.fromtimestamp(unix_seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
