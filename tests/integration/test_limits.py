@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +218,18 @@ def test_a_large_graph_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> 
     write_run(store, make_spec("r"), flow.compile())
     assert [len(tasks) for tasks in store.iter_tasks()] == [2, 2, 2, 2, 2, 1]
     assert [task for tasks in store.iter_tasks() for task in tasks] == list(flow.tasks)
+
+
+def test_heavy_tasks_do_not_travel_together(
+    redis_server: RedisServer, start_worker: StartWorker
+) -> None:
+    """A batch is one job of RQ, and has room for 8 MiB of arguments: three of these."""
+    worker = start_worker(redis_server.url)
+    flow = Workflow("w")
+    for number in range(9):
+        flow.add(f"t{number}", excessive.receives, (["x" * (5 << 19)],))
+    run = Client(redis_server.client()).submit(flow, run_id="r")
+    assert run.wait(30) == RunStatus.SUCCESS
+    jobs = re.findall(r"default: r: t\d( and \d+ more)? \(", worker.log())
+    assert len(jobs) >= 3
+    assert set(jobs) <= {"", " and 1 more", " and 2 more"}
