@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from distflow import Workflow, connect
+from distflow.core.model import Effects
 from distflow.handle import Run
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
@@ -96,7 +97,7 @@ def test_what_waits_behind_a_long_task_goes_elsewhere(
 
 @pytest.mark.parametrize("effects", ["normal", "idempotent"])
 def test_a_lost_batch_is_settled_task_by_task(
-    effects: str, redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+    effects: Effects, redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     """A task kills its worker in the midst of a batch: it alone fails. What had succeeded stays,
     what had not begun runs once, and what was claimed along with it as a group is not counted
