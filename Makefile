@@ -2,8 +2,8 @@
 # Python 3.11 or newer, make, git and a compiler.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format format-check lint types mutants chaos chaos-full clean \
-  distclean
+.PHONY: help demo test check format format-check lint types mutants chaos chaos-full bench \
+  bench-short clean distclean
 
 # What another virtual environment or project has set does not belong in this one.
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
@@ -24,6 +24,8 @@ help:
 	@echo 'make check   format check, lint, types and tests: what CI runs, and a minute of chaos'
 	@echo 'make chaos   soak for MINUTES=2: kill, freeze and restart everything; SEED=... repeats it'
 	@echo 'make chaos-full  also kill the coordinator of a run 20 times over, and crash at every step'
+	@echo 'make bench   measure it beside its peers: TABLE=throughput alone, ROUNDS=5, JSON=file'
+	@echo 'make bench-short  the same of almost nothing: to see that the harness works'
 	@echo 'make mutants break the policy in every way known, and see the tests fail'
 	@echo 'make format | lint | types | clean | distclean'
 
@@ -67,6 +69,15 @@ mutants: $(STAMP)
 	$(PYTHON) -m mutmut export-cicd-stats
 	@cat mutants/mutmut-cicd-stats.json
 	@$(PYTHON) -m mutmut results | grep survived || true
+
+bench: $(STAMP)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[bench]'
+	$(PYTHON) -m benchmarks $(TABLE) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(JSON),--json $(JSON)) $(if $(MILLION),--million)
+
+bench-short: $(STAMP)
+	$(PYTHON) -m benchmarks $(TABLE) --short
 
 check: format-check lint types test
 

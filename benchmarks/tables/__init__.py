@@ -1,0 +1,1 @@
+"""One module per table; each has a ``measure`` that takes Settings and returns a Section."""

@@ -1,0 +1,20 @@
+"""What the benchmarks run, under every system: next to nothing. It imports next to nothing too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sized
+
+
+def noop(*_inputs: object) -> None:
+    """A task that does nothing with whatever it depends on."""
+
+
+def count(inputs: Sized) -> int:
+    """A join: it is given what all its dependencies returned."""
+    return len(inputs)
+
+
+def stamp() -> float:
+    """When the task ran, Unix seconds."""
+    return time.time()
