@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -175,8 +176,13 @@ def test_starts_and_outcomes_wait_for_the_disk(
     log = tmp_path / "log"
     gate = tmp_path / "gate"
     gate.touch()
-    url = waitaof_server.url
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
     with waitaof_server.client() as client:
+        # Of connections through a unix socket, MONITOR does not say which is which.
+        client.config_set("bind", "127.0.0.1")
+        client.config_set("port", port)
+        url = f"redis://127.0.0.1:{port}/0"
         client.config_set("appendfsync", "everysec")
         start_worker(url)
         flow = [f"{FLOWS}:payment", "-p", f"log={log}", "-p", f"gate={gate}", "--run-id", "paid"]
@@ -184,15 +190,17 @@ def test_starts_and_outcomes_wait_for_the_disk(
             done = run_cli(url, "submit", *flow, "--durability", "waitaof")
             client.echo("the end")
             seen = list(iter(lambda: next_command(monitor), ("", "ECHO the end")))
+        client.config_set("port", 0)
         sha = {name: ScriptLine(client, name, [])._script.sha for name in ("start_task", "advance")}
     assert (done.returncode, done.stderr.count("warning:")) == (0, 0), done.stderr
-    assert status_of(url, "paid")["durability"] == "waitaof"
+    assert status_of(waitaof_server.url, "paid")["durability"] == "waitaof"
     words = [words[0] for words in recording.lines(log)]
     assert words == ["prepare", "charge", "charged", "receipt"]
     waits = [number for number, (_who, said) in enumerate(seen) if said.startswith("WAITAOF 1 0")]
     # The first is that of submit, which asks whether there is such a thing.
-    scripts = [before(seen, number) for number in waits[1:]]
-    assert [said.split()[1] for said in scripts] == [sha["start_task"], sha["advance"]]
+    scripts = [before(seen, number).split()[1] for number in waits[1:]]
+    # A slow disk is waited for more than once.
+    assert list(dict.fromkeys(scripts)) == [sha["start_task"], sha["advance"]]
 
 
 def next_command(monitor: Any) -> tuple[str, str]:
