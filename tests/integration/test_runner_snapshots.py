@@ -138,10 +138,10 @@ def test_a_context_factory(stage: Stage) -> None:
     """A factory makes the context from the parameters, once per run in each process."""
     dag = Workflow("context", context=behaving.remember)
     for name in ("one", "two"):
-        dag.add(name, behaving.greeting)
+        dag.add(name, behaving.greeting, batch=False)
     played = stage.play(dag, {"who": "anna"})
     assert [result.data for result in played.results.values()] == ["hello anna"] * 2
-    # A stock worker calls each job in a process of its own.
+    # A stock worker runs each job in a process of its own, and these share none.
     assert len(stage.lines("factory")) == (1 if stage.redis is None else 2)
 
 
