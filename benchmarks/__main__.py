@@ -32,7 +32,7 @@ _WIDTH = 200
 @click.option("--rounds", type=click.IntRange(min=1), help="Of each system.  [default: 5, short 1]")
 @click.option("--short", is_flag=True, help="Small sizes: to see that all of it works.")
 @click.option(
-    "--system", "only", multiple=True, type=click.Choice(list(SYSTEMS)), help="These alone."
+    "--system", "only", multiple=True, type=click.Choice(list(SYSTEMS)), help="Of the table, this."
 )
 @click.option(
     "--persistence",
@@ -69,6 +69,9 @@ def main(
     console = Console(width=_WIDTH, soft_wrap=False)
     for name in tables or TABLES:
         section = TABLES[name](settings)
+        if not section.records:
+            click.echo(f"{name}: none of the systems that were asked for is in it", err=True)
+            continue
         show(section, console)
         if file:
             save(section, file)

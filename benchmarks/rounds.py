@@ -19,7 +19,7 @@ class Settings:
         rounds: how often each system is measured.
         short: small sizes, to see that the harness works.
         persistence: of every server: see :data:`benchmarks.server.PERSISTENCE`.
-        only: names of systems; empty means those of the table.
+        only: names of systems, in order; empty means those of the table.
         million: whether the table of growth goes up to a million tasks.
     """
 
@@ -29,9 +29,12 @@ class Settings:
     only: tuple[str, ...] = ()
     million: bool = False
 
-    def choose(self, names: Sequence[str]) -> list[System]:
-        """The systems of a table that are to be measured."""
-        return [SYSTEMS[name] for name in names if not self.only or name in self.only]
+    def choose(self, names: Sequence[str], among: Sequence[str] = ()) -> list[System]:
+        """The systems of a table that are to be measured: ``names``, or what was asked for and is
+        in ``names`` or ``among``.
+        """
+        wanted = [name for name in self.only if name in (*names, *among)] if self.only else names
+        return [SYSTEMS[name] for name in wanted]
 
 
 @dataclass(slots=True)

@@ -32,6 +32,7 @@ class Stage:
 
     system: System
     url: str
+    server_pid: int
     workers: Sequence[SessionProcess]
 
     def drive(self, job: str, **options: Any) -> dict[str, Any]:
@@ -49,7 +50,9 @@ class Stage:
             )
             stack.callback(driver.close)
             theirs = MemoryWatch([worker.pid for worker in self.workers])
-            everyone = MemoryWatch([driver.pid, *(worker.pid for worker in self.workers)])
+            everyone = MemoryWatch(
+                [driver.pid, self.server_pid, *(worker.pid for worker in self.workers)]
+            )
             try:
                 with theirs, everyone:
                     code = driver.process.wait(_DRIVE_SECONDS)
@@ -75,7 +78,7 @@ def staged(system: System, persistence: str) -> Iterator[Stage]:
             worker = SessionProcess(f"{system.name}-{number}", words, env=_environment(server.url))
             stack.callback(worker.close)
             workers.append(worker)
-        yield Stage(system, server.url, workers)
+        yield Stage(system, server.url, server.pid, workers)
 
 
 def _environment(url: str) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery, chain, chord, group
 
 from benchmarks import tasks
-from benchmarks.clients.port import FIRST_TASKS, PATIENCE_SECONDS, bench_url, check_join
+from benchmarks.clients.port import FIRST_TASKS, PATIENCE_SECONDS, Unfinished, bench_url, check_join
 from benchmarks.shapes import Shape
 from benchmarks.systems import System
 
@@ -39,17 +39,18 @@ class CeleryClient:
         self.round_trip()
 
     def describe(self, shape: Shape) -> Any:
-        """A chord, a chain, or the group that is a layer.
+        """A chord, a chain, or one layer.
 
         A chain of groups would hold, in each task of a layer, all that follows: 40 times as much
-        with every further layer.
+        with every further layer. A layer is a chord, whose one result comes sooner than those of
+        a group.
         """
         if shape.name == "chain":
             canvas = chain(noop.si() if place == 0 else noop.s() for place in range(shape.total))
         elif shape.name == "fan":
             canvas = chord(group(noop.si() for _ in range(shape.total - 1)), count.s())
         else:
-            canvas = group(noop.si() for _ in range(shape.width))
+            canvas = chord(group(noop.si() for _ in range(shape.width)), count.s())
         return canvas, shape
 
     def execute(self, described: Any) -> int:
@@ -57,24 +58,37 @@ class CeleryClient:
         canvas, shape = described
         if shape.name == "layers":
             for _ in range(shape.total // shape.width):
-                canvas.apply_async().get(timeout=PATIENCE_SECONDS)
+                check_join(_wait(canvas.apply_async()), shape.width)
             return int(shape.total)
-        answer = canvas.apply_async().get(timeout=PATIENCE_SECONDS)
+        answer = _wait(canvas.apply_async())
         if shape.name == "fan":
             check_join(answer, shape.total - 1)
         return int(shape.total)
 
     def round_trip(self) -> None:
         """Send one task, and block on its result."""
-        noop.delay().get(timeout=PATIENCE_SECONDS)
+        _wait(noop.delay())
 
     def first_start(self, width: int) -> float:
         """By what the first tasks returned."""
         sent = group(stamp.si() for _ in range(width)).apply_async()
         first = min(one.get(timeout=PATIENCE_SECONDS) for one in sent.children[:FIRST_TASKS])
-        sent.get(timeout=PATIENCE_SECONDS)
+        _wait(sent)
         return float(first)
 
     def close(self) -> None:
         """Close its connections."""
         app.close()
+
+
+def _wait(sent: Any) -> Any:
+    """The result, when it is there.
+
+    Raises:
+        Unfinished: it did not succeed.
+    """
+    # By default it would look at every task of a chord again with each message that comes.
+    answer = sent.get(timeout=PATIENCE_SECONDS, propagate=False)
+    if not sent.successful():
+        raise Unfinished(f"Celery's task failed: {answer!r}")
+    return answer

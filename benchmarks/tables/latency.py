@@ -35,7 +35,7 @@ def measure(settings: Settings) -> Section:
         }
 
     names = _SHORT_SYSTEMS if settings.short else _SYSTEMS
-    measured = measure_rounds(settings.choose(names), settings, run)
+    measured = measure_rounds(settings.choose(names, _SYSTEMS), settings, run)
     records = {name: {"error": one.error, "rounds": one.found} for name, one in measured.items()}
     tables = (_table(measured, trips, width),)
     return Section("latency", machine, asdict(settings), tables, records)

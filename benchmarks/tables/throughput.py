@@ -18,19 +18,20 @@ _SIZES = {"fan": 5000, "chain": 500, "layers": 50}
 #: A chain of ours is over too soon to be measured well.
 _OUR_SIZES = {**_SIZES, "chain": 2000}
 _SHORT_SIZES = {"fan": 200, "chain": 50, "layers": 4}
+_SYSTEMS = (UNIT, *OURS, *PEERS)
 _SHORT_SYSTEMS = (UNIT, "stock", "stock-idempotent", "fast")
 
 
 def measure(settings: Settings) -> Section:
     """Every system with every shape, in rounds."""
     machine = describe_machine()
-    names = _SHORT_SYSTEMS if settings.short else (UNIT, *OURS, *PEERS)
-    sizes = {system.name: _sizes(system, settings) for system in settings.choose(names)}
+    systems = settings.choose(_SHORT_SYSTEMS if settings.short else _SYSTEMS, _SYSTEMS)
+    sizes = {system.name: _sizes(system, settings) for system in systems}
 
     def run(stage: Stage) -> dict[str, Any]:
         return stage.drive("shapes", shapes=list(sizes[stage.system.name].items()))
 
-    measured = measure_rounds(settings.choose(names), settings, run)
+    measured = measure_rounds(systems, settings, run)
     tables = [_speed(measured), _ratios(measured), *(_costs(measured, name) for name in _SHAPES)]
     records = {
         name: {"error": one.error, "sizes": sizes[name], "rounds": one.found}
@@ -41,6 +42,7 @@ def measure(settings: Settings) -> Section:
 
 def _sizes(system: System, settings: Settings) -> dict[str, int]:
     if settings.short:
+        # None is above what a system can do in time.
         sizes = _SHORT_SIZES
     elif system.is_distflow:
         sizes = _OUR_SIZES
@@ -152,7 +154,8 @@ def _costs(measured: Mapping[str, Measured], shape: str) -> Table:
             (
                 "Commands include those inside scripts; requests are reads of the server from its "
                 "clients. The client coordinates where the system is distflow. Memory is the peak "
-                "of one process, and of all at once, over all shapes."
+                "of one process, and of all at once, Redis included, over all shapes; what forks "
+                "share counts for each."
             ),
         ),
     )
