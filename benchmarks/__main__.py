@@ -32,7 +32,11 @@ _WIDTH = 200
 @click.option("--rounds", type=click.IntRange(min=1), help="Of each system.  [default: 5, short 1]")
 @click.option("--short", is_flag=True, help="Small sizes: to see that all of it works.")
 @click.option(
-    "--system", "only", multiple=True, type=click.Choice(list(SYSTEMS)), help="Of the table, this."
+    "--system",
+    "only",
+    multiple=True,
+    type=click.Choice(list(SYSTEMS)),
+    help="This one alone; repeatable.",
 )
 @click.option(
     "--persistence",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import dramatiq
@@ -70,12 +71,14 @@ class DramatiqClient:
 
     def first_start(self, width: int) -> float:
         """By what the first messages returned."""
-        sent = dramatiq.group([stamp.message() for _ in range(width)]).run()
+        described = dramatiq.group([stamp.message() for _ in range(width)])
+        sent_at = time.time()
+        sent = described.run()
         first = min(
             one.get_result(block=True, timeout=_PATIENCE_MS) for one in sent.children[:FIRST_TASKS]
         )
         sent.wait(timeout=_PATIENCE_MS)
-        return float(first)
+        return float(first) - sent_at
 
     def close(self) -> None:
         """Close its connections."""

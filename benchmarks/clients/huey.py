@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from huey import RedisHuey
@@ -56,11 +57,13 @@ class HueyClient:
 
     def first_start(self, width: int) -> float:
         """By what the first tasks returned."""
-        sent = [app.enqueue(stamp.s()) for _ in range(width)]
+        described = [stamp.s() for _ in range(width)]
+        sent_at = time.time()
+        sent = [app.enqueue(task) for task in described]
         first = min(one.get(True, PATIENCE_SECONDS) for one in sent[:FIRST_TASKS])
         for one in sent[FIRST_TASKS:]:
             one.get(True, PATIENCE_SECONDS)
-        return float(first)
+        return float(first) - sent_at
 
     def close(self) -> None:
         """Close its connections."""

@@ -41,7 +41,9 @@ class BenchClient(Protocol):
         """Send one task and wait for its result."""
 
     def first_start(self, width: int) -> float:
-        """Unix seconds at which the first of a fan's ``width`` tasks ran; returns at the end."""
+        """Seconds from the submit call of ``width`` independent tasks until the first of them ran;
+        returns when all have.
+        """
 
     def close(self) -> None:
         """Leave nothing behind in this process."""

@@ -87,11 +87,12 @@ class RqClient:
     def first_start(self, width: int) -> float:
         """By what the first jobs returned."""
         data = [Queue.prepare_data(tasks.stamp) for _ in range(width)]
+        sent_at = time.time()
         jobs = self._queue.enqueue_many(data)
         first = min(self._result(job) for job in jobs[:FIRST_TASKS])
         for job in jobs:
             self._result(job)
-        return first
+        return first - sent_at
 
     def _result(self, job: Job) -> float:
         found = job.latest_result(timeout=_RESULT_SECONDS)

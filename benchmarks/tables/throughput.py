@@ -42,7 +42,7 @@ def measure(settings: Settings) -> Section:
 
 def _sizes(system: System, settings: Settings) -> dict[str, int]:
     if settings.short:
-        # None is above what a system can do in time.
+        # Small enough for every system.
         sizes = _SHORT_SIZES
     elif system.is_distflow:
         sizes = _OUR_SIZES
