@@ -207,7 +207,8 @@ def test_a_frozen_worker_holds_the_rest(lost: tuple[Scene, float], queue: str) -
     info = run.info()
     (held,) = info.held
     assert (held.task, held.worker) == ("hold", name)
-    assert 0 < info.as_of - held.since - (time.monotonic() - frozen_at) + 1 < 3
+    # By the last beat that was seen, which a busy machine sees late.
+    assert abs(info.as_of - held.since - (time.monotonic() - frozen_at)) < 3
     scene.gate(queue).touch()
     scene.workers[queue].thaw()
     assert scene.result(queue).status == TaskStatus.SUCCESS

@@ -6,8 +6,9 @@ import os
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 
-from tests.support.tasks.recording import note, wait_for_file
+from tests.support.tasks.recording import lines, note, wait_for_file
 
 
 def step(log, *, ctx):
@@ -27,8 +28,11 @@ def first_waits(log, gate, *, ctx):
     note(log, ctx.task, os.getpid())
 
 
-def kill_worker(log, *, ctx):
-    """Kill the worker and this process."""
+def kill_worker(log, once, *, ctx):
+    """Kill the worker and this process, ``once`` or each time."""
+    killed = any(line[0] == ctx.task for line in lines(Path(log)))
     note(log, ctx.task, os.getpid())
+    if once and killed:
+        return
     os.kill(os.getppid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
