@@ -12,6 +12,7 @@ from benchmarks.results import Section, save
 from benchmarks.rounds import Settings
 from benchmarks.server import PERSISTENCE
 from benchmarks.show import show
+from benchmarks.stage import end_cleanly
 from benchmarks.systems import SYSTEMS
 from benchmarks.tables import growth, latency, resume, runs, throughput
 
@@ -63,6 +64,7 @@ def main(
     file: Path | None,
 ) -> None:
     """Measure distflow and its peers on this machine, one TABLE after the other, all by default."""
+    end_cleanly()
     settings = Settings(
         rounds=rounds or (1 if short else 5),
         short=short,

@@ -17,7 +17,7 @@ from benchmarks.clients.distflow import DistflowClient
 from benchmarks.clients.port import URL_VARIABLE
 from benchmarks.server import PERSISTENCE, running_server
 from benchmarks.shapes import Shape, make_shape
-from benchmarks.stage import staged
+from benchmarks.stage import end_cleanly, staged
 from benchmarks.systems import OURS, SYSTEMS, System
 
 _SIZES = {"fan": 5000, "chain": 2000, "layers": 50, "blocks": 10_000}
@@ -45,6 +45,7 @@ def main(
     shape: str, *, size: int | None, system: str, part: str, sort: str, top: int, persistence: str
 ) -> None:
     """Run a SHAPE under cProfile, which makes all of it slower, calls most of all."""
+    end_cleanly()
     what = make_shape(shape, size or _SIZES[shape])
     if part == "worker":
         profile = _profile_worker(SYSTEMS[system], what, persistence)

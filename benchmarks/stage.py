@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -79,6 +80,11 @@ def staged(system: System, persistence: str) -> Iterator[Stage]:
             stack.callback(worker.close)
             workers.append(worker)
         yield Stage(system, server.url, server.pid, workers)
+
+
+def end_cleanly() -> None:
+    """Let SIGTERM end this process as an exit does: what it has started is ended with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _environment(url: str) -> Mapping[str, str]:
