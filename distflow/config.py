@@ -14,6 +14,10 @@ ALLOW_VARIABLE = "DISTFLOW_ALLOW"
 
 _SHORTEST_LEASE_SECONDS = 0.5
 
+#: After so many batches, or with so much memory more, a FastWorker replaces its child.
+_FAST_JOBS = 1000
+_FAST_RSS_MB = 512
+
 
 def environment_url() -> str:
     """``DISTFLOW_REDIS_URL``, else ``REDIS_URL``, else the usual one."""
@@ -41,6 +45,25 @@ def lease_seconds(default: float) -> float:
     return seconds
 
 
+def fast_jobs() -> int:
+    """``DISTFLOW_FAST_JOBS``: after how many batches a FastWorker replaces its child; 1,000.
+
+    Raises:
+        InvalidInput: it is not a number of at least 1.
+    """
+    return _count("DISTFLOW_FAST_JOBS", _FAST_JOBS)
+
+
+def fast_rss_mb() -> int:
+    """``DISTFLOW_FAST_RSS_MB``: the MiB of memory beyond those of its start with which a
+    FastWorker's child is replaced; 512.
+
+    Raises:
+        InvalidInput: it is not a number of at least 1.
+    """
+    return _count("DISTFLOW_FAST_RSS_MB", _FAST_RSS_MB)
+
+
 def allowed_functions() -> str | None:
     """``DISTFLOW_ALLOW``: patterns with commas between them; None where every function may be
     imported.
@@ -51,3 +74,12 @@ def allowed_functions() -> str | None:
 def allow_functions(patterns: str) -> None:
     """Set ``DISTFLOW_ALLOW`` for this process and those that it starts."""
     os.environ[ALLOW_VARIABLE] = patterns
+
+
+def _count(variable: str, default: int) -> int:
+    text = os.environ.get(variable)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and int(text) >= 1):
+        raise InvalidInput(f"{variable}={text!r}: it is a whole number, 1 or more")
+    return int(text)

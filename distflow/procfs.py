@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import NamedTuple
 
 #: The states of a process that has ended and waits for its parent to notice.
 _DEAD = ("Z", "X")
+
+_OWN_MEMORY = Path("/proc/self/statm")
 
 
 class Process(NamedTuple):
@@ -29,3 +32,12 @@ def iter_processes() -> Iterator[Process]:
             )
             if state not in _DEAD:
                 yield Process(int(entry.parent.name), int(group), int(session))
+
+
+def resident_bytes() -> int:
+    """The memory that this process has in use; 0 where the host does not say."""
+    try:
+        pages = int(_OWN_MEMORY.read_bytes().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

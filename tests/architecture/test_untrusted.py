@@ -39,7 +39,8 @@ def test_rq_is_told_how_to_read() -> None:
     users = {
         name
         for name, path in modules()
-        for imported, _line, _inside, _typing_only in imports_of(path)
-        if imported in ("rq.Queue", "rq.job.Job", "rq.results.Result", "rq.queue.Queue")
+        for imported, _line, _inside, typing_only in imports_of(path)
+        if not typing_only
+        and imported in ("rq.Queue", "rq.job.Job", "rq.results.Result", "rq.queue.Queue")
     }
     assert users == {"distflow.dispatch.rq"}

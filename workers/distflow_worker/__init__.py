@@ -10,15 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from distflow_worker.fast import FastWorker
     from distflow_worker.patient import WorkerRedis
     from distflow_worker.serializer import SafeSerializer
 
 _HOMES = {
+    "FastWorker": "distflow_worker.fast",
     "SafeSerializer": "distflow_worker.serializer",
     "WorkerRedis": "distflow_worker.patient",
 }
 
-__all__ = ["SafeSerializer", "WorkerRedis"]
+__all__ = ["FastWorker", "SafeSerializer", "WorkerRedis"]
 
 
 def __getattr__(name: str) -> Any:

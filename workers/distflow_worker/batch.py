@@ -23,7 +23,7 @@ from distflow.errors import DistflowError
 from distflow.store.working import WorkerStore
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.beat import BEAT_SECONDS, Heartbeat
-from distflow_worker.connection import open_like
+from distflow_worker.connection import reuse_like
 from distflow_worker.context import RecordedResults, run_context
 from distflow_worker.deadline import Deadline
 from distflow_worker.sequence import BatchSequence
@@ -52,24 +52,39 @@ def run_batch(payload: bytes) -> None:
     job = get_current_job()
     if job is None or job.connection is None:
         raise DistflowError("run_batch is for RQ workers: submit the workflow instead")
+    take_batch(payload, job.connection, job.worker_name or "?", job.id)
+
+
+def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool:
+    """The same for a worker that says what it is; returns whether its process is fit for another
+    batch: a task that was interrupted by its timeout may go on in it.
+
+    Args:
+        payload: as for :func:`run_batch`.
+        connection: of the RQ worker.
+        worker: its name.
+        job: the RQ job's id.
+
+    Raises:
+        DistflowError: as :func:`run_batch`.
+    """
     fields = unpack(payload)
     if fields["wire"] != WIRE_VERSION:
         raise DistflowError(
             f"this worker speaks wire version {WIRE_VERSION}, the coordinator "
             f"{fields['wire']}: install the same distflow on both"
         )
-    client = open_like(job.connection)
-    worker = job.worker_name or "?"
+    client = reuse_like(connection)
     place: dict[str, Any] = {"prefix": fields["prefix"]}
     store = WorkerStore(client, fields["run_id"], **place)
-    opening = store.begin_batch(fields["epoch"], fields["batch"], worker, job.id)
+    opening = store.begin_batch(fields["epoch"], fields["batch"], worker, job)
     if opening.code != Code.OK:
         _log.info("batch %s not begun: %s", fields["batch"], opening.code.name)
-        return
+        return True
     beating = WorkerStore(client, fields["run_id"], **place, patience_seconds=0.0)
-    guard = _guard(fields, job.connection, worker, job.id, opening.max_result_bytes)
+    guard = _guard(fields, connection, worker, job, opening.max_result_bytes)
     overdue = guard.is_overdue if guard else None
-    beats = Heartbeat(beating, fields["batch"], worker, job.id, is_overdue=overdue)
+    beats = Heartbeat(beating, fields["batch"], worker, job, is_overdue=overdue)
     # A guardian is forked before there is a thread.
     with guard or nullcontext(), store.own_line(), beats as heartbeat:
         params = unpack(opening.params, opaque=True)
@@ -95,6 +110,7 @@ def run_batch(payload: bytes) -> None:
             should_stop=_StopWatch(client, worker).should_stop,
             on_attempt=partial(_note_attempt, heartbeat, guard),
         ).run()
+    return guard is None or not guard.overran
 
 
 def _guard(

@@ -50,7 +50,8 @@ class Guard:
         self._attempt: AttemptRun | Verification | None = None
         #: On the monotonic clock; None between two calls.
         self._due_at: float | None = None
-        self._overran = False
+        #: Whether a call was interrupted: what it has left behind may go on in this process.
+        self.overran = False
 
     def __enter__(self) -> Self:
         """Fork the guardian; where there can be none, the soft attempt has to do."""
@@ -75,7 +76,7 @@ class Guard:
         trace: TracebackType | None,
     ) -> None:
         """Dismiss the guardian. Where a task was interrupted, end what it has left behind."""
-        if self._overran and self._horse.leads:
+        if self.overran and self._horse.leads:
             self._horse.end(spare=self._horse.pid)
         self._dismiss()
 
@@ -100,7 +101,7 @@ class Guard:
             with Deadline(seconds):
                 yield
         except DeadlinePassed:
-            self._overran = True
+            self.overran = True
             raise
         finally:
             # Once this is answered, the process is not ended; unanswered, it is being ended.

@@ -1,0 +1,327 @@
+"""FastWorker: an RQ worker that runs distflow's batches in one child, without a fork for each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+from rq.command import parse_payload
+from rq.exceptions import DeserializationError
+from rq.suspension import WORKERS_SUSPENDED
+from rq.utils import now, utcformat
+from rq.worker import Worker, WorkerStatus
+from rq.worker.base import SHUTDOWN_SIGNAL
+
+from distflow import config
+from distflow.errors import RedisUnavailable, UntrustedBytes
+from distflow.faults import commit
+from distflow.store.patience import call_patiently
+from distflow_worker.child import Child, Order
+from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
+from distflow_worker.serving import BatchServing
+
+if TYPE_CHECKING:
+    from rq.job import Job
+    from rq.queue import Queue
+
+#: Seconds after which RQ is told of a batch that goes on; before that, of its end alone. It shows
+#: as the worker's current job from the first moment.
+_TELL_AFTER_SECONDS = 0.02
+
+#: Seconds by which a heartbeat may differ from the last one and need not be sent.
+_SAME_BEAT_SECONDS = 1.0
+
+#: Seconds that the end of a batch waits for a Redis that is away.
+_PATIENCE_SECONDS = 60.0
+
+#: Bytes at the begin of a job's data in which the name of its function is.
+_HEAD_BYTES = 128
+
+
+class _Line:
+    """The worker's connection for commands: whether it is a new one since the child was forked."""
+
+    is_new = False
+
+    def note(self, _connection: Any) -> None:
+        """It was made anew."""
+        self.is_new = True
+
+
+class FastWorker(Worker):
+    """For ``rq worker -w distflow_worker.FastWorker``.
+
+    Jobs of distflow go to a child that was forked ahead; every other job runs as under RQ's own
+    worker. ``DISTFLOW_FAST_JOBS`` and ``DISTFLOW_FAST_RSS_MB`` say when the child is replaced.
+
+    Raises:
+        InvalidInput: one of these variables is no number.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limits = {"jobs": config.fast_jobs(), "rss_mb": config.fast_rss_mb()}
+        self._child: Child | None = None
+        #: Id of the batch's job that the child is at.
+        self._batch_job: str | None = None
+        #: Held where a batch begins and ends: a command to stop it must not hit the next one.
+        self._handing = threading.RLock()
+        self._line = _Line()
+        #: As Redis has it.
+        self._shown_state: str | None = None
+        #: When the registration ends, on the monotonic clock.
+        self._expires_at = 0.0
+        #: Whether it is known already that the next job may be taken.
+        self._may_go_on = False
+
+    # The work
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """As RQ's, with a child that waits as well."""
+        self._ready_child()
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Give a batch to the child; fork for anything else."""
+        payload = self._payload_of(job)
+        if payload is None:
+            super().execute_job(job, queue)
+            return
+        # From here on a shutdown waits for the batch.
+        self._state = WorkerStatus.BUSY
+        try:
+            self._run_batch(job, queue, payload)
+        finally:
+            with self._handing:
+                self._batch_job, self._horse_pid = None, 0
+        self.set_state(WorkerStatus.IDLE)
+
+    def _payload_of(self, job: Job) -> bytes | None:
+        """What a batch's job carries; None for any other job: nothing of those is unpickled here,
+        but in their own process.
+        """
+        data = job.data
+        if BATCH_FUNCTION.encode() not in data[:_HEAD_BYTES]:
+            return None
+        try:
+            _function, _instance, (payload,), _options = SafeSerializer.loads(data)
+            readable = job.func_name == BATCH_FUNCTION
+        except (UntrustedBytes, DeserializationError):
+            readable = False
+        # A worker whose serializer cannot read it says so in RQ's own way.
+        return payload if readable else None
+
+    def _run_batch(self, job: Job, queue: Queue, payload: bytes) -> None:
+        job.started_at = now()
+        taken_to = queue.intermediate_queue_key
+        order = Order(job.id, queue.name, taken_to, job.description or "", payload)
+        child = self._hand_over(order)
+        self._show(job)
+        told = False
+        answer = child.wait(_TELL_AFTER_SECONDS)
+        while answer is None and child.death is None:
+            if told:
+                self._keep_up(job)
+            else:
+                told = self._tell(job)
+            answer = child.wait(self.job_monitoring_interval)
+        with self._handing:
+            self._batch_job = None
+        if answer is not None and not answer.error:
+            self._release(job, queue, told=told)
+        else:
+            if not told:
+                self._tell(job)
+            if answer is not None:
+                job.ended_at = now()
+                self.handle_job_failure(job, queue, exc_string=answer.error)
+            else:
+                # RQ judges as if it had waited for a work horse.
+                self.monitor_work_horse(job, queue)
+                self.set_current_job_id(None)
+        if answer is None or answer.last:
+            child.dismiss()
+
+    def _hand_over(self, order: Order) -> Child:
+        while True:
+            child = self._ready_child()
+            with self._handing:
+                self._batch_job, self._horse_pid = order.job, child.pid
+                if child.hand_over(order):
+                    return child
+            child.dismiss()
+
+    # The child
+
+    def _ready_child(self) -> Child:
+        child = self._child
+        if child is not None and (child.look() is not None or self._line.is_new):
+            child.dismiss()
+            child = None
+        if child is None:
+            self._line.is_new = False
+            child = self._child = Child(self._serve)
+            self.log.debug("Worker %s: forked child %s", self.name, child.pid)
+        return child
+
+    def _serve(self, channel: Connection) -> None:
+        self._is_horse = True
+        self.procline("Runs batches")  # type: ignore[no-untyped-call]
+        BatchServing(self, channel, **self._limits).run()
+
+    def subscribe(self) -> None:
+        """As RQ's. While a process of the worker has this connection, the worker counts as alive:
+        after a reconnection the child needs a copy of the new one.
+        """
+        super().subscribe()  # type: ignore[no-untyped-call]
+        pubsub: Any = self.pubsub
+        pubsub.connection.register_connect_callback(self._line.note)
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """As RQ's; a work horse must not keep the child waiting for a parent that is gone."""
+        if self._child is not None:
+            self._child.let_go()
+        super().main_work_horse(job, queue)
+
+    def teardown(self) -> None:
+        """As RQ's, and end the child."""
+        super().teardown()  # type: ignore[no-untyped-call]
+        child = self._child
+        if child is None or self.is_horse:
+            return
+        if child.look() is None and child.has_batch:
+            # This worker ends by an error: what it has begun is ended all the same.
+            child.let_go()
+        else:
+            child.dismiss()
+
+    # Commands
+
+    def handle_payload(self, message: Any) -> None:
+        """As RQ's; whatever concerns the child's batch is for that batch alone."""
+        payload = parse_payload(message)
+        with self._handing:
+            batch_job = self._batch_job
+            if batch_job is not None and payload["command"] == "stop-job":
+                if payload.get("job_id") == batch_job:
+                    self._stopped_job_id = batch_job
+                    self.kill_horse()
+                else:
+                    self.log.info("Not working on job %s", payload.get("job_id"))
+                return
+            if batch_job is not None and payload["command"] == "kill-horse":
+                self.kill_horse()
+                return
+        super().handle_payload(message)  # type: ignore[no-untyped-call]
+
+    def kill_horse(self, sig: Any = SHUTDOWN_SIGNAL) -> None:
+        """Kill the process group at work, if there is one."""
+        with self._handing:
+            if self._horse_pid:
+                super().kill_horse(sig)
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        """As RQ's. A child ends without an answer in no good way: 0 is no good status for it."""
+        child = self._child
+        if child is None or child.pid != self._horse_pid or child.death is None:
+            return super().wait_for_horse()
+        return child.death.pid, child.death.status or None, child.death.usage
+
+    # What RQ is told
+
+    def _show(self, job: Job) -> None:
+        """Say that the worker is busy, and with what."""
+        fields: dict[Any, Any] = {
+            "state": WorkerStatus.BUSY,
+            "current_job": job.id,
+            "last_heartbeat": utcformat(now()),
+        }
+        self._shown_state = WorkerStatus.BUSY
+        try:
+            with commit("show_job"):
+                self.connection.hset(self.key, mapping=fields)
+        except RedisError as error:
+            self.log.warning("Worker %s: not shown as busy: %s", self.name, error)
+
+    def _tell(self, job: Job) -> bool:
+        """Record the execution, as RQ's worker and its work horse do; returns whether it is."""
+        try:
+            with commit("tell_job"):
+                self.prepare_execution(job)
+                self.prepare_job_execution(job, self._moves_jobs)
+        except RedisError as error:
+            self.log.warning("Worker %s: job %s not told: %s", self.name, job.id, error)
+            return False
+        return True
+
+    def _keep_up(self, job: Job) -> None:
+        assert job.started_at is not None
+        try:
+            self.set_current_job_working_time((now() - job.started_at).total_seconds())
+            self.maintain_heartbeats(job)
+        except RedisError as error:
+            self.log.warning("Worker %s: no heartbeat: %s", self.name, error)
+
+    def _release(self, job: Job, queue: Queue, *, told: bool) -> None:
+        """A batch's end: its job leaves nothing behind, since its results are elsewhere."""
+        assert job.started_at is not None
+        execution, took = self.execution, now() - job.started_at
+        self.execution = None
+
+        def release() -> bool:
+            with commit("release_job"):
+                pipeline = self.connection.pipeline(transaction=False)
+                self.set_current_job_id(None, pipeline)
+                self.set_state(WorkerStatus.IDLE, pipeline)
+                self.increment_successful_job_count(pipeline)
+                self.increment_total_working_time(took, pipeline)
+                self.heartbeat(pipeline=pipeline)
+                if execution is not None:
+                    execution.delete(job, pipeline)
+                if not told and self._moves_jobs:
+                    pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
+                pipeline.delete(job.key)
+                pipeline.exists(WORKERS_SUSPENDED)
+                return bool(pipeline.execute()[-1])
+
+        try:
+            self._may_go_on = not call_patiently(release, _PATIENCE_SECONDS)
+        except RedisUnavailable as error:
+            self.log.warning("Worker %s: job %s not released: %s", self.name, job.id, error)
+            return
+        self.log.info("Worker %s: %s: Job OK (%s)", self.name, queue.name, job.id)
+
+    @property
+    def _moves_jobs(self) -> bool:
+        """Whether RQ moves jobs from the queue to a list of its own: then they are taken off it."""
+        return len(self.queues) == 1
+
+    # What RQ's loop says again and again
+
+    def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001 - RQ's signature
+        """As RQ's; the end of a batch has asked already."""
+        if self._may_go_on:
+            self._may_go_on = False
+            return
+        super().check_for_suspension(burst)
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        """As RQ's; what Redis has already is not said again."""
+        if pipeline is None and state == self._shown_state:
+            self._state = state
+            return
+        super().set_state(state, pipeline)
+        self._shown_state = state
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """As RQ's; one that was just sent is not sent again."""
+        expires_at = time.monotonic() + (timeout or self.worker_ttl + 60)
+        if pipeline is None and abs(expires_at - self._expires_at) < _SAME_BEAT_SECONDS:
+            return
+        super().heartbeat(timeout, pipeline)
+        self._expires_at = expires_at

@@ -1,0 +1,103 @@
+"""What the child of a FastWorker does: batches, one after another."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import sys
+import traceback
+from multiprocessing.connection import Connection
+
+import msgpack
+from rq.job import _job_stack
+from rq.worker import BaseWorker
+
+from distflow.faults import commit
+from distflow.procfs import resident_bytes
+from distflow_worker.batch import take_batch
+from distflow_worker.child import Answer, Order, take_signals
+from distflow_worker.serializer import BATCH_FUNCTION
+
+#: Seconds between two looks whether the parent is there: another of its children may hold the
+#: other end of the channel.
+_LOOK_SECONDS = 1.0
+
+#: Characters of an error that are told: its end says what it was.
+_ERROR_CHARACTERS = 16 * 1024
+
+_MIB = 1024 * 1024
+
+
+class BatchServing:
+    """Takes batches until the parent is gone, or this process has had enough.
+
+    Args:
+        worker: the parent's, as it was when the fork was made.
+        channel: to the parent.
+        jobs: how many batches.
+        rss_mb: the memory in MiB that it may have beyond what it has now.
+    """
+
+    def __init__(self, worker: BaseWorker, channel: Connection, *, jobs: int, rss_mb: int) -> None:
+        self._worker = worker
+        self._channel = channel
+        self._jobs_left = jobs
+        self._most_bytes = resident_bytes() + rss_mb * _MIB
+        self._parent = os.getppid()
+
+    def run(self) -> None:
+        """Serve; a batch that was begun is ended, whoever dies meanwhile."""
+        random.seed()
+        self._worker.setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        take_signals()
+        os.environ["RQ_WORKER_ID"] = self._worker.name
+        while (order := self._receive()) is not None:
+            answer = self._work(order)
+            try:
+                self._channel.send_bytes(msgpack.packb(answer))
+            except OSError:
+                self._forget(order)
+                return
+            if answer.last:
+                return
+
+    def _receive(self) -> Order | None:
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        while not poll.poll(_LOOK_SECONDS * 1000):
+            if os.getppid() != self._parent:
+                return None
+        try:
+            return Order(*msgpack.unpackb(self._channel.recv_bytes()))
+        except (EOFError, OSError):
+            return None
+
+    def _work(self, order: Order) -> Answer:
+        worker = self._worker
+        os.environ["RQ_JOB_ID"] = order.job
+        # For tasks that ask RQ for their job; nothing of it is read from Redis again.
+        job = worker.job_class(order.job, worker.connection, worker.serializer)
+        job.origin, job.description, job.worker_name = order.origin, order.description, worker.name
+        job.func_name, job.args = BATCH_FUNCTION, (order.payload,)
+        job.timeout = -1
+        _job_stack.push(job)  # type: ignore[no-untyped-call]
+        try:
+            fit = take_batch(order.payload, worker.connection, worker.name, order.job)
+            error = ""
+        except BaseException:  # noqa: BLE001 - RQ's own handlers are told of anything
+            worker.handle_exception(job, *sys.exc_info())
+            fit, error = False, traceback.format_exc()[-_ERROR_CHARACTERS:]
+        finally:
+            _job_stack.pop()  # type: ignore[no-untyped-call]
+        self._jobs_left -= 1
+        tired = self._jobs_left <= 0 or resident_bytes() > self._most_bytes
+        return Answer(error, last=tired or not fit)
+
+    def _forget(self, order: Order) -> None:
+        """Nobody is there to do it: RQ would take the job for abandoned."""
+        with commit("forget_job"):
+            pipeline = self._worker.connection.pipeline(transaction=False)
+            pipeline.lrem(order.taken_to, 1, order.job)
+            pipeline.delete(self._worker.job_class.key_for(order.job))
+            pipeline.execute()
