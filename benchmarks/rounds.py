@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.stage import Stage, StageFailed, staged
+from benchmarks.stage import PATIENCE_SECONDS, Stage, StageFailed, staged
 from benchmarks.systems import SYSTEMS, System
+
+#: Nothing of the short form takes a third of it.
+_SHORT_PATIENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class Settings:
     persistence: str = "none"
     only: tuple[str, ...] = ()
     million: bool = False
+
+    @property
+    def patience_seconds(self) -> float:
+        """After which one job of one system has failed."""
+        return _SHORT_PATIENCE_SECONDS if self.short else PATIENCE_SECONDS
 
     def choose(self, names: Sequence[str], among: Sequence[str] = ()) -> list[System]:
         """The systems of a table that are to be measured: ``names``, or what was asked for and is
@@ -62,7 +70,7 @@ def measure_rounds(
                 continue
             _say(f"round {turn} of {settings.rounds}: {one.system.label}")
             try:
-                with staged(one.system, settings.persistence) as stage:
+                with staged(one.system, settings.persistence, settings.patience_seconds) as stage:
                     one.found.append(measure(stage))
             except (StageFailed, AssertionError) as error:
                 one.error = str(error)

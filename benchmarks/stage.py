@@ -19,7 +19,8 @@ from benchmarks.server import running_server
 from benchmarks.systems import System
 from tests.support.session_process import SessionProcess
 
-_DRIVE_SECONDS = 3600
+#: After which a job that does not end is an error.
+PATIENCE_SECONDS = 3600.0
 _SHOWN_LINES = 15
 
 
@@ -35,6 +36,7 @@ class Stage:
     url: str
     server_pid: int
     workers: Sequence[SessionProcess]
+    patience_seconds: float
 
     def drive(self, job: str, **options: Any) -> dict[str, Any]:
         """Do a job of :mod:`benchmarks.jobs` in a client process of its own, and return what it
@@ -56,13 +58,14 @@ class Stage:
             )
             try:
                 with theirs, everyone:
-                    code = driver.process.wait(_DRIVE_SECONDS)
+                    code = driver.process.wait(self.patience_seconds)
                     theirs.look()
             except subprocess.TimeoutExpired:
                 code = None
             if code != 0:
+                how = "ended badly" if code is not None else f"took over {self.patience_seconds} s"
                 said = [driver.log(), *(worker.log() for worker in self.workers)]
-                raise StageFailed(f"{self.system.name}, {job}: {_last_lines(said)}")
+                raise StageFailed(f"{job} {how}: {_last_lines(said)}")
             found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
             found["worker_peak_bytes"] = theirs.largest
             found["all_peak_bytes"] = everyone.largest_sum
@@ -70,7 +73,9 @@ class Stage:
 
 
 @contextmanager
-def staged(system: System, persistence: str) -> Iterator[Stage]:
+def staged(
+    system: System, persistence: str, patience_seconds: float = PATIENCE_SECONDS
+) -> Iterator[Stage]:
     """Start a system; everything of it is gone after the block."""
     with running_server(persistence) as server, ExitStack() as stack:
         workers = []
@@ -79,7 +84,7 @@ def staged(system: System, persistence: str) -> Iterator[Stage]:
             worker = SessionProcess(f"{system.name}-{number}", words, env=_environment(server.url))
             stack.callback(worker.close)
             workers.append(worker)
-        yield Stage(system, server.url, server.pid, workers)
+        yield Stage(system, server.url, server.pid, workers, patience_seconds)
 
 
 def end_cleanly() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.stage import staged
+import pytest
+
+from benchmarks.stage import StageFailed, staged
 from benchmarks.systems import SYSTEMS
 
 
@@ -17,3 +19,12 @@ def test_the_unit_and_ours_are_measured() -> None:
         assert found["fan"]["redis_bytes"] > 0
         assert found["worker_peak_bytes"] > 1 << 20
         assert all(worker.has_ended() for worker in stage.workers)
+
+
+def test_a_system_that_hangs_fails_in_time() -> None:
+    """One that never ends costs its own rows, not the others': its job is ended, and named."""
+    with (
+        staged(SYSTEMS["stock"], "none", 0.2) as stage,
+        pytest.raises(StageFailed, match=r"trips took over 0.2 s"),
+    ):
+        stage.drive("trips", count=100_000)
