@@ -15,6 +15,8 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 # Of faults, in `make chaos`.
 MINUTES := 2
+# Test files at once: most of their time is waiting for servers and workers. 0 for one by one.
+JOBS := 4
 
 CODE := distflow workers tests deploy $(wildcard examples benchmarks)
 
@@ -52,7 +54,7 @@ demo: $(STAMP)
 	$(PYTHON) -m examples.demo
 
 test: $(STAMP)
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
 
 chaos: $(STAMP)
 	$(PYTHON) -m tests.chaos.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
@@ -79,6 +81,7 @@ bench: $(STAMP)
 bench-short: $(STAMP)
 	$(PYTHON) -m benchmarks $(TABLE) --short
 
+# The tests come last, so that their summary is what is read at the end.
 check: format-check lint types test
 
 format: $(STAMP)

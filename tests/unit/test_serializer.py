@@ -45,6 +45,9 @@ class _Reduced:
     def __reduce__(self) -> Any:
         return self._call
 
+    def __repr__(self) -> str:
+        return f"a call of {self._call[0].__name__}"
+
 
 class _Persistent(pickle.Pickler):
     def persistent_id(self, obj: Any) -> Any:
