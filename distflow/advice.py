@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from distflow.core.run import UNKNOWN
+from collections.abc import Sequence
+
+from distflow.core.model import Task
+from distflow.core.run import UNKNOWN, ServerFacts
 from distflow.core.status import TaskStatus
 from distflow.ports import RunStore
 from distflow.store.durability import SAFE_DURABILITIES
@@ -11,18 +14,26 @@ from distflow.store.durability import SAFE_DURABILITIES
 _MAY_START = (None, TaskStatus.SKIPPED, TaskStatus.CANCELLED)
 
 
-def durability_warnings(store: RunStore) -> list[str]:
+def durability_warnings(
+    store: RunStore, server: ServerFacts | None = None, tasks: Sequence[Task] | None = None
+) -> list[str]:
     """Where Redis does not tell its settings, and where a crash of it may forget that an
     at-most-once task has started: one line each.
+
+    Args:
+        store: the run.
+        server: what the run has recorded of its server; None reads it.
+        tasks: of its graph; None reads them.
     """
-    server = store.read_info().server
+    if server is None:
+        server = store.read_info().server
     warnings: list[str] = []
     if server.maxmemory_policy == UNKNOWN:
         warnings.append(
             "this Redis does not tell its settings (CONFIG is refused): see that its "
             "maxmemory-policy is noeviction"
         )
-    once = [] if server.durability in SAFE_DURABILITIES else _may_start_once(store)
+    once = [] if server.durability in SAFE_DURABILITIES else _may_start_once(store, tasks)
     if once:
         more = f" and {len(once) - 1} more" if len(once) > 1 else ""
         warnings.append(
@@ -33,12 +44,8 @@ def durability_warnings(store: RunStore) -> list[str]:
     return warnings
 
 
-def _may_start_once(store: RunStore) -> list[str]:
-    named = [
-        task.name
-        for tasks in store.iter_tasks()
-        for task in tasks
-        if task.effects == "at_most_once"
-    ]
+def _may_start_once(store: RunStore, tasks: Sequence[Task] | None) -> list[str]:
+    chunks = store.iter_tasks() if tasks is None else [tasks]
+    named = [task.name for chunk in chunks for task in chunk if task.effects == "at_most_once"]
     statuses = store.read_statuses(named) if named else []
     return [name for name, status in zip(named, statuses, strict=True) if status in _MAY_START]

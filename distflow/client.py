@@ -120,7 +120,9 @@ class Client:
         write_run(
             self.store(run_id), spec, graph, hydration, notes, max_graph_bytes=max_graph_bytes
         )
-        return self.run(run_id)
+        run = Run(self, run_id)
+        run.warnings = durability_warnings(run.store, spec.server, graph.tasks)
+        return run
 
     def submit(  # noqa: PLR0913 - the options of a run, by name
         self,
@@ -184,7 +186,7 @@ class Client:
             detach=detach,
             batch=batch,
         )
-        for warning in durability_warnings(run.store):
+        for warning in run.warnings:
             _log.warning("run %s: %s", run.run_id, warning)
         if not detach:
             run.lead_in_background(reopen=False, listener=listener)

@@ -47,6 +47,9 @@ def write_run(
     _check_params(spec)
     chunks = list(_slices(_task_sizes(graph, max_graph_bytes), CHUNK_TASKS))
     operation = new_token()
+    if len(chunks) == 1 and not hydration and not notes:
+        store.create_run(spec, operation, graph.tasks)
+        return
     store.create_run(spec, operation)
     try:
         for number, chunk in enumerate(chunks):

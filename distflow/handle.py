@@ -43,6 +43,9 @@ _CHUNK = 1000
 #: Seconds between two tries to lead a run that another leads.
 _RETRY_LEASE_SECONDS = 0.2
 
+#: Seconds between two looks at a run that this process leads and waits for.
+_LOOK_SECONDS = 1.0
+
 #: Seconds that a process which ends gives its coordinators to leave their runs.
 _LEAVE_SECONDS = 5.0
 
@@ -60,9 +63,13 @@ class Run:
         self.client = client
         self.run_id = run_id
         self.store = client.store(run_id)
+        #: What its submitter should know of its Redis.
+        self.warnings: list[str] = []
         self._graph: Graph | None = None
         self._leader: threading.Thread | None = None
         self._failed: DistflowError | None = None
+        #: How the run stood when this process led it no more.
+        self._ended: RunStatus | None = None
 
     def __repr__(self) -> str:
         return f"<Run {self.run_id}>"
@@ -142,28 +149,29 @@ class Run:
 
         def lead() -> None:
             try:
-                while self._leads_not_yet(executor, reopen=reopen):
+                while (ended := self._lead(executor, reopen=reopen)) is None:
                     if interrupt.wait(_RETRY_LEASE_SECONDS):
                         break
+                self._ended = ended
             except DistflowError as error:
                 self._failed = error
             finally:
                 _leading.pop(threading.current_thread(), None)
 
-        self._failed = None
+        self._failed = self._ended = None
         self._leader = threading.Thread(target=lead, name=f"distflow-{self.run_id}", daemon=True)
         _leading[self._leader] = self, interrupt
         self._leader.start()
 
-    def _leads_not_yet(self, executor: WorkflowExecutor, *, reopen: bool) -> bool:
-        """Try to lead the run to its end; True where another still does."""
+    def _lead(self, executor: WorkflowExecutor, *, reopen: bool) -> RunStatus | None:
+        """Try to lead the run to its end, and return its status; None where another still does."""
         try:
-            executor.lead(reopen=reopen)
+            return executor.lead(reopen=reopen)
         except (LeaseHeld, StaleEpoch):
             if reopen and self.unpause():
-                return True
-            return self.status() not in STANDING
-        return False
+                return None
+            status = self.status()
+            return status if status in STANDING else None
 
     def wait(self, timeout: float | None = None) -> RunStatus:
         """Wait until the run ends or stands still, and return its status.
@@ -179,9 +187,13 @@ class Run:
         patience = self.client.settings.lease_seconds
         unled_since: float | None = None
         while True:
+            ours = self._waits_for_own(deadline)
+            if not ours and self._ended in STANDING:
+                # It was led to that by this process: nobody need be asked.
+                ended, self._ended = self._ended, None
+                return ended
             info = self.info()
             now = time.monotonic()
-            ours = self._leader is not None and self._leader.is_alive()
             if info.status in STANDING and not ours:
                 return info.status
             if self._failed is not None:
@@ -203,11 +215,16 @@ class Run:
                     f"run {self.run_id} is still {info.status}"
                     + (unled if unled_since is not None else "")
                 )
-            if ours and self._leader is not None:
-                left = 1.0 if deadline is None else max(0.0, deadline - now)
-                self._leader.join(timeout=min(1.0, left))
-            else:
+            if not ours:
                 time.sleep(0.1)
+
+    def _waits_for_own(self, deadline: float | None) -> bool:
+        """Wait a while for this process's own leading of the run to end; whether it goes on."""
+        if self._leader is None or not self._leader.is_alive():
+            return False
+        left = _LOOK_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
+        self._leader.join(timeout=min(_LOOK_SECONDS, left))
+        return self._leader.is_alive()
 
     # Deciding
 

@@ -79,7 +79,9 @@ class WorkerPort(Protocol):
 class RunStore(WorkerPort, Protocol):
     """Everything that is asked of the store of a run: see the Redis store for each method."""
 
-    def create_run(self, spec: RunSpec, operation: str) -> None: ...
+    def create_run(
+        self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
+    ) -> None: ...
     def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None: ...
     def hydrate(
         self, operation: str, outcomes: Iterable[tuple[str, bytes | None, Progress | None]]
@@ -91,7 +93,9 @@ class RunStore(WorkerPort, Protocol):
 
     def read_info(self) -> RunInfo: ...
     def read_status(self) -> RunStatus: ...
-    def iter_tasks(self) -> Iterator[list[Task]]: ...
+    def read_head(self) -> RunHead: ...
+    def read_standing(self, names: Sequence[str]) -> Standing: ...
+    def iter_tasks(self, start: int = 0) -> Iterator[list[Task]]: ...
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]: ...
     def read_results(self, names: Sequence[str]) -> list[bytes | None]: ...
     def read_cut(self, names: Sequence[str]) -> list[TaskCut]: ...
@@ -105,7 +109,7 @@ class RunStore(WorkerPort, Protocol):
     def renew_lease(
         self, owner: str, epoch: int, ttl_seconds: float, *, queued: int, waiting: int
     ) -> None: ...
-    def release_lease(self, owner: str, epoch: int) -> None: ...
+    def release_lease(self, owner: str, epoch: int, *, is_over: bool = False) -> None: ...
     def last_event_id(self) -> str: ...
     def read_events(self, after: str, *, block_ms: int | None = None) -> list[Event]: ...
     def trim_events(self, epoch: int, first_kept: str) -> None: ...
@@ -154,6 +158,28 @@ class ServerInfo(NamedTuple):
 
     now: float
     server_id: str
+
+
+class RunHead(NamedTuple):
+    """What whoever leads a run reads of it first: in short, the first tasks of its graph, and the
+    server that answers.
+    """
+
+    info: RunInfo
+    tasks: list[Task]
+    server: ServerInfo
+
+
+class Standing(NamedTuple):
+    """Where a run and tasks of it stand; ``last_event`` is the id of the newest event before any of
+    that was read, and ``statuses`` are those of the tasks that were asked for.
+    """
+
+    last_event: str
+    info: RunInfo
+    statuses: list[TaskStatus | None]
+    claims: dict[str, Claim]
+    progress: dict[str, Progress]
 
 
 class Renewal(NamedTuple):

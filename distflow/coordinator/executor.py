@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ from typing import NamedTuple
 
 from distflow.coordinator.announcer import Announcer
 from distflow.coordinator.canceller import Canceller
-from distflow.coordinator.lease import LeaseKeeper, renew_with
+from distflow.coordinator.lease import LeaseKeeper, new_owner, renew_with
 from distflow.coordinator.led import LedRun
 from distflow.coordinator.notices import Listener, Signal
 from distflow.coordinator.reconcile import Reconciler
@@ -27,7 +25,6 @@ from distflow.core.run import Event
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import DistflowError, LeaseHeld, StaleEpoch, WrongState
-from distflow.ids import new_token
 from distflow.ports import Batch, Dispatcher, RunStore
 
 _log = logging.getLogger("distflow.coordinator")
@@ -43,11 +40,6 @@ _LED = frozenset({RunStatus.RUNNING, RunStatus.CANCELLING})
 
 #: Times of a lease that are waited for one to lapse which nobody holds any more.
 _LEASES_WAITED = 2
-
-
-def new_owner() -> str:
-    """A name for a coordinator, unlike every other: host, process, and some letters."""
-    return f"{socket.gethostname()}:{os.getpid()}:{new_token()[:6]}"
 
 
 class Shared(NamedTuple):
@@ -102,6 +94,8 @@ class WorkflowExecutor:
         self.run_id = store.run_id
         #: Of its lease; 0 before it has one.
         self.epoch = 0
+        #: Whether this coordinator has ended it.
+        self._has_ended = False
         self.graph: Graph | None = None
         self._led: LedRun | None = None
         #: What the last reopening planned; empty where there was none.
@@ -166,13 +160,16 @@ class WorkflowExecutor:
     def _attach(self, *, reopen: bool = False) -> None:
         """Read the run, under a lease that was just acquired."""
         self._keeper.add(self.run_id, self.epoch, self._load)
-        # The index lies in another slot, so that a crash may have left it behind.
-        self._store.mark_active(active=True)
-        self.graph = read_graph(self._store)
+        head = self._store.read_head()
+        self._has_ended = False
+        if not head.info.is_first_led:
+            # The index lies in another slot, so that a crash may have left it behind.
+            self._store.mark_active(active=True)
+        self.graph = read_graph(self._store, head)
         # A reopening that was cut off is ended by whoever leads the run next.
-        if reopen or self._store.read_status() == RunStatus.REOPENING:
+        if reopen or head.info.status == RunStatus.REOPENING:
             self.plan = reopen_run(self._store, self.epoch, self.graph)
-        self._surroundings.look()
+        self._surroundings.look(head.server)
         led = LedRun(
             self._store,
             self._dispatcher,
@@ -189,8 +186,9 @@ class WorkflowExecutor:
         self._canceller = Canceller(
             led, self._store, self._reconciler, self._surroundings, self._settings
         )
-        # What happened while the hashes were read comes before the first batch.
-        led.catch_up()
+        if not head.info.is_first_led:
+            # What happened while the hashes were read comes before the first batch.
+            led.catch_up()
 
     def step(self, events: Sequence[Event]) -> RunStatus | None:
         """Apply events, and do what follows save for sending batches.
@@ -262,7 +260,8 @@ class WorkflowExecutor:
             return
         self._keeper.settle()
         try:
-            self._lease_store.release_lease(self.owner, self.epoch)
+            store = self._store if self._has_ended else self._lease_store
+            store.release_lease(self.owner, self.epoch, is_over=self._has_ended)
         except DistflowError as error:
             # It lapses by itself, and what ended the coordinator matters more.
             _log.warning("run %s: its lease was not released: %s", self.run_id, error)
@@ -330,10 +329,9 @@ class WorkflowExecutor:
             # Paused or cancelled at this very moment: the event says so.
             return None
         led.status = verdict
-        if verdict != RunStatus.BLOCKED:
-            self._store.mark_active(active=False)
+        self._has_ended = verdict != RunStatus.BLOCKED
         # A decision that came just before did not find the run blocked: it must not wait.
-        elif self._goes_on():
+        if not self._has_ended and self._goes_on():
             # Where it was cancelled at this very moment, the event says so.
             with suppress(WrongState):
                 self._store.set_status(RunStatus.RUNNING, {RunStatus.BLOCKED}, epoch=self.epoch)

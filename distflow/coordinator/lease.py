@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from distflow.errors import DistflowError, RedisUnavailable
+from distflow.ids import new_token
 from distflow.ports import Renewal, RunStore
 
 _log = logging.getLogger("distflow.coordinator")
 
 #: Renews leases; answers per lease None, or why it is lost.
 Renew = Callable[[Sequence[Renewal]], Sequence[DistflowError | None]]
+
+
+def new_owner() -> str:
+    """A name for a coordinator, unlike every other: host, process, and some letters."""
+    return f"{socket.gethostname()}:{os.getpid()}:{new_token()[:6]}"
 
 
 def renew_with(store: RunStore) -> Renew:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from distflow.codec import encode_result
 from distflow.coordinator.announcer import Announcer
 from distflow.coordinator.outbox import Outbox
-from distflow.coordinator.reopen import read_statuses
+from distflow.coordinator.reopen import read_standing
 from distflow.coordinator.surroundings import Surroundings
 from distflow.core.graph import Graph
 from distflow.core.model import MAX_LOST, TaskResult
@@ -19,7 +19,6 @@ from distflow.core.run import Event, RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import WrongState
-from distflow.faults import reach
 from distflow.ids import new_token
 from distflow.ports import Dispatcher, RunStore
 
@@ -70,19 +69,17 @@ class LedRun:
         hashes are read is seen twice rather than not at all.
         """
         store, graph = self._store, self.graph
-        self.last_event = store.last_event_id()
-        reach("attach:events")
-        self.info = store.read_info()
+        standing = read_standing(store, graph)
+        self.last_event = standing.last_event
+        self.info = standing.info
         self.status = self.info.status
         outcomes = {
             task.name: status
-            for task, status in zip(graph.tasks, read_statuses(store, graph), strict=True)
+            for task, status in zip(graph.tasks, standing.statuses, strict=True)
             if status is not None
         }
-        claims = store.read_claims()
-        reach("attach:claims")
-        now_ms = self._surroundings.now_ms()
-        self.state = TaskStateManager(graph, outcomes, claims, store.read_progress(), now_ms)
+        claims, now_ms = standing.claims, self._surroundings.now_ms()
+        self.state = TaskStateManager(graph, outcomes, claims, standing.progress, now_ms)
         self.running = dict.fromkeys(claims, time.monotonic())
         self.close()
         self.outbox = Outbox(
@@ -95,7 +92,8 @@ class LedRun:
             number=self._number,
         )
         # Whatever was left there, by a predecessor too, would be refused or run twice for nothing.
-        self.withdraw()
+        if self._number or not self.info.is_first_led:
+            self.withdraw()
 
     def close(self) -> None:
         """Forget what is out."""

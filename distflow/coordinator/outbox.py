@@ -112,16 +112,20 @@ class Outbox:
         for queue in self._state.queues():
             if now < self._failed.get(queue, (0, 0.0))[1]:
                 continue
-            free = self._surroundings.room(queue)
+            # For a single task there is room, however many workers there are: nobody counts them.
+            is_single = len(self._state.ready(queue)) == 1 and not self._state.questions
+            is_single = is_single and not self._surroundings.out[queue]
+            free = 1 if is_single else self._surroundings.room(queue)
             if limit is not None:
                 free = min(free, limit)
             for index in self._state.take_questions(queue, max(0, free)):
                 free -= 1
                 batches.append(self._send(queue, [index], now, verify=True))
-            batches += self._compose(queue, min(free, self._room()), now)
+            slots = min(free, self._room())
+            batches += self._compose(queue, slots, now, is_single=is_single)
         return batches
 
-    def _compose(self, queue: str, slots: int, now: float) -> list[Batch]:
+    def _compose(self, queue: str, slots: int, now: float, *, is_single: bool) -> list[Batch]:
         ready = self._state.ready(queue)
         if slots <= 0 or ready.peek() is None:
             return []
@@ -129,7 +133,7 @@ class Outbox:
         if self._sent and little and now < self._lingers.setdefault(queue, now + _LINGER_SECONDS):
             return []
         self._lingers.pop(queue, None)
-        workers = max(1, self._surroundings.workers(queue))
+        workers = 1 if is_single else max(1, self._surroundings.workers(queue))
         idle = max(0, workers - self._surroundings.out[queue])
         batches = []
         for tasks in self._composer.compose(ready, slots=slots, workers=workers, idle=idle):

@@ -7,30 +7,43 @@ from contextlib import suppress
 
 from distflow.codec import decode_result
 from distflow.core.graph import Graph
-from distflow.core.model import Task, TaskResult
+from distflow.core.model import TaskResult
 from distflow.core.plan import PlanItem, plan_resume
 from distflow.core.status import REOPENED, RunStatus, TaskStatus
 from distflow.errors import WrongState
 from distflow.faults import reach
 from distflow.ids import new_token
-from distflow.ports import RunStore
+from distflow.ports import RunHead, RunStore, Standing
 
 #: Names that are read at a time.
 _CHUNK = 1000
 
 
-def read_graph(store: RunStore) -> Graph:
-    """The frozen graph of a run: a resume needs none of the user's code."""
-    tasks: list[Task] = []
-    for chunk in store.iter_tasks():
-        tasks += chunk
+def read_graph(store: RunStore, head: RunHead | None = None) -> Graph:
+    """The frozen graph of a run, of which ``head`` may have been read already: a resume needs none
+    of the user's code.
+    """
+    tasks = list(head.tasks) if head else []
+    if head is None or len(tasks) < head.info.total:
+        for chunk in store.iter_tasks(start=1 if tasks else 0):
+            tasks += chunk
     return Graph.compile(tasks)
 
 
-def read_statuses(store: RunStore, graph: Graph) -> list[TaskStatus | None]:
-    """The outcome's status of every task, by index, without its data."""
+def read_standing(store: RunStore, graph: Graph) -> Standing:
+    """Where the run and all its tasks stand: the statuses are those of the whole graph. What
+    happens meanwhile is told by events after ``last_event``.
+    """
+    standing = store.read_standing([task.name for task in graph.tasks[:_CHUNK]])
+    reach("attach:standing")
+    rest = read_statuses(store, graph, first=_CHUNK)
+    return standing._replace(statuses=standing.statuses + rest)
+
+
+def read_statuses(store: RunStore, graph: Graph, *, first: int = 0) -> list[TaskStatus | None]:
+    """The outcome's status of every task from index ``first`` on, without its data."""
     statuses: list[TaskStatus | None] = []
-    for start in range(0, len(graph), _CHUNK):
+    for start in range(first, len(graph), _CHUNK):
         names = [task.name for task in graph.tasks[start : start + _CHUNK]]
         statuses += store.read_statuses(names)
     return statuses

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from distflow.coordinator.executor import PACE_SECONDS, Shared, WorkflowExecutor, new_owner
-from distflow.coordinator.lease import LeaseKeeper
+from distflow.coordinator.executor import PACE_SECONDS, Shared, WorkflowExecutor
+from distflow.coordinator.lease import LeaseKeeper, new_owner
 from distflow.coordinator.notices import Listener
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.surroundings import Surroundings

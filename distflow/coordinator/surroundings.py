@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from distflow.coordinator.network import NetworkWatch
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.batching import BatchLimits, Estimates
-from distflow.ports import Dispatcher, RunStore
+from distflow.ports import Dispatcher, RunStore, ServerInfo
 
 #: Batches that may be out per live worker and queue: one at work, one behind it.
 _BATCHES_PER_WORKER = 2
@@ -46,33 +46,36 @@ class Surroundings:
         #: Batches that are out, by queue, of all runs of this coordinator.
         self.out: Counter[str] = Counter()
 
-    def look(self) -> bool:
-        """Look again where the last look is old; returns whether it was."""
+    def look(self, server: ServerInfo | None = None) -> bool:
+        """Look again where the last look is old; returns whether it was. ``server`` is what was
+        read of it at this moment, where that is known.
+        """
         now = time.monotonic()
         if now - self._looked_at < self._watch_seconds:
             return False
-        server = self._store.read_server()
+        server = server or self._store.read_server()
         self._looked_at = time.monotonic()
         # Redis's clock may be set: it is asked again each time.
         self.clock_offset = server.now - self._looked_at
         if server.server_id:
             self.restarts += bool(self._server_id) and server.server_id != self._server_id
             self._server_id = server.server_id
-        self.count_workers()
+        if self._workers:
+            self.count_workers()
         return True
 
     def serve(self, queues: Collection[str]) -> None:
-        """Count the workers of these queues too."""
-        if not self._queues.issuperset(queues):
-            self._queues.update(queues)
-            self.count_workers()
+        """Batches may be sent to these queues too."""
+        self._queues.update(queues)
 
     def count_workers(self) -> None:
         """Look again how many workers there are: they bound what is out."""
         self._workers = self._dispatcher.count_workers(sorted(self._queues))
 
     def workers(self, queue: str) -> int:
-        """How many workers listen to a queue."""
+        """How many workers listen to a queue; counted when that is first asked."""
+        if queue not in self._workers:
+            self.count_workers()
         return self._workers.get(queue, 0)
 
     def room(self, queue: str) -> int:

@@ -119,6 +119,13 @@ class RunInfo:
         return self.server.durability
 
     @property
+    def is_first_led(self) -> bool:
+        """Whether nobody led it before its coordinator of now: the first epoch is the moment of the
+        start, and every later one is greater. So workers cannot have had any of its tasks before.
+        """
+        return self.started_at is not None and self.epoch == round(self.started_at * 1000)
+
+    @property
     def pending(self) -> int:
         """Tasks that are neither final nor running, queued or waiting."""
         return max(0, self.total - sum(self.counts.values()))

@@ -20,6 +20,9 @@ WAITAOF = "waitaof"
 
 _NOEVICTION = "noeviction"
 
+#: What is asked of a server's configuration.
+_SETTINGS = ("appendonly", "appendfsync", "save", "maxmemory-policy")
+
 #: How long the question may take whether WAITAOF is there: an answer needs no write.
 _PROBE_MS = 1000
 
@@ -29,10 +32,23 @@ def read_server(client: Any) -> ServerFacts:
 
     A managed Redis may refuse CONFIG, and an ACL may refuse INFO: that is ``unknown``.
     """
+    pipeline = client.pipeline(transaction=False)
+    for name in _SETTINGS:
+        # One at a time: before Redis 7, CONFIG GET takes one name.
+        pipeline.config_get(name)
+    pipeline.info("server")
+    replies = pipeline.execute(raise_on_error=False)
+    settings: dict[str, str] = {}
+    for reply in replies:
+        if isinstance(reply, redis_errors.ResponseError):
+            continue
+        if isinstance(reply, Exception):
+            raise reply
+        settings |= {_text(key): _text(value) for key, value in reply.items()}
     return ServerFacts(
-        durability=_durability(client),
-        redis_version=_version(client),
-        maxmemory_policy=_settings(client, "maxmemory-policy").get("maxmemory-policy", UNKNOWN),
+        durability=_durability(settings),
+        redis_version=_version(settings),
+        maxmemory_policy=settings.get("maxmemory-policy", UNKNOWN),
     )
 
 
@@ -79,11 +95,7 @@ def _require_waitaof(client: Any, facts: ServerFacts) -> None:
         ) from None
 
 
-def _durability(client: Any) -> str:
-    # One at a time: before Redis 7, CONFIG GET takes one name.
-    settings: dict[str, str] = {}
-    for name in ("appendonly", "appendfsync", "save"):
-        settings |= _settings(client, name)
+def _durability(settings: dict[str, str]) -> str:
     if "appendonly" not in settings:
         return UNKNOWN
     if settings["appendonly"] == "yes":
@@ -91,23 +103,11 @@ def _durability(client: Any) -> str:
     return "rdb" if settings.get("save") else "none"
 
 
-def _settings(client: Any, name: str) -> dict[str, str]:
-    try:
-        found = client.config_get(name)
-    except redis_errors.ResponseError:
-        return {}
-    return {_text(key): _text(value) for key, value in found.items()}
-
-
-def _version(client: Any) -> str:
-    try:
-        told = client.info("server")
-    except redis_errors.ResponseError:
-        return UNKNOWN
+def _version(told: dict[str, str]) -> str:
     for name in ("valkey", "redis"):
         version = told.get(f"{name}_version")
         if version:
-            return f"{name} {_text(version)}"
+            return f"{name} {version}"
     return UNKNOWN
 
 

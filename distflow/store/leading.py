@@ -14,6 +14,8 @@ from distflow.core.run import Event
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.errors import LeaseHeld, WrongState
 from distflow.store.base import StoreBase
+from distflow.store.keys import active_key
+from distflow.store.scripts import ScriptCall, run_scripts
 from distflow.store.working import finish_fields
 
 Decision = Literal["done", "fail", "retry"]
@@ -58,14 +60,13 @@ class LeadStore(StoreBase):
         codes = self._run("renew_lease", keys, owner, ttl_ms, epoch, queued, waiting)
         self._require(codes[0])
 
-    def release_lease(self, owner: str, epoch: int) -> None:
-        """Give the lease up, if it is still held."""
-        self._run("release_lease", (self.keys.meta, self.keys.lease), owner, epoch)
-
-    def last_event_id(self) -> str:
-        """The id of the newest event, ``0-0`` where there is none."""
-        newest = self._patiently(lambda: self.client.xrevrange(self.keys.events, count=1))
-        return newest[0][0].decode() if newest else "0-0"
+    def release_lease(self, owner: str, epoch: int, *, is_over: bool = False) -> None:
+        """Give the lease up, if it is still held. Of a run that ``is_over`` nobody needs to know
+        any more that somebody should lead it.
+        """
+        call = ScriptCall("release_lease", (self.keys.meta, self.keys.lease), (owner, epoch))
+        unlist = [("SREM", active_key(self.prefix), self.run_id)] if is_over else []
+        self._patiently(lambda: run_scripts(self.client, [call], before=unlist))
 
     def read_events(self, after: str, *, block_ms: int | None = None) -> list[Event]:
         """The events after an id, oldest first: what at most 1,000 transitions told; waits for one

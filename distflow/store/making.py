@@ -12,13 +12,17 @@ from distflow.errors import RunExists, WrongState
 from distflow.faults import commit
 from distflow.store.base import StoreBase
 from distflow.store.keys import active_key, runs_key
+from distflow.store.scripts import ScriptCall, run_scripts
 
 
 class MakingStore(StoreBase):
     """The transitions that make a run, each under the id of one creating operation."""
 
-    def create_run(self, spec: RunSpec, operation: str) -> None:
-        """Create the run, without tasks.
+    def create_run(
+        self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
+    ) -> None:
+        """Create the run: with all of its ``tasks``, whose arguments were checked, or without any;
+        then they are appended, and the run is sealed.
 
         Raises:
             RunExists: a run of this id was created by another operation.
@@ -42,32 +46,32 @@ class MakingStore(StoreBase):
             fields["batch"] = 0
         if spec.detached:
             fields["detached"] = 1
+        flat = [part for pair in fields.items() for part in pair]
+        packed = b"" if tasks is None else _pack_tasks(tasks)
         # The indices lie in other slots: written first, so that no run is ever unlisted. A run
         # that exists keeps its place.
-        self._patiently(self._index)
-        flat = [part for pair in fields.items() for part in pair]
-        code = self._run("create_run", (self.keys.meta,), operation, *flat)
+        calls = [
+            ScriptCall("list_run", (runs_key(self.prefix),), (self.run_id,)),
+            ScriptCall(
+                "create_run",
+                (self.keys.meta, self.keys.graph),
+                (operation, len(tasks or ()), packed, *flat),
+            ),
+        ]
+        active = ("SADD", active_key(self.prefix), self.run_id)
+        code = self._patiently(lambda: run_scripts(self.client, calls, before=[active]))[-1]
         if code == Code.EXISTS:
             raise RunExists(
                 f"run {self.run_id!r} exists already: take another --run-id, "
                 f"or go on with it by `distflow resume {self.run_id}`"
             )
 
-    def _index(self) -> None:
-        seconds, micros = self.client.time()
-        with commit("index"):
-            pipeline = self.client.pipeline(transaction=False)
-            pipeline.zadd(runs_key(self.prefix), {self.run_id: seconds + micros / 1e6}, nx=True)
-            pipeline.sadd(active_key(self.prefix), self.run_id)
-            pipeline.execute()
-
     def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:
         """Append tasks, whose arguments were checked, as chunk number ``chunk`` of the graph (from
         0).
         """
-        packed = pack_decoded([encode_task(task) for task in tasks])
         keys = (self.keys.meta, self.keys.graph)
-        self._making(self._run("append_graph", keys, operation, chunk, packed))
+        self._making(self._run("append_graph", keys, operation, chunk, _pack_tasks(tasks)))
 
     def hydrate(
         self, operation: str, outcomes: Iterable[tuple[str, bytes | None, Progress | None]]
@@ -122,3 +126,7 @@ class MakingStore(StoreBase):
         self._require(code)
         if code == Code.WRONG_STATE:
             raise WrongState(f"run {self.run_id} is not being created by this operation")
+
+
+def _pack_tasks(tasks: Sequence[Task]) -> bytes:
+    return pack_decoded([encode_task(task) for task in tasks])

@@ -13,7 +13,7 @@ from distflow.core.model import Task
 from distflow.core.run import Beat, Claim, HistoryEntry, RunInfo, RunSpec, TaskCut
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunExists, WrongState
-from distflow.ports import ServerInfo
+from distflow.ports import RunHead, ServerInfo, Standing
 from distflow.store.memory_leading import MemoryLeadStore
 from distflow.store.memory_mending import MemoryMendingStore
 from distflow.store.memory_run import MemoryRun, MemoryServer
@@ -25,8 +25,11 @@ __all__ = ["MemoryRunStore", "MemoryServer"]
 class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
     """One run in memory: see :class:`distflow.ports.RunStore`. Safe to share between threads."""
 
-    def create_run(self, spec: RunSpec, operation: str) -> None:
-        """Create the run, without tasks.
+    def create_run(
+        self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
+    ) -> None:
+        """Create the run: with all of its ``tasks``, or without any; then they are appended, and
+        the run is sealed.
 
         Raises:
             RunExists: a run of this id was created by another operation.
@@ -41,6 +44,9 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
             if run is None:
                 made = MemoryRun(spec, operation, params, now, self.server.changed)
                 self.server.runs[self.run_id] = made
+                if tasks is not None:
+                    made.graph[0] = list(tasks)
+                    made.total, made.status = len(tasks), RunStatus.RUNNING
             elif run.operation != operation:
                 raise RunExists(
                     f"run {self.run_id!r} exists already: take another --run-id, "
@@ -157,6 +163,25 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
                 held=run.held if run.claims else (),
             )
 
+    def read_head(self) -> RunHead:
+        """See :class:`distflow.ports.RunHead`.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        info = self.read_info()
+        return RunHead(info, next(self.iter_tasks(), []), self.read_server())
+
+    def read_standing(self, names: Sequence[str]) -> Standing:
+        """See :class:`distflow.ports.Standing`.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        newest, info = self.last_event_id(), self.read_info()
+        statuses = self.read_statuses(names)
+        return Standing(newest, info, statuses, self.read_claims(), self.read_progress())
+
     def read_status(self) -> RunStatus:
         """The run's status alone.
 
@@ -169,11 +194,11 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
                 raise self._missing()
             return run.status
 
-    def iter_tasks(self) -> Iterator[list[Task]]:
-        """The graph, a chunk at a time."""
+    def iter_tasks(self, start: int = 0) -> Iterator[list[Task]]:
+        """The graph, a chunk at a time, from chunk number ``start`` on."""
         with self.server.changed:
             run = self._find()
-            chunks = [list(run.graph[index]) for index in sorted(run.graph)] if run else []
+            chunks = [list(run.graph[index]) for index in sorted(run.graph)[start:]] if run else []
         yield from chunks
 
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:

@@ -60,9 +60,13 @@ class MemoryLeadStore(MemoryBase):
             run.lease = Lease(owner, epoch, self.server.now_ms() + int(ttl_seconds * 1000))
             run.queued, run.waiting = queued, waiting
 
-    def release_lease(self, owner: str, epoch: int) -> None:
-        """Give the lease up, if it is still held."""
+    def release_lease(self, owner: str, epoch: int, *, is_over: bool = False) -> None:
+        """Give the lease up, if it is still held. Of a run that ``is_over`` nobody needs to know
+        any more that somebody should lead it.
+        """
         with self.server.changed:
+            if is_over:
+                self.server.active.discard(self.run_id)
             run = self._find()
             holder = run and run.holder(self.server.now_ms())
             if run and holder and (holder.owner, holder.epoch) == (owner, epoch):

@@ -26,8 +26,10 @@ from distflow.core.run import (
 )
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunNotFound
-from distflow.ports import ServerInfo
+from distflow.faults import commit
+from distflow.ports import RunHead, ServerInfo, Standing
 from distflow.store.base import StoreBase
+from distflow.store.scripts import load_script
 
 #: Before the kind, in the names of the counters of repairs.
 _REPAIRED = "repaired_"
@@ -42,21 +44,81 @@ class ReadingStore(StoreBase):
         Raises:
             RunNotFound: there is no such run.
         """
+        return self._info(self._together(self._ask_info))
 
-        def read(pipeline: Pipeline) -> None:
-            pipeline.hgetall(self.keys.meta)
-            pipeline.hlen(self.keys.claims)
-            pipeline.get(self.keys.lease)
-            pipeline.time()
+    def read_head(self) -> RunHead:
+        """See :class:`distflow.ports.RunHead`: one round trip.
 
-        meta, claimed, lease, (seconds, micros) = self._together(read)
+        Raises:
+            RunNotFound: there is no such run.
+        """
+
+        def ask(pipeline: Pipeline) -> None:
+            self._ask_info(pipeline)
+            pipeline.hget(self.keys.graph, "0")
+            pipeline.info("server")
+
+        *found, chunk, told = self._at_once(ask, may_refuse=1)
+        info = self._info(found)
+        tasks = [decode_task(fields) for fields in unpack(chunk, opaque=True)] if chunk else []
+        return RunHead(info, tasks, ServerInfo(info.as_of, _server_id(told)))
+
+    def read_standing(self, names: Sequence[str]) -> Standing:
+        """See :class:`distflow.ports.Standing`: one round trip, of names that are not too many.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        keys = self.keys
+        script = load_script("read_statuses")
+
+        def ask(pipeline: Pipeline) -> None:
+            pipeline.xrevrange(keys.events, count=1)
+            self._ask_info(pipeline)
+            with commit("read_standing"):
+                pipeline.evalsha(script.sha, 2, keys.meta, keys.results, *names)
+            pipeline.hgetall(keys.claims)
+            pipeline.hgetall(keys.progress)
+
+        try:
+            newest, *found, statuses, claims, progress = self._at_once(ask)
+        except redis_errors.NoScriptError:
+            self._patiently(lambda: self.client.script_load(script.text))
+            return self.read_standing(names)
+        return Standing(
+            _newest_id(newest),
+            self._info(found),
+            _statuses(statuses),
+            _claims(claims),
+            _progresses(progress),
+        )
+
+    def _ask_info(self, pipeline: Pipeline) -> None:
+        pipeline.hgetall(self.keys.meta)
+        pipeline.hlen(self.keys.claims)
+        pipeline.get(self.keys.lease)
+        pipeline.time()
+
+    def _info(self, found: Sequence[Any]) -> RunInfo:
+        """What was asked for by :meth:`_ask_info`."""
+        meta, claimed, lease, (seconds, micros) = found
         if not meta:
             raise self._missing()
         return _info(self.run_id, meta, claimed, lease, seconds + micros / 1e6)
 
     def read_server(self) -> ServerInfo:
         """The server's clock, and which process of it answers."""
-        return self._patiently(lambda: read_server(self.client))
+
+        def ask(pipeline: Pipeline) -> None:
+            pipeline.time()
+            pipeline.info("server")
+
+        (seconds, micros), told = self._at_once(ask, may_refuse=1)
+        return ServerInfo(seconds + micros / 1e6, _server_id(told))
+
+    def last_event_id(self) -> str:
+        """The id of the newest event, ``0-0`` where there is none."""
+        return _newest_id(self._patiently(lambda: self.client.xrevrange(self.keys.events, count=1)))
 
     def read_status(self) -> RunStatus:
         """The run's status alone.
@@ -69,10 +131,10 @@ class ReadingStore(StoreBase):
             raise self._missing()
         return RunStatus(status.decode())
 
-    def iter_tasks(self) -> Iterator[list[Task]]:
-        """The graph, a chunk at a time."""
+    def iter_tasks(self, start: int = 0) -> Iterator[list[Task]]:
+        """The graph, a chunk at a time, from chunk number ``start`` on."""
         chunks = self._patiently(lambda: self.client.hlen(self.keys.graph))
-        for index in range(chunks):
+        for index in range(start, chunks):
             packed = self._patiently(partial(self.client.hget, self.keys.graph, str(index)))
             if packed is None:
                 raise self._missing()
@@ -81,7 +143,7 @@ class ReadingStore(StoreBase):
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
         """The outcomes' statuses without their data; None where there is none yet."""
         found: list[bytes] = self._run("read_statuses", (self.keys.meta, self.keys.results), *names)
-        return [TaskStatus(status.decode()) if status else None for status in found]
+        return _statuses(found)
 
     def read_results(self, names: Sequence[str]) -> list[bytes | None]:
         """The encoded TaskResults of tasks."""
@@ -108,12 +170,12 @@ class ReadingStore(StoreBase):
     def read_claims(self) -> dict[str, Claim]:
         """Every claim that is held now, by task."""
         found = self._patiently(lambda: self.client.hgetall(self.keys.claims))
-        return {task.decode(): _claim(packed) for task, packed in found.items()}
+        return _claims(found)
 
     def read_progress(self) -> dict[str, Progress]:
         """Every task's progress, where it has some."""
         found = self._patiently(lambda: self.client.hgetall(self.keys.progress))
-        return {task.decode(): _progress(packed) for task, packed in found.items()}
+        return _progresses(found)
 
     def read_beats(self) -> dict[str, Beat]:
         """Every batch that has begun and not ended, with its last beat."""
@@ -125,6 +187,22 @@ class ReadingStore(StoreBase):
         entries = self._patiently(lambda: self.client.xrange(self.keys.history))
         history = [_history_entry(fields) for _entry_id, fields in entries]
         return [entry for entry in history if task is None or entry.task == task]
+
+    def _at_once(self, ask: Callable[[Pipeline], None], *, may_refuse: int = 0) -> list[Any]:
+        """The replies to some reads in one round trip. Of the last ``may_refuse`` the server may
+        refuse to tell: a ResponseError is their reply then.
+        """
+
+        def call() -> list[Any]:
+            pipeline = self.client.pipeline(transaction=False)
+            ask(pipeline)
+            replies: list[Any] = pipeline.execute(raise_on_error=False)
+            for reply in replies[: len(replies) - may_refuse]:
+                if isinstance(reply, Exception):
+                    raise reply
+            return replies
+
+        return self._patiently(call)
 
     def _together(self, read: Callable[[Pipeline], None]) -> list[Any]:
         """The replies to some reads that Redis makes at one instant."""
@@ -152,15 +230,33 @@ def _progress(packed: bytes) -> Progress:
     return Progress(**msgpack.unpackb(packed))
 
 
-def read_server(client: Any) -> ServerInfo:
-    """See :class:`distflow.ports.ServerInfo`."""
-    seconds, micros = client.time()
-    try:
-        server_id = str(client.info("server").get("run_id", ""))
-    except redis_errors.ResponseError:
-        # A managed Redis, or this user, may not ask.
-        server_id = ""
-    return ServerInfo(seconds + micros / 1e6, server_id)
+def _claims(found: dict[bytes, bytes]) -> dict[str, Claim]:
+    return {task.decode(): _claim(packed) for task, packed in found.items()}
+
+
+def _progresses(found: dict[bytes, bytes]) -> dict[str, Progress]:
+    return {task.decode(): _progress(packed) for task, packed in found.items()}
+
+
+#: What the scripts call them; empty where there is no outcome.
+_STATUSES: dict[bytes, TaskStatus | None] = {
+    b"": None,
+    **{status.value.encode(): status for status in TaskStatus},
+}
+
+
+def _statuses(found: Sequence[bytes]) -> list[TaskStatus | None]:
+    return [_STATUSES[status or b""] for status in found]
+
+
+def _newest_id(newest: list[Any]) -> str:
+    """What XREVRANGE says of the newest event."""
+    return newest[0][0].decode() if newest else "0-0"
+
+
+def _server_id(told: Any) -> str:
+    """Which process of the server answered; a managed Redis, or an ACL, may refuse to tell."""
+    return "" if isinstance(told, Exception) else str(told.get("run_id", ""))
 
 
 def _history_entry(fields: dict[bytes, bytes]) -> HistoryEntry:

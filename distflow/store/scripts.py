@@ -50,21 +50,38 @@ def run_script(
             return client.eval(script.text, len(keys), *keys, *arguments)
 
 
-def run_script_together(
-    client: Any, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | float]]]
+class ScriptCall(NamedTuple):
+    """A script that is to run on some keys."""
+
+    name: str
+    keys: Sequence[str]
+    arguments: Sequence[str | bytes | float]
+
+
+def run_scripts(
+    client: Any, calls: Sequence[ScriptCall], *, before: Sequence[tuple[str, ...]] = ()
 ) -> list[Any]:
-    """Run a script once per (keys, arguments), all in one round trip, and return the replies."""
-    script = load_script(name)
+    """Run scripts in one round trip, and return their replies. Where one is not loaded all are run
+    again, so that none may rest on another.
+
+    Args:
+        client: the connection.
+        calls: at least one; the last names the commit.
+        before: commands that come first.
+    """
     try:
-        with commit(name):
+        with commit(calls[-1].name):
             pipeline = client.pipeline(transaction=False)
-            for keys, arguments in calls:
-                pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
+            for command in before:
+                pipeline.execute_command(*command)
+            for name, keys, arguments in calls:
+                pipeline.evalsha(load_script(name).sha, len(keys), *keys, *arguments)
             replies: list[Any] = pipeline.execute()
     except NoScriptError:
-        client.script_load(script.text)
-        return run_script_together(client, name, calls)
-    return replies
+        for name in {call.name for call in calls}:
+            client.script_load(load_script(name).text)
+        return run_scripts(client, calls, before=before)
+    return replies[-len(calls) :]
 
 
 @cache

@@ -18,7 +18,7 @@ from distflow.store.base import refusal_of
 from distflow.store.keys import DEFAULT_PREFIX, active_key, coordinators_key, run_keys
 from distflow.store.leading import parse_streams
 from distflow.store.patience import call_patiently
-from distflow.store.scripts import run_script, run_script_together
+from distflow.store.scripts import ScriptCall, run_script, run_scripts
 
 _T = TypeVar("_T")
 
@@ -136,8 +136,9 @@ class RedisServiceStore:
         calls = []
         for run_id, epoch in epochs.items():
             keys = run_keys(self._prefix, run_id)
-            calls.append(((keys.meta, keys.lease), (owner, epoch)))
-        self._patiently(lambda: run_script_together(self._client, "release_lease", calls))
+            calls.append(ScriptCall("release_lease", (keys.meta, keys.lease), (owner, epoch)))
+        if calls:
+            self._patiently(lambda: run_scripts(self._client, calls))
 
     def read_events(
         self, after: Mapping[str, str], *, block_ms: int | None = None

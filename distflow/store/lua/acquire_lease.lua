@@ -15,12 +15,13 @@ if holder == stored .. ' ' .. owner then
   return {CODE.OK, stored}
 end
 if holder and force ~= '1' then return {CODE.HELD, string.match(holder, ' (.*)')} end
-local epoch = text(math.max(tonumber(stored) + 1, now_ms()))
+local now = now_ms()
+local epoch = text(math.max(tonumber(stored) + 1, now))
 redis.call('SET', lease, epoch .. ' ' .. owner, 'PX', ttl_ms)
 redis.call('HSET', meta, 'epoch', epoch)
 if stored ~= '0' then
   remember(history, {kind = 'taken_over', by = owner, note = 'epoch ' .. epoch})
 else
-  redis.call('HSET', meta, 'started_at', text(now_ms()), 'clock_at', text(now_ms()))
+  redis.call('HSET', meta, 'started_at', text(now), 'clock_at', text(now))
 end
 return {CODE.OK, epoch}

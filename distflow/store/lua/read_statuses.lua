@@ -1,12 +1,11 @@
 -- The statuses of tasks, without their data.
 -- KEYS    meta results
--- ARGV    tasks
+-- ARGV    tasks, not more than some thousands
 -- Returns a status per task, empty where there is no outcome
 -- Events  none
-local results = KEYS[2]
-local statuses = {}
-for i = 1, #ARGV do
-  local packed = redis.call('HGET', results, ARGV[i])
-  statuses[i] = packed and status_of(packed) or ''
+local results, tasks = KEYS[2], ARGV
+local statuses = #tasks > 0 and redis.call('HMGET', results, unpack(tasks)) or {}
+for i = 1, #tasks do
+  statuses[i] = statuses[i] and status_of(statuses[i]) or ''
 end
 return statuses

@@ -1,0 +1,12 @@
+-- List a run among all runs, by the time of its creation; one that is listed keeps its place.
+-- KEYS    runs
+-- ARGV    run id
+-- Returns OK
+-- Events  none
+local runs = KEYS[1]
+local run_id = ARGV[1]
+local newest = redis.call('ZRANGE', runs, -1, -1, 'WITHSCORES')
+-- In the order of creation, however many there are in a millisecond.
+local at = math.max(now_ms('0') / 1000, (tonumber(newest[2]) or 0) + 0.000001)
+redis.call('ZADD', runs, 'NX', string.format('%.6f', at), run_id)
+return CODE.OK
