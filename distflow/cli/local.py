@@ -61,6 +61,7 @@ def run(
     concurrency: int | None,
     timeout: float | None,
     max_graph_bytes: int,
+    no_batch: bool,
     durability: str | None,
     worker_count: int,
     data_dir: Path,
@@ -90,6 +91,7 @@ def run(
             timeout=timeout,
             max_graph_bytes=max_graph_bytes,
             durability=durability,
+            batch=not no_batch,
         )
         print_run_id(started, as_json=as_json)
         queues = sorted({task.queue for task in started.graph().tasks})

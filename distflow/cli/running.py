@@ -93,6 +93,9 @@ def run_options(command: _F) -> _F:
             default=MAX_GRAPH_BYTES,
             help="Refuse a workflow whose tasks have more, encoded.  [default: 256 MiB]",
         ),
+        click.option(
+            "--no-batch", is_flag=True, help="Let every task travel alone, in a job of its own."
+        ),
         durability_option,
     ]
     for option in reversed(options):
@@ -120,6 +123,7 @@ def submit(
     concurrency: int | None,
     timeout: float | None,
     max_graph_bytes: int,
+    no_batch: bool,
     durability: str | None,
     allow_eviction: bool,
     detach: bool,
@@ -152,6 +156,7 @@ def submit(
             durability=durability,
             allow_eviction=allow_eviction,
             detach=detach,
+            batch=not no_batch,
         )
         print_run_id(run, as_json=as_json)
         warn_of_durability(run)

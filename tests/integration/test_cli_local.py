@@ -49,9 +49,9 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
 
 def test_run_needs_no_server(data_dir: Path, tmp_path: Path) -> None:
     """All in one: a private Redis and two workers, all gone at the end; the run is found again
-    by --data. A run id that has succeeded is refused, as are other parameters.
+    by --data, with the options that it was given. A run id that has succeeded is refused.
     """
-    words = [*dag(tmp_path / "log", 10), "--run-id", "r"]
+    words = [*dag(tmp_path / "log", 10), "--run-id", "r", "--no-batch"]
     done = run_locally(data_dir, *words)
     assert (done.returncode, done.stdout) == (0, "r\n"), done.stderr
     assert not (data_dir / "redis.sock").exists()
@@ -59,6 +59,7 @@ def test_run_needs_no_server(data_dir: Path, tmp_path: Path) -> None:
     with PrivateRedis.start(data_dir) as server, Redis.from_url(server.url) as redis:
         assert Client(redis).run("r").info().counts["success"] == 10
         assert Client(redis).run("r").info().durability == "aof-always"
+        assert not Client(redis).run("r").info().options.batch
     again = run_locally(data_dir, *words)
     assert again.returncode == 2
     assert "run r has succeeded" in again.stderr

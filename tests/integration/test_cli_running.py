@@ -184,6 +184,16 @@ def test_detach(redis_server: RedisServer, start_worker: StartWorker, tmp_path: 
     assert run_cli(redis_server.url, "resume", "d").returncode == 0
 
 
+@pytest.mark.parametrize("words", [(), ("--no-batch",)])
+def test_no_batch(words: tuple[str, ...], redis_server: RedisServer, tmp_path: Path) -> None:
+    """Tasks travel together, unless --no-batch is given: the run is made so."""
+    run_id = "alone" if words else "together"
+    submit = ["submit", *dag(tmp_path / "log"), "--detach", "--run-id", run_id, *words]
+    assert run_cli(redis_server.url, *submit).returncode == 4
+    with redis_server.client() as redis:
+        assert run_of(redis, run_id).info().options.batch is not bool(words)
+
+
 def test_dry_run_writes_nothing(
     redis_server: RedisServer, redis_client: Redis, tmp_path: Path
 ) -> None:
