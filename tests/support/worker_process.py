@@ -1,4 +1,4 @@
-"""Stock RQ workers as processes of their own, to be stopped, killed and frozen by tests."""
+"""RQ workers as processes of their own, to be stopped, killed and frozen by tests."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from redis import Redis
 from tests.support.session_process import ROOT, SessionProcess
 from tests.support.wait import wait_for
 
-__all__ = ["FORKING", "ROOT", "SIMPLE", "WorkerProcess"]
+__all__ = ["FAST", "FORKING", "ROOT", "SIMPLE", "WorkerProcess"]
 
 FORKING = "rq.worker.Worker"
 SIMPLE = "rq.worker.SimpleWorker"
+FAST = "distflow_worker.FastWorker"
 
 _numbers = itertools.count(1)
 

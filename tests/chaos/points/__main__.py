@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from distflow import faults
-from tests.chaos.points.case import COUNT, PROXY, Case
+from tests.chaos.points.case import BOTH, COUNT, PROXY, Case
 from tests.chaos.points.lane import Lane, Played
 from tests.chaos.points.scenarios import PLAYED, PROXIED, play
 from tests.support import proxy
@@ -54,8 +54,14 @@ def cases_of(unhurt: Sequence[Played]) -> Iterator[Case]:
         for point, count in sorted(each.reached.items()):
             proxied = point == PROXY
             for nth in range(1, count + 1) if proxied else dict.fromkeys((1, count)):
-                for kind in proxy.KINDS if proxied else faults.KINDS:
+                for kind in _kinds(each.case.role, proxied=proxied):
                     yield each.case._replace(point=point, nth=nth, kind=kind)
+
+
+def _kinds(role: str, *, proxied: bool) -> tuple[str, ...]:
+    if proxied:
+        return proxy.KINDS
+    return ("kill",) if role == BOTH else faults.KINDS
 
 
 def play_all(cases: Sequence[Case], lanes: int, *, until: float | None = None) -> list[Played]:

@@ -20,6 +20,9 @@ PROXY = "proxy"
 #: Counts the commands, and does nothing to any.
 COUNT = "count"
 
+#: The role of a worker that is killed with all its processes.
+BOTH = "both"
+
 #: Seconds that a frozen process stays so.
 FREEZE_SECONDS = 2.0
 
@@ -69,7 +72,9 @@ class Fault:
             return {}
         if not case.point:
             return {LOG_VARIABLE: str(self._file)}
-        return {FAULT_VARIABLE: f"{case.point}#{case.nth}={case.kind}@{self._file}"}
+        # All processes of a worker are killed while the one at the point stands there.
+        kind = "freeze" if role == BOTH else case.kind
+        return {FAULT_VARIABLE: f"{case.point}#{case.nth}={kind}@{self._file}"}
 
     def reached(self) -> Counter[str]:
         """The points that were reached, of a case without a fault."""
@@ -87,9 +92,16 @@ class Fault:
         """Whether a process is frozen now."""
         return self._frozen.exists()
 
+    def forget(self) -> None:
+        """Who was frozen is gone."""
+        self._frozen.unlink()
+
     def tend(self) -> None:
         """Wake a process that has been frozen for long enough."""
         if not self._frozen.exists() or not (text := self._frozen.read_text()):
+            return
+        if self.case.role == BOTH:
+            # It is to be killed as it stands.
             return
         now = time.monotonic()
         if self._thaw_at is None:

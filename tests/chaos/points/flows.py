@@ -14,6 +14,11 @@ _AGAIN = Retry(attempts=4, delay=0.1)
 #: A beat comes each second: long enough for one.
 _LONG_SECONDS = 1.2
 
+_QUICK_TASKS = 9
+
+#: What was claimed ahead is given back sooner than this.
+_SLOW_SECONDS = 0.3
+
 #: (workflow, name of the log, name of the gate, queue) -> what must become of its tasks.
 Fill = Callable[[Workflow, str, str, str], dict[str, Planned]]
 
@@ -66,6 +71,37 @@ def fill_held(flow: Workflow, log: str, gate: str, queue: str) -> dict[str, Plan
     return adder.tasks
 
 
+def fill_batched(flow: Workflow, log: str, gate: str, queue: str) -> dict[str, Planned]:
+    """A chain with a charge, cut short by a retry; and short tasks that are claimed ahead, given
+    back behind a slow one and behind one that fails; one refuses company.
+    """
+    adder = _Adder(flow, log, queue)
+    adder.step("line_0", [], retry=_AGAIN)
+    adder.charge("charge", ["line_0"])
+    adder.step("line_1", ["charge"], retry=_AGAIN)
+    adder.step("line_2", ["line_1"], failures=1, retry=_AGAIN)
+    adder.step("line_3", ["line_2"], retry=_AGAIN)
+    quick = [f"quick_{number}" for number in range(_QUICK_TASKS)]
+    for name in quick:
+        adder.quick(name, [], seconds=_SLOW_SECONDS if name == "quick_5" else 0.0)
+    adder.quick("fails", ["quick_0"], failures=1)
+    adder.quick("behind", ["fails"])
+    adder.step("alone", ["line_0"], retry=_AGAIN, batch=False)
+    adder.step("join", ["line_3", "behind", "alone", *quick], retry=_AGAIN)
+    return adder.tasks
+
+
+def fill_shared(flow: Workflow, log: str, gate: str, queue: str) -> dict[str, Planned]:
+    """A task that hangs until the gate opens, and others that share its batch."""
+    adder = _Adder(flow, log, queue)
+    adder.add("hold", "normal", hurting.hold, (gate,), [], retry=_AGAIN)
+    others = [f"other_{number}" for number in range(5)]
+    for name in others:
+        adder.step(name, [], retry=_AGAIN)
+    adder.step("join", ["hold", *others], retry=_AGAIN)
+    return adder.tasks
+
+
 def fill_charged(flow: Workflow, log: str, gate: str, queue: str) -> dict[str, Planned]:
     """A charge that hangs until the gate opens, between others."""
     adder = _Adder(flow, log, queue)
@@ -81,6 +117,8 @@ FILLS: dict[str, Fill] = {
     "small": fill_small,
     "held": fill_held,
     "charged": fill_charged,
+    "batched": fill_batched,
+    "shared": fill_shared,
 }
 
 
@@ -133,6 +171,13 @@ class _Adder:
     ) -> None:
         """A task that may be called again."""
         self.add(name, kind, soaking.step, (seconds, failures), parents, **options)
+
+    def quick(
+        self, name: str, parents: list[str], *, seconds: float = 0.0, failures: int = 0
+    ) -> None:
+        """A task that may be claimed along with others of its kind."""
+        options: dict[str, Any] = {"effects": "idempotent", "retry": _AGAIN}
+        self.add(name, "idempotent", hurting.quick, (seconds, failures), parents, **options)
 
     def charge(self, name: str, parents: list[str], *, failures: int = 0, **options: Any) -> None:
         """A task that may not."""

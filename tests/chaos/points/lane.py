@@ -12,19 +12,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from distflow import TaskStatus, connect
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError, RunNotFound
 from distflow.handle import Run
-from tests.chaos.points.case import Case, make_fault
+from tests.chaos.points.case import BOTH, Case, make_fault
 from tests.chaos.points.flows import make_flow
 from tests.chaos.points.verdict import Broken, Witness
 from tests.chaos.soak.person import is_inside
 from tests.support.cli import command
 from tests.support.session_process import SessionProcess
-from tests.support.worker_process import FORKING, SIMPLE, WorkerProcess
+from tests.support.worker_process import FAST, FORKING, SIMPLE, WorkerProcess
 
 #: Seconds that a run may take to its end, hurt or not.
 _PATIENT_SECONDS = 60.0
@@ -33,8 +33,9 @@ _TICK_SECONDS = 0.03
 
 _LEASE = {"DISTFLOW_LEASE_SECONDS": "0.5"}
 
-#: Roles of workers -> their class.
-WORKERS = {"worker": FORKING, "simple": SIMPLE}
+#: Roles of workers -> their class. ``both`` are a FastWorker and its child, killed at once where
+#: either reaches the point.
+WORKERS = {"worker": FORKING, "simple": SIMPLE, "fast": FAST, BOTH: FAST}
 
 
 class Played(NamedTuple):
@@ -64,28 +65,33 @@ class Lane:
         self.queue = f"lane{number}"
         self.client = connect(self.url)
         self._names = (f"{self.queue}-{number}" for number in itertools.count(1))
-        self._healthy: WorkerProcess | None = None
+        self._classes = (FORKING, FAST) if number % 2 == 0 else (FAST, FORKING)
+        self._healthy: list[WorkerProcess] = []
 
     def next_run_id(self) -> str:
         """Unlike any other."""
         return next(self._names)
 
-    def take_worker(self) -> WorkerProcess:
-        """The worker that nothing was done to, to be given back."""
-        worker, self._healthy = self._healthy, None
-        if worker is not None and not worker.has_ended():
-            return worker
-        return WorkerProcess(self.url, [self.queue])
+    def take_workers(self, count: int) -> list[WorkerProcess]:
+        """So many that nothing was done to, to be given back. Of which class they are is the
+        lane's: RQ's own, or FastWorker.
+        """
+        taken, self._healthy = self._healthy[:count], self._healthy[count:]
+        self.close()
+        return taken + [
+            WorkerProcess(self.url, [self.queue], worker_class=kind)
+            for kind in self._classes[len(taken) : count]
+        ]
 
-    def give_back(self, worker: WorkerProcess) -> None:
-        """It may be used in the next case."""
-        self._healthy = worker
+    def give_back(self, workers: Sequence[WorkerProcess]) -> None:
+        """They may be used in the next case."""
+        self._healthy += workers
 
     def close(self) -> None:
-        """Kill the worker."""
-        if self._healthy is not None:
-            self._healthy.close()
-            self._healthy = None
+        """Kill the workers."""
+        for worker in self._healthy:
+            worker.close()
+        self._healthy = []
 
 
 class Play:
@@ -95,9 +101,10 @@ class Play:
         lane: where it is played.
         case: which.
         flow: the name of its workflow.
+        workers: how many there are.
     """
 
-    def __init__(self, lane: Lane, case: Case, flow: str) -> None:
+    def __init__(self, lane: Lane, case: Case, flow: str, workers: int = 1) -> None:
         self.lane = lane
         self.case = case
         self.folder = Path(tempfile.mkdtemp(prefix="distflow-point-"))
@@ -109,7 +116,8 @@ class Play:
         self.witness = Witness(self.log)
         self.again = 0
         self._began = time.monotonic()
-        self._worker: WorkerProcess | None = None
+        self._wanted = workers
+        self._workers: list[WorkerProcess] = []
         #: The command that leads, by what it was started with; and another, while it is frozen.
         self._leaders: list[SessionProcess] = []
         self._processes: list[SessionProcess] = []
@@ -120,9 +128,10 @@ class Play:
         """The run, which exists."""
         return self.lane.client.run(self.run_id)
 
-    def submit(self) -> None:
+    def submit(self, *, batch: bool = True) -> None:
         """Make the run, unhurt."""
-        self.lane.client.create(self.flow.workflow, run_id=self.run_id, concurrency=2, detach=True)
+        options: dict[str, Any] = {"concurrency": 2, "detach": True, "batch": batch}
+        self.lane.client.create(self.flow.workflow, run_id=self.run_id, **options)
 
     def command(self, role: str, *words: str) -> SessionProcess:
         """Start a command of the product in a role."""
@@ -176,27 +185,43 @@ class Play:
         return self.command(role, "resume", self.run_id)
 
     def serve(self) -> None:
-        """See that there is a worker."""
+        """See that there are workers."""
         role = self.case.role
-        if self._worker is not None and self._worker.has_ended():
-            self._processes.append(self._worker)
-            self._worker = None
-        if self._worker is None and role in WORKERS:
-            # None that is unhurt may take its work.
+        if role == BOTH and self.fault.is_freezing:
+            for worker in self._workers:
+                worker.kill()
+            self.fault.forget()
+        self._processes += [worker for worker in self._workers if worker.has_ended()]
+        self._workers = [worker for worker in self._workers if not worker.has_ended()]
+        missing = self._wanted - len(self._workers)
+        if missing and role in WORKERS:
+            # None that is unhurt may take their work.
             self.lane.close()
-            self._worker = WorkerProcess(
-                self.fault.url(role),
-                [self.lane.queue],
-                worker_class=WORKERS[role],
-                env=self.fault.environment(role),
-            )
-        elif self._worker is None:
-            self._worker = self.lane.take_worker()
+            self._workers += [self._start_worker(role) for _ in range(missing)]
+        elif missing:
+            self._workers += self.lane.take_workers(missing)
 
-    def kill_worker(self) -> None:
-        """SIGKILL to the worker and its horse."""
-        assert self._worker is not None
-        self._worker.kill()
+    def _start_worker(self, role: str) -> WorkerProcess:
+        return WorkerProcess(
+            self.fault.url(role),
+            [self.lane.queue],
+            worker_class=WORKERS[role],
+            env=self.fault.environment(role),
+        )
+
+    def kill_workers(self) -> None:
+        """SIGKILL to the workers and their children."""
+        for worker in self._workers:
+            worker.kill()
+
+    def orphan(self) -> None:
+        """SIGKILL to the workers alone; returns when their children have ended by themselves."""
+        for worker in self._workers:
+            worker.kill_parent()
+        self.gate.touch()
+        self.wait(
+            lambda: not any(worker.children() for worker in self._workers), "the orphans to end"
+        )
 
     def stop_leader(self) -> None:
         """SIGTERM to who leads; returns when it has ended."""
@@ -261,11 +286,10 @@ class Play:
     def end(self, broken: list[Broken]) -> Played:
         """End every process, and say what became of the case."""
         told = ""
-        hurt = self._worker is not None and self.case.role in WORKERS
-        if self._worker is not None and (hurt or broken or self._worker.has_ended()):
-            self._processes.append(self._worker)
-        elif self._worker is not None:
-            self.lane.give_back(self._worker)
+        if broken or self.case.role in WORKERS or any(each.has_ended() for each in self._workers):
+            self._processes += self._workers
+        else:
+            self.lane.give_back(self._workers)
         if broken:
             told = "".join(f"===== {each.name}\n{each.log()}\n" for each in self._processes)
             told += self.log.read_text() if self.log.exists() else ""

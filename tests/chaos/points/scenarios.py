@@ -14,7 +14,7 @@ from tests.chaos.points.verdict import Broken
 def play(lane: Lane, case: Case) -> Played:
     """Play a case, and judge it."""
     flow, steps = _SCENARIOS[case.scenario]
-    played = Play(lane, case, flow)
+    played = Play(lane, case, flow, workers=2 if case.scenario in _TWO_WORKERS else 1)
     try:
         broken = steps(played)
     except (TimeoutError, AssertionError) as error:
@@ -30,6 +30,46 @@ def _play_whole(played: Play) -> list[Broken]:
     played.submit()
     role = played.case.role
     played.finish(role if role == "coordinator" else "resume")
+    return _judge(played)
+
+
+def _play_apart(played: Play) -> list[Broken]:
+    """The same, and every task has a job of its own."""
+    played.submit(batch=False)
+    played.finish()
+    return _judge(played)
+
+
+def _play_shared(played: Play) -> list[Broken]:
+    """A task turns out to be long, and what is behind it in its batch goes to another worker."""
+    played.submit()
+    run = played.run()
+    names = [name for name in played.flow.tasks if name.startswith("other_")]
+
+    def elsewhere() -> bool:
+        played.serve()
+        played.lead()
+        return played.has_begun("hold") and None not in run.store.read_statuses(names)
+
+    played.wait(elsewhere, "what shares a batch with the long task to end")
+    played.witness.look(run)
+    played.gate.touch()
+    played.finish()
+    return _judge(played)
+
+
+def _play_orphaned(played: Play) -> list[Broken]:
+    """A FastWorker is killed, and its child ends the batch that it has."""
+    played.submit()
+
+    def begun() -> bool:
+        played.serve()
+        played.lead()
+        return played.has_begun("hold")
+
+    played.wait(begun, "the task to begin")
+    played.orphan()
+    played.finish()
     return _judge(played)
 
 
@@ -52,7 +92,7 @@ def _play_lost(played: Play) -> list[Broken]:
         return run.store.read_statuses(["hold"]) != [TaskStatus.UNKNOWN]
 
     played.wait(begun, "the charge to begin")
-    played.kill_worker()
+    played.kill_workers()
     played.wait(unknown, "the loss to be found")
     played.witness.look(run)
     played.gate.touch()
@@ -209,6 +249,10 @@ def _judge(played: Play) -> list[Broken]:
 _SCENARIOS: dict[str, tuple[str, Callable[[Play], list[Broken]]]] = {
     "whole": ("whole", _play_whole),
     "small": ("small", _play_whole),
+    "batched": ("batched", _play_whole),
+    "apart": ("batched", _play_apart),
+    "shared": ("shared", _play_shared),
+    "orphaned": ("held", _play_orphaned),
     "lost": ("charged", _play_lost),
     "cancelled": ("held", _play_cancelled),
     "paused": ("held", _play_paused),
@@ -219,12 +263,25 @@ _SCENARIOS: dict[str, tuple[str, Callable[[Play], list[Broken]]]] = {
     "deleted": ("half", _play_deleted),
 }
 
+_TWO_WORKERS = frozenset({"shared"})
+
 #: Every scenario with every role that may be hurt at a point in it.
 PLAYED = (
     ("whole", "resume"),
     ("whole", "worker"),
     ("whole", "simple"),
+    ("whole", "fast"),
     ("whole", "coordinator"),
+    ("batched", "resume"),
+    ("batched", "worker"),
+    ("batched", "fast"),
+    ("batched", "both"),
+    ("apart", "resume"),
+    ("apart", "fast"),
+    ("shared", "resume"),
+    ("shared", "worker"),
+    ("shared", "fast"),
+    ("orphaned", "fast"),
     ("lost", "resume"),
     ("lost", "resolve"),
     ("cancelled", "resume"),
@@ -239,4 +296,4 @@ PLAYED = (
 )
 
 #: Likewise with every role whose commands may be hurt on their way.
-PROXIED = (("small", "resume"), ("small", "worker"))
+PROXIED = (("small", "resume"), ("small", "worker"), ("small", "fast"))

@@ -29,7 +29,7 @@ def witness(log: str, ctx, word: str) -> None:
     note(log, word, ctx.run_id, ctx.task, ctx.attempt, ctx.iteration, process_name(os.getpid()))
 
 
-def step(log, seconds, failures, parents, *, ctx):
+def step(log: str, seconds, failures, parents, *, ctx):
     """Take so long, and fail in the first attempts."""
     witness(log, ctx, "start")
     time.sleep(seconds)
