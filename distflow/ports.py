@@ -161,13 +161,21 @@ class ServerInfo(NamedTuple):
 
 
 class RunHead(NamedTuple):
-    """What whoever leads a run reads of it first: in short, the first tasks of its graph, and the
-    server that answers.
+    """What whoever leads a run reads of it first: in short, the first tasks of its graph, how many
+    tasks have progress, and the server that answers.
     """
 
     info: RunInfo
     tasks: list[Task]
+    progress: int
     server: ServerInfo
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing can have happened to any task yet: nobody led the run before, and it
+        brought nothing along.
+        """
+        return self.info.is_first_led and not self.progress and not any(self.info.counts.values())
 
 
 class Standing(NamedTuple):

@@ -15,7 +15,7 @@ from distflow.coordinator.lease import LeaseKeeper, new_owner, renew_with
 from distflow.coordinator.led import LedRun
 from distflow.coordinator.notices import Listener, Signal
 from distflow.coordinator.reconcile import Reconciler
-from distflow.coordinator.reopen import read_graph, reopen_run
+from distflow.coordinator.reopen import fresh_standing, read_graph, reopen_run
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.surroundings import Surroundings
 from distflow.core.graph import Graph
@@ -177,6 +177,7 @@ class WorkflowExecutor:
             self._announcer,
             self.epoch,
             self.graph,
+            standing=fresh_standing(head, self.graph) if head.is_fresh else None,
         )
         self._run = self._led = led
         self._shared_out_at = time.monotonic()

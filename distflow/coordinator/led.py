@@ -20,7 +20,7 @@ from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import WrongState
 from distflow.ids import new_token
-from distflow.ports import Dispatcher, RunStore
+from distflow.ports import Dispatcher, RunStore, Standing
 
 _log = logging.getLogger("distflow.coordinator")
 
@@ -35,6 +35,7 @@ class LedRun:
         announcer: told what happens.
         epoch: the coordinator's.
         graph: the run's.
+        standing: where it stands, if that is known; None reads it.
     """
 
     state: TaskStateManager
@@ -52,6 +53,8 @@ class LedRun:
         announcer: Announcer,
         epoch: int,
         graph: Graph,
+        *,
+        standing: Standing | None = None,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
@@ -62,14 +65,14 @@ class LedRun:
         #: Tasks at work by name, with the monotonic time at which they were seen to begin.
         self.running: dict[str, float] = {}
         self._number = 0
-        self.attach()
+        self.attach(standing)
 
-    def attach(self) -> None:
-        """Read where every task stands. The stream's last id comes first: what happens while the
-        hashes are read is seen twice rather than not at all.
+    def attach(self, standing: Standing | None = None) -> None:
+        """Read where every task stands, unless that is known. The stream's last id comes first:
+        what happens while the hashes are read is seen twice rather than not at all.
         """
         store, graph = self._store, self.graph
-        standing = read_standing(store, graph)
+        standing = standing or read_standing(store, graph)
         self.last_event = standing.last_event
         self.info = standing.info
         self.status = self.info.status

@@ -40,6 +40,11 @@ def read_standing(store: RunStore, graph: Graph) -> Standing:
     return standing._replace(statuses=standing.statuses + rest)
 
 
+def fresh_standing(head: RunHead, graph: Graph) -> Standing:
+    """Where a run stands of whose tasks none can have begun: nothing need be read."""
+    return Standing("0-0", head.info, [None] * len(graph), {}, {})
+
+
 def read_statuses(store: RunStore, graph: Graph, *, first: int = 0) -> list[TaskStatus | None]:
     """The outcome's status of every task from index ``first`` on, without its data."""
     statuses: list[TaskStatus | None] = []

@@ -112,6 +112,8 @@ class RunInfo:
     repairs: Mapping[str, int] = field(default_factory=dict)
     #: Tasks that the run waits for, since their workers are frozen.
     held: tuple[HeldTask, ...] = ()
+    #: Those of its tasks, in alphabetical order.
+    queues: tuple[str, ...] = ()
 
     @property
     def durability(self) -> str:

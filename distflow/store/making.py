@@ -46,6 +46,8 @@ class MakingStore(StoreBase):
             fields["batch"] = 0
         if spec.detached:
             fields["detached"] = 1
+        if tasks is not None:
+            fields["queues"] = pack(_queues(tasks))
         flat = [part for pair in fields.items() for part in pair]
         packed = b"" if tasks is None else _pack_tasks(tasks)
         # The indices lie in other slots: written first, so that no run is ever unlisted. A run
@@ -71,7 +73,8 @@ class MakingStore(StoreBase):
         0).
         """
         keys = (self.keys.meta, self.keys.graph)
-        self._making(self._run("append_graph", keys, operation, chunk, _pack_tasks(tasks)))
+        packed = _pack_tasks(tasks)
+        self._making(self._run("append_graph", keys, operation, chunk, packed, *_queues(tasks)))
 
     def hydrate(
         self, operation: str, outcomes: Iterable[tuple[str, bytes | None, Progress | None]]
@@ -126,6 +129,10 @@ class MakingStore(StoreBase):
         self._require(code)
         if code == Code.WRONG_STATE:
             raise WrongState(f"run {self.run_id} is not being created by this operation")
+
+
+def _queues(tasks: Sequence[Task]) -> list[str]:
+    return sorted({task.queue for task in tasks})
 
 
 def _pack_tasks(tasks: Sequence[Task]) -> bytes:

@@ -161,6 +161,9 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
                 gap=run.spec.gap,
                 repairs=dict(run.repairs),
                 held=run.held if run.claims else (),
+                queues=tuple(
+                    sorted({task.queue for tasks in run.graph.values() for task in tasks})
+                ),
             )
 
     def read_head(self) -> RunHead:
@@ -170,7 +173,8 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
             RunNotFound: there is no such run.
         """
         info = self.read_info()
-        return RunHead(info, next(self.iter_tasks(), []), self.read_server())
+        tasks, progress = next(self.iter_tasks(), []), len(self.read_progress())
+        return RunHead(info, tasks, progress, self.read_server())
 
     def read_standing(self, names: Sequence[str]) -> Standing:
         """See :class:`distflow.ports.Standing`.

@@ -56,12 +56,13 @@ class ReadingStore(StoreBase):
         def ask(pipeline: Pipeline) -> None:
             self._ask_info(pipeline)
             pipeline.hget(self.keys.graph, "0")
+            pipeline.hlen(self.keys.progress)
             pipeline.info("server")
 
-        *found, chunk, told = self._at_once(ask, may_refuse=1)
+        *found, chunk, progress, told = self._at_once(ask, may_refuse=1)
         info = self._info(found)
         tasks = [decode_task(fields) for fields in unpack(chunk, opaque=True)] if chunk else []
-        return RunHead(info, tasks, ServerInfo(info.as_of, _server_id(told)))
+        return RunHead(info, tasks, progress, ServerInfo(info.as_of, _server_id(told)))
 
     def read_standing(self, names: Sequence[str]) -> Standing:
         """See :class:`distflow.ports.Standing`: one round trip, of names that are not too many.
@@ -332,4 +333,5 @@ def _info(
         },
         # What was held may have ended since.
         held=_held(meta[b"held"]) if claimed and b"held" in meta else (),
+        queues=tuple(sorted(msgpack.unpackb(meta[b"queues"]))) if b"queues" in meta else (),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 from rq.command import parse_payload
-from rq.exceptions import DeserializationError
+from rq.exceptions import DeserializationError, StopRequested
 from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now, utcformat
 from rq.worker import Worker, WorkerStatus
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from rq.job import Job
     from rq.queue import Queue
 
-#: Seconds after which RQ is told of a batch that goes on; before that, of its end alone. It shows
-#: as the worker's current job from the first moment.
+#: Seconds after which RQ is told of a batch that goes on; before that, of its end alone.
 _TELL_AFTER_SECONDS = 0.02
 
 #: Seconds by which a heartbeat may differ from the last one and need not be sent.
@@ -121,7 +120,6 @@ class FastWorker(Worker):
         taken_to = queue.intermediate_queue_key
         order = Order(job.id, queue.name, taken_to, job.description or "", payload)
         child = self._hand_over(order)
-        self._show(job)
         told = False
         answer = child.wait(_TELL_AFTER_SECONDS)
         while answer is None and child.death is None:
@@ -219,6 +217,13 @@ class FastWorker(Worker):
                 return
         super().handle_payload(message)  # type: ignore[no-untyped-call]
 
+    def _shutdown(self) -> None:
+        """As RQ's. What a signal raises is lost where it comes in the midst of a line of the log:
+        that it came is known all the same.
+        """
+        self._stop_requested = True
+        super()._shutdown()  # type: ignore[no-untyped-call]
+
     def kill_horse(self, sig: Any = SHUTDOWN_SIGNAL) -> None:
         """Kill the process group at work, if there is one."""
         with self._handing:
@@ -250,6 +255,7 @@ class FastWorker(Worker):
 
     def _tell(self, job: Job) -> bool:
         """Record the execution, as RQ's worker and its work horse do; returns whether it is."""
+        self._show(job)
         try:
             with commit("tell_job"):
                 self.prepare_execution(job)
@@ -277,7 +283,8 @@ class FastWorker(Worker):
             with commit("release_job"):
                 pipeline = self.connection.pipeline(transaction=False)
                 self.set_current_job_id(None, pipeline)
-                self.set_state(WorkerStatus.IDLE, pipeline)
+                # It stays busy in its own eyes: a signal must not end it in the midst of this.
+                pipeline.hset(self.key, "state", WorkerStatus.IDLE)
                 self.increment_successful_job_count(pipeline)
                 self.increment_total_working_time(took, pipeline)
                 self.heartbeat(pipeline=pipeline)
@@ -291,6 +298,7 @@ class FastWorker(Worker):
 
         try:
             self._may_go_on = not call_patiently(release, _PATIENCE_SECONDS)
+            self._shown_state = WorkerStatus.IDLE
         except RedisUnavailable as error:
             self.log.warning("Worker %s: job %s not released: %s", self.name, job.id, error)
             return
@@ -320,6 +328,8 @@ class FastWorker(Worker):
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """As RQ's; one that was just sent is not sent again."""
+        if self._stop_requested and self._state != WorkerStatus.BUSY:
+            raise StopRequested
         expires_at = time.monotonic() + (timeout or self.worker_ttl + 60)
         if pipeline is None and abs(expires_at - self._expires_at) < _SAME_BEAT_SECONDS:
             return
