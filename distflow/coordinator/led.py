@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from distflow.coordinator.reopen import read_standing
 from distflow.coordinator.surroundings import Surroundings
 from distflow.core.graph import Graph
 from distflow.core.model import MAX_LOST, TaskResult
-from distflow.core.run import Event, RunInfo
+from distflow.core.run import Claim, Event, RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import WrongState
@@ -165,6 +165,16 @@ class LedRun:
                 self.status = RunStatus(event.status)
             elif index is not None:
                 self._apply_to_task(event, index)
+
+    def note_at_work(self, claims: Mapping[str, Claim]) -> None:
+        """Batches said what they are in: no event tells of a task that was claimed in a group."""
+        for name, claim in claims.items():
+            index = self.graph.index[name]
+            if self.state.statuses[index] == TaskStatus.QUEUED:
+                told = Event(
+                    self.last_event, "claimed", name, attempt=claim.attempt, batch=claim.batch
+                )
+                self._apply_to_task(told, index)
 
     def _apply_to_task(self, event: Event, index: int) -> None:
         name = event.task

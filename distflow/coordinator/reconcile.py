@@ -88,7 +88,9 @@ class Reconciler:
             self._store.trim_events(led.epoch, led.last_event)
             self._trimmed = led.last_event
         if at_work:
-            for lost in self._recovery.find_lost(cancelling=led.status == RunStatus.CANCELLING):
+            gone = self._recovery.find_lost(cancelling=led.status == RunStatus.CANCELLING)
+            led.note_at_work(self._recovery.at_work)
+            for lost in gone:
                 self._take_back(lost)
             self._tell_held(self._recovery.held)
             if self._recovery.has_forgotten(led.running):

@@ -115,7 +115,7 @@ class Recovery:
         self._monitor = LivenessMonitor(store.run_id, settings.stale_seconds, network)
         self._seen_at = monotonic()
         self.beats: Mapping[str, Beat] = {}
-        self._claimed: frozenset[str] = frozenset()
+        self._claims: Mapping[str, Claim] = {}
         #: Batches that a frozen worker holds on to -> the tasks that it may have begun.
         self._held: dict[str, tuple[HeldTask, ...]] = {}
         self._forgotten = ForgottenClaims(settings.stale_seconds)
@@ -124,8 +124,7 @@ class Recovery:
     def find_lost(self, *, cancelling: bool) -> list[LostBatch]:
         """Look at every batch at work, and give up those whose worker is gone."""
         self.beats = self._store.read_beats()
-        claims = self._store.read_claims()
-        self._claimed = frozenset(claims)
+        claims = self._claims = self._store.read_claims()
         now = self._monotonic()
         # This process was frozen, or Redis away: beats that were not seen are no evidence.
         if now - self._seen_at > self._settings.stale_seconds:
@@ -173,6 +172,16 @@ class Recovery:
         ]
 
     @property
+    def at_work(self) -> dict[str, Claim]:
+        """The tasks that batches said they are in, with their claims."""
+        found = {}
+        for batch, beat in self.beats.items():
+            claim = self._claims.get(beat.task)
+            if claim and claim.batch == batch:
+                found[beat.task] = claim
+        return found
+
+    @property
     def held(self) -> tuple[HeldTask, ...]:
         """The tasks that frozen workers hold on to."""
         return tuple(task for held in self._held.values() for task in held)
@@ -188,7 +197,7 @@ class Recovery:
 
     def has_forgotten(self, running: Mapping[str, float]) -> bool:
         """Whether Redis has lost claims that were seen: see :class:`ForgottenClaims`."""
-        return self._forgotten.look(running, self._claimed, self._monotonic())
+        return self._forgotten.look(running, self._claims, self._monotonic())
 
     def find_vanished(self, unbegun: Mapping[str, str]) -> dict[str, str]:
         """Of batches that nobody began (id -> queue), those that are in no queue either, with what

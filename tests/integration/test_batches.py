@@ -95,6 +95,28 @@ def test_what_waits_behind_a_long_task_goes_elsewhere(
     assert len(recording.lines(log)) == 9
 
 
+@pytest.mark.parametrize("position", [1, 2], ids=["first of its group", "in its midst"])
+def test_what_was_claimed_ahead_of_need_is_given_back(
+    position: int, redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """A short ``idempotent`` task turns out to be long: what was claimed along with it goes to the
+    other worker, while it runs.
+    """
+    for _ in range(2):
+        start_worker(redis_server.url)
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    dag = Workflow("ahead")
+    for number in range(9):
+        arguments = (str(log), str(gate), f"t{position}")
+        dag.add(f"t{number}", batched.named_waits, arguments, effects="idempotent")
+    run = submit(redis_server, dag)
+    wait_for(lambda: run.info().counts["success"] == 8, 20, "the other eight to succeed")
+    assert run.info().counts["running"] == 1
+    gate.touch()
+    assert run.wait(30) == "success"
+    assert len(recording.lines(log)) == 9
+
+
 @pytest.mark.parametrize("effects", ["normal", "idempotent"])
 def test_a_lost_batch_is_settled_task_by_task(
     effects: Effects, redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path

@@ -47,6 +47,8 @@ class Ledger:
         self._batch = batch
         self._finishes: list[Finish] = []
         self._oldest = 0.0
+        #: When the task at work was taken, on the monotonic clock.
+        self._taken_at = 0.0
         #: Claimed ahead and not begun, by task.
         self._held: dict[str, Held] = {}
         #: Claims that are to be given back: task and token.
@@ -67,6 +69,7 @@ class Ledger:
         if not self._held:
             return None
         with self._lock:
+            self._taken_at = time.monotonic()
             return self._held.pop(task, None)
 
     def release(self, task: str, token: str) -> None:
@@ -88,6 +91,7 @@ class Ledger:
             for request, reply in zip(requests[1:], replies[1:], strict=True):
                 if reply.code == Code.GRANTED:
                     self._held[request.task] = Held(request.token, reply)
+            self._taken_at = time.monotonic()
             return replies[0]
 
     def flush_old(self) -> None:
@@ -116,8 +120,11 @@ class Ledger:
     def _flush_in_time(self) -> None:
         while not self._over.wait(FLUSH_SECONDS):
             with self._lock:
-                late = self._finishes and time.monotonic() - self._oldest >= 2 * FLUSH_SECONDS
-                if not late or self._over.is_set():
+                # The first of a group has nothing to record before it, and may be long as well.
+                since = self._oldest if self._finishes else self._taken_at
+                late = time.monotonic() - since >= 2 * FLUSH_SECONDS
+                waits = self._finishes or self._held
+                if not waits or not late or self._over.is_set():
                     continue
                 self._give_back()
                 try:

@@ -28,6 +28,13 @@ def first_waits(log, gate, *, ctx):
     note(log, ctx.task, os.getpid())
 
 
+def named_waits(log, gate, name, *, ctx):
+    """The task of this name waits for the gate."""
+    if ctx.task == name:
+        wait_for_file(gate)
+    note(log, ctx.task, os.getpid())
+
+
 def kill_worker(log, once, *, ctx):
     """Kill the worker and this process, ``once`` or each time."""
     killed = any(line[0] == ctx.task for line in lines(Path(log)))
