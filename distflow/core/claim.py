@@ -100,7 +100,8 @@ class ClaimRequest(NamedTuple):
 
     ``start`` marks the attempt as started at once. ``needs`` names the task's dependencies in the
     same batch, each with whether its failure is tolerated. With ``group`` such a dependency may
-    still be claimed by the batch itself, which runs it first.
+    still be claimed by the batch itself, which runs it first. Of a ``quiet`` claim no event tells:
+    the task is so short that its end tells enough.
     """
 
     task: str
@@ -108,6 +109,7 @@ class ClaimRequest(NamedTuple):
     start: bool
     needs: tuple[tuple[str, bool], ...] = ()
     group: bool = False
+    quiet: bool = False
 
 
 class ClaimReply(NamedTuple):

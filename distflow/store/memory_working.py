@@ -304,7 +304,7 @@ def _claim(run: MemoryRun, epoch: int, batch: str, wanted: ClaimRequest, now: in
         base=last.base,
         lost=last.lost,
     )
-    if not wanted.group:
+    if not wanted.quiet:
         run.append_event(Event("", "claimed", task=wanted.task, attempt=last.attempt, batch=batch))
     return ClaimReply(Code.GRANTED, last.attempt, last.iteration, last.base, last.lost)
 

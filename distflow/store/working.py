@@ -282,7 +282,7 @@ def finish_fields(finish: Finish) -> dict[str, object]:
 
 def _claim_fields(claim: ClaimRequest) -> dict[str, object]:
     fields: dict[str, object] = {"task": claim.task, "token": claim.token}
-    for name in ("start", "needs", "group"):
+    for name in ("start", "needs", "group", "quiet"):
         value = getattr(claim, name)
         if value:
             fields[name] = value

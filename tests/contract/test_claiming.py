@@ -320,6 +320,30 @@ def test_a_group_claims_what_rests_on_its_own_claims(subject: Subject) -> None:
     assert chain("b1", group=True) == [Code.GRANTED] * 3
 
 
+def test_of_a_quiet_claim_no_event_tells(subject: Subject) -> None:
+    """Its end tells enough; it is held as any other."""
+    store = subject.store
+    epoch = open_run(store, "a", "b")
+    store.begin_batch(epoch, "b1", "w", "job")
+    store.advance(epoch, "b1", (), [ClaimRequest("a", "t1", start=True, quiet=True)])
+    after = [final("a", "t1")]
+    store.advance(epoch, "b1", after, [ClaimRequest("b", "t2", start=True)])
+    told = [(event.kind, event.task) for event in store.read_events("0-0")]
+    assert told == [("finished", "a"), ("claimed", "b")]
+    assert set(store.read_claims()) == {"b"}
+
+
+def test_what_a_call_finishes_it_may_claim_again(subject: Subject) -> None:
+    """A task that is to run again, claimed by the very call that says so."""
+    store = subject.store
+    epoch = open_run(store, "a")
+    assert claim(store, epoch, "a", "t1").code == Code.GRANTED
+    wanted = [ClaimRequest("a", "t2", start=True)]
+    advanced = store.advance(epoch, "b1", [again("a", "t1")], wanted)
+    assert advanced.finishes == (Code.RECORDED,)
+    assert advanced.claims[0][:2] == (Code.GRANTED, 2)
+
+
 def test_a_claim_that_is_given_back_is_free(subject: Subject) -> None:
     """What was claimed ahead and not begun is released: another batch may claim it, and the attempt
     is not used up. Another's claim is not released.

@@ -130,8 +130,9 @@ class BatchSequence:
                 header["name"],
                 new_token(),
                 header["effects"] != "at_most_once",
-                tuple((name, tolerated) for name, tolerated in header["needs"]),
-                group=len(group) > 1,
+                header["needs"],
+                len(group) > 1,
+                self._is_short(header),
             )
             for header in group
         ]
@@ -144,17 +145,20 @@ class BatchSequence:
         group: list[dict[str, Any]] = []
         left_ms = FLUSH_SECONDS * 1000
         for header in self._headers[position : position + _GROUP_TASKS]:
-            expected = self._expected.get(header["function"])
-            short = expected is not None and expected <= _SHORT_MS
             # A task that is ended from outside takes along whatever is not recorded yet.
             apart = header.get("verify") or "timeout" in header
-            if not short or header["effects"] != "idempotent" or apart:
+            if header["effects"] != "idempotent" or apart or not self._is_short(header):
                 break
             group.append(header)
-            left_ms -= (expected or 0.0) + _TASK_MS
+            left_ms -= self._expected[header["function"]] + _TASK_MS
             if left_ms <= 0:
                 break
         return group or self._headers[position : position + 1]
+
+    def _is_short(self, header: dict[str, Any]) -> bool:
+        """Whether a task is known to be so short that nobody need be told of its begin."""
+        expected = self._expected.get(header["function"])
+        return expected is not None and expected <= _SHORT_MS
 
     def _may_run(self, header: dict[str, Any]) -> bool:
         """Whether a claim still holds good: one that was made ahead rests on tasks that had not run

@@ -21,7 +21,10 @@ if not run[1] then
 end
 
 -- What the finishes write, in one command per key, however many there are.
-local counted, ended, outcomes = {}, {}, {}
+local counted, ended, outcomes, dropped = {}, {}, {}, {}
+-- Tasks whose claims this call has ended.
+local freed = {}
+local any_progress = redis.call('EXISTS', progress) == 1
 
 -- The token does not hold the claim: answers whether it stands, and why not.
 local function finish_without_claim(done, packed)
@@ -57,7 +60,8 @@ end
 local function finish(done, held, packed)
   done.worker = done.worker or request.worker
   if held and cmsgpack.unpack(held)[3] == done.token then
-    redis.call('HDEL', claims, done.task)
+    dropped[#dropped + 1] = done.task
+    freed[done.task] = true
   else
     local code = finish_without_claim(done, packed)
     if code then return code end
@@ -65,11 +69,13 @@ local function finish(done, held, packed)
   if done.kind == 'wait' then
     local kind = done.status == 'success' and 'looped' or 'retried'
     settle_waiting(progress, history, done, packed, kind)
+    any_progress = true
     return CODE.RECORDED
   end
   counted[done.status] = (counted[done.status] or 0) + 1
   if done.status == 'unknown' then
     settle_final(results, progress, done, packed)
+    any_progress = true
     return CODE.RECORDED
   end
   ended[#ended + 1] = done.task
@@ -79,20 +85,19 @@ local function finish(done, held, packed)
   return CODE.RECORDED
 end
 
--- The claims on these tasks, packed, in their order.
-local function claims_on(tasks)
-  local names = {}
-  for i, item in ipairs(tasks) do names[i] = item.task end
-  return #names > 0 and redis.call('HMGET', claims, unpack(names)) or names
-end
+-- The claims on all tasks of the request, packed: of the finishes, then of the claims.
+local names = {}
+for i, done in ipairs(request.finishes) do names[i] = done.task end
+for i, wanted in ipairs(request.claims) do names[#request.finishes + i] = wanted.task end
+local held = #names > 0 and redis.call('HMGET', claims, unpack(names)) or names
 
-local held = claims_on(request.finishes)
 for i, done in ipairs(request.finishes) do
   finish_codes[i] = finish(done, held[i], ARGV[1 + i])
 end
+if #dropped > 0 then redis.call('HDEL', claims, unpack(dropped)) end
 if #ended > 0 then
   redis.call('HSET', results, unpack(outcomes))
-  redis.call('HDEL', progress, unpack(ended))
+  if any_progress then redis.call('HDEL', progress, unpack(ended)) end
 end
 for status, number in pairs(counted) do count(status, number) end
 -- Claimed ahead, and not begun: nothing happened, so that others may have it.
@@ -100,17 +105,17 @@ for _, pair in ipairs(request.released or {}) do
   local claim = read_claim(claims, pair[1])
   if claim and claim[3] == pair[2] then
     redis.call('HDEL', claims, pair[1])
+    freed[pair[1]] = true
     tell('released', pair[1], '', claim[1], request.batch)
   end
 end
 
 -- Read after the finishes: one of them may have unblocked the run.
 local run_epoch, run_status, concurrency = run[1], run[2], tonumber(run[3])
-local begun, now, any_progress
+local begun, now
 if #request.claims > 0 then
   begun = redis.call('HEXISTS', beats, request.batch) == 1
   now = now_ms(run[4] or '0')
-  any_progress = redis.call('EXISTS', progress) == 1
 end
 
 -- Other batches that hold a claim. A batch runs one task at a time, so it counts once.
@@ -148,7 +153,7 @@ local function satisfied(needs, group)
 end
 
 local function claim(wanted, packed)
-  local held = packed and cmsgpack.unpack(packed)
+  local held = packed and not freed[wanted.task] and cmsgpack.unpack(packed)
   -- The reply to this very claim was lost: it is the caller's, whatever happened since.
   if held and held[3] == wanted.token then
     return {CODE.GRANTED, held[1], held[2], held[7], held[8]}
@@ -175,14 +180,12 @@ local function claim(wanted, packed)
   fresh[#fresh + 1] = wanted.task
   fresh[#fresh + 1] = pack_claim(
     {attempt, iteration, wanted.token, request.batch, now, started, base, lost})
-  -- Those of a group are so short that their ends tell enough.
-  if not wanted.group then tell('claimed', wanted.task, '', attempt, request.batch) end
+  if not wanted.quiet then tell('claimed', wanted.task, '', attempt, request.batch) end
   return {CODE.GRANTED, attempt, iteration, base, lost}
 end
 
-local known = claims_on(request.claims)
 for i, wanted in ipairs(request.claims) do
-  claim_replies[i] = claim(wanted, known[i])
+  claim_replies[i] = claim(wanted, held[#request.finishes + i])
 end
 if #fresh > 0 then redis.call('HSET', claims, unpack(fresh)) end
 if request.ending and redis.call('HDEL', beats, request.batch) == 1 then
