@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from distflow.errors import InvalidInput
 
@@ -23,6 +24,13 @@ def environment_url() -> str:
     """``DISTFLOW_REDIS_URL``, else ``REDIS_URL``, else the usual one."""
     named = os.environ.get("DISTFLOW_REDIS_URL") or os.environ.get("REDIS_URL")
     return named or DEFAULT_REDIS_URL
+
+
+def hide_password(url: str) -> str:
+    """A URL that may be shown."""
+    # A password that is not percent-encoded may itself have an @ or a slash in it.
+    shown = re.sub(r"(//[^:/@]*:).*@", r"\1***@", url)
+    return re.sub(r"(password=)[^&#]*", r"\1***", shown)
 
 
 def lease_seconds(default: float) -> float:

@@ -12,11 +12,11 @@ from distflow.codec import decode_result, status_of, unpack
 from distflow.core.graph import Graph
 from distflow.core.model import Task, TaskResult
 from distflow.core.run import HistoryEntry, RunInfo, TaskCut
-from distflow.core.status import ENDED_RUNS, OUTCOMES, TaskStatus
+from distflow.core.status import ENDED_RUNS, OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import TaskNotFound
 from distflow.ids import task_key
 from distflow.plain import iso_time, plain_result, to_plain
-from distflow.ports import RunStore
+from distflow.ports import Dispatcher, RunStore
 
 #: The counts of a status document, in their order, between ``total`` and ``pending``.
 COUNTED = (
@@ -88,8 +88,6 @@ class Survey(NamedTuple):
     #: Of the unknown, those whose verify hook has not answered yet -> the worker that asks it,
     #: empty before one does.
     asked: Mapping[str, str]
-    #: Queue -> how many of its tasks have no outcome. Empty where nobody leads the run.
-    queues: Mapping[str, int]
 
 
 def status_document(info: RunInfo) -> dict[str, Any]:
@@ -180,23 +178,20 @@ def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
         info: it, read before: what its counts do not have is not looked for.
         limit: names of each kind.
     """
-    led = info.coordinator is not None and info.status not in ENDED_RUNS
     # Which failures are tolerated only their tasks say: each is looked for.
     wanted = {status: info.counts[status] for status in (TaskStatus.FAILURE, TaskStatus.UNKNOWN)}
     seen: Counter[TaskStatus] = Counter()
     failed: list[str] = []
     tolerated: list[str] = []
     unknown: list[Task] = []
-    queues: Counter[str] = Counter()
     tasks = islice(_chunks(store), _SURVEYED_TASKS // _CHUNK)
-    while led or any(seen[status] < count for status, count in wanted.items()):
+    while any(seen[status] < count for status, count in wanted.items()):
         chunk = next(tasks, None)
         if chunk is None:
             break
         statuses = store.read_statuses([task.name for task in chunk])
         for task, status in zip(chunk, statuses, strict=True):
             if status is None:
-                queues[task.queue] += 1
                 continue
             seen[status] += 1
             if status == TaskStatus.FAILURE:
@@ -208,11 +203,23 @@ def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
         tolerated=_reasons(store, tolerated[:limit]),
         tolerated_count=len(tolerated),
         unknown=_reasons(store, [task.name for task in unknown[:limit]]),
-        asked=_asked(store, unknown[:limit]) if led else {},
+        asked=_asked(store, unknown[:limit]) if _is_led(info) else {},
         running=_running(store, info, limit) if info.counts["running"] else [],
         waiting=_waiting(store, info, limit) if info.status not in ENDED_RUNS else [],
-        queues=queues if led else {},
     )
+
+
+def unserved_queues(dispatcher: Dispatcher, info: RunInfo) -> list[str]:
+    """The queues where work of a run waits although no worker listens."""
+    if not _is_led(info) or info.status != RunStatus.RUNNING:
+        return []
+    workers = dispatcher.count_workers(info.queues)
+    idle = [queue for queue in info.queues if not workers[queue]]
+    return [queue for queue in idle if dispatcher.find_queued(info.run_id, [queue])]
+
+
+def _is_led(info: RunInfo) -> bool:
+    return info.coordinator is not None and info.status not in ENDED_RUNS
 
 
 def find_task(store: RunStore, name: str) -> Task:

@@ -6,23 +6,19 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import click
 from click.exceptions import NoArgsIsHelpError
-from redis import exceptions as redis_errors
 
-from distflow.client import Client, connect
-from distflow.config import DEFAULT_REDIS_URL, environment_url
+from distflow.config import DEFAULT_REDIS_URL, environment_url, hide_password
 from distflow.core.status import RunStatus
-from distflow.errors import DistflowError, InvalidInput
-from distflow.local.server import PrivateRedis
+from distflow.errors import DistflowError
 from distflow.plain import to_plain
-from distflow.store.connection import hide_password
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -65,7 +61,7 @@ def exit_code_of(status: RunStatus) -> ExitCode:
 
 
 def connection_options(command: _F) -> _F:
-    """``--redis URL`` and ``--data DIR``, as ``redis_url`` and ``data_dir``: `open_client`'s."""
+    """``--redis URL`` and ``--data DIR``, as ``redis_url`` and ``data_dir``."""
     data = click.option(
         "--data",
         "data_dir",
@@ -93,37 +89,6 @@ def json_option(command: _F) -> _F:
 def redis_address(redis_url: str | None) -> str:
     """The URL given, else that of the environment, else the usual one."""
     return redis_url or environment_url()
-
-
-@contextmanager
-def open_client(
-    redis_url: str | None, data_dir: Path | None, *, create: bool = False
-) -> Iterator[Client]:
-    """A client for the length of a block.
-
-    Args:
-        redis_url: of ``--redis``.
-        data_dir: of ``--data``: its private Redis is started if need be, and left at the end.
-        create: whether a folder that is not there is made.
-
-    Raises:
-        InvalidInput: both are given, or one cannot be used.
-        RedisUnavailable: the server does not answer.
-    """
-    if redis_url is not None and not redis_url.strip():
-        raise InvalidInput(
-            f"--redis is empty: give a URL such as {DEFAULT_REDIS_URL}, or leave the option out"
-        )
-    if redis_url and data_dir:
-        raise InvalidInput("--redis and --data name two servers: give one of them")
-    if data_dir and not create and not data_dir.is_dir():
-        raise InvalidInput(f"there is no data folder {data_dir}: `distflow run` makes one")
-    with PrivateRedis.start(data_dir) if data_dir else nullcontext() as private:
-        client = connect(private.url if private else redis_address(redis_url))
-        try:
-            yield client
-        finally:
-            client.redis.close()
 
 
 def next_command(*words: str) -> str:
@@ -192,8 +157,6 @@ def _run_guarded(call: Callable[[], Any]) -> int:
         return _tell(_usage_line(error), ExitCode.USAGE)
     except DistflowError as error:
         return _tell(str(error), error.exit_code)
-    except redis_errors.RedisError as error:
-        return _tell(f"Redis cannot be used: {error}", ExitCode.UNREACHABLE)
     except OSError as error:
         if error.filename is None:
             # A full disk under stdout, or a system that gives no more processes.

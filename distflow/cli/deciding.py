@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
+from distflow.cli.clients import open_client
 from distflow.cli.common import (
     connection_options,
     json_option,
     next_command,
-    open_client,
     print_json,
     say,
 )
@@ -81,7 +81,7 @@ def resolve(
         except NotEncodable as error:
             raise InvalidInput(f"--done: {error}") from None
         info = run.info()
-        again = go_on_command(run, info)
+        again = go_on_command(info, client.impatient_dispatcher)
     left = info.counts["unknown"]
     if as_json:
         print_json(

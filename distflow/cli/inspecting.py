@@ -1,20 +1,19 @@
-"""The commands that look: status, runs, watch, show, graph."""
+"""The commands that look into a run: watch, show, graph."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from distflow.cli.clients import open_client
 from distflow.cli.common import (
     ExitCode,
     connection_options,
     exit_code_of,
     json_option,
     next_command,
-    open_client,
     print_json,
     say,
 )
@@ -22,86 +21,21 @@ from distflow.cli.leading import Foreground, interruptible
 from distflow.cli.progress import open_display
 from distflow.cli.taskview import task_lines
 from distflow.cli.telling import outcome_lines
-from distflow.cli.views import clip, colour, columns, span, status_lines
-from distflow.cli.waits import go_on_command
-from distflow.client import Client
-from distflow.codec import decode_result
 from distflow.core.graph import Graph
 from distflow.core.render import to_dot, to_mermaid
-from distflow.core.run import RunInfo
 from distflow.core.status import TaskStatus
 from distflow.describe import (
-    done_count,
     find_task,
-    iter_cuts,
-    live_status,
     live_statuses,
-    result_documents,
     status_document,
-    survey_run,
     task_document,
-    why_of,
 )
-from distflow.errors import InvalidInput, RunNotFound
+from distflow.errors import InvalidInput
 from distflow.handle import Run
 from distflow.params import load_workflow, parse_params
 
 #: Seconds between two looks of ``watch`` at a run that nobody leads.
 _POLL_SECONDS = 0.5
-
-#: Columns of the list of runs beside the run's id, with some for the workflow.
-_RUNS_COLUMNS = 54
-
-
-@click.command("status")
-@click.argument("run_id")
-@click.option("--tasks", "with_tasks", is_flag=True, help="Every task, with --json its result.")
-@json_option
-@connection_options
-def status(
-    run_id: str, *, with_tasks: bool, as_json: bool, redis_url: str | None, data_dir: Path | None
-) -> None:
-    """Show where a run stands, and what it waits for."""
-    with open_client(redis_url, data_dir) as client:
-        run = client.run(run_id)
-        info = run.info()
-        if as_json:
-            document = status_document(info)
-            if with_tasks:
-                document["results"] = result_documents(run.store)
-            print_json(document)
-            return
-        survey = survey_run(run.store, info)
-        workers = client.dispatcher.count_workers(survey.queues)
-        for text in status_lines(info, survey, workers, go_on_command(run, info)):
-            click.echo(text)
-        if with_tasks:
-            for text in _task_table(run, info):
-                click.echo(text)
-
-
-@click.command("runs")
-@json_option
-@connection_options
-def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None:
-    """List every run, the newest first."""
-    with open_client(redis_url, data_dir) as client:
-        run_ids = client.run_ids()[::-1]
-        if as_json:
-            print_json([status_document(info) for info in _infos(client, run_ids)])
-            return
-        if not run_ids:
-            say("there are no runs: start one by `distflow submit MODULE:WORKFLOW`")
-            return
-        # A longer id moves its own row alone.
-        width = min(max(map(len, run_ids)), max(8, columns() - _RUNS_COLUMNS))
-        click.echo(f"{'RUN':<{width}}  {'STATUS':<11}  {'DONE':>13}  {'AGE':>6}  WORKFLOW")
-        for info in _infos(client, run_ids):
-            done = f"{done_count(info)}/{info.total}"
-            age = span(info.as_of - info.created_at)
-            row = f"{info.run_id:<{width}}  {colour(info.status, 11)}  {done:>13}  {age:>6}  "
-            room = columns() - len(click.unstyle(row))
-            click.echo(row + clip(info.workflow, max(room, 10)))
 
 
 @click.command("watch")
@@ -200,28 +134,6 @@ def graph(
 def _build(spec: str, pairs: tuple[str, ...]) -> Graph:
     template = load_workflow(spec)
     return template.build(parse_params(template, pairs)).compile()
-
-
-def _infos(client: Client, run_ids: list[str]) -> Iterator[RunInfo]:
-    for run_id in run_ids:
-        try:
-            yield client.store(run_id).read_info()
-        except RunNotFound:
-            # Its keys are gone, or were never written: the index may say more than there is.
-            continue
-
-
-def _task_table(run: Run, info: RunInfo) -> Iterator[str]:
-    yield ""
-    for task, cut in iter_cuts(run.store):
-        state = live_status(cut, info.as_of)
-        result = None if cut.packed is None else decode_result(cut.packed, opaque=True)
-        took = span(result.metrics.duration) if result and result.metrics else ""
-        attempt = result.attempt if result else cut.claim.attempt if cut.claim else 0
-        start = f"{colour(state, 9)}  {attempt or '':>3}  {took:>7}  "
-        room = columns() - len(click.unstyle(start))
-        why = why_of(result) if result and state != TaskStatus.SUCCESS else ""
-        yield start + clip(f"{task.name}: {why}" if why else task.name, room)
 
 
 def _follow(run: Run) -> bool:

@@ -223,7 +223,6 @@ class Foreground:
         """
         store = self._run.store
         last = store.last_event_id()
-        queues = {task.queue for task in self._run.graph().tasks}
         while True:
             info = self._run.info()
             events = store.read_events(last)
@@ -236,7 +235,9 @@ class Foreground:
                 return info.status if info.status in STANDING else None
             counts = counts_of_info(info)
             if self._stall.is_due(counts):
-                self._stall.answer = describe_wait(self._run.client, counts, queues, leading=False)
+                self._stall.answer = describe_wait(
+                    self._run.client, counts, info.queues, leading=False
+                )
             running = {
                 name: max(0.0, info.as_of - claim.claimed / 1000)
                 for name, claim in store.read_claims().items()

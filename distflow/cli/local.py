@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from distflow.cli.common import ExitCode, json_option, next_command
+from distflow.cli.connecting import connected
 from distflow.cli.leading import interruptible, see_through
 from distflow.cli.running import build_workflow, check_gap, print_run_id, run_options
-from distflow.client import Client, connect
+from distflow.client import Client
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput, RunExists, RunNotFound
 from distflow.handle import Run
@@ -78,8 +79,12 @@ def run(
     template = load_workflow(workflow_path)
     given = read_pairs(template, pairs)
     snapshot = Snapshot.load(snapshot_path) if snapshot_path else None
-    with interruptible() as interrupt, PrivateRedis.start(data_dir) as server:
-        client = connect(server.url)
+    with (
+        interruptible() as interrupt,
+        PrivateRedis.start(data_dir) as server,
+        connected(server.url) as redis,
+    ):
+        client = Client(redis)
         earlier = _earlier_run(client, run_id, template.reference or template.name, given)
         started = earlier or client.create(
             workflow or build_workflow(workflow_path, pairs),
@@ -94,9 +99,11 @@ def run(
             batch=not no_batch,
         )
         print_run_id(started, as_json=as_json)
-        queues = sorted({task.queue for task in started.graph().tasks})
         workers = LocalWorkers(
-            server.url, count=worker_count, data_dir=server.data_dir, queues=queues
+            server.url,
+            count=worker_count,
+            data_dir=server.data_dir,
+            queues=started.info().queues,
         )
         more = () if worker_count == _WORKERS else ("--workers", str(worker_count))
         again = next_command("run", workflow_path, "--run-id", started.run_id, *more)

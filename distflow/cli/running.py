@@ -10,12 +10,12 @@ import click
 
 from distflow.advice import durability_warnings
 from distflow.authoring import Workflow, check_importable
+from distflow.cli.clients import open_client
 from distflow.cli.common import (
     ExitCode,
     connection_options,
     json_option,
     next_command,
-    open_client,
     print_json,
     say,
     show,
@@ -261,7 +261,8 @@ def print_run_id(run: Run, *, as_json: bool) -> None:
         show(run.run_id)
     except OSError:
         # Nobody would know that there is a run.
-        say(f"run {run.run_id} is made: go on with it by `{go_on_command(run, run.info())}`")
+        again = go_on_command(run.info(), run.client.impatient_dispatcher)
+        say(f"run {run.run_id} is made: go on with it by `{again}`")
         raise
 
 

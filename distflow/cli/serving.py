@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from distflow.cli.common import ExitCode, connection_options, open_client, say
+from distflow.cli.clients import open_client
+from distflow.cli.common import ExitCode, connection_options, say
 from distflow.cli.leading import interruptible
 from distflow.coordinator.notices import Notice
 from distflow.coordinator.service import CoordinatorService

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
+from distflow.cli.clients import open_client
 from distflow.cli.common import (
     ExitCode,
     connection_options,
     exit_code_of,
     json_option,
     next_command,
-    open_client,
     print_json,
     say,
 )

@@ -154,7 +154,7 @@ def outcome_lines(
     elif info.status == RunStatus.CANCELLING:
         yield f"end it: {next_command('cancel', info.run_id)}"
     elif info.status != RunStatus.SUCCESS:
-        yield f"go on: {again or go_on_command(run, info)}"
+        yield f"go on: {again or go_on_command(info, run.client.impatient_dispatcher)}"
 
 
 def _wrapped(text: str) -> list[str]:

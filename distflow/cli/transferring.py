@@ -11,11 +11,11 @@ from shutil import copyfileobj
 
 import click
 
+from distflow.cli.clients import open_client
 from distflow.cli.common import (
     connection_options,
     json_option,
     next_command,
-    open_client,
     print_json,
     say,
 )

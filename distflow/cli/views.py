@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -93,14 +93,14 @@ def counts_text(info: RunInfo) -> str:
 
 
 def status_lines(
-    info: RunInfo, survey: Survey, workers: Mapping[str, int], again: str
+    info: RunInfo, survey: Survey, unserved: Sequence[str], again: str
 ) -> Iterator[str]:
     """The compact view of ``distflow status``.
 
     Args:
         info: the run.
         survey: its tasks to name.
-        workers: how many listen to each queue of the survey.
+        unserved: queues where its tasks wait although nobody listens.
         again: the command that goes on with the run.
     """
     said = info.reason if info.reason != info.status else None
@@ -118,7 +118,7 @@ def status_lines(
         repairs = (f"{count} {kind}" for kind, count in info.repairs.items())
         yield line("repairs", ", ".join(repairs))
     yield from _task_lines(info, survey)
-    yield from _next_lines(info, survey, workers)
+    yield from _next_lines(info, survey, unserved)
     standing = _standing(info)
     if standing:
         yield line("next", standing[0])
@@ -169,13 +169,11 @@ def _more(label: str, shown: int, total: int) -> Iterator[str]:
         yield line(label, f"{'and ' if shown else ''}{total - shown} more: see --tasks")
 
 
-def _next_lines(info: RunInfo, survey: Survey, workers: Mapping[str, int]) -> Iterator[str]:
+def _next_lines(info: RunInfo, survey: Survey, unserved: Sequence[str]) -> Iterator[str]:
     """What the run waits for, each with the command that mends it."""
-    for queue, tasks in survey.queues.items():
-        if info.status == RunStatus.RUNNING and not workers.get(queue):
-            what = "1 task waits" if tasks == 1 else f"{tasks} tasks wait"
-            yield line("waits for", f"a worker: {what} and nobody listens to queue {queue!r}")
-            yield line("", next_command("worker", queue), whole=True)
+    for queue in unserved:
+        yield line("waits for", f"a worker: tasks wait and nobody listens to queue {queue!r}")
+        yield line("", next_command("worker", queue), whole=True)
     for held in info.held:
         since = span(max(0.0, info.as_of - held.since))
         what = f"worker {held.worker}, frozen for {since} inside {held.task}: wake it or kill it"

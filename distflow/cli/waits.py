@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 import click
 from redis.exceptions import RedisError
 from rq.suspension import is_suspended
 
 from distflow.cli.common import next_command
-from distflow.client import Client
 from distflow.core.run import RunInfo
 from distflow.errors import RedisUnavailable
-from distflow.handle import Run
+from distflow.ports import Dispatcher
+
+if TYPE_CHECKING:
+    # Not for commands that only look at where runs stand: it costs them as much as all the rest.
+    from distflow.client import Client
 
 #: Seconds without a change after which a run is asked what it waits for, and how often then.
 _STILL_SECONDS = 3.0
@@ -41,7 +45,7 @@ class Stall:
         return True
 
 
-def go_on_command(run: Run, info: RunInfo) -> str:
+def go_on_command(info: RunInfo, dispatcher: Dispatcher) -> str:
     """The command that goes on with a run.
 
     That is ``resume``; on the private Redis of ``distflow run``, where nobody listens to the
@@ -52,8 +56,7 @@ def go_on_command(run: Run, info: RunInfo) -> str:
     private = click.get_current_context().params.get("data_dir") is not None
     if not private or info.gap or ":" not in info.workflow:
         return resume
-    queues = {task.queue for tasks in run.store.iter_tasks() for task in tasks}
-    if any(run.client.impatient_dispatcher.count_workers(sorted(queues)).values()):
+    if any(dispatcher.count_workers(info.queues).values()):
         return resume
     return next_command("run", info.workflow, "--run-id", info.run_id)
 

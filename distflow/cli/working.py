@@ -14,7 +14,8 @@ from rq.worker import BaseWorker
 # Not used here: a work horse that is forked from this process finds loaded what it needs.
 import distflow_worker.settings  # noqa: F401
 from distflow import config
-from distflow.cli.common import connection_options, open_client, redis_address
+from distflow.cli.clients import open_client
+from distflow.cli.common import connection_options, redis_address
 from distflow.client import Client
 from distflow.errors import InvalidInput
 from distflow.local.server import PrivateRedis

@@ -12,6 +12,7 @@ from redis import Redis
 from redis import exceptions as redis_errors
 from redis.sentinel import Sentinel
 
+from distflow.config import hide_password
 from distflow.errors import InvalidInput, RedisUnavailable
 
 #: Seconds that one command may take; every blocking read of ours waits for less.
@@ -107,13 +108,6 @@ def _check_files(url: str, options: Mapping[str, Any]) -> None:
 def _cause(error: Exception) -> str:
     """What an error says, to be gone on with in the same sentence."""
     return str(error).rstrip(". ")
-
-
-def hide_password(url: str) -> str:
-    """A URL that may be shown."""
-    # A password that is not percent-encoded may itself have an @ or a slash in it.
-    shown = re.sub(r"(//[^:/@]*:).*@", r"\1***@", url)
-    return re.sub(r"(password=)[^&#]*", r"\1***", shown)
 
 
 def _open_sentinel(url: str) -> Redis:

@@ -12,12 +12,12 @@ from redis import exceptions as redis_errors
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.sentinel import SentinelConnectionPool
 
+from distflow.config import hide_password
 from distflow.errors import InvalidInput, RedisUnavailable
 from distflow.store.connection import (
     CONNECT_TIMEOUT_SECONDS,
     SOCKET_TIMEOUT_SECONDS,
     check_redis,
-    hide_password,
     open_redis,
 )
 from tests.support.redis_server import RedisServer

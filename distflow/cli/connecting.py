@@ -1,0 +1,63 @@
+"""The connection of a command to its Redis, for those that need no more of distflow than that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from distflow.cli.common import redis_address
+from distflow.config import DEFAULT_REDIS_URL
+from distflow.errors import InvalidInput, RedisUnavailable
+from distflow.local.server import PrivateRedis
+from distflow.store.connection import check_redis, open_redis
+
+
+@contextmanager
+def open_connection(
+    redis_url: str | None, data_dir: Path | None, *, create: bool = False
+) -> Iterator[Redis]:
+    """A connection for the length of a block.
+
+    Args:
+        redis_url: of ``--redis``.
+        data_dir: of ``--data``: its private Redis is started if need be, and left at the end.
+        create: whether a folder that is not there is made.
+
+    Raises:
+        InvalidInput: both are given, or one cannot be used.
+        RedisUnavailable: the server does not answer, or refuses what is asked of it.
+    """
+    if redis_url is not None and not redis_url.strip():
+        raise InvalidInput(
+            f"--redis is empty: give a URL such as {DEFAULT_REDIS_URL}, or leave the option out"
+        )
+    if redis_url and data_dir:
+        raise InvalidInput("--redis and --data name two servers: give one of them")
+    if data_dir and not create and not data_dir.is_dir():
+        raise InvalidInput(f"there is no data folder {data_dir}: `distflow run` makes one")
+    with (
+        PrivateRedis.start(data_dir) if data_dir else nullcontext() as private,
+        connected(private.url if private else redis_address(redis_url)) as redis,
+    ):
+        yield redis
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Redis]:
+    """A connection to a URL for the length of a block.
+
+    Raises:
+        RedisUnavailable: the server does not answer, or refuses what is asked of it.
+    """
+    redis = open_redis(url)
+    check_redis(redis, url)
+    try:
+        yield redis
+    except RedisError as error:
+        raise RedisUnavailable(f"Redis cannot be used: {error}") from error
+    finally:
+        redis.close()

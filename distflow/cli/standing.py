@@ -1,0 +1,111 @@
+"""The commands that tell where runs stand: status, runs. They import as little as they need, since
+they are typed often and answer at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from redis import Redis
+
+from distflow.cli.common import connection_options, json_option, print_json, say
+from distflow.cli.connecting import open_connection
+from distflow.cli.views import clip, colour, columns, span, status_lines
+from distflow.cli.waits import go_on_command
+from distflow.codec import decode_result
+from distflow.core.run import RunInfo
+from distflow.core.status import TaskStatus
+from distflow.describe import (
+    done_count,
+    iter_cuts,
+    live_status,
+    result_documents,
+    status_document,
+    survey_run,
+    unserved_queues,
+    why_of,
+)
+from distflow.dispatch.rq import RqDispatcher
+from distflow.errors import RunNotFound
+from distflow.ids import check_run_id
+from distflow.ports import RunStore
+from distflow.store.redis import RedisRunStore, list_runs
+
+#: Columns of the list of runs beside the run's id, with some for the workflow.
+_RUNS_COLUMNS = 54
+
+
+@click.command("status")
+@click.argument("run_id")
+@click.option("--tasks", "with_tasks", is_flag=True, help="Every task, with --json its result.")
+@json_option
+@connection_options
+def status(
+    run_id: str, *, with_tasks: bool, as_json: bool, redis_url: str | None, data_dir: Path | None
+) -> None:
+    """Show where a run stands, and what it waits for."""
+    with open_connection(redis_url, data_dir) as redis:
+        store = RedisRunStore(redis, check_run_id(run_id))
+        info = store.read_info()
+        if as_json:
+            document = status_document(info)
+            if with_tasks:
+                document["results"] = result_documents(store)
+            print_json(document)
+            return
+        dispatcher = RqDispatcher(redis, store.prefix)
+        unserved = unserved_queues(dispatcher, info)
+        again = go_on_command(info, dispatcher)
+        for text in status_lines(info, survey_run(store, info), unserved, again):
+            click.echo(text)
+        if with_tasks:
+            for text in _task_table(store, info):
+                click.echo(text)
+
+
+@click.command("runs")
+@json_option
+@connection_options
+def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None:
+    """List every run, the newest first."""
+    with open_connection(redis_url, data_dir) as redis:
+        run_ids = list_runs(redis)[::-1]
+        if as_json:
+            print_json([status_document(info) for info in _infos(redis, run_ids)])
+            return
+        if not run_ids:
+            say("there are no runs: start one by `distflow submit MODULE:WORKFLOW`")
+            return
+        # A longer id moves its own row alone.
+        width = min(max(map(len, run_ids)), max(8, columns() - _RUNS_COLUMNS))
+        click.echo(f"{'RUN':<{width}}  {'STATUS':<11}  {'DONE':>13}  {'AGE':>6}  WORKFLOW")
+        for info in _infos(redis, run_ids):
+            done = f"{done_count(info)}/{info.total}"
+            age = span(info.as_of - info.created_at)
+            row = f"{info.run_id:<{width}}  {colour(info.status, 11)}  {done:>13}  {age:>6}  "
+            room = columns() - len(click.unstyle(row))
+            click.echo(row + clip(info.workflow, max(room, 10)))
+
+
+def _infos(redis: Redis, run_ids: list[str]) -> Iterator[RunInfo]:
+    for run_id in run_ids:
+        try:
+            yield RedisRunStore(redis, run_id).read_info()
+        except RunNotFound:
+            # Its keys are gone, or were never written: the index may say more than there is.
+            continue
+
+
+def _task_table(store: RunStore, info: RunInfo) -> Iterator[str]:
+    yield ""
+    for task, cut in iter_cuts(store):
+        state = live_status(cut, info.as_of)
+        result = None if cut.packed is None else decode_result(cut.packed, opaque=True)
+        took = span(result.metrics.duration) if result and result.metrics else ""
+        attempt = result.attempt if result else cut.claim.attempt if cut.claim else 0
+        start = f"{colour(state, 9)}  {attempt or '':>3}  {took:>7}  "
+        room = columns() - len(click.unstyle(start))
+        why = why_of(result) if result and state != TaskStatus.SUCCESS else ""
+        yield start + clip(f"{task.name}: {why}" if why else task.name, room)
