@@ -81,6 +81,7 @@ def worker(
             _check_patterns(allow)
             config.allow_functions(allow)
             options += ["--serializer", "distflow_worker.SafeSerializer"]
+            options += ["--job-class", "distflow_worker.SafeJob"]
         client.redis.close()
         arguments = ["worker", "--url", url, *options, *queues]
         rq_main.main(arguments, prog_name="rq", standalone_mode=False)

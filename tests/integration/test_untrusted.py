@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import socket
 import subprocess
 import zlib
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.tasks import guarded
 from tests.support.tasks.recording import lines, small_dag
 from tests.support.wait import wait_for
+from tests.support.worker_process import FAST, FORKING
 
 SAFE = ("-S", "distflow_worker.SafeSerializer")
 SETTINGS = ("-c", "distflow_worker.settings")
@@ -59,11 +62,11 @@ def witnessed(tmp_path: Path) -> bool:
     return (tmp_path / "witness").exists()
 
 
-def enqueue(redis: Any, job: str, data: bytes) -> None:
+def enqueue(redis: Any, job: str, data: bytes, **more: str) -> None:
     """Put a job with these data into RQ's queue, as anybody may who can write to Redis."""
     now = "2026-01-01T00:00:00Z"
     fields = {"data": zlib.compress(data), "created_at": now, "origin": "default"}
-    redis.hset(f"rq:job:{job}", mapping=fields)
+    redis.hset(f"rq:job:{job}", mapping={**fields, **more})
     redis.rpush("rq:queue:default", job)
 
 
@@ -149,6 +152,41 @@ def test_jobs_of_strangers(
     assert "refused: a pickle with STACK_GLOBAL" in worker.log()
     assert "refused: a job that calls 'os.system'" in worker.log()
     assert not witnessed(tmp_path)
+
+
+@pytest.mark.parametrize("worker_class", [FORKING, FAST])
+def test_callbacks_of_strangers(
+    worker_class: str,
+    client: Client,
+    redis_server: RedisServer,
+    start_worker: StartWorker,
+    tmp_path: Path,
+    attack: bytes,
+) -> None:
+    """With SafeJob nothing is imported for the callbacks that a job names, and no webhook of it is
+    called: the worker goes on with distflow's jobs.
+    """
+    forbidden = tmp_path / "forbidden"
+    start_worker(
+        redis_server.url,
+        worker_class=worker_class,
+        extra_args=(*SAFE, "-j", "distflow_worker.SafeJob"),
+        env={"FORBIDDEN_WITNESS": str(forbidden)},
+    )
+    callback = "tests.support.tasks.forbidden.always"
+    names = ("success_callback_name", "failure_callback_name", "stopped_callback_name")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        webhooks = json.dumps([{"url": url, "job_status": "failed", "timeout": 1}])
+        calling = dict.fromkeys(names, callback)
+        enqueue(client.redis, "evil", attack, webhooks=webhooks, **calling)
+        run = client.submit(small_dag, {"log": str(tmp_path / "log"), "size": 2})
+        assert run.wait(timeout=40) == RunStatus.SUCCESS
+        assert client.redis.zscore("rq:failed:default", "evil")
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert not forbidden.exists()
 
 
 def test_nothing_is_unpickled_but_by_workers(

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distflow_worker.fast import FastWorker
+    from distflow_worker.job import SafeJob
     from distflow_worker.patient import WorkerRedis
     from distflow_worker.serializer import SafeSerializer
 
 _HOMES = {
     "FastWorker": "distflow_worker.fast",
+    "SafeJob": "distflow_worker.job",
     "SafeSerializer": "distflow_worker.serializer",
     "WorkerRedis": "distflow_worker.patient",
 }
 
-__all__ = ["FastWorker", "SafeSerializer", "WorkerRedis"]
+__all__ = ["FastWorker", "SafeJob", "SafeSerializer", "WorkerRedis"]
 
 
 def __getattr__(name: str) -> Any:
