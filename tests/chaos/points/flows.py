@@ -177,7 +177,7 @@ class _Adder:
     ) -> None:
         """A task that may be claimed along with others of its kind."""
         options: dict[str, Any] = {"effects": "idempotent", "retry": _AGAIN}
-        self.add(name, "idempotent", hurting.quick, (seconds, failures), parents, **options)
+        self.add(name, "idempotent", soaking.quick, (seconds, failures), parents, **options)
 
     def charge(self, name: str, parents: list[str], *, failures: int = 0, **options: Any) -> None:
         """A task that may not."""

@@ -6,14 +6,17 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-#: What happens to whom, and how often among a hundred.
+#: What happens to whom, and how often among a hundred. The child of a FastWorker is a horse: it
+#: is there also where nothing is at work.
 FAULTS = {
-    "kill worker": 20,
+    "kill worker": 16,
     "kill horse": 12,
     "kill worker, not its horse": 8,
-    "freeze worker": 14,
-    "stop worker": 8,
-    "kill coordinator": 12,
+    "freeze worker": 10,
+    "freeze horse": 6,
+    "freeze worker, not its horse": 4,
+    "stop worker": 7,
+    "kill coordinator": 11,
     "freeze coordinator": 8,
     "stop coordinator": 5,
     "kill resume": 5,

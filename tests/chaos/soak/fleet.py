@@ -14,13 +14,13 @@ from tests.chaos.soak.faults import Fault
 from tests.support.cli import command
 from tests.support.redis_server import RedisServer
 from tests.support.session_process import SessionProcess
-from tests.support.worker_process import FORKING, SIMPLE, WorkerProcess
+from tests.support.worker_process import FAST, FORKING, SIMPLE, WorkerProcess
 
 #: The queues and the class of each worker.
 WORKERS = (
-    (("fast", "default"), FORKING),
+    (("fast", "default"), FAST),
     (("default", "fast"), FORKING),
-    (("default",), FORKING),
+    (("default",), FAST),
     (("default",), SIMPLE),
 )
 COORDINATORS = 2
@@ -111,12 +111,14 @@ class Fleet:
         if slot is None or slot.process.has_ended():
             return False
         process = slot.process
-        if kind == "horse":
-            horses = process.children()
-            for pid in horses:
+        if kind == "horse" or (verb == "freeze" and "not its horse" in fault.what):
+            members = process.children() if kind == "horse" else [process.pid]
+            for pid in members:
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            return bool(horses)
+                    os.kill(pid, signal.SIGKILL if verb == "kill" else signal.SIGSTOP)
+            if verb == "freeze":
+                slot.thaw_at = until
+            return bool(members)
         if verb == "freeze":
             process.freeze()
             slot.thaw_at = until
@@ -144,6 +146,8 @@ class Fleet:
             if slot.restart_at is None and slot.process.has_ended():
                 slot.restart_at = now + _RESTART_SECONDS
             if slot.restart_at is not None and now >= slot.restart_at:
+                # What it had forked goes on, and nobody else would wake it.
+                slot.process.thaw()
                 self._ended.append(slot.process)
                 slot.process, slot.restart_at, slot.thaw_at = slot.make(), None, None
                 self.counts["restarts"] += 1

@@ -106,7 +106,7 @@ class Person(threading.Thread):
         self._number += 1
         run_id = f"soak-{self._number}"
         flow = random_flow(self._seed, self._number, str(self._log))
-        self._client.submit(flow.workflow, run_id=run_id, detach=True)
+        self._client.submit(flow.workflow, run_id=run_id, detach=True, batch=flow.batch)
         # Where that raised, nobody was told that there is a run: nothing is promised of it.
         self.flows[run_id] = flow
         self._open.add(run_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.tasks.recording import wait_for_file
-from tests.support.tasks.soaking import step, witness
+from tests.support.tasks.soaking import witness
 
 
 def keep(log, failures, parents, *, ctx):
@@ -24,8 +24,3 @@ def hold(log, gate, parents, *, ctx):
     witness(log, ctx, "effect")
     witness(log, ctx, "end")
     return ctx.task
-
-
-def quick(log, seconds, failures, parents, *, ctx):
-    """A step that is measured by itself: where it is short, the next are claimed ahead."""
-    return step(log, seconds, failures, parents, ctx=ctx)
