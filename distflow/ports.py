@@ -7,7 +7,7 @@ operation id and keeps it over its retries.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
@@ -53,6 +53,7 @@ class WorkerPort(Protocol):
         released: Sequence[tuple[str, str]] = (),
         ending: bool = False,
         unstarted: Sequence[str] = (),
+        meanwhile: Callable[[], object] | None = None,
     ) -> Advance: ...
     def start_task(self, task: str, token: str) -> Code: ...
     def beat(
@@ -99,8 +100,10 @@ class RunStore(WorkerPort, Protocol):
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]: ...
     def read_results(self, names: Sequence[str]) -> list[bytes | None]: ...
     def read_cut(self, names: Sequence[str]) -> list[TaskCut]: ...
+    def read_troubles(self, limit: int) -> Troubles: ...
     def read_claims(self) -> dict[str, Claim]: ...
     def read_progress(self) -> dict[str, Progress]: ...
+    def sample_progress(self, most: int) -> dict[str, Progress]: ...
     def read_beats(self) -> dict[str, Beat]: ...
     def read_history(self, task: str | None = None) -> list[HistoryEntry]: ...
     def read_server(self) -> ServerInfo: ...
@@ -158,6 +161,20 @@ class ServerInfo(NamedTuple):
 
     now: float
     server_id: str
+
+
+class Troubles(NamedTuple):
+    """Tasks of a run that failed or are unknown, by name: some of each kind.
+
+    ``tolerated`` failed with ``continue_on_error``, and ``tolerated_count`` is how many did;
+    ``hooked`` are those of ``unknown`` that have a verify hook.
+    """
+
+    failed: list[str]
+    tolerated: list[str]
+    tolerated_count: int
+    unknown: list[str]
+    hooked: list[str]
 
 
 class RunHead(NamedTuple):

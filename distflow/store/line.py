@@ -7,7 +7,7 @@ beside a server on a unix socket, 150 bytes of arguments).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from redis import Redis
@@ -44,14 +44,14 @@ class ScriptLine:
         self._head = b"".join(_bulk(word.encode()) for word in head)
         self._connection: Any = None
 
-    def call(self, *arguments: bytes) -> Any:
-        """Redis's reply.
+    def call(self, *arguments: bytes, meanwhile: Callable[[], object] | None = None) -> Any:
+        """Redis's reply; ``meanwhile`` is called while Redis is at it, and must not raise.
 
         Raises:
             RedisError: as redis-py's; after a lost reply the script may have run or not.
         """
         try:
-            return self._call(arguments)
+            return self._call(arguments, meanwhile)
         except NoScriptError:
             # A server that was restarted has forgotten it.
             self._connection.send_command("SCRIPT", "LOAD", self._script.text)
@@ -83,7 +83,9 @@ class ScriptLine:
             self._pool.release(self._connection)
             self._connection = None
 
-    def _call(self, arguments: Sequence[bytes]) -> Any:
+    def _call(
+        self, arguments: Sequence[bytes], meanwhile: Callable[[], object] | None = None
+    ) -> Any:
         if self._connection is None:
             self._connection = self._pool.get_connection()
         parts = [b"*%d\r\n" % (self._words + len(arguments)), self._head]
@@ -91,6 +93,8 @@ class ScriptLine:
         try:
             with commit(self._script.name):
                 self._connection.send_packed_command([b"".join(parts)], check_health=False)
+                if meanwhile is not None:
+                    meanwhile()
                 return self._connection.read_response()
         except ResponseError:
             raise

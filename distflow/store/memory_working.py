@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from distflow.codec import status_of
 from distflow.core.claim import (
@@ -58,11 +58,14 @@ class MemoryWorkerStore(MemoryBase):
         released: Sequence[tuple[str, str]] = (),
         ending: bool = False,
         unstarted: Sequence[str] = (),
+        meanwhile: Callable[[], object] | None = None,
     ) -> Advance:
         """Record outcomes, claim what is next, end the batch: at once.
 
-        ``unstarted`` names what a batch that is ``ending`` leaves to others.
+        ``unstarted`` names what a batch that is ``ending`` leaves to others; there is no time for
+        what might be done ``meanwhile``.
         """
+        del meanwhile
         with self.server.changed:
             run = self._find()
             if run is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any, Literal
@@ -30,6 +30,9 @@ _log = logging.getLogger("distflow.worker")
 
 #: How long one WAITAOF waits: shorter than what a worker's connection allows for a reply.
 _DISK_WAIT_MS = 2000
+
+#: Looked up once per task: an enumeration takes longer to be asked.
+_CODES = {code.value: code for code in Code}
 
 #: What is said of an unknown task; that it cannot be decided is said by verify hooks alone.
 Answer = Literal["done", "fail", "retry", "undecided"]
@@ -57,7 +60,10 @@ class WorkerStore(StoreBase):
 
     @property
     def _advanced_keys(self) -> list[str]:
-        names = ("meta", "results", "claims", "progress", "beats", "events", "history")
+        names = (
+            *("meta", "results", "claims", "progress", "beats", "events", "history"),
+            *("troubles", "traits"),
+        )
         return [getattr(self.keys, name) for name in names]
 
     def begin_batch(self, epoch: int, batch: str, worker: str, job: str) -> BatchOpening:
@@ -87,6 +93,7 @@ class WorkerStore(StoreBase):
         released: Sequence[tuple[str, str]] = (),
         ending: bool = False,
         unstarted: Sequence[str] = (),
+        meanwhile: Callable[[], object] | None = None,
     ) -> Advance:
         """Record outcomes, claim what is next, end the batch: one round trip.
 
@@ -98,6 +105,8 @@ class WorkerStore(StoreBase):
             released: task and token of claims that are given back: nothing was done with them.
             ending: whether the batch is over.
             unstarted: what a batch that is ``ending`` leaves to others.
+            meanwhile: called while Redis is at it, if there is a connection for that alone (see
+                :meth:`own_line`), and not more than once; it must not raise.
         """
         request: dict[str, object] = {
             "epoch": str(epoch),
@@ -116,13 +125,23 @@ class WorkerStore(StoreBase):
         if self._waits_for_disk and any(finish.keep for finish in finishes):
             codes, replies = self._record_on_disk(arguments)
         elif self._line is not None:
-            codes, replies = self._patiently(partial(self._line.call, *arguments))
+            codes, replies = self._call_line(self._line, arguments, meanwhile)
         else:
             codes, replies = self._run("advance", self._advanced_keys, *arguments)
         return Advance(
-            tuple(Code(code) for code in codes),
-            tuple(ClaimReply(Code(code), *numbers) for code, *numbers in replies),
+            tuple([_CODES[code] for code in codes]),
+            tuple([ClaimReply(_CODES[code], *numbers) for code, *numbers in replies]),
         )
+
+    def _call_line(
+        self, line: ScriptLine, arguments: Sequence[bytes], meanwhile: Callable[[], object] | None
+    ) -> Any:
+        todo = [meanwhile] if meanwhile else []
+
+        def call() -> Any:
+            return line.call(*arguments, meanwhile=todo.pop() if todo else None)
+
+        return self._patiently(call)
 
     def start_task(self, task: str, token: str) -> Code:
         """Mark that a claimed ``at_most_once`` task may have effects from here on.
@@ -225,7 +244,10 @@ class WorkerStore(StoreBase):
             RunNotFound: there is no such run.
         """
         keys = self.keys
-        used = (keys.meta, keys.results, keys.progress, keys.events, keys.history)
+        used = (
+            *(keys.meta, keys.results, keys.progress, keys.events, keys.history),
+            *(keys.troubles, keys.traits),
+        )
         code, status = self._run(
             "resolve_task", used, operation, task, decision, packed, who, note, asked
         )
@@ -281,9 +303,14 @@ def finish_fields(finish: Finish) -> dict[str, object]:
 
 
 def _claim_fields(claim: ClaimRequest) -> dict[str, object]:
-    fields: dict[str, object] = {"task": claim.task, "token": claim.token}
-    for name in ("start", "needs", "group", "quiet"):
-        value = getattr(claim, name)
-        if value:
-            fields[name] = value
+    task, token, start, needs, group, quiet = claim
+    fields: dict[str, object] = {"task": task, "token": token}
+    if start:
+        fields["start"] = True
+    if needs:
+        fields["needs"] = needs
+    if group:
+        fields["group"] = True
+    if quiet:
+        fields["quiet"] = True
     return fields

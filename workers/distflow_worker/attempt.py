@@ -6,7 +6,7 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,12 +49,11 @@ class ClaimVoid(Exception):
 
 
 class AttemptRun:
-    """A claimed attempt: the record that the steps pass on.
+    """An attempt at a task: the record that the steps pass on.
 
     Args:
         view: the run and the process.
         header: the task as it travels.
-        held: its claim.
         inputs: what the batch's tasks get from their dependencies.
         position: of the task in the batch.
     """
@@ -63,22 +62,44 @@ class AttemptRun:
         self,
         view: RunView,
         header: Mapping[str, Any],
-        held: Held,
         inputs: BatchInputs,
         position: int,
     ) -> None:
         self.view = view
-        self.token = held.token
-        self.claim = held.reply
-        self._body: bytes = header["body"]
+        self._header = header
         self._inputs = inputs
-        self._position = position
-        # What is known before the user's code is imported; replaced once the body is read.
-        self.task = Task(header["name"], header["function"], effects=header["effects"])
+        self.position = position
+        self._task: Task | None = None
         #: Whether the function may have had effects.
-        self.started = self.task.effects != "at_most_once"
+        self.started = header["effects"] != "at_most_once"
         self.started_at: float | None = None
         self.ended_at = 0.0
+
+    @property
+    def task(self) -> Task:
+        """What is known of the task: little, before its body is read."""
+        if self._task is not None:
+            return self._task
+        header = self._header
+        return Task(header["name"], header["function"], effects=header["effects"])
+
+    def prepare(self) -> None:
+        """Read the body ahead of the claim, for a function that is imported already; what fails
+        fails again, and is told, when the task runs.
+        """
+        with suppress(Exception):
+            self.read_body()
+
+    def read_body(self, *, opaque: bool = False) -> None:
+        """From now on all is known of the task; values of registered types are left as they are
+        where ``opaque``.
+        """
+        self._task = decode_task(unpack(self._header["body"], opaque=opaque))
+
+    def take(self, held: Held) -> None:
+        """The claim that was granted."""
+        self.token = held.token
+        self.claim = held.reply
 
     def run(self) -> Outcome:
         """Run the task, and return what was seen; :meth:`finish` says what it means.
@@ -88,19 +109,23 @@ class AttemptRun:
         """
         try:
             # The import comes before the body: the module may register types that are in it.
-            function = load_function(self.task.function)
-            self.task = task = decode_task(unpack(self._body))
+            function = load_function(self._header["function"])
+            if self._task is None:
+                self.read_body()
+            task = self.task
             if task.loop:
                 # What cannot be asked afterwards is a failure before the function is called.
                 load_function(task.loop.until)
-            context = self._context()
             asked = self._asks_condition()
+            wanted = wants_context(task.function)
+            context = self._context() if asked or wanted or task.loop else None
             if asked and not self._condition_holds(context):
                 return Outcome(TaskStatus.SKIPPED, message="its condition was false")
-            args, kwargs = fill_arguments(
-                task.args, dict(task.kwargs), partial(self._inputs.get, position=self._position)
-            )
-            if wants_context(task.function):
+            args, kwargs = list(task.args), dict(task.kwargs)
+            if task.depends_on:
+                get = partial(self._inputs.get, position=self.position)
+                args, kwargs = fill_arguments(args, kwargs, get)
+            if wanted:
                 kwargs["ctx"] = context
         except BaseException as error:  # noqa: BLE001 - the user's imports and condition raise anything
             return _raised(error)._replace(permanent=True)
@@ -125,7 +150,7 @@ class AttemptRun:
         first = self.claim.attempt == self.claim.base + 1 and self.claim.iteration == 1
         return self.task.condition is not None and first
 
-    def _condition_holds(self, context: TaskContext) -> bool:
+    def _condition_holds(self, context: TaskContext | None) -> bool:
         condition = self.task.condition
         return condition is None or bool(load_function(condition)(context))
 
@@ -147,7 +172,7 @@ class AttemptRun:
         function: Callable[..., Any],
         args: list[Any],
         kwargs: dict[str, Any],
-        context: TaskContext,
+        context: TaskContext | None,
     ) -> Outcome:
         try:
             with self.view.deadline(task.timeout):

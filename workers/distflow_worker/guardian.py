@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 import msgpack
 from redis import Redis
 
-from distflow.codec import decode_task, unpack
 from distflow.core.claim import ClaimReply, Finish
 from distflow.core.outcome import timed_out
 from distflow.errors import DistflowError
@@ -204,11 +203,10 @@ class Guardian:
     def _finish(self, call: Call, view: RunView, position: int) -> Finish:
         header = self._guarded.headers[position]
         held = Held(call.token, ClaimReply(*call.reply))  # type: ignore[arg-type]
-        attempt = AttemptRun(
-            view, header, held, BatchInputs(view.store.fetch_results, []), position
-        )
+        attempt = AttemptRun(view, header, BatchInputs(view.store.fetch_results, []), position)
+        attempt.take(held)
         # The user's modules, which may have registered types, are not imported here.
-        attempt.task = decode_task(unpack(header["body"], opaque=True))
+        attempt.read_body(opaque=True)
         attempt.started = True
         attempt.started_at, attempt.ended_at = call.started_at, time.time()
         return attempt.finish(timed_out(call.seconds))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish
@@ -82,12 +82,14 @@ class Ledger:
         with self._lock:
             self._give_back()
 
-    def claim(self, requests: Sequence[ClaimRequest]) -> ClaimReply:
+    def claim(
+        self, requests: Sequence[ClaimRequest], meanwhile: Callable[[], object] | None = None
+    ) -> ClaimReply:
         """Record what there is and claim tasks; the answer is that of the first. The others are
-        held, as far as they were granted.
+        held, as far as they were granted. ``meanwhile`` may be called while Redis is at it.
         """
         with self._lock:
-            replies = self._advance(requests)
+            replies = self._advance(requests, meanwhile=meanwhile)
             for request, reply in zip(requests[1:], replies[1:], strict=True):
                 if reply.code == Code.GRANTED:
                     self._held[request.task] = Held(request.token, reply)
@@ -143,6 +145,7 @@ class Ledger:
         *,
         ending: bool = False,
         unstarted: Sequence[str] = (),
+        meanwhile: Callable[[], object] | None = None,
     ) -> Sequence[ClaimReply]:
         """What is sent stays here until it is answered: a call that fails is made again whole."""
         advanced = self._store.advance(
@@ -153,6 +156,7 @@ class Ledger:
             released=self._released,
             ending=ending,
             unstarted=unstarted,
+            meanwhile=meanwhile,
         )
         for finish, code in zip(self._finishes, advanced.finishes, strict=True):
             if code != Code.RECORDED:
