@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from distflow.core.claim import SHORT_MS
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.ready import ReadyQueue, index_of, sort_key
@@ -24,8 +25,10 @@ class BatchLimits(NamedTuple):
     floor_ms: float = 50.0
     #: What a job costs its worker by itself: less work than this is not worth another worker.
     job_ms: float = 10.0
-    #: What a task costs beyond the run time of its function.
+    #: What a task costs beyond the run time of its function, and one that is recorded along with
+    #: others.
     task_ms: float = 0.2
+    grouped_ms: float = 0.04
     #: Run time that is assumed of a function that was never measured.
     unknown_ms: float = 5.0
     #: Tasks in one batch: what a worker reads at once.
@@ -63,8 +66,11 @@ class Estimates:
 
     def cost_ms(self, task: Task) -> float:
         """What a task costs its worker, overhead included."""
-        mean = self._mean_ms.get(task.function)
-        return self._limits.task_ms + (self._limits.unknown_ms if mean is None else mean)
+        limits, mean = self._limits, self._mean_ms.get(task.function)
+        if mean is None:
+            return limits.task_ms + limits.unknown_ms
+        grouped = task.effects == "idempotent" and mean <= SHORT_MS and task.timeout is None
+        return mean + (limits.grouped_ms if grouped else limits.task_ms)
 
 
 class BatchComposer:
@@ -149,8 +155,8 @@ class BatchComposer:
         enabled: list[int] = []
         #: Dependencies that are neither satisfied nor in the batch.
         unmet: dict[int, int] = {}
-        #: Function -> cost of a task.
-        costs: dict[str, float] = {}
+        #: Function and effects -> cost of a task.
+        costs: dict[tuple[object, ...], float] = {}
         while len(batch) < self._limits.tasks:
             best = ready.peek()
             if best is not None and (not enabled or best < enabled[0]):
@@ -161,9 +167,10 @@ class BatchComposer:
                 break
             index = index_of(key)
             task = tasks[index]
-            cost_ms = costs.get(task.function)
+            kind = (task.function, task.effects, task.timeout)
+            cost_ms = costs.get(kind)
             if cost_ms is None:
-                cost_ms = costs[task.function] = self._estimates.cost_ms(task)
+                cost_ms = costs[kind] = self._estimates.cost_ms(task)
             alone = cost_ms >= self._limits.floor_ms or self._travels_alone(index)
             weight = self._weigh(task)
             if batch:

@@ -95,6 +95,11 @@ class Finish(NamedTuple):
     keep: bool = False
 
 
+#: Milliseconds: a function that is known to take no longer is claimed quietly, and with others
+#: where it is ``idempotent``.
+SHORT_MS = 20.0
+
+
 class ClaimRequest(NamedTuple):
     """A claim that a batch asks for.
 

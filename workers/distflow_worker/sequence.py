@@ -8,7 +8,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from distflow.core.claim import ClaimRequest, Code
+from distflow.core.claim import SHORT_MS, ClaimRequest, Code
 from distflow.ids import new_token
 from distflow_worker.attempt import AttemptRun, ClaimVoid, RunView
 from distflow_worker.inputs import BatchInputs
@@ -23,9 +23,6 @@ _log = logging.getLogger("distflow.worker")
 
 #: What asks verify hooks: few batches do, and every job would pay for its import.
 VERIFY = "distflow_worker.verify"
-
-#: A function that takes no longer than this may be claimed along with others.
-_SHORT_MS = 20.0
 
 #: What a task of a group costs beyond its function, and how many there are at most.
 _TASK_MS = 0.05
@@ -175,7 +172,7 @@ class BatchSequence:
     def _is_short(self, header: dict[str, Any]) -> bool:
         """Whether a task is known to be so short that nobody need be told of its begin."""
         expected = self._expected.get(header["function"])
-        return expected is not None and expected <= _SHORT_MS
+        return expected is not None and expected <= SHORT_MS
 
     def _may_run(self, header: dict[str, Any]) -> bool:
         """Whether a claim still holds good: one that was made ahead rests on tasks that had not run
