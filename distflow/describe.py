@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 from distflow.authoring.imports import did_you_mean
@@ -40,8 +38,8 @@ _EMPTY_RESULT: Mapping[str, Any] = {
     "worker": None,
 }
 
-#: Tasks that are looked at in search of names: a larger run is answered as fast.
-_SURVEYED_TASKS = 50_000
+#: Tasks with progress that are looked through for some that wait: more are answered as fast.
+_SAMPLED_TASKS = 2000
 
 #: A larger graph is not searched for names like the one that was given.
 _GUESSED_TASKS = 20_000
@@ -171,39 +169,20 @@ def live_statuses(store: RunStore, graph: Graph, now: float) -> dict[str, TaskSt
 
 
 def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
-    """Find the tasks that say why a run stands where it stands.
+    """Find the tasks that say why a run stands where it stands, without a search of its graph.
 
     Args:
         store: that of the run.
-        info: it, read before: what its counts do not have is not looked for.
+        info: it, read before.
         limit: names of each kind.
     """
-    # Which failures are tolerated only their tasks say: each is looked for.
-    wanted = {status: info.counts[status] for status in (TaskStatus.FAILURE, TaskStatus.UNKNOWN)}
-    seen: Counter[TaskStatus] = Counter()
-    failed: list[str] = []
-    tolerated: list[str] = []
-    unknown: list[Task] = []
-    tasks = islice(_chunks(store), _SURVEYED_TASKS // _CHUNK)
-    while any(seen[status] < count for status, count in wanted.items()):
-        chunk = next(tasks, None)
-        if chunk is None:
-            break
-        statuses = store.read_statuses([task.name for task in chunk])
-        for task, status in zip(chunk, statuses, strict=True):
-            if status is None:
-                continue
-            seen[status] += 1
-            if status == TaskStatus.FAILURE:
-                (tolerated if task.continue_on_error else failed).append(task.name)
-            elif status == TaskStatus.UNKNOWN:
-                unknown.append(task)
+    troubles = store.read_troubles(limit)
     return Survey(
-        failed=_reasons(store, failed[:limit]),
-        tolerated=_reasons(store, tolerated[:limit]),
-        tolerated_count=len(tolerated),
-        unknown=_reasons(store, [task.name for task in unknown[:limit]]),
-        asked=_asked(store, unknown[:limit]) if _is_led(info) else {},
+        failed=_reasons(store, troubles.failed),
+        tolerated=_reasons(store, troubles.tolerated),
+        tolerated_count=troubles.tolerated_count,
+        unknown=_reasons(store, troubles.unknown),
+        asked=_asked(store, troubles.hooked) if _is_led(info) else {},
         running=_running(store, info, limit) if info.counts["running"] else [],
         waiting=_waiting(store, info, limit) if info.status not in ENDED_RUNS else [],
     )
@@ -317,8 +296,7 @@ def _reasons(store: RunStore, names: Sequence[str]) -> list[FoundTask]:
     ]
 
 
-def _asked(store: RunStore, unknown: Iterable[Task]) -> dict[str, str]:
-    hooked = [task.name for task in unknown if task.verify is not None]
+def _asked(store: RunStore, hooked: Sequence[str]) -> dict[str, str]:
     if not hooked:
         return {}
     at_work = {beat.task: beat.worker for beat in store.read_beats().values()}
@@ -347,7 +325,7 @@ def _running(store: RunStore, info: RunInfo, limit: int) -> list[RunningTask]:
 def _waiting(store: RunStore, info: RunInfo, limit: int) -> list[WaitingTask]:
     waiting = [
         WaitingTask(name, progress.attempt, progress.not_before / 1000)
-        for name, progress in store.read_progress().items()
+        for name, progress in store.sample_progress(_SAMPLED_TASKS).items()
         if progress.not_before > info.as_of * 1000
     ]
     return _first(waiting, limit, key=lambda task: task.until)

@@ -22,6 +22,8 @@ class RunKeys:
         "progress",
         "results",
         "saved",
+        "traits",
+        "troubles",
     )
 
     beats: str
@@ -34,6 +36,8 @@ class RunKeys:
     progress: str
     results: str
     saved: str
+    traits: str
+    troubles: str
 
     def __init__(self, prefix: str, run_id: str) -> None:
         for name in self.__slots__:

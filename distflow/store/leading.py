@@ -96,6 +96,8 @@ class LeadStore(StoreBase):
                 keys.beats,
                 keys.events,
                 keys.history,
+                keys.troubles,
+                keys.traits,
             ),
             epoch,
             request,
@@ -148,7 +150,10 @@ class LeadStore(StoreBase):
             WrongState: a person has stopped the reopening.
         """
         keys = self.keys
-        used = (keys.meta, keys.results, keys.claims, keys.progress, keys.history)
+        used = (
+            *(keys.meta, keys.results, keys.claims),
+            *(keys.progress, keys.history, keys.troubles),
+        )
         for start in range(0, len(items), _NAMES_PER_CALL):
             flat: list[str | bytes | int] = []
             for name, seen, progress, keep in items[start : start + _NAMES_PER_CALL]:

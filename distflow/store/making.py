@@ -56,8 +56,8 @@ class MakingStore(StoreBase):
             ScriptCall("list_run", (runs_key(self.prefix),), (self.run_id,)),
             ScriptCall(
                 "create_run",
-                (self.keys.meta, self.keys.graph),
-                (operation, len(tasks or ()), packed, *flat),
+                (self.keys.meta, self.keys.graph, self.keys.traits),
+                (operation, len(tasks or ()), packed, pack(_traits(tasks or ())), *flat),
             ),
         ]
         active = ("SADD", active_key(self.prefix), self.run_id)
@@ -72,9 +72,9 @@ class MakingStore(StoreBase):
         """Append tasks, whose arguments were checked, as chunk number ``chunk`` of the graph (from
         0).
         """
-        keys = (self.keys.meta, self.keys.graph)
-        packed = _pack_tasks(tasks)
-        self._making(self._run("append_graph", keys, operation, chunk, packed, *_queues(tasks)))
+        keys = (self.keys.meta, self.keys.graph, self.keys.traits)
+        told = (_pack_tasks(tasks), pack(_queues(tasks)), pack(_traits(tasks)))
+        self._making(self._run("append_graph", keys, operation, chunk, *told))
 
     def hydrate(
         self, operation: str, outcomes: Iterable[tuple[str, bytes | None, Progress | None]]
@@ -83,8 +83,9 @@ class MakingStore(StoreBase):
         flat: list[str | bytes] = []
         for name, packed, progress in outcomes:
             flat += (name, packed or b"", pack(progress._asdict()) if progress else b"")
-        keys = (self.keys.meta, self.keys.results, self.keys.progress)
-        self._making(self._run("hydrate", keys, operation, *flat))
+        keys = self.keys
+        used = (keys.meta, keys.results, keys.progress, keys.troubles, keys.traits)
+        self._making(self._run("hydrate", used, operation, *flat))
 
     def hydrate_notes(self, operation: str, notes: Sequence[tuple[str, bytes]]) -> None:
         """Put what tasks had saved, encoded, into the run being created."""
@@ -133,6 +134,16 @@ class MakingStore(StoreBase):
 
 def _queues(tasks: Sequence[Task]) -> list[str]:
     return sorted({task.queue for task in tasks})
+
+
+def _traits(tasks: Sequence[Task]) -> list[str]:
+    """Task and traits in turn, of those that have some: see ``append_graph``."""
+    return [
+        part
+        for task in tasks
+        if task.continue_on_error or task.verify is not None
+        for part in (task.name, "c" * task.continue_on_error + "v" * (task.verify is not None))
+    ]
 
 
 def _pack_tasks(tasks: Sequence[Task]) -> bytes:

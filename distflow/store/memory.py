@@ -6,6 +6,7 @@ Each method says in plain Python what its script does on Redis; one contract sui
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from distflow.codec import pack, status_of
 from distflow.core.claim import WIRE_VERSION, Progress
@@ -13,7 +14,7 @@ from distflow.core.model import Task
 from distflow.core.run import Beat, Claim, HistoryEntry, RunInfo, RunSpec, TaskCut
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunExists, WrongState
-from distflow.ports import RunHead, ServerInfo, Standing
+from distflow.ports import RunHead, ServerInfo, Standing, Troubles
 from distflow.store.memory_leading import MemoryLeadStore
 from distflow.store.memory_mending import MemoryMendingStore
 from distflow.store.memory_run import MemoryRun, MemoryServer
@@ -231,6 +232,25 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
                 for name in names
             ]
 
+    def read_troubles(self, limit: int) -> Troubles:
+        """The tasks that failed or are unknown, at most ``limit`` of each kind by name."""
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                return Troubles([], [], 0, [], [])
+            tasks = {task.name: task for tasks in run.graph.values() for task in tasks}
+            names = {
+                status: sorted(
+                    (name for name in run.results if run.outcome(name) == status), key=str.encode
+                )
+                for status in (TaskStatus.FAILURE, TaskStatus.UNKNOWN)
+            }
+        failed, unknown = names[TaskStatus.FAILURE], names[TaskStatus.UNKNOWN][:limit]
+        tolerated = [name for name in failed if name in tasks and tasks[name].continue_on_error]
+        hooked = [name for name in unknown if name in tasks and tasks[name].verify is not None]
+        counted = [name for name in failed if name not in set(tolerated)]
+        return Troubles(counted[:limit], tolerated[:limit], len(tolerated), unknown, hooked)
+
     def read_claims(self) -> dict[str, Claim]:
         """Every claim that is held now, by task."""
         with self.server.changed:
@@ -242,6 +262,10 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
         with self.server.changed:
             run = self._find()
             return dict(run.progress) if run else {}
+
+    def sample_progress(self, most: int) -> dict[str, Progress]:
+        """As :meth:`read_progress`, of ``most`` tasks where there are more."""
+        return dict(islice(self.read_progress().items(), most))
 
     def read_beats(self) -> dict[str, Beat]:
         """Every batch that has begun and not ended, with its last beat."""

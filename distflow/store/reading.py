@@ -27,9 +27,12 @@ from distflow.core.run import (
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunNotFound
 from distflow.faults import commit
-from distflow.ports import RunHead, ServerInfo, Standing
+from distflow.ports import RunHead, ServerInfo, Standing, Troubles
 from distflow.store.base import StoreBase
 from distflow.store.scripts import load_script
+
+#: The score of a failure that is tolerated: see ``note_trouble`` of the scripts.
+_TOLERATED = 2
 
 #: Before the kind, in the names of the counters of repairs.
 _REPAIRED = "repaired_"
@@ -168,6 +171,25 @@ class ReadingStore(StoreBase):
             for packed, claim, known, note in zip(results, claims, progress, notes, strict=True)
         ]
 
+    def read_troubles(self, limit: int) -> Troubles:
+        """The tasks that failed or are unknown, at most ``limit`` of each kind by name."""
+        troubles = self.keys.troubles
+
+        def ask(pipeline: Pipeline) -> None:
+            for kind in range(3):
+                pipeline.zrangebyscore(troubles, kind, kind, start=0, num=limit)
+            pipeline.zcount(troubles, _TOLERATED, _TOLERATED)
+
+        *names, tolerated_count = self._together(ask)
+        unknown, failed, tolerated = ([name.decode() for name in some] for some in names)
+        hooked: list[str] = []
+        if unknown:
+            traits = self._patiently(lambda: self.client.hmget(self.keys.traits, unknown))
+            hooked = [
+                name for name, its in zip(unknown, traits, strict=True) if b"v" in (its or b"")
+            ]
+        return Troubles(failed, tolerated, tolerated_count, unknown, hooked)
+
     def read_claims(self) -> dict[str, Claim]:
         """Every claim that is held now, by task."""
         found = self._patiently(lambda: self.client.hgetall(self.keys.claims))
@@ -176,6 +198,16 @@ class ReadingStore(StoreBase):
     def read_progress(self) -> dict[str, Progress]:
         """Every task's progress, where it has some."""
         found = self._patiently(lambda: self.client.hgetall(self.keys.progress))
+        return _progresses(found)
+
+    def sample_progress(self, most: int) -> dict[str, Progress]:
+        """As :meth:`read_progress`, of about ``most`` tasks where there are more."""
+        found: dict[bytes, bytes] = {}
+        cursor = -1
+        while cursor and len(found) < most:
+            scan = partial(self.client.hscan, self.keys.progress, max(0, cursor), count=most)
+            cursor, some = self._patiently(scan)
+            found.update(some)
         return _progresses(found)
 
     def read_beats(self) -> dict[str, Beat]:

@@ -153,7 +153,8 @@ class Twins:
         info = {name: value for name, value in found.info.items() if name != "epoch"}
         for name in ("created_at", "started_at", "ended_at", "clock_at"):
             info[name] = info[name] and self._hour(int(info[name] * 1000))
-        return found.results, claims, progress, found.notes, found.beats, history, events, info
+        rest = (found.notes, found.beats, found.troubles)
+        return found.results, claims, progress, history, events, info, *rest
 
     def _hour(self, unix_ms: int) -> int:
         # 0 is never, and stays apart from now.

@@ -17,7 +17,7 @@ from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish, Progress
 from distflow.core.model import Task, TaskResult
 from distflow.core.run import Beat, Claim, Event, HistoryEntry, RunOptions, RunSpec, ServerFacts
 from distflow.core.status import OUTCOMES, TaskStatus
-from distflow.ports import RunStore
+from distflow.ports import RunStore, Troubles
 from distflow.store.keys import RunKeys
 from distflow.store.memory import MemoryRunStore, MemoryServer
 from distflow.store.redis import RedisRunStore, list_active_runs, list_runs
@@ -149,6 +149,7 @@ class Picture(NamedTuple):
     history: list[HistoryEntry]
     events: list[Event]
     info: dict[str, Any]
+    troubles: Troubles
 
 
 def picture(subject: Subject) -> Picture:
@@ -172,6 +173,7 @@ def picture(subject: Subject) -> Picture:
         store.read_history(),
         store.read_events("0-0"),
         fixed,
+        store.read_troubles(100),
     )
 
 

@@ -1,7 +1,7 @@
 -- Record what a batch finished, claim what it does next, end it: in one round trip.
 -- A finish holds if and only if its token holds the claim, or held what is now unknown; neither
 -- epoch nor status is asked, so that what a live worker did is never lost.
--- KEYS    meta results claims progress beats events history
+-- KEYS    meta results claims progress beats events history troubles traits
 -- ARGV    request: msgpack map of batch, epoch, worker, finishes (fields of Finish but packed and
 --         what is empty), claims (fields of ClaimRequest), released (task and token of claims that
 --         are given back), ending (bool), unstarted (names, for ending);
@@ -10,6 +10,7 @@
 -- Events  finished, waiting, refused, claimed, released, batch_ended
 local meta, results, claims, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local beats, events, history = KEYS[5], KEYS[6], KEYS[7]
+local troubles, traits = KEYS[8], KEYS[9]
 local request = cmsgpack.unpack(ARGV[1])
 
 local run = redis.call('HMGET', meta, 'epoch', 'status', 'concurrency', 'clock_offset_ms')
@@ -52,6 +53,7 @@ local function finish_without_claim(done, packed)
   remember(history, {kind = 'late', task = done.task, status = 'unknown',
     attempt = done.attempt, by = done.worker, packed = known, keep = done.keep})
   redis.call('HDEL', results, done.task)
+  note_trouble(troubles, traits, done.task, '')
   count('unknown', -1)
   unblock()
   run[2] = redis.call('HGET', meta, 'status')
@@ -73,6 +75,7 @@ local function finish(done, held, packed)
     return CODE.RECORDED
   end
   counted[done.status] = (counted[done.status] or 0) + 1
+  if TROUBLES[done.status] then note_trouble(troubles, traits, done.task, done.status) end
   if done.status == 'unknown' then
     settle_final(results, progress, done, packed)
     any_progress = true

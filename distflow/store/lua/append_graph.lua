@@ -1,10 +1,12 @@
 -- Append a chunk of tasks to the graph of a run that is being created.
--- KEYS    meta graph
--- ARGV    operation, index of the chunk, packed chunk, then the queues of its tasks
+-- KEYS    meta graph traits
+-- ARGV    operation, index of the chunk, packed chunk, packed list of the queues of its tasks, packed
+--         list of task and traits in turn: c (its failure is tolerated), v (it has a verify hook)
 -- Returns OK, WRONG_STATE or GONE
 -- Events  none
-local meta, graph = KEYS[1], KEYS[2]
+local meta, graph, traits = KEYS[1], KEYS[2], KEYS[3]
 local operation, index, packed = ARGV[1], ARGV[2], ARGV[3]
+local its_queues, its_traits = cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[5])
 if not run_exists() then return CODE.GONE end
 local run = redis.call('HMGET', meta, 'operation', 'status')
 -- Another creation of the same name, or a graph that is frozen.
@@ -13,8 +15,11 @@ redis.call('HSET', graph, index, packed)
 local known = redis.call('HGET', meta, 'queues')
 local queues, seen = known and cmsgpack.unpack(known) or {}, {}
 for _, queue in ipairs(queues) do seen[queue] = true end
-for i = 4, #ARGV do
-  if not seen[ARGV[i]] then queues[#queues + 1] = ARGV[i] end
+for _, queue in ipairs(its_queues) do
+  if not seen[queue] then queues[#queues + 1] = queue end
 end
 redis.call('HSET', meta, 'queues', cmsgpack.pack(queues))
+for i = 1, #its_traits, 2 do
+  redis.call('HSET', traits, its_traits[i], its_traits[i + 1])
+end
 return CODE.OK

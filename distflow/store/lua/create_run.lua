@@ -1,16 +1,21 @@
 -- Create a run: whole, or without tasks; then its graph is appended before it is sealed.
--- KEYS    meta graph
+-- KEYS    meta graph traits
 -- ARGV    operation, number of tasks and all of them packed as one chunk (0 and empty: they are
---         appended), then field and value in turn
+--         appended), packed list of task and traits in turn, as of append_graph, then field and
+--         value in turn
 -- Returns OK or EXISTS
 -- Events  none
-local meta, graph = KEYS[1], KEYS[2]
+local meta, graph, traits = KEYS[1], KEYS[2], KEYS[3]
 local operation, total, tasks = ARGV[1], ARGV[2], ARGV[3]
+local its_traits = cmsgpack.unpack(ARGV[4])
 if run_exists() then
   -- The reply to this very creation was lost.
   return redis.call('HGET', meta, 'operation') == operation and CODE.OK or CODE.EXISTS
 end
 if tasks ~= '' then redis.call('HSET', graph, '0', tasks) end
+for i = 1, #its_traits, 2 do
+  redis.call('HSET', traits, its_traits[i], its_traits[i + 1])
+end
 redis.call('HSET', meta, 'operation', operation, 'status', tasks == '' and 'creating' or 'running',
-  'epoch', '0', 'generation', '1', 'total', total, 'created_at', text(now_ms()), unpack(ARGV, 4))
+  'epoch', '0', 'generation', '1', 'total', total, 'created_at', text(now_ms()), unpack(ARGV, 5))
 return CODE.OK

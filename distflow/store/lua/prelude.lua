@@ -41,6 +41,20 @@ local function count(status, change)
   redis.call('HINCRBY', META, 'n_' .. status, change)
 end
 
+local TROUBLES, TOLERATED = {unknown = 0, failure = 1}, 2
+
+-- Note that a task failed or is unknown, or forget it where it is neither: people are told which
+-- tasks these are without a search, however large the run is.
+local function note_trouble(troubles, traits, task, status)
+  local kind = TROUBLES[status]
+  if not kind then
+    redis.call('ZREM', troubles, task)
+    return
+  end
+  local tolerated = string.find(redis.call('HGET', traits, task) or '', 'c', 1, true)
+  redis.call('ZADD', troubles, status == 'failure' and tolerated and TOLERATED or kind, task)
+end
+
 -- A claim as a list: attempt, iteration, token, batch, claimed, started, base, lost.
 local function pack_claim(claim)
   return cmsgpack.pack(claim)

@@ -1,11 +1,12 @@
 -- Set outcomes aside, so that their tasks are evaluated again. The caller sends dependents before
 -- their dependencies: at any moment the dependencies of what is left are there.
--- KEYS    meta results claims progress history
+-- KEYS    meta results claims progress history troubles
 -- ARGV    epoch, then task, the status that the caller saw (empty: no outcome), packed Progress
 --         and keep (1 or 0) in turn
 -- Returns OK, STALE_EPOCH, WRONG_STATE or GONE
 -- Events  none: the coordinator attaches afterwards
 local meta, results, claims, progress, history = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local troubles = KEYS[6]
 local epoch = ARGV[1]
 if not run_exists() then return CODE.GONE end
 local run = redis.call('HMGET', meta, 'epoch', 'status')
@@ -24,6 +25,7 @@ for i = 2, #ARGV, 4 do
     remember(history, {kind = 'set_aside', task = task, status = status, packed = known,
       keep = keep == '1'})
     redis.call('HDEL', results, task)
+    redis.call('ZREM', troubles, task)
     count(status, -1)
   elseif redis.call('HEXISTS', claims, task) == 1 then
     next_try = nil

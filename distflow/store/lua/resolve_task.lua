@@ -1,5 +1,5 @@
 -- A person or a verify hook decides an unknown task, or a hook says that it cannot tell.
--- KEYS    meta results progress events history
+-- KEYS    meta results progress events history troubles traits
 -- ARGV    operation, task, decision (done, fail, retry or undecided), packed TaskResult (empty for
 --         retry and undecided), who, note, and the packed unknown outcome that a hook was asked
 --         about (empty for a person)
@@ -7,6 +7,7 @@
 --         it was when the hook was asked, GONE
 -- Events  resolved
 local meta, results, progress, events, history = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local troubles, traits = KEYS[6], KEYS[7]
 local operation, task, decision = ARGV[1], ARGV[2], ARGV[3]
 local packed, who, note, asked = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 if not run_exists() then return {CODE.GONE, ''} end
@@ -52,6 +53,7 @@ tell('resolved', task, status, 0, '', who, 0, 0, {}, note)
 publish(events)
 if status ~= 'unknown' then
   count('unknown', -1)
+  note_trouble(troubles, traits, task, status)
   if status ~= 'ready' then count(status, 1) end
   unblock()
 end

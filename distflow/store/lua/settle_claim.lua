@@ -1,10 +1,10 @@
 -- The coordinator ends a claim whose worker is lost.
--- KEYS    meta results claims progress beats events history
+-- KEYS    meta results claims progress beats events history troubles traits
 -- ARGV    epoch, request (msgpack map: fields of Finish but packed, and batch), packed TaskResult
 -- Returns RECORDED, REFUSED (the claim has moved on), STALE_EPOCH or GONE
 -- Events  finished or waiting
 local meta, results, claims, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local events, history = KEYS[6], KEYS[7]
+local events, history, troubles, traits = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local epoch, request, packed = ARGV[1], ARGV[2], ARGV[3]
 if not run_exists() then return CODE.GONE end
 -- A coordinator that slept must not judge what its successor watches.
@@ -28,6 +28,7 @@ if lost.kind ~= 'wait' then
   remember(history, {kind = 'lost', task = lost.task, status = lost.status,
     attempt = lost.attempt, by = lost.worker, packed = packed, keep = lost.keep})
   count(lost.status, 1)
+  note_trouble(troubles, traits, lost.task, lost.status)
   settle_final(results, progress, lost, packed)
 else
   lost.token = given_up
