@@ -82,6 +82,14 @@ def test_the_verdict_notices(
     assert [what for what, _why in judge_task(case)] == broken
 
 
+@pytest.mark.parametrize(("error", "broken"), [("WorkerLost: w", []), ("ValueError", ["loss"])])
+def test_the_verdict_knows_a_failure_by_a_lost_worker(error: str, broken: list[str]) -> None:
+    """A task that was to fail may do so by losing its worker; of itself, it must have raised."""
+    failed = TaskResult(TaskStatus.FAILURE, error=error, attempt=1)
+    case = Case(Planned("doomed", TaskStatus.FAILURE), failed, deeds("start"), 1, 0)
+    assert [kind for kind, _why in judge_task(case)] == broken
+
+
 def test_the_verdict_notices_another_status() -> None:
     """A failure where there should be a success; and a call of what was to be skipped."""
     failed = Case(Planned("normal", SUCCESS), TaskResult(TaskStatus.FAILURE), CALL, 0, 0)

@@ -80,9 +80,6 @@ class Witness:
             if result is None:
                 broken.append(("loss", f"{task} has no outcome"))
                 continue
-            if planned.kind == "doomed" and (result.error or "").startswith("WorkerLost"):
-                # It was to fail, and did so in another way.
-                continue
             case = Case(planned, result, deeds[task], lost[task], self.retried[task])
             broken += [(kind, f"{task}: {what}") for kind, what in judge_task(case)]
         # One that vouched for having done nothing may have done so just before it was exported.
