@@ -50,8 +50,10 @@ class Announcer:
 
     def tell_finished(self, event: Event) -> None:
         """A task has an outcome; where it is no success, with what it says of itself."""
+        if self._listener is None:
+            return
         why = ""
-        if event.status != TaskStatus.SUCCESS and self._listener is not None:
+        if event.status != TaskStatus.SUCCESS:
             packed = self._store.read_results([event.task])[0]
             if packed is not None:
                 result = decode_result(packed, opaque=True)

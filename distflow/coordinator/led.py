@@ -24,6 +24,9 @@ from distflow.ports import Dispatcher, RunStore, Standing
 
 _log = logging.getLogger("distflow.coordinator")
 
+#: Looked up once per task: an enumeration takes longer to be asked.
+_STATUSES = {status.value: status for status in TaskStatus}
+
 
 class LedRun:
     """The tasks of a run that this coordinator leads.
@@ -187,7 +190,7 @@ class LedRun:
             if begun is None and self.state.statuses[index] == TaskStatus.QUEUED:
                 # It was claimed in a group, which is not told by itself.
                 self._announcer.tell_started(event)
-            self.state.on_finished(index, TaskStatus(event.status))
+            self.state.on_finished(index, _STATUSES[event.status])
             if event.duration:
                 self._surroundings.estimates.learn(self.graph.tasks[index].function, event.duration)
             self._announcer.tell_finished(event)

@@ -27,6 +27,16 @@ _NEXT_STEP = {
     _S.QUEUED: _S.CLAIMED,
     _S.CLAIMED: _S.STARTED,
 }
+
+
+def _reached_from(status: TaskStatus) -> frozenset[TaskStatus]:
+    following = _NEXT_STEP.get(status)
+    return TASK_MOVES[status] | (_reached_from(following) if following else frozenset())
+
+
+#: Where a task may be found next, if events left steps out.
+_REACHED = {status: _reached_from(status) for status in TaskStatus}
+
 _BAD = frozenset({_S.FAILURE, _S.SKIPPED, _S.CANCELLED})
 _FINAL = OUTCOMES - {_S.UNKNOWN}
 _UNHELD = frozenset({_S.PENDING, _S.READY, _S.QUEUED, _S.WAITING})
@@ -349,18 +359,18 @@ class TaskStateManager:
 
     def _set(self, index: int, new: TaskStatus) -> None:
         old = self.statuses[index]
-        while new not in TASK_MOVES[old] and old in _NEXT_STEP:
-            old = _NEXT_STEP[old]
-        check_move(self.graph.tasks[index].name, old, new)
+        if new not in _REACHED[old]:
+            check_move(self.graph.tasks[index].name, old, new)
         self._force(index, new)
 
     def _force(self, index: int, new: TaskStatus) -> None:
-        if self.statuses[index] == _S.UNKNOWN:
+        old = self.statuses[index]
+        if old is _S.UNKNOWN:
             self._close_question(index)
-        self.counts[self.statuses[index]] -= 1
+        self.counts[old] -= 1
         self.counts[new] += 1
         self.statuses[index] = new
-        if new == _S.UNKNOWN and self.graph.tasks[index].verify is not None:
+        if new is _S.UNKNOWN and self.graph.tasks[index].verify is not None:
             self._questions[index] = 0
             self._unasked.setdefault(self.graph.tasks[index].queue, {})[index] = None
 
