@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from redis import Redis
@@ -91,8 +91,13 @@ class Client:
         allow_eviction: bool = False,
         detach: bool = False,
         batch: bool = True,
+        progress: Callable[[int, int], None] = lambda _written, _total: None,
     ) -> Run:
-        """Write a run that nobody leads yet: see :meth:`submit`."""
+        """Write a run that nobody leads yet: see :meth:`submit`.
+
+        ``progress`` is told, now and then, how many of how many tasks are written; where it raises,
+        no run is made.
+        """
         if concurrency is not None and concurrency < 1:
             raise InvalidInput(f"concurrency is a count of 1 or more, not {concurrency}")
         if timeout is not None and not timeout > 0:
@@ -118,7 +123,13 @@ class Client:
             detached=detach,
         )
         write_run(
-            self.store(run_id), spec, graph, hydration, notes, max_graph_bytes=max_graph_bytes
+            self.store(run_id),
+            spec,
+            graph,
+            hydration,
+            notes,
+            max_graph_bytes=max_graph_bytes,
+            progress=lambda written: progress(written, len(graph)),
         )
         run = Run(self, run_id)
         run.warnings = durability_warnings(run.store, spec.server, graph.tasks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from distflow.codec import encode_task, pack
@@ -25,6 +25,9 @@ _CHUNK_BYTES = 8 * 1024 * 1024
 #: A task's encoded TaskResult and progress from a snapshot.
 Hydration = Sequence[tuple[str, bytes | None, Progress | None]]
 
+#: Is told how many tasks are written.
+Progressing = Callable[[int], None]
+
 
 def write_run(
     store: RunStore,
@@ -34,10 +37,12 @@ def write_run(
     notes: Sequence[tuple[str, bytes]] = (),
     *,
     max_graph_bytes: int = MAX_GRAPH_BYTES,
+    progress: Progressing = lambda _written: None,
 ) -> None:
     """Write a run whose graph is validated; from then on it can be led.
 
     What fails midway is removed again; what is cut off midway is left as ``creating``.
+    ``progress`` is told between two chunks of tasks how many are written; what it raises ends this.
 
     Raises:
         RunExists: there is a run of this id.
@@ -45,7 +50,10 @@ def write_run(
             written.
     """
     _check_params(spec)
-    chunks = list(_slices(_task_sizes(graph, max_graph_bytes), CHUNK_TASKS))
+    chunks: list[slice] = []
+    for chunk in _slices(_task_sizes(graph, max_graph_bytes), CHUNK_TASKS):
+        chunks.append(chunk)
+        progress(0)
     operation = new_token()
     if len(chunks) == 1 and not hydration and not notes:
         store.create_run(spec, operation, graph.tasks)
@@ -54,6 +62,7 @@ def write_run(
     try:
         for number, chunk in enumerate(chunks):
             store.append_tasks(operation, number, graph.tasks[chunk])
+            progress(chunk.stop)
         for chunk in _slices((len(known[1] or b"") for known in hydration), _CHUNK_OUTCOMES):
             store.hydrate(operation, hydration[chunk])
         for chunk in _slices((len(packed) for _name, packed in notes), _CHUNK_OUTCOMES):

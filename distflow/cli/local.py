@@ -12,6 +12,7 @@ import click
 from distflow.cli.common import ExitCode, json_option, next_command
 from distflow.cli.connecting import connected
 from distflow.cli.leading import interruptible, see_through
+from distflow.cli.progress import WritingProgress
 from distflow.cli.running import build_workflow, check_gap, print_run_id, run_options
 from distflow.client import Client
 from distflow.core.status import RunStatus
@@ -97,7 +98,10 @@ def run(
             max_graph_bytes=max_graph_bytes,
             durability=durability,
             batch=not no_batch,
+            progress=WritingProgress(interrupt),
         )
+        # Who leads it reads it from Redis: a large one need not be here twice.
+        del workflow
         print_run_id(started, as_json=as_json)
         workers = LocalWorkers(
             server.url,

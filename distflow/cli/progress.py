@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
+from click.exceptions import Exit
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from distflow.cli.common import say
+from distflow.cli.common import ExitCode, say
 from distflow.cli.views import clip, span, visible
 from distflow.core.run import RunInfo
 from distflow.core.state import TaskStateManager
@@ -29,6 +31,9 @@ _SHOWN_RUNNING = 6
 #: Seconds between two counts in plain text, and after which it repeats one that stayed the same.
 _PLAIN_SECONDS = 5.0
 _PLAIN_STILL_SECONDS = 60.0
+
+#: Seconds between two lines while a run is made.
+_WRITING_SECONDS = 2.0
 
 #: Seconds between two drawings on a terminal.
 _DRAW_SECONDS = 0.2
@@ -105,6 +110,29 @@ def open_display() -> Display:
     if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         return TerminalDisplay(Console(stderr=True, highlight=False))
     return PlainDisplay()
+
+
+class WritingProgress:
+    """Tells how far the making of a large run is, and ends it where that was interrupted.
+
+    Args:
+        interrupt: set once the user has asked for that.
+    """
+
+    def __init__(self, interrupt: threading.Event) -> None:
+        self._interrupt = interrupt
+        self._told_at = time.monotonic()
+
+    def __call__(self, written: int, total: int) -> None:
+        """Tell it, if it is time for a line; or end the command."""
+        if self._interrupt.is_set():
+            say("interrupted: no run was made")
+            raise Exit(ExitCode.INTERRUPTED)
+        now = time.monotonic()
+        if now - self._told_at >= _WRITING_SECONDS:
+            self._told_at = now
+            done = f"{written:,} of {total:,} tasks are written"
+            say(done if written else f"{total:,} tasks are checked")
 
 
 class PlainDisplay:

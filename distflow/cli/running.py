@@ -21,6 +21,7 @@ from distflow.cli.common import (
     show,
 )
 from distflow.cli.leading import interruptible, see_through
+from distflow.cli.progress import WritingProgress
 from distflow.cli.waits import go_on_command
 from distflow.client import Client
 from distflow.core.graph import Graph
@@ -157,7 +158,10 @@ def submit(
             allow_eviction=allow_eviction,
             detach=detach,
             batch=not no_batch,
+            progress=WritingProgress(interrupt),
         )
+        # Who leads it reads it from Redis: a large one need not be here twice.
+        del workflow
         print_run_id(run, as_json=as_json)
         warn_of_durability(run)
         if not detach:

@@ -6,7 +6,9 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +17,9 @@ import pytest
 from redis import Redis
 
 from distflow.cli import main
+from distflow.cli.progress import WritingProgress
 from distflow.client import Client
+from distflow.faults import AFTER, FAULT_VARIABLE
 from tests.conftest import StartWorker
 from tests.integration.cli_runs import (
     FLOWS,
@@ -192,6 +196,37 @@ def test_no_batch(words: tuple[str, ...], redis_server: RedisServer, tmp_path: P
     assert run_cli(redis_server.url, *submit).returncode == 4
     with redis_server.client() as redis:
         assert run_of(redis, run_id).info().options.batch is not bool(words)
+
+
+def test_an_interrupted_submit_leaves_nothing(
+    redis_server: RedisServer, redis_client: Redis, start: StartCli, tmp_path: Path
+) -> None:
+    """Ctrl-C while a large run is written: what was written is removed, and that is said."""
+    fault = tmp_path / "fault"
+    frozen = {FAULT_VARIABLE: f"append_graph{AFTER}#1=freeze@{fault}"}
+    words = ["submit", *dag(tmp_path / "log", 5000), "--run-id", "r"]
+    process = start(redis_server.url, *words, env=frozen)
+    stat = Path(f"/proc/{process.pid}/stat")
+    wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", 60, "it to stop")
+    assert redis_client.exists("distflow:{r}:graph")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    code, out, lines = end(process)
+    assert (code, out, lines[-1]) == (130, "", "interrupted: no run was made")
+    assert redis_client.keys("distflow*") == []
+
+
+def test_the_making_of_a_large_run_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How far it is, every few seconds."""
+    tell = WritingProgress(threading.Event())
+    tell(4096, 50_000)
+    monkeypatch.setattr("distflow.cli.progress._WRITING_SECONDS", 0.0)
+    tell(0, 50_000)
+    tell(8192, 50_000)
+    told = capsys.readouterr().err
+    assert told == "50,000 tasks are checked\n8,192 of 50,000 tasks are written\n"
 
 
 def test_dry_run_writes_nothing(
