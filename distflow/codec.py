@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgpack
@@ -339,17 +340,6 @@ def encode_task(task: Task) -> dict[str, Any]:
     return fields
 
 
-def weigh_arguments(task: Task) -> int:
-    """About how many bytes a task's arguments have; cheap where they are short."""
-    total = 0
-    for value in (*task.args, *task.kwargs.values()):
-        if type(value) is str or type(value) is bytes:
-            total += len(value)
-        elif type(value) not in SCALARS and type(value) is not Ref:
-            total += len(pack_decoded(value))
-    return total
-
-
 _OPTIONS = (
     "timeout",
     "condition",
@@ -371,12 +361,31 @@ def decode_task(fields: Mapping[str, Any]) -> Task:
         name=fields["name"],
         function=fields["function"],
         args=tuple(fields.get("args", ())),
-        kwargs=fields.get("kwargs", {}),
+        kwargs=fields.get("kwargs", _NO_KWARGS),
         depends_on=tuple(fields.get("depends_on", ())),
         retry=Retry(*retry) if retry else None,
         loop=Loop(*loop) if loop else None,
         **{name: fields[name] for name in _OPTIONS if name in fields},
     )
+
+
+def decode_tasks(packed: bytes) -> list[Task]:
+    """A packed list of plain maps -> Tasks. Those share each text that is said more than once: a
+    coordinator holds a million of them.
+    """
+    texts: dict[str, str] = {}
+    tasks = []
+    for fields in unpack(packed, opaque=True):
+        for key in ("name", "function"):
+            fields[key] = texts.setdefault(fields[key], fields[key])
+        if "depends_on" in fields:
+            fields["depends_on"] = [texts.setdefault(name, name) for name in fields["depends_on"]]
+        tasks.append(decode_task(fields))
+    return tasks
+
+
+#: Shared by the tasks that have none.
+_NO_KWARGS: Mapping[str, Any] = MappingProxyType({})
 
 
 def _clean_text(text: object, most: int) -> str:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from distflow.codec import (
     decode_result,
-    decode_task,
+    decode_tasks,
     encode_result,
     encode_task,
     pack,
@@ -169,7 +169,7 @@ def _fill(store: RunStore, operation: str, reader: SnapshotReader, *, gap: bool)
     total = 0
     for chunk, (packed, _fingerprints) in enumerate(reader.graph()):
         with reader.decoding():
-            tasks = [decode_task(fields) for fields in unpack(packed, opaque=True)]
+            tasks = decode_tasks(packed)
         store.append_tasks(operation, chunk, tasks)
         total += len(tasks)
     for outcomes in reader.outcomes():

@@ -6,10 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from distflow.codec import weigh_arguments
+from distflow.codec import SCALARS, pack_decoded
 from distflow.coordinator.surroundings import Surroundings
 from distflow.core.batching import BatchComposer
 from distflow.core.graph import Graph
+from distflow.core.model import Ref, Task
 from distflow.core.run import RunOptions
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
@@ -86,7 +87,7 @@ class Outbox:
             self._travels_alone,
             surroundings.estimates,
             surroundings.limits,
-            weigh=weigh_arguments,
+            weigh=_weigh_arguments,
         )
         self.queues = sorted({task.queue for task in graph.tasks})
         surroundings.serve(self.queues)
@@ -238,3 +239,14 @@ class Outbox:
         return {
             batch_id: sent.batch.queue for batch_id, sent in self._sent.items() if sent.at < before
         }
+
+
+def _weigh_arguments(task: Task) -> int:
+    """About how many bytes a task's arguments have; cheap where they are short."""
+    total = 0
+    for value in (*task.args, *task.kwargs.values()):
+        if type(value) is str or type(value) is bytes:
+            total += len(value)
+        elif type(value) not in SCALARS and type(value) is not Ref:
+            total += len(pack_decoded(value))
+    return total

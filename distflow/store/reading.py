@@ -10,7 +10,7 @@ import msgpack
 from redis import exceptions as redis_errors
 from redis.client import Pipeline
 
-from distflow.codec import decode_task, unpack
+from distflow.codec import decode_tasks, unpack
 from distflow.core.claim import Progress
 from distflow.core.model import Task
 from distflow.core.run import (
@@ -64,7 +64,7 @@ class ReadingStore(StoreBase):
 
         *found, chunk, progress, told = self._at_once(ask, may_refuse=1)
         info = self._info(found)
-        tasks = [decode_task(fields) for fields in unpack(chunk, opaque=True)] if chunk else []
+        tasks = decode_tasks(chunk) if chunk else []
         return RunHead(info, tasks, progress, ServerInfo(info.as_of, _server_id(told)))
 
     def read_standing(self, names: Sequence[str]) -> Standing:
@@ -142,7 +142,7 @@ class ReadingStore(StoreBase):
             packed = self._patiently(partial(self.client.hget, self.keys.graph, str(index)))
             if packed is None:
                 raise self._missing()
-            yield [decode_task(fields) for fields in unpack(packed, opaque=True)]
+            yield decode_tasks(packed)
 
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
         """The outcomes' statuses without their data; None where there is none yet."""
