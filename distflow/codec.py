@@ -374,14 +374,14 @@ def decode_tasks(packed: bytes) -> list[Task]:
     coordinator holds a million of them.
     """
     texts: dict[str, str] = {}
-    tasks = []
-    for fields in unpack(packed, opaque=True):
+    found: list[dict[str, Any]] = unpack(packed, opaque=True)
+    for fields in found:
         for key in ("name", "function"):
             fields[key] = texts.setdefault(fields[key], fields[key])
-        if "depends_on" in fields:
-            fields["depends_on"] = [texts.setdefault(name, name) for name in fields["depends_on"]]
-        tasks.append(decode_task(fields))
-    return tasks
+        fields["depends_on"] = [
+            texts.setdefault(name, name) for name in fields.get("depends_on", ())
+        ]
+    return [decode_task(fields) for fields in found]
 
 
 #: Shared by the tasks that have none.
