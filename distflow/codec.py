@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from importlib import import_module
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgpack
@@ -378,14 +377,12 @@ def decode_tasks(packed: bytes) -> list[Task]:
     for fields in found:
         for key in ("name", "function"):
             fields[key] = texts.setdefault(fields[key], fields[key])
-        fields["depends_on"] = [
-            texts.setdefault(name, name) for name in fields.get("depends_on", ())
-        ]
+        fields["depends_on"] = [texts.setdefault(n, n) for n in fields.get("depends_on", ())]
     return [decode_task(fields) for fields in found]
 
 
 #: Shared by the tasks that have none.
-_NO_KWARGS: Mapping[str, Any] = MappingProxyType({})
+_NO_KWARGS = Task("", "").kwargs
 
 
 def _clean_text(text: object, most: int) -> str:
