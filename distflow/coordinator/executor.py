@@ -170,15 +170,9 @@ class WorkflowExecutor:
         if reopen or head.info.status == RunStatus.REOPENING:
             self.plan = reopen_run(self._store, self.epoch, self.graph)
         self._surroundings.look(head.server)
-        led = LedRun(
-            self._store,
-            self._dispatcher,
-            self._surroundings,
-            self._announcer,
-            self.epoch,
-            self.graph,
-            standing=fresh_standing(head, self.graph) if head.is_fresh else None,
-        )
+        fresh = fresh_standing(head, self.graph) if head.is_fresh else None
+        parts = (self._store, self._dispatcher, self._surroundings, self._announcer)
+        led = LedRun(*parts, self.epoch, self.graph, standing=fresh)
         self._run = self._led = led
         self._shared_out_at = time.monotonic()
         self._reconciler = Reconciler(
@@ -283,6 +277,11 @@ class WorkflowExecutor:
     def is_busy(self) -> bool:
         """Whether so many tasks are on their way that a moment does not matter to any."""
         return self._run.state.in_flight >= _MANY_TASKS
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a batch of it is on its way or at work."""
+        return self._run.is_at_work
 
     @property
     def hungry(self) -> bool:

@@ -101,6 +101,11 @@ class LedRun:
         if self._number or not self.info.is_first_led:
             self.withdraw()
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether tasks are on their way or at work, or hooks are asked."""
+        return bool(self.state.in_flight or self.state.questions or self.running)
+
     def close(self) -> None:
         """Forget what is out."""
         if hasattr(self, "outbox"):

@@ -62,7 +62,7 @@ class Reconciler:
     @property
     def due(self) -> float:
         """When to look next, on the monotonic clock."""
-        soon = self._is_at_work() or self._led.status != RunStatus.RUNNING or self._drift.is_open
+        soon = self._led.is_at_work or self._led.status != RunStatus.RUNNING or self._drift.is_open
         settings = self._settings
         return self._looked_at + (settings.watch_seconds if soon else settings.idle_seconds)
 
@@ -78,7 +78,7 @@ class Reconciler:
             self._restarts = self._surroundings.restarts
             self._read_again("data_lost", "Redis restarted: all is read again")
             return
-        at_work = self._is_at_work()
+        at_work = led.is_at_work
         if not at_work:
             self._recovery.rest()
         if now < self.due:
@@ -123,10 +123,6 @@ class Reconciler:
         self._repaired(Repair("data_lost", "", "", "Redis came back with older data: led anew"))
 
     # How
-
-    def _is_at_work(self) -> bool:
-        state = self._led.state
-        return bool(state.in_flight or state.questions or self._led.running)
 
     def _repaired(self, repair: Repair) -> None:
         self._store.record_repair(self._led.epoch, new_token(), repair)

@@ -36,8 +36,11 @@ _LONGEST_WAIT_SECONDS = 1.0
 #: Seconds that a run rests which could not be led: its bytes are damaged, say.
 _REST_SECONDS = 60.0
 
-#: Runs adopted between two looks at those that are led already.
-_ADOPTED_AT_ONCE = 50
+#: Seconds of adopting between two looks at the runs that are led already.
+_ADOPT_SECONDS = 0.005
+
+#: Seconds between two looks at the events of runs of which nothing is at work, while others are.
+_QUIET_SECONDS = 0.1
 
 #: Announcements last so many times the interval between them.
 _ANNOUNCED_INTERVALS = 5
@@ -106,6 +109,11 @@ class CoordinatorService:
         #: Run id -> when it may be tried again, on the monotonic clock.
         self._resting: dict[str, float] = {}
         self._discover_at = 0.0
+        #: Runs that nobody led when that was asked last, and how they stood.
+        self._unled: deque[tuple[str, RunStatus]] = deque()
+        #: The runs of which something is at work; the events of the others are read less often.
+        self._at_work: set[str] = set()
+        self._read_all_at = 0.0
         #: Runs that have something to send; whose turn it is comes first.
         self._turns: dict[str, WorkflowExecutor] = {}
 
@@ -129,6 +137,7 @@ class CoordinatorService:
         self._surroundings.look()
         if time.monotonic() >= self._discover_at:
             self._discover()
+        self._adopt_some()
         found = self._read()
         now = time.monotonic()
         due = [run_id for run_id, at in self._wake_at.items() if at <= now]
@@ -142,14 +151,22 @@ class CoordinatorService:
 
     def _read(self) -> dict[str, list[Event]]:
         """The events of all runs; waits for one, or until something is due."""
-        wait = self._wait_seconds()
-        if self._after:
-            return self._store.read_events(self._after, block_ms=max(1, int(wait * 1000)))
+        wait, after = self._wait_seconds(), self._after
+        left = self._read_all_at - time.monotonic()
+        if self._at_work and left > 0:
+            wait = min(wait, left)
+            after = {run_id: self._after[run_id] for run_id in self._at_work}
+        else:
+            self._read_all_at = time.monotonic() + _QUIET_SECONDS
+        if after:
+            return self._store.read_events(after, block_ms=max(1, int(wait * 1000)))
         self._stop.wait(wait)
         return {}
 
     def _wait_seconds(self) -> float:
         """How long nothing is due."""
+        if self._unled:
+            return 0.0
         first = min(self._wake_at.values(), default=self._discover_at)
         left = min(first, self._discover_at) - time.monotonic()
         return max(0.0, min(_LONGEST_WAIT_SECONDS, left))
@@ -167,6 +184,7 @@ class CoordinatorService:
     def _note(self, executor: WorkflowExecutor) -> None:
         self._after[executor.run_id] = executor.last_event
         self._wake_at[executor.run_id] = executor.wake_at
+        (self._at_work.add if executor.at_work else self._at_work.discard)(executor.run_id)
         if executor.hungry:
             self._turns.setdefault(executor.run_id, executor)
         else:
@@ -195,7 +213,7 @@ class CoordinatorService:
     # Runs come and go
 
     def _discover(self) -> None:
-        """Adopt the runs that nobody leads."""
+        """Look for runs that nobody leads."""
         now = time.monotonic()
         self._discover_at = now + _DISCOVER_SECONDS
         self._store.announce(self.owner, _DISCOVER_SECONDS * _ANNOUNCED_INTERVALS)
@@ -203,13 +221,17 @@ class CoordinatorService:
         self._resting = {run: at for run, at in self._resting.items() if run in active and at > now}
         others = sorted(active - self.led.keys() - self._resting.keys())
         unled = self._store.find_unled(others)
-        fit = [run_id for run_id, run in unled.items() if self._is_fit(run)]
-        for run_id in fit[:_ADOPTED_AT_ONCE]:
-            if self._stop.is_set():
+        self._unled = deque(
+            (run_id, run.status) for run_id, run in unled.items() if self._is_fit(run)
+        )
+
+    def _adopt_some(self) -> None:
+        """Lead more runs, for a moment: those that are led already must not wait for long."""
+        until = time.monotonic() + _ADOPT_SECONDS
+        while self._unled and not self._stop.is_set():
+            self._adopt(*self._unled.popleft())
+            if time.monotonic() >= until:
                 return
-            self._adopt(run_id, unled[run_id].status)
-        if len(fit) > _ADOPTED_AT_ONCE:
-            self._discover_at = now
 
     def _is_fit(self, run: UnledRun) -> bool:
         # Who submits a run without detaching it leads it in a moment.
@@ -265,6 +287,7 @@ class CoordinatorService:
             )
 
     def _drop(self, executor: WorkflowExecutor) -> None:
+        self._at_work.discard(executor.run_id)
         for known in (self.led, self._after, self._wake_at, self._turns):
             known.pop(executor.run_id, None)
 
@@ -272,6 +295,7 @@ class CoordinatorService:
         for executor in list(self.led.values()):
             self._drop(executor)
             executor.abandon()
+        self._unled.clear()
         self._discover_at = 0.0
 
     def _hand_over(self) -> None:
