@@ -357,14 +357,14 @@ def decode_task(fields: Mapping[str, Any]) -> Task:
     retry = fields.get("retry")
     loop = fields.get("loop")
     return Task(
-        name=fields["name"],
-        function=fields["function"],
-        args=tuple(fields.get("args", ())),
-        kwargs=fields.get("kwargs", _NO_KWARGS),
-        depends_on=tuple(fields.get("depends_on", ())),
-        retry=Retry(*retry) if retry else None,
+        fields["name"],
+        fields["function"],
+        tuple(fields.get("args", ())),
+        fields.get("kwargs", _NO_KWARGS),
+        tuple(fields.get("depends_on", ())),
+        Retry(*retry) if retry else None,
         loop=Loop(*loop) if loop else None,
-        **{name: fields[name] for name in _OPTIONS if name in fields},
+        **{name: fields[name] for name in fields.keys() & _DEFAULTS.keys()},
     )
 
 

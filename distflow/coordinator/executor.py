@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from distflow.coordinator.announcer import Announcer
 from distflow.coordinator.canceller import Canceller
+from distflow.coordinator.collector import Collector
 from distflow.coordinator.lease import LeaseKeeper, new_owner, renew_with
 from distflow.coordinator.led import LedRun
 from distflow.coordinator.notices import Listener, Signal
 from distflow.coordinator.reconcile import Reconciler
-from distflow.coordinator.reopen import fresh_standing, read_graph, reopen_run
+from distflow.coordinator.reopen import read_run
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.surroundings import Surroundings
 from distflow.core.graph import Graph
@@ -25,7 +26,7 @@ from distflow.core.run import Event
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import DistflowError, LeaseHeld, StaleEpoch, WrongState
-from distflow.ports import Batch, Dispatcher, RunStore
+from distflow.ports import Batch, Dispatcher, RunHead, RunStore
 
 _log = logging.getLogger("distflow.coordinator")
 
@@ -92,6 +93,7 @@ class WorkflowExecutor:
         self._cancel_signal = cancel
         self.owner = shared.owner if shared else new_owner()
         self.run_id = store.run_id
+        self._collector = Collector()
         #: Of its lease; 0 before it has one.
         self.epoch = 0
         #: Whether this coordinator has ended it.
@@ -165,14 +167,17 @@ class WorkflowExecutor:
         if not head.info.is_first_led:
             # The index lies in another slot, so that a crash may have left it behind.
             self._store.mark_active(active=True)
-        self.graph = read_graph(self._store, head)
-        # A reopening that was cut off is ended by whoever leads the run next.
-        if reopen or head.info.status == RunStatus.REOPENING:
-            self.plan = reopen_run(self._store, self.epoch, self.graph)
+        with self._collector.resting(head.info.total):
+            self._read(head, reopen=reopen)
+        if not head.info.is_first_led:
+            # What happened while the hashes were read comes before the first batch.
+            self._run.catch_up()
+
+    def _read(self, head: RunHead, *, reopen: bool) -> None:
+        self.graph, self.plan, standing = read_run(self._store, self.epoch, head, reopen=reopen)
         self._surroundings.look(head.server)
-        fresh = fresh_standing(head, self.graph) if head.is_fresh else None
         parts = (self._store, self._dispatcher, self._surroundings, self._announcer)
-        led = LedRun(*parts, self.epoch, self.graph, standing=fresh)
+        led = LedRun(*parts, self.epoch, self.graph, standing=standing)
         self._run = self._led = led
         self._shared_out_at = time.monotonic()
         self._reconciler = Reconciler(
@@ -181,9 +186,6 @@ class WorkflowExecutor:
         self._canceller = Canceller(
             led, self._store, self._reconciler, self._surroundings, self._settings
         )
-        if not head.info.is_first_led:
-            # What happened while the hashes were read comes before the first batch.
-            led.catch_up()
 
     def step(self, events: Sequence[Event]) -> RunStatus | None:
         """Apply events, and do what follows save for sending batches.
@@ -263,6 +265,7 @@ class WorkflowExecutor:
 
     def abandon(self) -> None:
         """Lead the run no more, without a word to anybody: another does, or Redis is away."""
+        self._collector.walk_all()
         if self._led is not None:
             self._led.close()
             self._reconciler.close()

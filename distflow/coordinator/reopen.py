@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from typing import NamedTuple
 
 from distflow.codec import decode_result
 from distflow.core.graph import Graph
@@ -30,6 +30,27 @@ def read_graph(store: RunStore, head: RunHead | None = None) -> Graph:
     return Graph.compile(tasks)
 
 
+class Reading(NamedTuple):
+    """A run as it was read: its graph, what a reopening planned (empty where there was none), and
+    where its tasks stand.
+    """
+
+    graph: Graph
+    plan: list[PlanItem]
+    standing: Standing
+
+
+def read_run(store: RunStore, epoch: int, head: RunHead, *, reopen: bool) -> Reading:
+    """Read a run that this epoch leads, and reopen it if that is wanted, or was cut off: whoever
+    leads it next ends that.
+    """
+    graph = read_graph(store, head)
+    if reopen or head.info.status == RunStatus.REOPENING:
+        plan, standing = reopen_run(store, epoch, graph)
+        return Reading(graph, plan, standing or read_standing(store, graph))
+    return Reading(graph, [], _fresh(head) if head.is_fresh else read_standing(store, graph))
+
+
 def read_standing(store: RunStore, graph: Graph) -> Standing:
     """Where the run and all its tasks stand: the statuses are those of the whole graph. What
     happens meanwhile is told by events after ``last_event``.
@@ -40,9 +61,9 @@ def read_standing(store: RunStore, graph: Graph) -> Standing:
     return standing._replace(statuses=standing.statuses + rest)
 
 
-def fresh_standing(head: RunHead, graph: Graph) -> Standing:
+def _fresh(head: RunHead) -> Standing:
     """Where a run stands of whose tasks none can have begun: nothing need be read."""
-    return Standing("0-0", head.info, [None] * len(graph), {}, {})
+    return Standing("0-0", head.info, [None] * head.info.total, {}, {})
 
 
 def read_statuses(store: RunStore, graph: Graph, *, first: int = 0) -> list[TaskStatus | None]:
@@ -54,8 +75,10 @@ def read_statuses(store: RunStore, graph: Graph, *, first: int = 0) -> list[Task
     return statuses
 
 
-def read_plan(store: RunStore, graph: Graph) -> list[PlanItem]:
-    """What a resume of the run would do now: see :func:`distflow.core.plan.plan_resume`."""
+def _read_plan(store: RunStore, graph: Graph) -> tuple[list[PlanItem], list[TaskStatus | None]]:
+    """What a resume of the run would do now, see :func:`distflow.core.plan.plan_resume`; and the
+    outcomes' statuses that it rests on.
+    """
     statuses = read_statuses(store, graph)
     again = [index for index, status in enumerate(statuses) if status in REOPENED]
     details: dict[int, TaskResult] = {}
@@ -68,23 +91,33 @@ def read_plan(store: RunStore, graph: Graph) -> list[PlanItem]:
             else:
                 details[index] = decode_result(packed, opaque=True)
                 statuses[index] = details[index].status
-    return plan_resume(graph, statuses, details, store.read_claims(), store.read_progress())
+    plan = plan_resume(graph, statuses, details, store.read_claims(), store.read_progress())
+    return plan, statuses
 
 
-def reopen_run(store: RunStore, epoch: int, graph: Graph) -> list[PlanItem]:
-    """Reopen a run that this epoch leads, and return what was planned.
+def reopen_run(store: RunStore, epoch: int, graph: Graph) -> tuple[list[PlanItem], Standing | None]:
+    """Reopen a run that this epoch leads, and return what was planned, and where its tasks stand
+    then if that is known.
 
     A reopening that was cut off anywhere is ended by the next one.
     """
     store.begin_reopen(epoch, new_token())
-    plan = read_plan(store, graph)
+    # Whatever changes an outcome after this but the reopening itself is told by an event.
+    last_event = store.last_event_id()
+    plan, statuses = _read_plan(store, graph)
     reach("reopen:planned")
     items: Sequence[PlanItem] = [item for item in plan if item.progress is not None]
-    # Where it was cancelled at this very moment, the coordinator does that.
-    with suppress(WrongState):
+    try:
         _set_aside(store, epoch, graph, items)
         store.set_status(RunStatus.RUNNING, {RunStatus.REOPENING}, epoch=epoch, restart_clock=True)
-    return plan
+    except WrongState:
+        # It was cancelled at this very moment: the coordinator does that.
+        return plan, None
+    for item in plan:
+        if item.action == "again":
+            statuses[item.task] = None
+    standing = store.read_standing([])
+    return plan, standing._replace(last_event=last_event, statuses=statuses)
 
 
 def _set_aside(store: RunStore, epoch: int, graph: Graph, items: Sequence[PlanItem]) -> None:

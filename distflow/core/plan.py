@@ -43,13 +43,15 @@ def plan_resume(
         progress: what else is known of tasks.
     """
     items = []
+    tasks, success = graph.tasks, TaskStatus.SUCCESS
     for index in reversed(graph.order):
-        task = graph.tasks[index]
         status = statuses[index]
-        known = progress.get(task.name)
-        if status == TaskStatus.SUCCESS:
+        if status is success:
             items.append(PlanItem(index, "keep", "done", status, None))
-        elif status == TaskStatus.UNKNOWN:
+            continue
+        task = tasks[index]
+        known = progress.get(task.name)
+        if status == TaskStatus.UNKNOWN:
             reason = "unknown: its verify hook is asked" if task.verify else "unknown: resolve it"
             items.append(PlanItem(index, "hold", reason, status, None))
         elif status in REOPENED:
@@ -64,6 +66,6 @@ def plan_resume(
         elif task.name in claims:
             items.append(PlanItem(index, "adopt", "a worker has it", status, None))
         else:
-            renewed = known and known._replace(base=known.attempt - 1, lost=0)
+            renewed = known._replace(base=known.attempt - 1, lost=0) if known else None
             items.append(PlanItem(index, "run", "has no outcome", status, renewed))
     return items

@@ -54,7 +54,7 @@ class Queues:
 class Led:
     """A run as a service leads it: what becomes of its batches is told by the test."""
 
-    wake_at, last_event = 0.0, ""
+    wake_at, last_event, at_work = 0.0, "", True
 
     def __init__(
         self, run_id: str, tasks: Sequence[Task], shared: Surroundings, concurrency: int | None
