@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from multiprocessing.connection import Connection
@@ -16,7 +17,7 @@ from rq.worker import Worker, WorkerStatus
 from rq.worker.base import SHUTDOWN_SIGNAL
 
 from distflow import config
-from distflow.errors import RedisUnavailable, UntrustedBytes
+from distflow.errors import InvalidInput, RedisUnavailable, UntrustedBytes
 from distflow.faults import commit
 from distflow.store.patience import call_patiently
 from distflow_worker.child import Child, Order
@@ -40,6 +41,15 @@ _PATIENCE_SECONDS = 60.0
 _HEAD_BYTES = 128
 
 
+def _read_limits() -> dict[str, int]:
+    try:
+        return {"jobs": config.fast_jobs(), "rss_mb": config.fast_rss_mb()}
+    except InvalidInput as error:
+        # Nobody catches it: RQ's commands would show where it comes from, and not what it says.
+        print(f"distflow: {error}", file=sys.stderr)  # noqa: T201 - before there is a log
+        raise SystemExit(error.exit_code) from None
+
+
 class _Line:
     """The worker's connection for commands: whether it is a new one since the child was forked."""
 
@@ -57,12 +67,12 @@ class FastWorker(Worker):
     worker. ``DISTFLOW_FAST_JOBS`` and ``DISTFLOW_FAST_RSS_MB`` say when the child is replaced.
 
     Raises:
-        InvalidInput: one of these variables is no number.
+        SystemExit: one of these variables is no number of at least 1; a line on stderr says so.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._limits = {"jobs": config.fast_jobs(), "rss_mb": config.fast_rss_mb()}
+        self._limits = _read_limits()
         self._child: Child | None = None
         #: Id of the batch's job that the child is at.
         self._batch_job: str | None = None
@@ -90,6 +100,8 @@ class FastWorker(Worker):
         payload = self._payload_of(job)
         if payload is None:
             super().execute_job(job, queue)
+            # The work horse has said when the registration ends: sooner than an idle worker beats.
+            self._expires_at = 0.0
             return
         # From here on a shutdown waits for the batch.
         self._state = WorkerStatus.BUSY
@@ -108,9 +120,10 @@ class FastWorker(Worker):
         if BATCH_FUNCTION.encode() not in data[:_HEAD_BYTES]:
             return None
         try:
+            # What is plain but no tuple is no job's data.
             _function, _instance, (payload,), _options = SafeSerializer.loads(data)
             readable = job.func_name == BATCH_FUNCTION
-        except (UntrustedBytes, DeserializationError):
+        except (UntrustedBytes, DeserializationError, ValueError, TypeError):
             readable = False
         # A worker whose serializer cannot read it says so in RQ's own way.
         return payload if readable else None
@@ -300,6 +313,7 @@ class FastWorker(Worker):
             self._may_go_on = not call_patiently(release, _PATIENCE_SECONDS)
             self._shown_state = WorkerStatus.IDLE
         except RedisUnavailable as error:
+            self._expires_at = 0.0
             self.log.warning("Worker %s: job %s not released: %s", self.name, job.id, error)
             return
         self.log.info("Worker %s: %s: Job OK (%s)", self.name, queue.name, job.id)

@@ -10,6 +10,7 @@ import traceback
 from multiprocessing.connection import Connection
 
 import msgpack
+from rq.executions import Execution, ExecutionRegistry
 from rq.job import _job_stack
 from rq.worker import BaseWorker
 
@@ -96,8 +97,14 @@ class BatchServing:
 
     def _forget(self, order: Order) -> None:
         """Nobody is there to do it: RQ would take the job for abandoned."""
+        worker = self._worker
+        job = worker.job_class(order.job, worker.connection, worker.serializer)
+        job.origin = order.origin
+        executions = ExecutionRegistry(order.job, worker.connection).get_execution_ids()
         with commit("forget_job"):
-            pipeline = self._worker.connection.pipeline(transaction=False)
+            pipeline = worker.connection.pipeline(transaction=False)
             pipeline.lrem(order.taken_to, 1, order.job)
-            pipeline.delete(self._worker.job_class.key_for(order.job))
+            for execution in executions:
+                Execution(execution, order.job, worker.connection).delete(job, pipeline)
+            pipeline.delete(job.key)
             pipeline.execute()
