@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -13,11 +14,13 @@ from redis.exceptions import NoScriptError
 from distflow.core.claim import Code
 from distflow.faults import commit
 
+_CODE = re.compile(r"\bCODE\.([A-Z_]+)")
+
 _FOLDER = Path(__file__).parent / "lua"
 
 
 class Script(NamedTuple):
-    """A script as Redis gets it: the codes, the shared prelude, then its own file."""
+    """A script as Redis gets it: the shared prelude, then its own file."""
 
     name: str
     text: bytes
@@ -26,10 +29,11 @@ class Script(NamedTuple):
 
 @cache
 def load_script(name: str) -> Script:
-    """The script ``lua/<name>.lua``."""
-    codes = ", ".join(f"{code.name}={code.value}" for code in Code)
-    parts = [f"local CODE = {{{codes}}}", _read("prelude"), _read(name)]
-    text = "\n".join(parts).encode()
+    """The script ``lua/<name>.lua``. Codes are written into it as numbers: a table of them would be
+    made at each call.
+    """
+    parts = _read("prelude") + "\n" + _read(name)
+    text = _CODE.sub(lambda found: str(Code[found[1]].value), parts).encode()
     return Script(name, text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
 
 
