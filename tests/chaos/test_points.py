@@ -13,13 +13,21 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from distflow import faults
 from tests.chaos.points.__main__ import cases_of, play_all
-from tests.chaos.points.case import COUNT, PROXY, Case, Fault
+from tests.chaos.points.case import BOTH, COUNT, PROXY, Case, Fault
 from tests.support.redis_server import RedisServer
 from tests.support.session_process import SessionProcess
 from tests.support.wait import wait_for
 
 #: Another one draws other cases.
 SEED = int(os.environ.get("DISTFLOW_SEED", "1"))
+
+#: Commits that every run of batches reaches, by the role that does.
+_REACHED = {
+    "resume": ("acquire_lease", "dispatch"),
+    "worker": ("begin_batch", "advance", "start_task", "call"),
+    "fast": ("begin_batch", "advance", "start_task", "call", "release_job"),
+    BOTH: ("begin_batch", "advance", "start_task", "call"),
+}
 
 _INCREMENT = """
 import sys
@@ -37,16 +45,19 @@ reach("end")
 
 @pytest.mark.timeout(120)
 def test_a_sample_of_points() -> None:
-    """Promises 1 to 6: a coordinator and a worker are killed, hit by an exception, frozen or cut
-    off at points of theirs; the run comes to its end, and nothing is lost or done twice.
+    """Promises 1 to 6: coordinators, workers, and FastWorkers with and without their child are
+    killed, hit by an exception, frozen or cut off at points of theirs, in the midst of batches; the
+    run comes to its end, and nothing is lost or done twice.
     """
-    unhurt = play_all([Case("whole", "resume"), Case("whole", "worker")], 2)
-    cases = [
-        case for each in unhurt for case in random.Random(SEED).sample(list(cases_of([each])), 3)
-    ]
-    played = play_all(cases, 3)
-    assert [each.broken for each in (*unhurt, *played) if each.broken] == []
-    assert any(each.struck for each in played)
+    chance = random.Random(SEED)
+    cases = []
+    for role, names in _REACHED.items():
+        point = chance.choice(names) + chance.choice((faults.BEFORE, faults.AFTER))
+        kind = "kill" if role == BOTH else chance.choice(faults.KINDS)
+        cases.append(Case("batched", role, point, 1, kind))
+    played = play_all(cases, 4)
+    assert [each.broken for each in played if each.broken] == []
+    assert [each.case for each in played if not each.struck] == []
 
 
 @pytest.mark.timeout(120)
@@ -54,9 +65,9 @@ def test_a_sample_of_commands() -> None:
     """Promises 1 to 4: the k-th command of a coordinator or a worker never reaches Redis, or its
     reply is lost or late; statuses are right, and effects happen once.
     """
-    counted = play_all([Case("small", role, PROXY, kind=COUNT) for role in ("resume", "worker")], 2)
-    cases = random.Random(SEED).sample(list(cases_of(counted)), 4)
-    played = play_all(cases, 4)
+    counted = play_all([Case("small", role, PROXY, kind=COUNT) for role in ("resume", "fast")], 2)
+    cases = random.Random(SEED).sample(list(cases_of(counted)), 3)
+    played = play_all(cases, 3)
     assert [each.broken for each in (*counted, *played) if each.broken] == []
     assert any(each.struck for each in played)
 
