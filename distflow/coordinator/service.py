@@ -137,7 +137,8 @@ class CoordinatorService:
         self._surroundings.look()
         if time.monotonic() >= self._discover_at:
             self._discover()
-        self._adopt_some()
+        if self._adopt_some():
+            self._send()
         found = self._read()
         now = time.monotonic()
         due = [run_id for run_id, at in self._wake_at.items() if at <= now]
@@ -225,13 +226,16 @@ class CoordinatorService:
             (run_id, run.status) for run_id, run in unled.items() if self._is_fit(run)
         )
 
-    def _adopt_some(self) -> None:
-        """Lead more runs, for a moment: those that are led already must not wait for long."""
+    def _adopt_some(self) -> bool:
+        """Lead more runs, for a moment, since those that are led already must not wait for long;
+        returns whether there were any.
+        """
         until = time.monotonic() + _ADOPT_SECONDS
-        while self._unled and not self._stop.is_set():
+        adopted = False
+        while self._unled and not self._stop.is_set() and time.monotonic() < until:
             self._adopt(*self._unled.popleft())
-            if time.monotonic() >= until:
-                return
+            adopted = True
+        return adopted
 
     def _is_fit(self, run: UnledRun) -> bool:
         # Who submits a run without detaching it leads it in a moment.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from redis import Redis
 
 from distflow import connect
+from distflow.coordinator import service
 from distflow.core.status import RunStatus
 from distflow.handle import Run
 from tests.conftest import StartWorker
@@ -248,3 +250,27 @@ def test_paused_and_cancelled_under_a_service(
     assert run_cli(url, "cancel", "r").returncode == 0
     assert run.status() == RunStatus.CANCELLED
     gate.touch()
+
+
+def test_a_run_that_is_found_is_sent_at_once(
+    redis_server: RedisServer,
+    start_worker: StartWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A service that has adopted a run does not wait for its next look before it sends tasks."""
+    monkeypatch.setattr(service, "_DISCOVER_SECONDS", 60.0)
+    monkeypatch.setattr(service, "_LONGEST_WAIT_SECONDS", 60.0)
+    url = redis_server.url
+    start_worker(url)
+    run = submit(url, "small_dag", "found", f"log={tmp_path / 'log'}")
+    stop = threading.Event()
+    leading = threading.Thread(
+        target=service.CoordinatorService(connect(url).service_ports(), stop).run, daemon=True
+    )
+    leading.start()
+    try:
+        wait_for(lambda: run.status() == "success", 20, "the run to end")
+    finally:
+        stop.set()
+        leading.join(10)
