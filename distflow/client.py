@@ -13,6 +13,7 @@ from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate, check_i
 from distflow.coordinator.notices import Listener
 from distflow.coordinator.service import Ports
 from distflow.coordinator.settings import CoordinatorSettings
+from distflow.core.batching import BatchLimits, Estimates
 from distflow.core.run import MAX_GRAPH_BYTES, MAX_RESULT_BYTES, RunOptions, RunSpec
 from distflow.creation import Hydration, write_run
 from distflow.dispatch.rq import RqDispatcher
@@ -65,6 +66,8 @@ class Client:
         self.prefix = prefix
         self.settings = settings or CoordinatorSettings.from_environment()
         self.dispatcher = RqDispatcher(redis, prefix)
+        #: What functions cost, as the runs that were led from here have shown.
+        self.estimates = Estimates(BatchLimits())
         #: For looking without waiting: it tries once.
         self.impatient_dispatcher = RqDispatcher(redis, prefix, patience_seconds=0.0)
 

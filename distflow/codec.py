@@ -244,8 +244,9 @@ def encode_result(result: TaskResult, max_result_bytes: int = _MAX_BYTES) -> byt
         NotEncodable: its data cannot be encoded, or it is larger than that with its data; the path
             starts at ``data``.
     """
-    most = f"max_result_bytes ({max_result_bytes:,})"
-    _check(result.data, "data", _MAX_DEPTH, _Room(max_result_bytes, most))
+    if result.data is not None:
+        most = f"max_result_bytes ({max_result_bytes:,})"
+        _check(result.data, "data", _MAX_DEPTH, _Room(max_result_bytes, most))
     fields: dict[str, Any] = {"status": result.status.value}
     if result.message is not None:
         fields["message"] = _clean_text(result.message, _MAX_TEXT)

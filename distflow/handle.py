@@ -137,6 +137,7 @@ class Run:
             interrupt=interrupt,
             cancel=cancel,
             lease_store=self.client.store(self.run_id, patience_seconds=0.0),
+            estimates=self.client.estimates,
         )
 
     def lead_in_background(self, *, reopen: bool, listener: Listener | None = None) -> None:

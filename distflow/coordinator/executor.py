@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from distflow.coordinator.announcer import Announcer
 from distflow.coordinator.canceller import Canceller
@@ -18,7 +17,9 @@ from distflow.coordinator.notices import Listener, Signal
 from distflow.coordinator.reconcile import Reconciler
 from distflow.coordinator.reopen import read_run
 from distflow.coordinator.settings import CoordinatorSettings
+from distflow.coordinator.shared import Shared
 from distflow.coordinator.surroundings import Surroundings
+from distflow.core.batching import Estimates
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.plan import PlanItem
@@ -43,14 +44,6 @@ _LED = frozenset({RunStatus.RUNNING, RunStatus.CANCELLING})
 _LEASES_WAITED = 2
 
 
-class Shared(NamedTuple):
-    """What the executors of one process share that leads many runs."""
-
-    owner: str
-    surroundings: Surroundings
-    keeper: LeaseKeeper
-
-
 class WorkflowExecutor:
     """Coordinates one run.
 
@@ -66,9 +59,10 @@ class WorkflowExecutor:
         cancel: when it is set, the run is cancelled.
         lease_store: the same run with little patience, for renewing the lease.
         shared: with the other runs that this process leads at once; None where there are none.
+        estimates: what functions cost, as runs before this one have shown.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by name
         self,
         store: RunStore,
         dispatcher: Dispatcher,
@@ -79,6 +73,7 @@ class WorkflowExecutor:
         cancel: Signal | None = None,
         lease_store: RunStore | None = None,
         shared: Shared | None = None,
+        estimates: Estimates | None = None,
     ) -> None:
         self._store = store
         self._lease_store = lease_store or store
@@ -86,7 +81,9 @@ class WorkflowExecutor:
         self._settings = settings or CoordinatorSettings()
         self._shared = shared
         self._surroundings = (
-            shared.surroundings if shared else Surroundings(store, dispatcher, self._settings)
+            shared.surroundings
+            if shared
+            else Surroundings(store, dispatcher, self._settings, estimates)
         )
         self._announcer = Announcer(store, listener, self._surroundings.now)
         self._interrupt = interrupt or threading.Event()

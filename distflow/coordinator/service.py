@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from distflow.coordinator.executor import PACE_SECONDS, Shared, WorkflowExecutor
+from distflow.coordinator.executor import PACE_SECONDS, WorkflowExecutor
 from distflow.coordinator.lease import LeaseKeeper, new_owner
 from distflow.coordinator.notices import Listener
 from distflow.coordinator.settings import CoordinatorSettings
+from distflow.coordinator.shared import Shared
 from distflow.coordinator.surroundings import Surroundings
 from distflow.core.run import Event
 from distflow.core.status import ACTIVE_RUNS, RunStatus

@@ -22,10 +22,15 @@ class Surroundings:
         store: of any run on the Redis.
         dispatcher: how batches reach workers.
         settings: intervals and patience.
+        estimates: what functions cost, as far as that is known; they are learned here.
     """
 
     def __init__(
-        self, store: RunStore, dispatcher: Dispatcher, settings: CoordinatorSettings
+        self,
+        store: RunStore,
+        dispatcher: Dispatcher,
+        settings: CoordinatorSettings,
+        estimates: Estimates | None = None,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
@@ -42,7 +47,7 @@ class Surroundings:
         self.network = NetworkWatch(settings.network_seconds)
         self.limits = BatchLimits()
         #: What functions cost, as the tasks of all runs of this coordinator have shown.
-        self.estimates = Estimates(self.limits)
+        self.estimates = estimates or Estimates(self.limits)
         #: Batches that are out, by queue, of all runs of this coordinator.
         self.out: Counter[str] = Counter()
 

@@ -27,7 +27,7 @@ class BatchLimits(NamedTuple):
     job_ms: float = 10.0
     #: What a task costs beyond the run time of its function, and one that is recorded along with
     #: others.
-    task_ms: float = 0.2
+    task_ms: float = 0.15
     grouped_ms: float = 0.04
     #: Run time that is assumed of a function that was never measured.
     unknown_ms: float = 5.0

@@ -12,7 +12,7 @@ from distflow.core.model import Task
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
 
-LIMITS = BatchLimits()
+LIMITS = BatchLimits(task_ms=0.2)
 
 
 def compose(

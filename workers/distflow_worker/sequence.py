@@ -156,6 +156,8 @@ class BatchSequence:
         """The task at a position, and those behind it that may be claimed along with it: a run of
         ``idempotent`` tasks that are known to be short.
         """
+        if self._headers[position]["effects"] != "idempotent":
+            return [self._headers[position]]
         group: list[dict[str, Any]] = []
         left_ms = FLUSH_SECONDS * 1000
         for header in self._headers[position : position + _GROUP_TASKS]:
