@@ -6,31 +6,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from redis import Redis
 from rq import Queue, Worker
 from rq.command import send_stop_job_command
 
 from distflow import Retry, TaskResult, TaskStatus, Workflow
 from distflow.client import Client
-from distflow.coordinator.notices import Notice
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.core.model import Effects
-from distflow.handle import Run
-from tests.conftest import StartWorker
+from tests.support.looking import children, look, said, single, told, traces
 from tests.support.redis_server import RedisServer
-from tests.support.tasks import batched, fastened, ordinary, recording
+from tests.support.tasks import fastened, ordinary, recording
 from tests.support.wait import wait_for
 from tests.support.worker_process import FAST, WorkerProcess
-
-#: Where RQ keeps what it knows of jobs.
-_TRACES = ("rq:job:*", "rq:execution*", "rq:results:*", "rq:*:intermediate", "rq:wip:*")
 
 #: Seconds that tasks may take which do not end.
 TIMEOUT = 1.0
@@ -72,42 +64,6 @@ def gate(tmp_path: Path) -> Iterator[Path]:
     gate = tmp_path / "gate"
     yield gate
     gate.touch()
-
-
-def single(function: Callable[..., Any], *words: object, queue: str, **options: Any) -> Workflow:
-    """A workflow of one task, named like its function."""
-    flow = Workflow("single")
-    flow.add(function.__name__, function, tuple(words), queue=queue, **options)
-    return flow
-
-
-def look(client: Client, queue: str) -> dict[str, Any]:
-    """What a task sees of its process now."""
-    run = client.submit(single(fastened.look, queue=queue))
-    assert run.wait(20) == "success"
-    seen: dict[str, Any] = run.results()["look"].data
-    return seen
-
-
-def traces(redis: Redis) -> set[bytes]:
-    """What RQ still has of jobs."""
-    return {key for pattern in _TRACES for key in redis.scan_iter(pattern)}
-
-
-def children(pid: int) -> set[int]:
-    """The ids of a process's children, zombies as well."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return {int(child) for each in tasks for child in each.read_text().split()}
-
-
-def said(log: Path, *words: str) -> list[list[str]]:
-    """The lines that begin so."""
-    return [line for line in recording.lines(log) if line[: len(words)] == list(words)]
-
-
-def told(worker: WorkerProcess, redis: Redis, field: str) -> str:
-    """What RQ says of a worker."""
-    return (redis.hget(f"rq:worker:{worker.name}", field) or b"").decode()
 
 
 def test_one_child_runs_all_batches(client: Client, lasting: WorkerProcess) -> None:
@@ -261,135 +217,13 @@ def test_ordinary_jobs_run_between(client: Client, lasting: WorkerProcess) -> No
     """Each has a process of its own, as under RQ's worker; the child and its batches stay."""
     before = look(client, "lasting")
     job = Queue("lasting", connection=client.redis).enqueue(ordinary.add, 1, 2)
-    result = wait_for(job.latest_result, what="the result")
-    assert result.return_value["sum"] == 3
-    assert result.return_value["pid"] not in (lasting.pid, before["pid"])
+    wait_for(lambda: job.is_finished, what="the result")
+    returned: Any = job.return_value()
+    assert returned["sum"] == 3
+    assert returned["pid"] not in (lasting.pid, before["pid"])
     wait_for(lambda: told(lasting, client.redis, "state") == "idle", what="the worker to be idle")
     # Its work horse has shortened this.
     key = f"rq:worker:{lasting.name}"
     wait_for(lambda: int(client.redis.ttl(key)) > 120, 5, "the registration to last as before")
     assert look(client, "lasting")["pid"] == before["pid"]
     job.delete()
-
-
-# Workers that end, or are ended
-
-
-class Held(NamedTuple):
-    """A worker inside the first task of a run."""
-
-    worker: WorkerProcess
-    run: Run
-    log: Path
-    gate: Path
-    #: What was told of the run, with the time on this host's clock.
-    told: list[tuple[float, Notice]]
-
-
-@pytest.fixture
-def hold(
-    server: RedisServer, client: Client, start_worker: StartWorker, log: Path, gate: Path
-) -> Callable[..., Held]:
-    """``hold(queue, …)``: a worker of its own inside a task; two more tasks are in its batch."""
-
-    def hold(queue: str, effects: Effects = "normal") -> Held:
-        worker = start_worker(server.url, [queue], worker_class=FAST)
-        flow = Workflow("held")
-        before = flow.add(
-            "hold", fastened.hold, (str(log), str(gate)), queue=queue, effects=effects
-        )
-        for name in ("second", "third"):
-            before = flow.add(name, batched.step, (str(log),), queue=queue, depends_on=[before])
-        told: list[tuple[float, Notice]] = []
-        run = client.submit(flow, listener=lambda notice: told.append((time.monotonic(), notice)))
-        wait_for(lambda: said(log, "hold"), what="the task to begin")
-        wait_for(lambda: client.redis.hget(f"rq:worker:{worker.name}", "current_job"))
-        return Held(worker, run, log, gate, told)
-
-    return hold
-
-
-def test_a_child_outlives_its_worker(hold: Callable[..., Held], client: Client) -> None:
-    """The worker alone is killed inside a task: the child ends its batch, whose outcomes count,
-    leaves no job behind, and ends. Nothing runs twice.
-    """
-    known = traces(client.redis)
-    held = hold("orphaned", "at_most_once")
-    ((_name, _attempt, pid),) = recording.lines(held.log)
-    held.worker.kill_parent()
-    held.gate.touch()
-    assert held.run.wait(20) == "success"
-    assert [line[0] for line in recording.lines(held.log)] == ["hold", "hold", "second", "third"]
-    assert {line[-1] for line in recording.lines(held.log)} == {pid}
-    assert held.run.info().repairs == {}
-    wait_for(lambda: held.worker.children() == [], what="the child to end")
-    assert traces(client.redis) <= known
-
-
-def test_a_child_without_work_ends_with_its_worker(lasting_less: WorkerProcess) -> None:
-    """The worker is killed while the child waits: the child is not left over."""
-    assert lasting_less.children() != []
-    lasting_less.kill_parent()
-    wait_for(lambda: lasting_less.children() == [], 5, "the child to end")
-
-
-@pytest.fixture
-def lasting_less(server: RedisServer, start_worker: StartWorker) -> WorkerProcess:
-    """A worker whose child waits."""
-    worker = start_worker(server.url, ["idle"], worker_class=FAST)
-    wait_for(worker.children, what="the child")
-    return worker
-
-
-def test_a_killed_worker_is_found_in_seconds(
-    hold: Callable[..., Held], server: RedisServer, start_worker: StartWorker
-) -> None:
-    """Worker and child at once: found lost within 5 s, and another worker goes on."""
-    held = hold("killed", "idempotent")
-    killed_at = time.monotonic()
-    held.worker.kill()
-    held.gate.touch()
-    other = start_worker(server.url, ["killed"], worker_class=FAST)
-    assert held.run.wait(20) == "success"
-    (found_at,) = [at for at, notice in held.told if notice.kind == "repair"]
-    assert found_at - killed_at < 5, found_at - killed_at
-    results = held.run.results()
-    assert {result.worker for result in results.values()} == {other.name}
-    assert len(said(held.log, "second")) == 1
-
-
-def test_a_warm_shutdown_gives_the_rest_back(
-    hold: Callable[..., Held], server: RedisServer, start_worker: StartWorker, client: Client
-) -> None:
-    """SIGTERM once: the task at work ends, the rest of its batch goes to another worker, and the
-    worker exits with 0; its child too.
-    """
-    held = hold("warm")
-    held.worker.process.terminate()
-    key = f"rq:worker:{held.worker.name}"
-    wait_for(lambda: client.redis.hexists(key, "shutdown_requested_date"), what="the request")
-    # The child asks for it once a second.
-    asked_at = time.monotonic()
-    wait_for(lambda: time.monotonic() > asked_at + 1.1)
-    other = start_worker(server.url, ["warm", "elsewhere"], worker_class=FAST)
-    held.gate.touch()
-    assert held.worker.process.wait(20) == 0
-    assert held.worker.children() == []
-    assert held.run.wait(20) == "success"
-    workers = {name: result.worker for name, result in held.run.results().items()}
-    assert workers == {"hold": held.worker.name, "second": other.name, "third": other.name}
-    assert len(recording.lines(held.log)) == 4
-
-
-def test_a_cold_shutdown_ends_the_task(hold: Callable[..., Held]) -> None:
-    """SIGTERM twice: worker and child end at once, and the task is lost, in time."""
-    held = hold("cold")
-    held.worker.process.terminate()
-    sent_at = time.monotonic()
-    # RQ takes two signals within a second for one.
-    wait_for(lambda: time.monotonic() > sent_at + 1.1)
-    held.worker.process.terminate()
-    assert held.worker.process.wait(5) == 0
-    assert held.worker.children() == []
-    assert held.run.wait(20) == "failure"
-    assert (held.run.results()["hold"].error or "").startswith("WorkerLost")

@@ -17,6 +17,7 @@ _kept: list[bytes] = []
 def look(*, ctx):
     """The process, its parent, what it has open, and the RQ job that it is told of."""
     job = get_current_job()
+    assert job is not None
     return {
         "pid": os.getpid(),
         "parent": os.getppid(),
