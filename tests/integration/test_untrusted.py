@@ -80,15 +80,21 @@ def poison(redis: Any, attack: bytes) -> int:
     return len(jobs)
 
 
+@pytest.mark.parametrize("worker_class", [FORKING, FAST])
 def test_allowed_functions_only(
-    client: Client, redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+    worker_class: str,
+    client: Client,
+    redis_server: RedisServer,
+    start_worker: StartWorker,
+    tmp_path: Path,
 ) -> None:
-    """A stock worker with ``DISTFLOW_ALLOW`` runs what it allows; each other task is a failure that
+    """A worker with ``DISTFLOW_ALLOW`` runs what it allows; each other task is a failure that
     names function, host and patterns, and nothing is imported for it.
     """
     log, forbidden = tmp_path / "log", tmp_path / "forbidden"
     allow = {"DISTFLOW_ALLOW": PATTERNS, "FORBIDDEN_WITNESS": str(forbidden)}
-    start_worker(redis_server.url, extra_args=(*SAFE, *SETTINGS), env=allow)
+    options = (*SAFE, *SETTINGS)
+    start_worker(redis_server.url, worker_class=worker_class, extra_args=options, env=allow)
     run = client.submit(guarded.temptations(str(log)))
     assert run.wait(timeout=40) == RunStatus.FAILURE
     results = run.results()
