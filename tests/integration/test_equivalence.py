@@ -1,5 +1,5 @@
-"""A workflow means the same in this process, on stock RQ workers, and by a plain reading of the
-rules: random DAGs, random behaviours, random snapshots.
+"""A workflow means the same in this process, on RQ workers of three classes, and by a
+plain reading of the rules: random DAGs, random behaviours, random snapshots.
 
 ``DISTFLOW_EXAMPLES`` says how many (500).
 """
@@ -25,7 +25,7 @@ from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
 from tests.support.reference import Meaning, interpret, verdict
 from tests.support.tasks import behaving, recording
-from tests.support.worker_process import FORKING, SIMPLE
+from tests.support.worker_process import FAST, FORKING, SIMPLE
 
 EXAMPLES = int(os.environ.get("DISTFLOW_EXAMPLES", "500"))
 
@@ -192,17 +192,21 @@ def test_in_this_process(shared_log: Path, choose: random.Random) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("worker_class", "seeds"),
-    [(SIMPLE, range(EXAMPLES)), (FORKING, range(EXAMPLES, EXAMPLES + EXAMPLES // 20))],
-    ids=["simple", "forking"],
+    [
+        (SIMPLE, range(EXAMPLES)),
+        (FORKING, range(EXAMPLES, EXAMPLES + EXAMPLES // 20)),
+        (FAST, range(2 * EXAMPLES, 2 * EXAMPLES + EXAMPLES // 5)),
+    ],
+    ids=["simple", "forking", "fast"],
 )
-def test_on_stock_workers(
+def test_on_workers(
     worker_class: str,
     seeds: range,
     redis_server: RedisServer,
     start_worker: StartWorker,
     tmp_path: Path,
 ) -> None:
-    """On two stock workers, in this process and by the rules: the same statuses and calls."""
+    """On two workers of a class, in this process and by the rules: the same statuses and calls."""
     with redis_server.client() as connection:
         # What is compared here does not need to survive a power cut.
         connection.config_set("appendfsync", "everysec")

@@ -138,23 +138,26 @@ def test_patterns_that_are_none(
     assert "has an empty pattern" in done.stderr
 
 
+@pytest.mark.parametrize("worker_class", [FORKING, FAST])
 def test_jobs_of_strangers(
+    worker_class: str,
     client: Client,
     redis_server: RedisServer,
     start_worker: StartWorker,
     tmp_path: Path,
     attack: bytes,
 ) -> None:
-    """A worker with SafeSerializer refuses pickles that call, and plain ones that name a function
-    to call; its log says so, and it goes on with distflow's jobs.
+    """A worker with SafeSerializer refuses pickles that call, plain ones that name a function to
+    call, and what is no job; its log says so, and it goes on with distflow's jobs.
     """
-    worker = start_worker(redis_server.url, extra_args=SAFE)
+    worker = start_worker(redis_server.url, worker_class=worker_class, extra_args=SAFE)
     touch = (f"touch {tmp_path / 'witness'}",)
     enqueue(client.redis, "evil-1", attack)
     enqueue(client.redis, "evil-2", pickle.dumps(("os.system", None, touch, {})))
+    enqueue(client.redis, "evil-3", pickle.dumps("distflow_worker.batch.run_batch"))
     run = client.submit(small_dag, {"log": str(tmp_path / "log"), "size": 2})
     assert run.wait(timeout=40) == RunStatus.SUCCESS
-    assert client.redis.zcard("rq:failed:default") == 2
+    assert client.redis.zcard("rq:failed:default") == 3
     assert "refused: a pickle with STACK_GLOBAL" in worker.log()
     assert "refused: a job that calls 'os.system'" in worker.log()
     assert not witnessed(tmp_path)
