@@ -15,11 +15,12 @@ from distflow.coordinator.service import Ports
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.batching import BatchLimits, Estimates
 from distflow.core.run import MAX_GRAPH_BYTES, MAX_RESULT_BYTES, RunOptions, RunSpec
-from distflow.creation import Hydration, write_run
+from distflow.creation import Hydration, is_frozen, write_run
 from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import InvalidInput
 from distflow.handle import Run
 from distflow.ids import check_run_id, new_origin, new_run_id
+from distflow.ports import KnownGraph
 from distflow.snapshot import Snapshot, hydration_notes, hydration_outcomes
 from distflow.store.connection import check_redis, open_redis
 from distflow.store.durability import settle_server
@@ -135,6 +136,8 @@ class Client:
             progress=lambda written: progress(written, len(graph)),
         )
         run = Run(self, run_id)
+        if snapshot is None and not detach and is_frozen(graph):
+            run.known = KnownGraph(spec.origin, graph)
         run.warnings = durability_warnings(run.store, spec.server, graph.tasks)
         return run
 

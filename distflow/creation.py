@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from distflow.codec import encode_task, pack
+from distflow.codec import SCALARS, encode_task, pack, pack_decoded
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
+from distflow.core.model import Ref, Task
 from distflow.core.run import MAX_GRAPH_BYTES, MAX_PARAMS_BYTES, MAX_TASK_BYTES, RunSpec
 from distflow.errors import DistflowError, InvalidInput, NotEncodable, RunGone, WrongState
 from distflow.ids import new_token
@@ -98,7 +99,7 @@ def _task_sizes(graph: Graph, max_graph_bytes: int) -> Iterator[int]:
     total = 0
     for count, task in enumerate(graph.tasks, 1):
         try:
-            size = len(pack(encode_task(task)))
+            size = len(_pack_task(task))
         except NotEncodable as error:
             raise InvalidInput(f"task {task.name!r:.80}: {error}") from None
         if size > MAX_TASK_BYTES:
@@ -114,6 +115,27 @@ def _task_sizes(graph: Graph, max_graph_bytes: int) -> Iterator[int]:
                 "(max_graph_bytes)"
             )
         yield size
+
+
+def _pack_task(task: Task) -> bytes:
+    fields = encode_task(task)
+    if not task.args and not task.kwargs:
+        # What is the user's own is in the arguments.
+        with suppress(ValueError, TypeError, OverflowError):
+            return pack_decoded(fields)
+    return pack(fields)
+
+
+def is_frozen(graph: Graph) -> bool:
+    """Whether nobody can change the arguments of its tasks any more: what is written is what is
+    there.
+    """
+    return all(
+        type(value) in SCALARS or type(value) is Ref
+        for task in graph.tasks
+        if task.args or task.kwargs
+        for value in (*task.args, *task.kwargs.values())
+    )
 
 
 def _slices(sizes: Iterable[int], most: int) -> Iterator[slice]:

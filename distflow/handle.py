@@ -28,7 +28,7 @@ from distflow.errors import (
     WrongState,
 )
 from distflow.ids import new_token
-from distflow.ports import Dispatcher
+from distflow.ports import Dispatcher, KnownGraph
 from distflow.snapshot import Snapshot
 from distflow.store.leading import Decision
 from distflow.transfer import read_snapshot
@@ -65,6 +65,8 @@ class Run:
         self.store = client.store(run_id)
         #: What its submitter should know of its Redis.
         self.warnings: list[str] = []
+        #: Its graph, where this process has just written it.
+        self.known: KnownGraph | None = None
         self._graph: Graph | None = None
         self._leader: threading.Thread | None = None
         self._failed: DistflowError | None = None
@@ -129,7 +131,7 @@ class Run:
         dispatcher: Dispatcher | None = None,
     ) -> WorkflowExecutor:
         """What leads this run, when its ``lead`` is called."""
-        return WorkflowExecutor(
+        executor = WorkflowExecutor(
             self.store,
             dispatcher or self.client.dispatcher,
             settings=self.client.settings,
@@ -139,6 +141,9 @@ class Run:
             lease_store=self.client.store(self.run_id, patience_seconds=0.0),
             estimates=self.client.estimates,
         )
+        # For the first time alone: it is as large as the run.
+        executor.known, self.known = self.known, None
+        return executor
 
     def lead_in_background(self, *, reopen: bool, listener: Listener | None = None) -> None:
         """Lead the run on a thread of this process; :meth:`wait` tells how it ended.

@@ -20,6 +20,7 @@ from distflow.core.claim import (
     Progress,
     Unknown,
 )
+from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.run import (
     Beat,
@@ -94,7 +95,7 @@ class RunStore(WorkerPort, Protocol):
 
     def read_info(self) -> RunInfo: ...
     def read_status(self) -> RunStatus: ...
-    def read_head(self) -> RunHead: ...
+    def read_head(self, *, with_tasks: bool = True) -> RunHead: ...
     def read_standing(self, names: Sequence[str]) -> Standing: ...
     def iter_tasks(self, start: int = 0) -> Iterator[list[Task]]: ...
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]: ...
@@ -193,6 +194,18 @@ class RunHead(NamedTuple):
         brought nothing along.
         """
         return self.info.is_first_led and not self.progress and not any(self.info.counts.values())
+
+
+class KnownGraph(NamedTuple):
+    """The graph of a run that this process has written, and its origin: no other run has that."""
+
+    origin: str
+    graph: Graph
+
+    def is_of(self, head: RunHead) -> bool:
+        """Whether it is that of a run: one of the same id may have taken its place."""
+        info = head.info
+        return head.is_fresh and info.origin == self.origin and info.total == len(self.graph)
 
 
 class Standing(NamedTuple):

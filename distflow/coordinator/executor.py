@@ -27,7 +27,7 @@ from distflow.core.run import Event
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import DistflowError, LeaseHeld, StaleEpoch, WrongState
-from distflow.ports import Batch, Dispatcher, RunHead, RunStore
+from distflow.ports import Batch, Dispatcher, KnownGraph, RunHead, RunStore
 
 _log = logging.getLogger("distflow.coordinator")
 
@@ -96,6 +96,7 @@ class WorkflowExecutor:
         #: Whether this coordinator has ended it.
         self._has_ended = False
         self.graph: Graph | None = None
+        self.known: KnownGraph | None = None
         self._led: LedRun | None = None
         #: What the last reopening planned; empty where there was none.
         self.plan: list[PlanItem] = []
@@ -159,7 +160,7 @@ class WorkflowExecutor:
     def _attach(self, *, reopen: bool = False) -> None:
         """Read the run, under a lease that was just acquired."""
         self._keeper.add(self.run_id, self.epoch, self._load)
-        head = self._store.read_head()
+        head = self._store.read_head(with_tasks=self.known is None)
         self._has_ended = False
         if not head.info.is_first_led:
             # The index lies in another slot, so that a crash may have left it behind.
@@ -171,7 +172,9 @@ class WorkflowExecutor:
             self._run.catch_up()
 
     def _read(self, head: RunHead, *, reopen: bool) -> None:
-        self.graph, self.plan, standing = read_run(self._store, self.epoch, head, reopen=reopen)
+        known, self.known = self.known, None
+        reading = read_run(self._store, self.epoch, head, known, reopen=reopen)
+        self.graph, self.plan, standing = reading
         self._surroundings.look(head.server)
         parts = (self._store, self._dispatcher, self._surroundings, self._announcer)
         led = LedRun(*parts, self.epoch, self.graph, standing=standing)

@@ -13,7 +13,7 @@ from distflow.core.status import REOPENED, RunStatus, TaskStatus
 from distflow.errors import WrongState
 from distflow.faults import reach
 from distflow.ids import new_token
-from distflow.ports import RunHead, RunStore, Standing
+from distflow.ports import KnownGraph, RunHead, RunStore, Standing
 
 #: Names that are read at a time.
 _CHUNK = 1000
@@ -40,11 +40,13 @@ class Reading(NamedTuple):
     standing: Standing
 
 
-def read_run(store: RunStore, epoch: int, head: RunHead, *, reopen: bool) -> Reading:
-    """Read a run that this epoch leads, and reopen it if that is wanted, or was cut off: whoever
-    leads it next ends that.
+def read_run(
+    store: RunStore, epoch: int, head: RunHead, known: KnownGraph | None = None, *, reopen: bool
+) -> Reading:
+    """Read a run that this epoch leads, but what is ``known`` of it; and reopen it if that is
+    wanted, or was cut off: whoever leads it next ends that.
     """
-    graph = read_graph(store, head)
+    graph = known.graph if known and known.is_of(head) else read_graph(store, head)
     if reopen or head.info.status == RunStatus.REOPENING:
         plan, standing = reopen_run(store, epoch, graph)
         return Reading(graph, plan, standing or read_standing(store, graph))

@@ -167,14 +167,15 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
                 ),
             )
 
-    def read_head(self) -> RunHead:
+    def read_head(self, *, with_tasks: bool = True) -> RunHead:
         """See :class:`distflow.ports.RunHead`.
 
         Raises:
             RunNotFound: there is no such run.
         """
         info = self.read_info()
-        tasks, progress = next(self.iter_tasks(), []), len(self.read_progress())
+        tasks = next(self.iter_tasks(), []) if with_tasks else []
+        progress = len(self.read_progress())
         return RunHead(info, tasks, progress, self.read_server())
 
     def read_standing(self, names: Sequence[str]) -> Standing:

@@ -49,8 +49,8 @@ class ReadingStore(StoreBase):
         """
         return self._info(self._together(self._ask_info))
 
-    def read_head(self) -> RunHead:
-        """See :class:`distflow.ports.RunHead`: one round trip.
+    def read_head(self, *, with_tasks: bool = True) -> RunHead:
+        """See :class:`distflow.ports.RunHead`: one round trip; without tasks, if they are known.
 
         Raises:
             RunNotFound: there is no such run.
@@ -58,7 +58,7 @@ class ReadingStore(StoreBase):
 
         def ask(pipeline: Pipeline) -> None:
             self._ask_info(pipeline)
-            pipeline.hget(self.keys.graph, "0")
+            pipeline.hget(self.keys.graph, "0" if with_tasks else "")
             pipeline.hlen(self.keys.progress)
             pipeline.info("server")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from distflow import Snapshot
+from distflow import Snapshot, Workflow
 from distflow.client import Client
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.status import RunStatus
@@ -223,3 +223,26 @@ def test_paused_in_full_swing(
     run.resume()
     assert run.wait(60) == RunStatus.SUCCESS
     assert len(recording.lines(log)) == 200
+
+
+def test_what_was_submitted_is_what_runs(
+    redis_server: RedisServer, start_worker: StartWorker
+) -> None:
+    """Arguments that the caller changes afterwards, and a run that took the place of the one that
+    was made, are not mixed up with what this process remembers.
+    """
+    start_worker(redis_server.url)
+    client = Client(redis_server.client())
+    words = ["as", "written"]
+    listed, replaced = Workflow("listed"), Workflow("replaced")
+    listed.add("tell", "tests.support.tasks.recording:echo", args=[words])
+    replaced.add("tell", "tests.support.tasks.recording:echo", args=["the first"])
+    run, first = client.create(listed), client.create(replaced, run_id="same")
+    words.append("too late")
+    client.store("same").delete_run(force=True)
+    another = Workflow("another")
+    another.add("tell", "tests.support.tasks.recording:echo", args=["the second"])
+    client.create(another, run_id="same")
+    for made, told in ((run, ["as", "written"]), (first, "the second")):
+        assert made.executor().lead() == RunStatus.SUCCESS
+        assert made.results()["tell"].data == [told]
