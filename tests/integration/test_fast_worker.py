@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from rq import Queue, Worker
-from rq.command import send_stop_job_command
+from rq.command import send_command, send_stop_job_command
 
 from distflow import Retry, TaskResult, TaskStatus, Workflow
 from distflow.client import Client
@@ -95,7 +95,9 @@ def test_one_child_runs_all_batches(client: Client, lasting: WorkerProcess) -> N
 def test_rq_shows_what_it_does(
     server: RedisServer, client: Client, lasting: WorkerProcess, log: Path, gate: Path
 ) -> None:
-    """``rq info`` and RQ's own classes see a worker that is busy with a job, and then idle."""
+    """``rq info`` and RQ's own classes see a worker that is busy with a job, and then idle. A
+    command to stop another job does nothing to it.
+    """
 
     def info() -> str:
         words = [sys.executable, "-m", "rq.cli", "info", "--url", server.url, "lasting"]
@@ -109,6 +111,8 @@ def test_rq_shows_what_it_does(
     assert current is not None
     assert (current.id, current.get_status()) == (job, "started")
     assert "busy" in info()
+    send_command(client.redis, lasting.name, "stop-job", job_id="another")
+    wait_for(lambda: "Not working on job another" in lasting.log(), what="the command to come")
     gate.touch()
     assert run.wait(20) == "success"
     wait_for(lambda: told(lasting, client.redis, "state") == "idle", what="the worker to be idle")
@@ -149,6 +153,7 @@ def ended(
     add("again", fastened.die_once, retry=Retry(lost=1))
     add("idempotent", fastened.die_once, effects="idempotent")
     add("at_most_once", fastened.die_once, effects="at_most_once")
+    add("exits", fastened.leave)
     add("heeds", fastened.overrun, False, timeout=TIMEOUT)
     add("swallows", fastened.overrun, True, timeout=TIMEOUT)
     add("stopped", fastened.hold, str(gate))
@@ -181,6 +186,15 @@ def test_a_child_that_dies_is_replaced(ended: Ended, lasting: WorkerProcess) -> 
     died = {ended.pids(name)[0] for name in ("normal", "again", "idempotent", "at_most_once")}
     assert len(died) == 4
     assert not lasting.has_ended()
+
+
+def test_a_child_that_exits_is_lost(ended: Ended, client: Client) -> None:
+    """A task that ends its process with status 0 has not ended well; RQ has no job of the worker's
+    under way any more.
+    """
+    assert (ended.results["exits"].error or "").startswith("WorkerLost")
+    assert len(ended.pids("exits")) == 1
+    assert not client.redis.zcard("rq:wip:lasting")
 
 
 @pytest.mark.parametrize("task", ["heeds", "swallows"])

@@ -124,6 +124,30 @@ def test_a_child_without_work_ends_with_its_worker(idle: WorkerProcess) -> None:
     wait_for(lambda: idle.children() == [], 5, "the child to end")
 
 
+def test_a_child_stands_for_its_worker(
+    idle: WorkerProcess, client: Client, log: Path, gate: Path
+) -> None:
+    """Redis counts a worker as there while its child is, also after a cut: a child that was forked
+    before it is replaced.
+    """
+    redis, channel = client.redis, f"rq:pubsub:{idle.name}"
+
+    def counted() -> bool:
+        return dict(redis.pubsub_numsub(channel)) == {channel.encode(): 1}
+
+    (before,) = children(idle.pid)
+    assert redis.client_kill_filter(_type="pubsub") >= 1
+    wait_for(counted, what="the worker to listen again")
+    run = client.submit(single(fastened.hold, str(log), str(gate), queue="idle"))
+    ((_name, _attempt, pid),) = wait_for(lambda: said(log), what="the task to begin")
+    assert int(pid) != before
+    idle.kill_parent()
+    assert counted()
+    gate.touch()
+    assert run.wait(20) == "success"
+    wait_for(lambda: not counted(), what="the child to end")
+
+
 def test_a_killed_worker_is_found_in_seconds(
     hold: Callable[..., Held], server: RedisServer, start_worker: StartWorker
 ) -> None:
