@@ -19,6 +19,7 @@ from distflow.client import Client
 from distflow.coordinator.notices import Notice
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.model import Effects
+from distflow.faults import FROZEN_SUFFIX
 from distflow.handle import Run
 from tests.conftest import StartWorker
 from tests.support.looking import children, look, said, single, traces
@@ -202,6 +203,31 @@ def test_a_cold_shutdown_ends_the_task(hold: Callable[..., Held]) -> None:
     assert (held.run.results()["hold"].error or "").startswith("WorkerLost")
 
 
+def test_a_signal_at_the_begin_of_a_batch(
+    server: RedisServer,
+    client: Client,
+    start_worker: StartWorker,
+    tmp_path: Path,
+    log: Path,
+    gate: Path,
+) -> None:
+    """SIGTERM to a worker that has given a batch away and told nobody yet: it waits for its end."""
+    file = tmp_path / "fault"
+    armed = {"DISTFLOW_FAULT": f"show_job:before#1=freeze@{file}"}
+    worker = start_worker(server.url, ["begun"], worker_class=FAST, env=armed)
+    run = client.submit(single(fastened.hold, str(log), str(gate), queue="begun"))
+    wait_for(Path(f"{file}{FROZEN_SUFFIX}").exists, what="the worker to stand still")
+    wait_for(lambda: said(log), what="the task to begin")
+    worker.process.terminate()
+    worker.thaw()
+    key = f"rq:worker:{worker.name}"
+    wait_for(lambda: client.redis.hexists(key, "shutdown_requested_date"), what="the request")
+    assert not worker.has_ended()
+    gate.touch()
+    assert worker.process.wait(20) == 0
+    assert run.wait(20) == "success"
+
+
 def test_a_shutdown_by_command(hold: Callable[..., Held], client: Client) -> None:
     """``send_shutdown_command`` is a warm shutdown."""
     held = hold("commanded")
@@ -255,21 +281,27 @@ def pids(run: Run, names: Iterable[str]) -> list[int]:
 def test_a_child_is_replaced_after_enough_jobs_or_memory(
     server: RedisServer, client: Client, start_worker: StartWorker
 ) -> None:
-    """``DISTFLOW_FAST_JOBS`` and ``DISTFLOW_FAST_RSS_MB``: whichever comes first."""
+    """``DISTFLOW_FAST_JOBS`` and ``DISTFLOW_FAST_RSS_MB``: whichever comes first. Nothing of those
+    before stays open.
+    """
     limits = {"DISTFLOW_FAST_JOBS": "3", "DISTFLOW_FAST_RSS_MB": "48"}
     worker = start_worker(server.url, ["brief"], worker_class=FAST, env=limits)
+    look(client, "brief")
+    open_files = Path(f"/proc/{worker.pid}/fd")
+    before_all = len(list(open_files.iterdir()))
     flow = Workflow("brief")
     before: list[Any] = []
-    sizes = (0, 0, 0, 0, 64, 0, 64, 0)
+    sizes = (0, 0, 0, 0, 0, 0, 64, 0)
     for number, size in enumerate(sizes):
         options: dict[str, Any] = {"queue": "brief", "depends_on": before, "batch": False}
         before = [flow.add(f"t{number}", fastened.hoard, (size,), **options)]
     run = client.submit(flow)
     assert run.wait(20) == "success"
     ran = pids(run, [f"t{number}" for number in range(len(sizes))])
-    assert [len(list(same)) for _pid, same in groupby(ran)] == [3, 2, 2, 1]
+    assert [len(list(same)) for _pid, same in groupby(ran)] == [2, 3, 2, 1]
     assert len(set(ran)) == 4
     wait_for(lambda: children(worker.pid) == {ran[-1]}, what="the others to be gone")
+    assert len(list(open_files.iterdir())) == before_all
 
 
 @pytest.mark.parametrize(

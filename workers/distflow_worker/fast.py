@@ -100,8 +100,6 @@ class FastWorker(Worker):
         payload = self._payload_of(job)
         if payload is None:
             super().execute_job(job, queue)
-            # The work horse has said when the registration ends: sooner than an idle worker beats.
-            self._expires_at = 0.0
             return
         # From here on a shutdown waits for the batch.
         self._state = WorkerStatus.BUSY
@@ -313,7 +311,6 @@ class FastWorker(Worker):
             self._may_go_on = not call_patiently(release, _PATIENCE_SECONDS)
             self._shown_state = WorkerStatus.IDLE
         except RedisUnavailable as error:
-            self._expires_at = 0.0
             self.log.warning("Worker %s: job %s not released: %s", self.name, job.id, error)
             return
         self.log.info("Worker %s: %s: Job OK (%s)", self.name, queue.name, job.id)
