@@ -40,7 +40,7 @@ class Graph:
         """
         frozen = tuple(tasks)
         index = _index_names(frozen)
-        parents = [_parent_indices(task, index) for task in frozen]
+        parents = [_parent_indices(task, index) if task.depends_on else () for task in frozen]
         children = _invert(parents)
         order = _topological_order(parents, children)
         if len(order) < len(frozen):
