@@ -20,7 +20,7 @@ from distflow.client import Client
 from distflow.coordinator.settings import CoordinatorSettings
 from tests.support.looking import children, look, said, single, told, traces
 from tests.support.redis_server import RedisServer
-from tests.support.tasks import fastened, ordinary, recording
+from tests.support.tasks import behaving, fastened, ordinary, recording
 from tests.support.wait import wait_for
 from tests.support.worker_process import FAST, WorkerProcess
 
@@ -120,6 +120,22 @@ def test_rq_shows_what_it_does(
     shown = info()
     assert "idle" in shown
     assert "busy" not in shown
+
+
+def test_a_context_is_made_once_for_a_run(
+    client: Client, lasting: WorkerProcess, log: Path
+) -> None:
+    """Batches of one run share it in the child; another run of the same name has another."""
+    assert look(client, "lasting")["worker"] == lasting.name
+    flow = Workflow("greeting", context=behaving.remember)
+    for name in ("a", "b"):
+        flow.add(name, behaving.greeting, queue="lasting", batch=False)
+    for who in ("anna", "boris"):
+        run = client.submit(flow, {"log": str(log), "who": who}, run_id="greeting")
+        assert run.wait(20) == "success"
+        assert {result.data for result in run.results().values()} == {f"hello {who}"}
+        run.store.delete_run(force=True)
+    assert recording.lines(log) == [["factory"], ["factory"]]
 
 
 class Ended(NamedTuple):

@@ -94,7 +94,12 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
             origin=opening.origin,
             params=params,
             context=partial(
-                run_context, opening.context, params, RecordedResults(store), store.run_id
+                run_context,
+                opening.context,
+                params,
+                RecordedResults(store),
+                store.keys.meta,
+                fields["epoch"],
             ),
             max_result_bytes=opening.max_result_bytes,
             cancelled=lambda: heartbeat.cancelled,

@@ -182,27 +182,31 @@ class RecordedResults(Mapping[str, TaskResult]):
         return f"<RecordedResults of run {self._store.run_id}>"
 
 
-#: The contexts of this process by run: a factory is called once per run in each process.
-_contexts: dict[str, Any] = {}
+#: The contexts of this process by the key of their run, each with the epoch that it was made in.
+_contexts: dict[str, tuple[int, Any]] = {}
 
 
-def run_context(factory: str, params: Any, results: RecordedResults, run_id: str) -> Any:
+def run_context(factory: str, params: Any, results: RecordedResults, run: str, epoch: int) -> Any:
     """The context of a run in this process; None where ``factory`` is empty.
 
     Args:
-        factory: see :func:`make_context`; called once per run and process.
+        factory: see :func:`make_context`; called once per run, epoch and process.
         params: of the run.
         results: of the run.
-        run_id: the run.
+        run: the key of the run in Redis.
+        epoch: of its coordinator: a resume makes the context anew, and a run that was deleted has
+            nothing in common with another of its name.
 
     Raises:
         Exception: whatever importing or calling the factory raises.
     """
     if not factory:
         return None
-    if run_id not in _contexts:
-        _contexts[run_id] = make_context(factory, params, results)
-    return _contexts[run_id]
+    made_in, context = _contexts.get(run, (None, None))
+    if made_in != epoch:
+        context = make_context(factory, params, results)
+        _contexts[run] = epoch, context
+    return context
 
 
 def make_context(factory: str, params: Any, results: RecordedResults) -> Any:
