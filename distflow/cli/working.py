@@ -36,7 +36,8 @@ _SETTINGS = (
     "-w",
     "--worker-class",
     metavar="CLASS",
-    help="Such as rq.worker.SimpleWorker, which never forks.",
+    help="Such as distflow_worker.FastWorker, which forks ahead, or rq.worker.SimpleWorker, which"
+    " never forks.",
 )
 @click.option(
     "--allow",
