@@ -109,7 +109,8 @@ def test_rq_shows_what_it_does(
     assert worker is not None
     current = worker.get_current_job()
     assert current is not None
-    assert (current.id, current.get_status()) == (job, "started")
+    assert current.id == job
+    wait_for(lambda: current.get_status() == "started", what="the job to be told in full")
     assert "busy" in info()
     send_command(client.redis, lasting.name, "stop-job", job_id="another")
     wait_for(lambda: "Not working on job another" in lasting.log(), what="the command to come")
