@@ -26,6 +26,9 @@ _CHUNK_BYTES = 8 * 1024 * 1024
 #: A task's encoded TaskResult and progress from a snapshot.
 Hydration = Sequence[tuple[str, bytes | None, Progress | None]]
 
+#: What a workflow copies, down to some depth, when it is given to a task.
+_COPIED = (list, tuple, dict)
+
 #: Is told how many tasks are written.
 Progressing = Callable[[int], None]
 
@@ -128,14 +131,25 @@ def _pack_task(task: Task) -> bytes:
 
 def is_frozen(graph: Graph) -> bool:
     """Whether nobody can change the arguments of its tasks any more: what is written is what is
-    there.
+    there. Their lists and dicts are copies that the workflow has made.
     """
     return all(
-        type(value) in SCALARS or type(value) is Ref
+        _is_frozen(value)
         for task in graph.tasks
         if task.args or task.kwargs
         for value in (*task.args, *task.kwargs.values())
     )
+
+
+def _is_frozen(value: object, depth: int = 8) -> bool:
+    kind = type(value)
+    if kind in SCALARS or kind is Ref:
+        return True
+    if kind is dict and isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)) and kind in _COPIED:
+        return depth > 0 and all(_is_frozen(element, depth - 1) for element in value)
+    return False
 
 
 def _slices(sizes: Iterable[int], most: int) -> Iterator[slice]:

@@ -15,6 +15,7 @@ from distflow.client import Client
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput, SnapshotInvalid
+from distflow.handle import Run
 from distflow.transfer import import_run
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
@@ -233,16 +234,18 @@ def test_what_was_submitted_is_what_runs(
     """
     start_worker(redis_server.url)
     client = Client(redis_server.client())
-    words = ["as", "written"]
-    listed, replaced = Workflow("listed"), Workflow("replaced")
-    listed.add("tell", "tests.support.tasks.recording:echo", args=[words])
-    replaced.add("tell", "tests.support.tasks.recording:echo", args=["the first"])
-    run, first = client.create(listed), client.create(replaced, run_id="same")
+
+    def create(argument: Any, **options: Any) -> Run:
+        workflow = Workflow("told")
+        workflow.add("tell", "tests.support.tasks.recording:echo", args=[argument])
+        return client.create(workflow, **options)
+
+    words, letters = ["as", "written"], {"a"}
+    listed, lettered, first = create(words), create(letters), create("first", run_id="same")
     words.append("too late")
+    letters.add("too late")
     client.store("same").delete_run(force=True)
-    another = Workflow("another")
-    another.add("tell", "tests.support.tasks.recording:echo", args=["the second"])
-    client.create(another, run_id="same")
-    for made, told in ((run, ["as", "written"]), (first, "the second")):
+    create("second", run_id="same")
+    for made, told in ((listed, ["as", "written"]), (lettered, {"a"}), (first, "second")):
         assert made.executor().lead() == RunStatus.SUCCESS
         assert made.results()["tell"].data == [told]
