@@ -247,6 +247,20 @@ def test_a_signal_ends_a_worker_without_work(idle: WorkerProcess, client: Client
     assert client.redis.hexists(f"rq:worker:{idle.name}", "death")
 
 
+def test_a_signal_within_a_line_of_the_log(server: RedisServer) -> None:
+    """SIGTERM while RQ's log writes: logging swallows what the signal raises, and the worker ends
+    all the same.
+    """
+    words = ("-c", "tests.support.signalled", "--logging_level", "DEBUG")
+    worker = WorkerProcess(server.url, ["logged"], worker_class=FAST, extra_args=words)
+    try:
+        assert worker.process.wait(20) == 0
+        assert "StopRequested" in worker.log()
+        assert worker.children() == []
+    finally:
+        worker.close()
+
+
 def test_suspended_workers_take_nothing(
     server: RedisServer, client: Client, start_worker: StartWorker, log: Path, gate: Path
 ) -> None:
