@@ -83,6 +83,8 @@ class FastWorker(Worker):
         self._shown_state: str | None = None
         #: When the registration ends, on the monotonic clock.
         self._expires_at = 0.0
+        #: Whether a job was taken off a queue and is not at work yet: no stop may lose it.
+        self._has_job = False
         #: Whether it is known already that the next job may be taken.
         self._may_go_on = False
 
@@ -93,7 +95,13 @@ class FastWorker(Worker):
     ) -> tuple[Job, Queue] | None:
         """As RQ's, with a child that waits as well."""
         self._ready_child()
+        self._has_job = False
         return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
+    def reorder_queues(self, reference_queue: Queue) -> None:
+        """As RQ's, which says so first of a job that it has taken."""
+        self._has_job = True
+        super().reorder_queues(reference_queue)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Give a batch to the child; fork for anything else."""
@@ -339,7 +347,7 @@ class FastWorker(Worker):
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """As RQ's; one that was just sent is not sent again."""
-        if self._stop_requested and self._state != WorkerStatus.BUSY:
+        if self._stop_requested and not self._has_job and self._state != WorkerStatus.BUSY:
             raise StopRequested
         expires_at = time.monotonic() + (timeout or self.worker_ttl + 60)
         if pipeline is None and abs(expires_at - self._expires_at) < _SAME_BEAT_SECONDS:
