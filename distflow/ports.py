@@ -95,7 +95,7 @@ class RunStore(WorkerPort, Protocol):
 
     def read_info(self) -> RunInfo: ...
     def read_status(self) -> RunStatus: ...
-    def read_head(self, *, with_tasks: bool = True) -> RunHead: ...
+    def read_head(self, *, with_tasks: bool = True, with_server: bool = True) -> RunHead: ...
     def read_standing(self, names: Sequence[str]) -> Standing: ...
     def iter_tasks(self, start: int = 0) -> Iterator[list[Task]]: ...
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]: ...
@@ -180,13 +180,13 @@ class Troubles(NamedTuple):
 
 class RunHead(NamedTuple):
     """What whoever leads a run reads of it first: in short, the first tasks of its graph, how many
-    tasks have progress, and the server that answers.
+    tasks have progress, and the server that answers, if that was asked.
     """
 
     info: RunInfo
     tasks: list[Task]
     progress: int
-    server: ServerInfo
+    server: ServerInfo | None
 
     @property
     def is_fresh(self) -> bool:

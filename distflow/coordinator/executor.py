@@ -160,7 +160,8 @@ class WorkflowExecutor:
     def _attach(self, *, reopen: bool = False) -> None:
         """Read the run, under a lease that was just acquired."""
         self._keeper.add(self.run_id, self.epoch, self._load)
-        head = self._store.read_head(with_tasks=self.known is None)
+        unread, alone = self.known is None, self._shared is None
+        head = self._store.read_head(with_tasks=unread, with_server=alone)
         self._has_ended = False
         if not head.info.is_first_led:
             # The index lies in another slot, so that a crash may have left it behind.
@@ -173,12 +174,11 @@ class WorkflowExecutor:
 
     def _read(self, head: RunHead, *, reopen: bool) -> None:
         known, self.known = self.known, None
-        reading = read_run(self._store, self.epoch, head, known, reopen=reopen)
-        self.graph, self.plan, standing = reading
+        found = read_run(self._store, self.epoch, head, known, reopen=reopen)
+        self.graph, self.plan, standing = found
         self._surroundings.look(head.server)
         parts = (self._store, self._dispatcher, self._surroundings, self._announcer)
-        led = LedRun(*parts, self.epoch, self.graph, standing=standing)
-        self._run = self._led = led
+        self._run = self._led = led = LedRun(*parts, self.epoch, self.graph, standing=standing)
         self._shared_out_at = time.monotonic()
         self._reconciler = Reconciler(
             led, self._store, self._dispatcher, self._surroundings, self._announcer, self._settings

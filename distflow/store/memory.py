@@ -167,7 +167,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
                 ),
             )
 
-    def read_head(self, *, with_tasks: bool = True) -> RunHead:
+    def read_head(self, *, with_tasks: bool = True, with_server: bool = True) -> RunHead:
         """See :class:`distflow.ports.RunHead`.
 
         Raises:
@@ -176,7 +176,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
         info = self.read_info()
         tasks = next(self.iter_tasks(), []) if with_tasks else []
         progress = len(self.read_progress())
-        return RunHead(info, tasks, progress, self.read_server())
+        return RunHead(info, tasks, progress, self.read_server() if with_server else None)
 
     def read_standing(self, names: Sequence[str]) -> Standing:
         """See :class:`distflow.ports.Standing`.

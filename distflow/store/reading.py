@@ -49,8 +49,8 @@ class ReadingStore(StoreBase):
         """
         return self._info(self._together(self._ask_info))
 
-    def read_head(self, *, with_tasks: bool = True) -> RunHead:
-        """See :class:`distflow.ports.RunHead`: one round trip; without tasks, if they are known.
+    def read_head(self, *, with_tasks: bool = True, with_server: bool = True) -> RunHead:
+        """See :class:`distflow.ports.RunHead`: one round trip; without what is known already.
 
         Raises:
             RunNotFound: there is no such run.
@@ -60,12 +60,16 @@ class ReadingStore(StoreBase):
             self._ask_info(pipeline)
             pipeline.hget(self.keys.graph, "0" if with_tasks else "")
             pipeline.hlen(self.keys.progress)
-            pipeline.info("server")
+            if with_server:
+                pipeline.info("server")
 
-        *found, chunk, progress, told = self._at_once(ask, may_refuse=1)
+        found = self._at_once(ask, may_refuse=int(with_server))
+        told = found.pop() if with_server else None
+        *found, chunk, progress = found
         info = self._info(found)
         tasks = decode_tasks(chunk) if chunk else []
-        return RunHead(info, tasks, progress, ServerInfo(info.as_of, _server_id(told)))
+        server = ServerInfo(info.as_of, _server_id(told)) if with_server else None
+        return RunHead(info, tasks, progress, server)
 
     def read_standing(self, names: Sequence[str]) -> Standing:
         """See :class:`distflow.ports.Standing`: one round trip, of names that are not too many.
