@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from typing import Any
 
 from distflow.codec import SCALARS, encode_task, pack, pack_decoded
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Ref, Task
 from distflow.core.run import MAX_GRAPH_BYTES, MAX_PARAMS_BYTES, MAX_TASK_BYTES, RunSpec
-from distflow.errors import DistflowError, InvalidInput, NotEncodable, RunGone, WrongState
+from distflow.errors import (
+    DistflowError,
+    InvalidInput,
+    NotEncodable,
+    RunExists,
+    RunGone,
+    WrongState,
+)
 from distflow.ids import new_token
 from distflow.ports import RunStore
 
@@ -59,10 +67,19 @@ def write_run(
         chunks.append(chunk)
         progress(0)
     operation = new_token()
-    if len(chunks) == 1 and not hydration and not notes:
-        store.create_run(spec, operation, graph.tasks)
+    is_small = len(chunks) == 1 and not hydration and not notes
+    try:
+        store.create_run(spec, operation, graph.tasks if is_small else None)
+    except RunExists:
+        raise
+    except BaseException:
+        # Whether it is there nobody knows; asked again, only what is ours says that it is.
+        with suppress(DistflowError):
+            store.create_run(spec, operation)
+            store.delete_run(force=True)
+        raise
+    if is_small:
         return
-    store.create_run(spec, operation)
     try:
         for number, chunk in enumerate(chunks):
             store.append_tasks(operation, number, graph.tasks[chunk])
@@ -141,15 +158,14 @@ def is_frozen(graph: Graph) -> bool:
     )
 
 
-def _is_frozen(value: object, depth: int = 8) -> bool:
+def _is_frozen(value: Any, depth: int = 8) -> bool:
     kind = type(value)
     if kind in SCALARS or kind is Ref:
         return True
-    if kind is dict and isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)) and kind in _COPIED:
-        return depth > 0 and all(_is_frozen(element, depth - 1) for element in value)
-    return False
+    if depth == 0 or kind not in _COPIED:
+        return False
+    elements = value.values() if kind is dict else value
+    return all(_is_frozen(element, depth - 1) for element in elements)
 
 
 def _slices(sizes: Iterable[int], most: int) -> Iterator[slice]:

@@ -193,11 +193,11 @@ class Run:
         patience = self.client.settings.lease_seconds
         unled_since: float | None = None
         while True:
-            ours = self._waits_for_own(deadline)
-            if not ours and self._ended in STANDING:
-                # It was led to that by this process: nobody need be asked.
-                ended, self._ended = self._ended, None
-                return ended
+            was_ours = self._is_leading()
+            ours = was_ours and self._waits_for_own(deadline)
+            if was_ours and not ours and self._ended in STANDING:
+                # It was led to that at this very moment: nobody need be asked.
+                return self._ended
             info = self.info()
             now = time.monotonic()
             if info.status in STANDING and not ours:
@@ -224,13 +224,15 @@ class Run:
             if not ours:
                 time.sleep(0.1)
 
+    def _is_leading(self) -> bool:
+        return self._leader is not None and self._leader.is_alive()
+
     def _waits_for_own(self, deadline: float | None) -> bool:
         """Wait a while for this process's own leading of the run to end; whether it goes on."""
-        if self._leader is None or not self._leader.is_alive():
-            return False
         left = _LOOK_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
-        self._leader.join(timeout=min(_LOOK_SECONDS, left))
-        return self._leader.is_alive()
+        if self._leader is not None:
+            self._leader.join(timeout=min(_LOOK_SECONDS, left))
+        return self._is_leading()
 
     # Deciding
 

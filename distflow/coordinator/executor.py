@@ -96,6 +96,7 @@ class WorkflowExecutor:
         #: Whether this coordinator has ended it.
         self._has_ended = False
         self.graph: Graph | None = None
+        #: What need not be read of it, since this process has just written it.
         self.known: KnownGraph | None = None
         self._led: LedRun | None = None
         #: What the last reopening planned; empty where there was none.
@@ -160,8 +161,7 @@ class WorkflowExecutor:
     def _attach(self, *, reopen: bool = False) -> None:
         """Read the run, under a lease that was just acquired."""
         self._keeper.add(self.run_id, self.epoch, self._load)
-        unread, alone = self.known is None, self._shared is None
-        head = self._store.read_head(with_tasks=unread, with_server=alone)
+        head = self._store.read_head(with_tasks=self.known is None, with_server=not self._shared)
         self._has_ended = False
         if not head.info.is_first_led:
             # The index lies in another slot, so that a crash may have left it behind.

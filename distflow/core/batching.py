@@ -155,7 +155,7 @@ class BatchComposer:
         enabled: list[int] = []
         #: Dependencies that are neither satisfied nor in the batch.
         unmet: dict[int, int] = {}
-        #: Function and effects -> cost of a task.
+        #: Function, effects and timeout -> cost of a task.
         costs: dict[tuple[object, ...], float] = {}
         while len(batch) < self._limits.tasks:
             best = ready.peek()

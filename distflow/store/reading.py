@@ -83,6 +83,7 @@ class ReadingStore(StoreBase):
         def ask(pipeline: Pipeline) -> None:
             pipeline.xrevrange(keys.events, count=1)
             self._ask_info(pipeline)
+            # It changes nothing; no script runs without a name for it.
             with commit("read_standing"):
                 pipeline.evalsha(script.sha, 2, keys.meta, keys.results, *names)
             pipeline.hgetall(keys.claims)

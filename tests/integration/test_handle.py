@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,17 @@ import pytest
 from distflow import Snapshot, Workflow
 from distflow.client import Client
 from distflow.coordinator.settings import CoordinatorSettings
+from distflow.core.model import Task
+from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
-from distflow.errors import InvalidInput, SnapshotInvalid
+from distflow.creation import write_run
+from distflow.errors import InvalidInput, RunExists, SnapshotInvalid
 from distflow.handle import Run
+from distflow.store.redis import RedisRunStore
 from distflow.transfer import import_run
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
+from tests.support.stores import make_spec
 from tests.support.tasks import recording
 from tests.support.wait import wait_for
 from tests.support.worker_process import ROOT
@@ -249,3 +256,46 @@ def test_what_was_submitted_is_what_runs(
     for made, told in ((listed, ["as", "written"]), (lettered, {"a"}), (first, "second")):
         assert made.executor().lead() == RunStatus.SUCCESS
         assert made.results()["tell"].data == [told]
+
+
+class _Interrupted(RedisRunStore):
+    """A person interrupts the submit while its one call is under way."""
+
+    def create_run(
+        self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
+    ) -> None:
+        super().create_run(spec, operation, tasks)
+        if tasks is not None:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_submit_leaves_nothing(redis_server: RedisServer) -> None:
+    """A small run is made in one call: whether that was heard or not, nobody may find it; what
+    another has made under this name stays.
+    """
+    client = Client(redis_server.client())
+    workflow = Workflow("told")
+    workflow.add("tell", "tests.support.tasks.recording:echo", args=[1])
+    store = _Interrupted(redis_server.client(), "mine")
+    with pytest.raises(KeyboardInterrupt):
+        write_run(store, make_spec("mine"), workflow.compile())
+    assert client.run_ids() == []
+    other = client.create(workflow, run_id="mine")
+    with pytest.raises(RunExists):
+        write_run(store, make_spec("mine"), workflow.compile())
+    assert other.status() == RunStatus.RUNNING
+
+
+def test_a_wait_tells_how_the_run_stands_now(
+    redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """Not how it stood when this process led it no more: another has gone on with it since."""
+    start_worker(redis_server.url)
+    client = Client(redis_server.client())
+    run = client.create(recording.small_dag, {"log": str(tmp_path / "log"), "size": 5})
+    run.pause()
+    run.lead_in_background(reopen=False)
+    wait_for(lambda: f"distflow-{run.run_id}" not in {t.name for t in threading.enumerate()})
+    another = client.run(run.run_id)
+    another.resume()
+    assert another.wait(30) == run.wait(30) == RunStatus.SUCCESS
