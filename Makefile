@@ -2,7 +2,7 @@
 # Python 3.11 or newer, make, git and a compiler.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format format-check lint types mutants chaos chaos-full bench \
+.PHONY: help demo test test-server check format format-check lint types mutants chaos chaos-full bench \
   bench-short clean distclean
 
 # What another virtual environment or project has set does not belong in this one.
@@ -15,6 +15,9 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 # Of faults, in `make chaos`.
 MINUTES := 2
+# What depends on the server; `make test` runs it on those of PATH and of the wheels.
+SERVER_TESTS := tests/contract $(wildcard $(addprefix tests/integration/test_, \
+  acl.py data_folder.py durability.py local_server.py reconciliation.py refusals*.py))
 # Test files at once: most of their time is waiting for servers and workers. 0 for one by one.
 JOBS := 4
 
@@ -23,6 +26,7 @@ CODE := distflow workers tests deploy $(wildcard examples benchmarks)
 help:
 	@echo 'make demo    set up, then run the examples while killing their processes'
 	@echo 'make test    set up, then run every test'
+	@echo 'make test-server SERVER=/path/to/redis-server   run what depends on it on that one alone'
 	@echo 'make check   format check, lint, types and tests: what CI runs, and a minute of chaos'
 	@echo 'make chaos   soak for MINUTES=2: kill, freeze and restart everything; SEED=... repeats it'
 	@echo 'make chaos-full  also kill the coordinator of a run 20 times over, and crash at every step'
@@ -47,7 +51,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  'install python3.11 (on Debian and Ubuntu python3.11-venv too) and try again' >&2; \
 	exit 1
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check \
-	  -c constraints.txt -e '.[dev,embedded,examples]'
+	  -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(STAMP)
@@ -55,6 +59,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
+
+test-server: $(STAMP)
+	DISTFLOW_TEST_REDIS=$(SERVER) $(PYTHON) -m pytest -n $(JOBS) --dist loadfile $(SERVER_TESTS)
 
 chaos: $(STAMP)
 	$(PYTHON) -m tests.chaos.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))

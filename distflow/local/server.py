@@ -30,7 +30,7 @@ from redis.exceptions import BusyLoadingError, RedisError
 from redis.retry import Retry
 
 from distflow.errors import InvalidInput, RedisUnavailable
-from distflow.local.binary import find_binary, server_version
+from distflow.local.data import choose_binary, note_writer
 from distflow.local.locks import FileLock, exclusive, is_held
 
 #: How long a server may take, beyond loading its data, to answer or to go.
@@ -42,9 +42,6 @@ _POLL_SECONDS = 0.02
 _SOCKET_PATH_LIMIT = 100
 #: The file that names the folder of the socket, where the data folder's own path is too long.
 _SOCKET_NOTE = "socket-folder"
-#: Since Redis 7 the append-only file is a folder, which an older server does not look at.
-_AOF_FOLDER = "appendonlydir"
-_AOF_FOLDER_SINCE = (7, 0)
 #: What stands before the text in a line of the server's log: pid, role, time, level.
 _LOG_PREFIX = re.compile(r"^\d+:\w .*?\.\d{3} [.*#-] ")
 #: The servers that this process started, by pid: whoever sees one gone takes its exit status.
@@ -75,11 +72,12 @@ class PrivateRedis:
         """Use the server of ``data_dir``: the one that runs, else start one.
 
         Acknowledged writes are on disk (append-only, fsync always) and found again by the next
-        server on the same folder. ``binary`` defaults to what ``find_binary`` finds.
+        server on the same folder. ``binary`` defaults to the first server of this machine that
+        can open the folder's data: see ``choose_binary``.
 
         Raises:
-            InvalidInput: the folder cannot be used, there is no usable server binary, or it
-                is too old for the data.
+            InvalidInput: the folder cannot be used, there is no usable server binary, or none
+                that can open the data.
             RedisUnavailable: the server does not start; the message ends with what its log says.
         """
         folder = _usable_folder(Path(data_dir))
@@ -154,7 +152,7 @@ def _running_server(folder: Path, binary: Path | None) -> tuple[Path, int]:
     try:
         process = None
         if server.try_exclusive():
-            process = _spawn(folder, binary or find_binary(), server)
+            process = _spawn(folder, choose_binary(folder, binary), server)
     finally:
         server.release()
     socket = _socket_of(folder)
@@ -164,7 +162,9 @@ def _running_server(folder: Path, binary: Path | None) -> tuple[Path, int]:
             with _client(socket) as client:
                 # INFO alone would not do: it is answered while the data are still loading.
                 client.ping()
-                return socket, int(client.info("server")["process_id"])
+                info = client.info("server")
+                note_writer(folder, info)
+                return socket, int(info["process_id"])
         except BusyLoadingError:
             deadline = time.monotonic() + START_SECONDS
         except RedisError:
@@ -183,12 +183,6 @@ def _running_server(folder: Path, binary: Path | None) -> tuple[Path, int]:
 
 
 def _spawn(folder: Path, binary: Path, lock: FileLock) -> subprocess.Popen[bytes]:
-    version = server_version(binary)
-    if version < _AOF_FOLDER_SINCE and (folder / _AOF_FOLDER).exists():
-        raise InvalidInput(
-            f"the data in {folder} were written by Redis 7 or newer, and {binary} is "
-            f"{version[0]}.{version[1]}, which would start empty: put the newer one first on PATH"
-        )
     settings: dict[str, str | Path] = {
         "dir": folder,
         "logfile": folder / "redis.log",

@@ -20,7 +20,6 @@ from redis.exceptions import RedisError
 
 from distflow import connect
 from distflow.core.status import RunStatus
-from distflow.local.binary import find_binary
 from distflow.local.processes import kill_session
 from distflow.store.durability import read_server
 from tests.deploy.files import (
@@ -33,7 +32,7 @@ from tests.deploy.files import (
     read_environment,
     unit,
 )
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, waitaof_binary
 from tests.support.tasks import recording
 from tests.support.wait import wait_for
 from tests.support.worker_process import ROOT
@@ -94,7 +93,7 @@ def composed_redis() -> Iterator[str]:
     _server, *options = read_compose()["services"]["redis"]["command"]
     path = f"{folder}/redis.sock"
     place = ["--dir", folder, "--port", "0", "--unixsocket", path, "--logfile", "redis.log"]
-    process = subprocess.Popen([find_binary(), *options, *place])
+    process = subprocess.Popen([waitaof_binary(), *options, *place])
     try:
         url = f"unix://{path}"
         wait_for(lambda: answers(url), what="Redis to answer")

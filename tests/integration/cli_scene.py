@@ -20,6 +20,12 @@ from tests.support.stores import claim, final, finish, make_spec, open_run
 WIDTH = 80
 
 
+def run_here(url: str, *words: str | Path, given: bytes | str | None = None) -> Result:
+    """Run ``distflow WORDS…`` in this process; ``given`` is its stdin."""
+    environment = {"DISTFLOW_REDIS_URL": url, "COLUMNS": str(WIDTH)}
+    return CliRunner(env=environment).invoke(main, [str(word) for word in words], input=given)
+
+
 class Scene:
     """A Redis with runs on it, and the command line in front of it."""
 
@@ -29,8 +35,7 @@ class Scene:
 
     def cli(self, *words: str | Path, given: bytes | str | None = None) -> Result:
         """Run ``distflow WORDS…``; ``given`` is its stdin."""
-        environment = {"DISTFLOW_REDIS_URL": self.url, "COLUMNS": str(WIDTH)}
-        return CliRunner(env=environment).invoke(main, [str(word) for word in words], input=given)
+        return run_here(self.url, *words, given=given)
 
     def refused(self, *words: str | Path) -> str:
         """Run a command that must end with exit 2 and one line on stderr; returns the line."""

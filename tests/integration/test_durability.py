@@ -15,6 +15,7 @@ from distflow.core.claim import Code
 from distflow.core.run import ServerFacts
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput, NotOnDisk
+from distflow.local.binary import read_release
 from distflow.store.durability import read_server, settle_server
 from distflow.store.line import ScriptLine
 from distflow.store.redis import RedisRunStore
@@ -24,7 +25,7 @@ from tests.support.cli import run_cli, status_of
 from tests.support.redis_server import (
     RedisPool,
     RedisServer,
-    redis_binaries,
+    binaries_at_hand,
     version_name,
     waitaof_binary,
 )
@@ -32,6 +33,8 @@ from tests.support.stores import again, claim, final, make_spec
 from tests.support.tasks import recording
 
 FLOWS = "tests.support.tasks.recording"
+#: Servers without WAITAOF; the test of them is there where they are.
+OLD = [binary for binary in binaries_at_hand() if read_release(binary).version < (7, 2)]
 USUAL = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
 
 
@@ -59,7 +62,7 @@ def restore(server: RedisServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "binary", [pytest.param(b, id=version_name(b)) for b in (*redis_binaries(), waitaof_binary())]
+    "binary", [pytest.param(b, id=version_name(b)) for b in binaries_at_hand()]
 )
 @pytest.mark.parametrize(
     ("settings", "durability"),
@@ -83,15 +86,9 @@ def test_durability_is_that_of_the_server(
             facts = read_server(client)
         finally:
             restore(server)
-    kind = "valkey" if binary == waitaof_binary() else "redis"
     assert facts.durability == durability
-    assert facts.redis_version.startswith("{} {}.{}.".format(kind, *numbers(binary)))
+    assert facts.redis_version.startswith("{} {}.".format(*version_name(binary).split("-")))
     assert facts.maxmemory_policy == "noeviction"
-
-
-def numbers(binary: Path) -> list[str]:
-    """Major and minor version."""
-    return version_name(binary).rpartition("-")[2].split(".")
 
 
 def test_a_server_that_does_not_tell_is_unknown(server: RedisServer, tmp_path: Path) -> None:
@@ -154,16 +151,25 @@ def test_waitaof_needs_a_server_that_can(
             settle_server(client, "waitaof", allow_eviction=False)
 
 
-def test_waitaof_on_an_old_server_is_refused(server: RedisServer, tmp_path: Path) -> None:
-    """Exit 2, and the line names the version; so does a durability that there is not."""
-    scene = Scene(server)
-    flow = [f"{FLOWS}:small_dag", "-p", f"log={tmp_path / 'log'}"]
-    line = scene.refused("submit", *flow, "--durability", "waitaof")
-    assert "needs Redis or Valkey 7.2 or newer" in line
-    assert f"this is {read_server(scene.client).redis_version}" in line
-    assert scene.client.dbsize() == 0
-    with pytest.raises(InvalidInput, match="durability='twice': it is 'waitaof'"):
-        Client(scene.client).create(recording.tolerated, durability="twice")
+if OLD:
+
+    @pytest.mark.parametrize("binary", OLD, ids=version_name)
+    def test_waitaof_on_an_old_server_is_refused(
+        binary: Path, redis_pool: RedisPool, tmp_path: Path
+    ) -> None:
+        """Exit 2, and the line names the version."""
+        scene = Scene(redis_pool.get(binary))
+        flow = [f"{FLOWS}:small_dag", "-p", f"log={tmp_path / 'log'}"]
+        line = scene.refused("submit", *flow, "--durability", "waitaof")
+        assert "needs Redis or Valkey 7.2 or newer" in line
+        assert f"this is {read_server(scene.client).redis_version}" in line
+        assert scene.client.dbsize() == 0
+
+
+def test_a_durability_that_there_is_not(server: RedisServer) -> None:
+    """The line says which there is."""
+    with server.client() as client, pytest.raises(InvalidInput, match="='twice': it is 'waitaof'"):
+        Client(client).create(recording.tolerated, durability="twice")
 
 
 def test_starts_and_outcomes_wait_for_the_disk(

