@@ -85,6 +85,10 @@ class RedisUnavailable(DistflowError):
     exit_code = 5
 
 
+class RedisRefuses(RedisUnavailable):
+    """Redis answers, and does not do what it is asked."""
+
+
 class NotOnDisk(DistflowError):
     """Redis did not confirm that a write is on its disk."""
 

@@ -83,7 +83,7 @@ class RqDispatcher:
             replies: list[Any] = pipeline.execute()
             return replies
 
-        return call_patiently(call, self._patience_seconds)
+        return call_patiently(call, self._patience_seconds, self._client)
 
     def _job(self, batch: Batch) -> Any:
         payload = {
@@ -203,6 +203,7 @@ class RqDispatcher:
             call_patiently(
                 lambda: send_command(self._client, worker, "stop-job", job_id=job),
                 self._patience_seconds,
+                self._client,
             )
 
     def _connected(self, workers: Collection[str]) -> dict[str, bool]:
@@ -210,7 +211,7 @@ class RqDispatcher:
             return {}
         channels = {PUBSUB_CHANNEL_TEMPLATE % worker: worker for worker in workers}
         counts = call_patiently(
-            lambda: self._client.pubsub_numsub(*channels), self._patience_seconds
+            lambda: self._client.pubsub_numsub(*channels), self._patience_seconds, self._client
         )
         return {channels[to_text(channel)]: count > 0 for channel, count in counts}
 

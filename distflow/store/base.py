@@ -46,7 +46,7 @@ class StoreBase:
         return self._patiently(lambda: run_script(self.client, script, keys, arguments))
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
-        return call_patiently(call, self.patience_seconds)
+        return call_patiently(call, self.patience_seconds, self.client)
 
     def _require(self, code: int) -> None:
         """Raise what a coordinator's or a person's call has run into; OK and RECORDED pass."""

@@ -8,6 +8,7 @@ from redis import exceptions as redis_errors
 
 from distflow.core.run import UNKNOWN, ServerFacts
 from distflow.errors import InvalidInput
+from distflow.store.patience import is_passing
 
 #: From the least to the most; ``unknown`` where the server does not tell.
 DURABILITIES = ("none", "rdb", "aof-no", "aof-everysec", "aof-always", "waitaof", UNKNOWN)
@@ -40,10 +41,10 @@ def read_server(client: Any) -> ServerFacts:
     replies = pipeline.execute(raise_on_error=False)
     settings: dict[str, str] = {}
     for reply in replies:
-        if isinstance(reply, redis_errors.ResponseError):
-            continue
         if isinstance(reply, Exception):
-            raise reply
+            if not isinstance(reply, redis_errors.ResponseError) or is_passing(reply):
+                raise reply
+            continue
         settings |= {_text(key): _text(value) for key, value in reply.items()}
     return ServerFacts(
         durability=_durability(settings),
@@ -89,6 +90,8 @@ def _require_waitaof(client: Any, facts: ServerFacts) -> None:
     try:
         client.waitaof(1, 0, _PROBE_MS)
     except redis_errors.ResponseError as error:
+        if is_passing(error):
+            raise
         raise InvalidInput(
             "durability 'waitaof' needs Redis or Valkey 7.2 or newer with appendonly yes; this is "
             f"{facts.redis_version} with durability {facts.durability}: {error}"

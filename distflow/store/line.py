@@ -14,6 +14,7 @@ from redis import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from distflow.faults import commit
+from distflow.store.patience import find_refusal, is_passing
 from distflow.store.scripts import load_script
 
 
@@ -71,6 +72,10 @@ class ScriptLine:
             self._connection.send_command("WAITAOF", 1, 0, wait_ms, check_health=False)
             local, _replicas = self._connection.read_response()
         except ResponseError as error:
+            if is_passing(error):
+                # Where the script has run is no primary any more: nothing is on disk there.
+                self._drop()
+                raise
             return DiskReply(reply, on_disk=False, refusal=str(error))
         except BaseException:
             self._drop()
@@ -96,7 +101,10 @@ class ScriptLine:
                 if meanwhile is not None:
                     meanwhile()
                 return self._connection.read_response()
-        except ResponseError:
+        except ResponseError as error:
+            refusal = find_refusal(error)
+            if refusal is not None and refusal.is_elsewhere:
+                self._drop()
             raise
         except BaseException:
             self._drop()

@@ -152,4 +152,4 @@ class RedisServiceStore:
         return {runs[key]: events for key, events in parse_streams(found).items()}
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
-        return call_patiently(call, self._patience_seconds)
+        return call_patiently(call, self._patience_seconds, self._client)
