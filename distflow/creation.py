@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from distflow.codec import SCALARS, encode_task, pack, pack_decoded
@@ -11,6 +12,7 @@ from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Ref, Task
 from distflow.core.run import MAX_GRAPH_BYTES, MAX_PARAMS_BYTES, MAX_TASK_BYTES, RunSpec
+from distflow.core.version import run_version
 from distflow.errors import (
     DistflowError,
     InvalidInput,
@@ -62,6 +64,8 @@ def write_run(
             written.
     """
     _check_params(spec)
+    needed = run_version(graph.tasks, spec.options)
+    spec = replace(spec, version=max(spec.version, needed))
     chunks: list[slice] = []
     for chunk in _slices(_task_sizes(graph, max_graph_bytes), CHUNK_TASKS):
         chunks.append(chunk)

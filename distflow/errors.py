@@ -39,6 +39,10 @@ class RunNotFound(InvalidInput):
     """There is no such run."""
 
 
+class RunTooNew(InvalidInput):
+    """A newer distflow made this run, and this one cannot read it."""
+
+
 class RunExists(InvalidInput):
     """A run with this id exists already."""
 

@@ -10,8 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from distflow.codec import (
     decode_result,
@@ -34,6 +33,7 @@ from distflow.core.run import (
     TaskCut,
 )
 from distflow.core.status import ENDED_RUNS, REOPENED, RunStatus, TaskStatus
+from distflow.core.version import plain_options
 from distflow.errors import DistflowError, RunGone, SnapshotInvalid, WrongState
 from distflow.fingerprint import fingerprint
 from distflow.ids import check_run_id, new_token
@@ -80,7 +80,7 @@ def export_run(store: RunStore, target: Target, *, as_json: bool = False) -> Exp
     """
     if not as_json:
         with open_target(target) as stream:
-            return _Export(store, SnapshotWriter(stream)).write()
+            return _Export(store, stream).write()
     summary, snapshot = _cut(store)
     text = snapshot.to_json().encode() + b"\n"
     with open_target(target) as stream:
@@ -100,7 +100,7 @@ def read_snapshot(store: RunStore) -> Snapshot:
 
 def _cut(store: RunStore) -> tuple[ExportSummary, Snapshot]:
     whole = io.BytesIO()
-    summary = _Export(store, SnapshotWriter(whole)).write()
+    summary = _Export(store, whole).write()
     return summary, Snapshot.read(SnapshotReader(whole, store.run_id))
 
 
@@ -162,6 +162,7 @@ def _spec(reader: SnapshotReader, run_id: str | None, server: ServerFacts) -> Ru
             options=RunOptions(**header.options),
             server=server,
             gap=reader.live and reader.end.once > 0,
+            version=reader.version,
         )
 
 
@@ -178,16 +179,18 @@ def _fill(store: RunStore, operation: str, reader: SnapshotReader, *, gap: bool)
         store.hydrate_notes(operation, list(notes.items()))
     if gap:
         # No service may adopt it unasked: a person accepts the gap first.
-        store.mark_active(active=False)
+        store.mark_active(None)
     store.seal_run(operation, total)
 
 
 class _Export:
     """One export: the graph, then the cut in reverse topological order, then what it lacks."""
 
-    def __init__(self, store: RunStore, writer: SnapshotWriter) -> None:
+    def __init__(self, store: RunStore, stream: BinaryIO) -> None:
         self._store = store
-        self._writer = writer
+        #: What reads the run reads the file.
+        self._info = store.read_info()
+        self._writer = SnapshotWriter(stream, self._info.version)
         self._graph = Skeleton()
         #: By index: 1 for a task on which a success of the cut rests.
         self._needed = bytearray()
@@ -197,7 +200,7 @@ class _Export:
         self._once = 0
 
     def write(self) -> ExportSummary:
-        info = self._store.read_info()
+        info = self._info
         if info.status == RunStatus.CREATING:
             raise WrongState(
                 f"run {info.run_id} is still being created: export it once it runs, "
@@ -310,7 +313,7 @@ def _header(info: RunInfo) -> Header:
         workflow=info.workflow,
         params=pack(dict(info.params)),
         origin=info.origin,
-        options=asdict(info.options),
+        options=plain_options(info.options),
         generation=info.generation,
         live=_is_live(info),
         exported_at=iso_time(info.as_of),

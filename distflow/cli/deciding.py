@@ -22,7 +22,7 @@ from distflow.client import Client
 from distflow.core.run import RunInfo
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.describe import find_task, live_status
-from distflow.errors import InvalidInput, NotEncodable, RunNotFound, WrongState
+from distflow.errors import InvalidInput, NotEncodable, RunNotFound, RunTooNew, WrongState
 from distflow.handle import Run
 from distflow.plain import parse_json
 from distflow.store.leading import Decision
@@ -158,6 +158,9 @@ def purge(
                     _delete(client, info, force=False)
             except (RunNotFound, WrongState):
                 # Gone, or resumed, since it was listed.
+                continue
+            except RunTooNew as error:
+                say(str(error))
                 continue
             deleted.append(run_id)
             if not as_json:

@@ -28,7 +28,7 @@ from distflow.describe import (
     why_of,
 )
 from distflow.dispatch.rq import RqDispatcher
-from distflow.errors import RunNotFound
+from distflow.errors import RunNotFound, RunTooNew
 from distflow.ids import check_run_id
 from distflow.ports import RunStore
 from distflow.store.redis import RedisRunStore, list_runs
@@ -96,6 +96,8 @@ def _infos(redis: Redis, run_ids: list[str]) -> Iterator[RunInfo]:
         except RunNotFound:
             # Its keys are gone, or were never written: the index may say more than there is.
             continue
+        except RunTooNew as error:
+            say(str(error))
 
 
 def _task_table(store: RunStore, info: RunInfo) -> Iterator[str]:

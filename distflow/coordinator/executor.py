@@ -165,7 +165,7 @@ class WorkflowExecutor:
         self._has_ended = False
         if not head.info.is_first_led:
             # The index lies in another slot, so that a crash may have left it behind.
-            self._store.mark_active(active=True)
+            self._store.mark_active(head.info.version)
         with self._collector.resting(head.info.total):
             self._read(head, reopen=reopen)
         if not head.info.is_first_led:

@@ -90,11 +90,10 @@ class LedRun:
         self.close()
         self.outbox = Outbox(
             self._surroundings,
-            store.run_id,
+            self.info,
             self.epoch,
             graph,
             self.state,
-            self.info.options,
             number=self._number,
         )
         # Whatever was left there, by a predecessor too, would be refused or run twice for nothing.

@@ -11,7 +11,7 @@ from distflow.coordinator.surroundings import Surroundings
 from distflow.core.batching import BatchComposer
 from distflow.core.graph import Graph
 from distflow.core.model import Ref, Task
-from distflow.core.run import RunOptions
+from distflow.core.run import RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
 from distflow.ports import Batch
@@ -44,31 +44,28 @@ class Outbox:
 
     Args:
         surroundings: how much room there is, and what functions cost; shared with other runs.
-        run_id: the run.
+        info: the run.
         epoch: the coordinator's.
         graph: the run's.
         state: where its tasks stand.
-        options: the run's.
         number: of the last batch that this epoch has sent: ids are never used twice.
     """
 
     def __init__(
         self,
         surroundings: Surroundings,
-        run_id: str,
+        info: RunInfo,
         epoch: int,
         graph: Graph,
         state: TaskStateManager,
-        options: RunOptions,
         *,
         number: int = 0,
     ) -> None:
         self._surroundings = surroundings
-        self._run_id = run_id
+        self._info = info
         self._epoch = epoch
         self._graph = graph
         self._state = state
-        self._options = options
         self._sent: dict[str, _Sent] = {}
         self.number = number
         #: Index of a queued task -> the batch that carries it.
@@ -145,22 +142,23 @@ class Outbox:
 
     def _room(self) -> int:
         """Batches more that the run's concurrency allows: each runs one task at a time."""
-        if self._options.concurrency is None:
+        if self._info.options.concurrency is None:
             return len(self._graph)
         self._adopted = {i for i in self._adopted if self._state.statuses[i] in _AT_WORK}
         asking = sum(sent.batch.verify for sent in self._sent.values())
-        return self._options.concurrency - (len(self._sent) - asking) - len(self._adopted)
+        return self._info.options.concurrency - (len(self._sent) - asking) - len(self._adopted)
 
     def _travels_alone(self, index: int) -> bool:
-        batched = self._options.batch and self._graph.tasks[index].batch
+        batched = self._info.options.batch and self._graph.tasks[index].batch
         return not batched or self._state.is_suspect(index)
 
     def _send(self, queue: str, tasks: list[int], now: float, *, verify: bool = False) -> Batch:
         self.number += 1
-        batch_id = f"{self._run_id}-{self._epoch}-{self.number}"
+        run_id, version = self._info.run_id, self._info.version
+        batch_id = f"{run_id}-{self._epoch}-{self.number}"
         found = tuple(self._graph.tasks[index] for index in tasks)
         expected = self._expected(tasks)
-        batch = Batch(batch_id, queue, found, self._run_id, self._epoch, verify, expected)
+        batch = Batch(batch_id, queue, found, run_id, self._epoch, verify, expected, version)
         self._sent[batch_id] = _Sent(batch, tasks, now)
         self._surroundings.out[queue] += 1
         if not verify:

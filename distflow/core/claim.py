@@ -8,8 +8,30 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
-#: Version of the bytes in Redis and in RQ jobs; a worker refuses what it does not know.
-WIRE_VERSION = 1
+from distflow.errors import RunTooNew
+
+#: The versions of a run, and so of its bytes in Redis and in RQ jobs, that this distflow reads; it
+#: refuses others: see ``version.py``.
+READ_VERSIONS = (1, 2)
+
+
+def check_version(run_id: str, version: int) -> None:
+    """Refuse a run that a newer distflow made.
+
+    Raises:
+        RunTooNew: its version is none that this distflow reads; the message says what to do.
+    """
+    if version > READ_VERSIONS[-1]:
+        raise RunTooNew(
+            f"run {run_id} is of version {version}, and this distflow reads versions "
+            f"{said_versions()}: a newer distflow made it, so use that one for it"
+        )
+
+
+def said_versions() -> str:
+    """The versions that this distflow reads, for people: ``1 and 2``."""
+    *first, last = READ_VERSIONS
+    return f"{', '.join(map(str, first))} and {last}"
 
 
 class Code(IntEnum):
@@ -43,6 +65,8 @@ class Code(IntEnum):
     HELD = 12
     #: The run or task is in a status that does not allow this.
     WRONG_STATE = 13
+    #: The run is of a newer version than the caller reads.
+    TOO_NEW = 14
 
 
 class Progress(NamedTuple):

@@ -74,6 +74,8 @@ class RunSpec:
     gap: bool = False
     #: It is left to a coordinator service from the start.
     detached: bool = False
+    #: At least: see ``version.py``. What writes it raises it to what its tasks and options need.
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ class RunInfo:
     """A run as its ``meta`` hash tells it. Times are Unix seconds."""
 
     run_id: str
-    wire: int
+    #: Of its bytes: see ``version.py``.
+    version: int
     workflow: str
     status: RunStatus
     params: Mapping[str, Any]

@@ -15,7 +15,6 @@ from rq.worker import BaseWorker
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from distflow.codec import pack_decoded
-from distflow.core.claim import WIRE_VERSION
 from distflow.dispatch.headers import batch_headers
 from distflow.dispatch.hearsay import last_line, reading_serializer, to_text, to_time
 from distflow.faults import commit
@@ -87,7 +86,7 @@ class RqDispatcher:
 
     def _job(self, batch: Batch) -> Any:
         payload = {
-            "wire": WIRE_VERSION,
+            "wire": batch.version,
             "prefix": self._prefix,
             "run_id": batch.run_id,
             "epoch": batch.epoch,

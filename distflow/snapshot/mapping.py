@@ -10,10 +10,11 @@ from typing import Any
 from distflow.codec import decode_result, encode_result, unpack
 from distflow.core.claim import Progress
 from distflow.core.model import Metrics, TaskResult
+from distflow.core.version import FIRST
 from distflow.errors import DistflowError, SnapshotInvalid
 from distflow.plain import to_plain
 from distflow.snapshot.reader import SnapshotReader, open_snapshot
-from distflow.snapshot.records import VERSION, Header, Outcome
+from distflow.snapshot.records import Header, Outcome
 from distflow.snapshot.writer import SnapshotWriter, Target, open_target
 
 
@@ -39,6 +40,7 @@ class Snapshot(Mapping[str, TaskResult]):
     ) -> None:
         self._packed = {name: _encode(name, value) for name, value in (results or {}).items()}
         self._header = Header(origin=origin)
+        self._version = FIRST
         self._run_id: str | None = None
         self._workflow: str | None = None
         self._fingerprints = dict(fingerprints or {})
@@ -79,7 +81,7 @@ class Snapshot(Mapping[str, TaskResult]):
     def read(cls, reader: SnapshotReader) -> Snapshot:
         """Take a whole snapshot from an open file."""
         snapshot = cls()
-        snapshot._header = reader.header
+        snapshot._header, snapshot._version = reader.header, reader.version
         snapshot._run_id, snapshot._workflow = reader.header.run_id, reader.header.workflow
         snapshot._live, snapshot._once = reader.live, reader.end.once
         snapshot._fingerprints = reader.fingerprints()
@@ -168,7 +170,7 @@ class Snapshot(Mapping[str, TaskResult]):
             InvalidInput: the file cannot be written; what stood there before is unchanged.
         """
         with open_target(path) as stream:
-            writer = SnapshotWriter(stream)
+            writer = SnapshotWriter(stream, self._version)
             writer.write_header(self._header)
             for packed, fingerprints in self._graph:
                 writer.write_graph(packed, fingerprints)
@@ -189,7 +191,7 @@ class Snapshot(Mapping[str, TaskResult]):
         header = self._header
         document = {
             "format": "distflow-snapshot",
-            "version": VERSION,
+            "version": self._version,
             "run_id": self._run_id,
             "workflow": self._workflow,
             "live": self._live,

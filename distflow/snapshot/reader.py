@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import msgpack
 
-from distflow.core.claim import Progress
+from distflow.core.claim import READ_VERSIONS, Progress, said_versions
 from distflow.errors import SnapshotInvalid
 from distflow.snapshot.records import (
     DIGEST_BYTES,
@@ -24,7 +24,6 @@ from distflow.snapshot.records import (
     NOTES,
     OUTCOMES,
     SUPERSEDED,
-    VERSION,
     VERSION_STRUCT,
     End,
     Header,
@@ -50,7 +49,8 @@ class SnapshotReader:
         self._stream = stream
         self.name = name
         self._size = stream.seek(0, os.SEEK_END)
-        self._check_head()
+        #: Of the run that it is of.
+        self.version = self._read_version()
         self._check_sum()
         self.header: Header = self._only(HEADER, Header)
         #: What the records sum up to.
@@ -113,7 +113,7 @@ class SnapshotReader:
     def _invalid(self, what: str) -> SnapshotInvalid:
         return SnapshotInvalid(f"{self.name}: {what}")
 
-    def _check_head(self) -> None:
+    def _read_version(self) -> int:
         head = self._read(0, _FIRST_RECORD)
         if not head.startswith(MAGIC):
             if not head:
@@ -128,11 +128,12 @@ class SnapshotReader:
         if len(head) < _FIRST_RECORD:
             raise self._cut_short()
         (version,) = VERSION_STRUCT.unpack(head[len(MAGIC) :])
-        if version != VERSION:
+        if version not in READ_VERSIONS:
             raise self._invalid(
-                f"is a snapshot of version {version}, and this distflow reads version {VERSION}; "
-                "export it again with this version of distflow"
+                f"is a snapshot of version {version}, and this distflow reads versions "
+                f"{said_versions()}: a newer distflow wrote it, so use that one for it"
             )
+        return int(version)
 
     def _cut_short(self) -> SnapshotInvalid:
         return self._invalid("is truncated; copy it again, or export the run again")

@@ -1,7 +1,8 @@
 """What a snapshot file holds, and how its bytes are laid out.
 
 The file is ``MAGIC``, two bytes of version, records, and the SHA-256 of all of that. A record is
-one letter for its kind, four bytes of length, and a msgpack value; numbers are big-endian.
+one letter for its kind, four bytes of length, and a msgpack value; numbers are big-endian. The
+version is that of the run: what reads the run reads the file. A file of no run has the first.
 """
 
 from __future__ import annotations
@@ -14,9 +15,6 @@ from distflow.core.claim import Progress
 
 #: As in PNG: not text, and a transfer that bends line ends or strips bits breaks it.
 MAGIC = b"\x89distflow-snapshot\r\n"
-
-#: Of the file and of its JSON form.
-VERSION = 1
 
 VERSION_STRUCT = struct.Struct(">H")
 FRAME_STRUCT = struct.Struct(">cI")

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import msgpack
 
+from distflow.core.version import FIRST
 from distflow.errors import InvalidInput
 from distflow.snapshot.records import (
     END,
@@ -24,7 +25,6 @@ from distflow.snapshot.records import (
     RECORD_BYTES,
     RECORD_TASKS,
     SUPERSEDED,
-    VERSION,
     VERSION_STRUCT,
     End,
     Header,
@@ -36,15 +36,20 @@ Target = str | os.PathLike[str] | BinaryIO
 
 
 class SnapshotWriter:
-    """Writes the records of one snapshot to a stream, in the order of its methods."""
+    """Writes the records of one snapshot to a stream, in the order of its methods.
 
-    def __init__(self, stream: BinaryIO) -> None:
+    Args:
+        stream: where to.
+        version: of the run that it is of.
+    """
+
+    def __init__(self, stream: BinaryIO, version: int = FIRST) -> None:
         self._stream = stream
         self._hash = hashlib.sha256()
         self._counts = {GRAPH: 0, OUTCOMES: 0, SUPERSEDED: 0}
         #: Bytes written so far.
         self.size = 0
-        self._write(MAGIC + VERSION_STRUCT.pack(VERSION))
+        self._write(MAGIC + VERSION_STRUCT.pack(version))
 
     def write_header(self, header: Header) -> None:
         """Say what the snapshot is of."""

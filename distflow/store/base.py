@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from redis import Redis
 
-from distflow.core.claim import Code
+from distflow.core.claim import Code, check_version
 from distflow.errors import DistflowError, RunGone, RunNotFound, StaleEpoch
 from distflow.store.keys import DEFAULT_PREFIX, RunKeys
 from distflow.store.patience import call_patiently
@@ -53,6 +53,12 @@ class StoreBase:
         refusal = refusal_of(Code(code), self.run_id)
         if refusal is not None:
             raise refusal
+        if code == Code.TOO_NEW:
+            check_version(self.run_id, int(self._patiently(self._ask_version)))
+
+    def _ask_version(self) -> bytes:
+        found: bytes = self.client.hget(self.keys.meta, "v")
+        return found
 
     def _missing(self) -> RunNotFound:
         return RunNotFound(f"there is no run {self.run_id!r}: `distflow runs` lists what there is")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from distflow.core.claim import READ_VERSIONS
+
 #: First part of every key; a setting, so that several installations may share a Redis.
 DEFAULT_PREFIX = "distflow"
 
@@ -64,6 +66,13 @@ def coordinators_key(prefix: str) -> str:
     return f"{prefix}:coordinators"
 
 
-def active_key(prefix: str) -> str:
-    """Set of the run ids that somebody should lead."""
-    return f"{prefix}:active"
+def active_key(prefix: str, version: int = 1) -> str:
+    """Set of the ids of the runs of a version that somebody should lead: who does not read that
+    version does not look there.
+    """
+    return f"{prefix}:active" if version == 1 else f"{prefix}:active:{version}"
+
+
+def active_keys(prefix: str) -> list[str]:
+    """Those sets of the versions that this distflow reads."""
+    return [active_key(prefix, version) for version in READ_VERSIONS]

@@ -14,7 +14,7 @@ from distflow.core.run import Event
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.errors import LeaseHeld, WrongState
 from distflow.store.base import StoreBase
-from distflow.store.keys import active_key
+from distflow.store.keys import active_keys
 from distflow.store.scripts import ScriptCall, run_scripts
 from distflow.store.working import finish_fields
 
@@ -37,6 +37,7 @@ class LeadStore(StoreBase):
 
         Raises:
             LeaseHeld: another holds it; the message names who.
+            RunTooNew: a newer distflow made the run.
             RunGone: there is no such run.
         """
         keys = (self.keys.meta, self.keys.lease, self.keys.history)
@@ -65,7 +66,8 @@ class LeadStore(StoreBase):
         any more that somebody should lead it.
         """
         call = ScriptCall("release_lease", (self.keys.meta, self.keys.lease), (owner, epoch))
-        unlist = [("SREM", active_key(self.prefix), self.run_id)] if is_over else []
+        lists = active_keys(self.prefix) if is_over else []
+        unlist = [("SREM", key, self.run_id) for key in lists]
         self._patiently(lambda: run_scripts(self.client, [call], before=unlist))
 
     def read_events(self, after: str, *, block_ms: int | None = None) -> list[Event]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from distflow.codec import encode_task, pack, pack_decoded
-from distflow.core.claim import WIRE_VERSION, Code, Progress
+from distflow.core.claim import Code, Progress
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
 from distflow.errors import RunExists, WrongState
 from distflow.faults import commit
 from distflow.store.base import StoreBase
-from distflow.store.keys import active_key, runs_key
+from distflow.store.keys import active_key, active_keys, runs_key
 from distflow.store.scripts import ScriptCall, run_scripts
 
 
@@ -29,7 +29,8 @@ class MakingStore(StoreBase):
         """
         options = spec.options
         fields: dict[str, str | bytes | int | float] = {
-            "wire": WIRE_VERSION,
+            # Release 0.1 asks for `wire`, and leaves a run without it alone.
+            **({"wire": 1} if spec.version == 1 else {"v": spec.version}),
             "workflow": spec.workflow,
             "params": pack(dict(spec.params)),
             "origin": spec.origin,
@@ -56,11 +57,11 @@ class MakingStore(StoreBase):
             ScriptCall("list_run", (runs_key(self.prefix),), (self.run_id,)),
             ScriptCall(
                 "create_run",
-                (self.keys.meta, self.keys.graph, self.keys.traits),
+                self._keys_after(self.keys.meta, self.keys.graph, self.keys.traits),
                 (operation, len(tasks or ()), packed, pack(_traits(tasks or ())), *flat),
             ),
         ]
-        active = ("SADD", active_key(self.prefix), self.run_id)
+        active = ("SADD", active_key(self.prefix, spec.version), self.run_id)
         code = self._patiently(lambda: run_scripts(self.client, calls, before=[active]))[-1]
         if code == Code.EXISTS:
             raise RunExists(
@@ -105,9 +106,10 @@ class MakingStore(StoreBase):
             RunNotFound: there is no such run.
         """
         keys = self.keys
-        first = (keys.meta, keys.claims, keys.lease)
-        rest = [key for key in keys.all() if key not in first]
-        code = self._run("delete_run", (*first, *rest), int(force))
+        used = self._keys_after(keys.meta, keys.claims, keys.lease)
+        code = self._run("delete_run", used, int(force))
+        if code == Code.TOO_NEW:
+            self._require(code)
         if code in (Code.HELD, Code.BUSY):
             what = "is being coordinated" if code == Code.HELD else "has tasks at work"
             raise WrongState(
@@ -115,16 +117,28 @@ class MakingStore(StoreBase):
             )
         with commit("unlist"):
             self._patiently(lambda: self.client.zrem(runs_key(self.prefix), self.run_id))
-        self.mark_active(active=False)
+        self.mark_active(None)
         if code == Code.GONE:
             raise self._missing()
 
-    def mark_active(self, *, active: bool) -> None:
-        """List the run among those that somebody should lead, or take it off the list."""
-        key = active_key(self.prefix)
-        with commit("mark_active"):
-            change = self.client.sadd if active else self.client.srem
-            self._patiently(lambda: change(key, self.run_id))
+    def mark_active(self, version: int | None) -> None:
+        """List the run among those of its version that somebody should lead; None takes it off."""
+
+        def change() -> None:
+            with commit("mark_active"):
+                if version is not None:
+                    self.client.sadd(active_key(self.prefix, version), self.run_id)
+                    return
+                pipeline = self.client.pipeline(transaction=False)
+                for key in active_keys(self.prefix):
+                    pipeline.srem(key, self.run_id)
+                pipeline.execute()
+
+        self._patiently(change)
+
+    def _keys_after(self, *first: str) -> tuple[str, ...]:
+        """Every key of the run, these before the others."""
+        return (*first, *(key for key in self.keys.all() if key not in first))
 
     def _making(self, code: int) -> None:
         self._require(code)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from distflow.codec import pack, status_of
-from distflow.core.claim import WIRE_VERSION, Progress
+from distflow.core.claim import Progress, check_version
 from distflow.core.model import Task
 from distflow.core.run import Beat, Claim, HistoryEntry, RunInfo, RunSpec, TaskCut
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
@@ -96,6 +96,8 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
         """
         with self.server.changed:
             run = self._find()
+            if run:
+                check_version(self.run_id, run.spec.version)
             what = None
             if run and not force and run.holder(self.server.now_ms()):
                 what = "is being coordinated"
@@ -111,10 +113,13 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
                 raise self._missing()
             self.server.index.remove(self.run_id)
 
-    def mark_active(self, *, active: bool) -> None:
-        """List the run among those that somebody should lead, or take it off the list."""
+    def mark_active(self, version: int | None) -> None:
+        """List the run among those that somebody should lead; None takes it off. One list is enough
+        here, where there is one distflow.
+        """
         with self.server.changed:
-            (self.server.active.add if active else self.server.active.discard)(self.run_id)
+            change = self.server.active.discard if version is None else self.server.active.add
+            change(self.run_id)
 
     def read_server(self) -> ServerInfo:
         """The server's clock; it never restarts."""
@@ -130,6 +135,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
             run = self._find()
             if run is None:
                 raise self._missing()
+            check_version(self.run_id, run.spec.version)
             now = self.server.now_ms()
             lease = run.holder(now)
             by_outcome = run.count()
@@ -140,7 +146,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
             counts["waiting"] = run.waiting
             return RunInfo(
                 run_id=self.run_id,
-                wire=WIRE_VERSION,
+                version=run.spec.version,
                 workflow=run.spec.workflow,
                 status=run.status,
                 params=dict(run.spec.params),
@@ -198,6 +204,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
             run = self._find()
             if run is None:
                 raise self._missing()
+            check_version(self.run_id, run.spec.version)
             return run.status
 
     def iter_tasks(self, start: int = 0) -> Iterator[list[Task]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 
-from distflow.core.claim import Code, Finish, Progress
+from distflow.core.claim import Code, Finish, Progress, check_version
 from distflow.core.run import Event, HistoryEntry
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.errors import LeaseHeld, WrongState
@@ -23,10 +23,12 @@ class MemoryLeadStore(MemoryBase):
 
         Raises:
             LeaseHeld: another holds it; the message names who.
+            RunTooNew: a newer distflow made the run.
             RunGone: there is no such run.
         """
         with self.server.changed:
             run = self._existing()
+            check_version(self.run_id, run.spec.version)
             now = self.server.now_ms()
             expires = now + int(ttl_seconds * 1000)
             holder = run.holder(now)
@@ -229,6 +231,7 @@ class MemoryLeadStore(MemoryBase):
             if epoch is None and self._find() is None:
                 raise self._missing()
             run = self._existing() if epoch is None else self._led(epoch)
+            check_version(self.run_id, run.spec.version)
             now = self.server.now_ms()
             stop_at = None if grace_seconds is None else now + int(grace_seconds * 1000)
             if run.status == new:

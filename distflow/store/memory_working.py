@@ -14,6 +14,7 @@ from distflow.core.claim import (
     Finish,
     Progress,
     Unknown,
+    check_version,
 )
 from distflow.core.run import Beat, Claim, Event, HistoryEntry
 from distflow.core.status import RunStatus, TaskStatus
@@ -174,6 +175,7 @@ class MemoryWorkerStore(MemoryBase):
             run = self._find()
             if run is None:
                 raise self._missing()
+            check_version(self.run_id, run.spec.version)
             known = run.results.get(task)
             last = run.last_try(task)
             # The reply to this very decision was lost, and much may have happened since.

@@ -9,7 +9,7 @@ import msgpack
 from distflow.core.run import HeldTask, Repair, Vitals
 from distflow.faults import commit
 from distflow.store.base import StoreBase
-from distflow.store.keys import active_key, runs_key
+from distflow.store.keys import active_key, active_keys, runs_key
 
 
 class MendingStore(StoreBase):
@@ -46,16 +46,18 @@ class MendingStore(StoreBase):
 
         def look() -> tuple[bool, bool]:
             pipeline = self.client.pipeline(transaction=False)
-            pipeline.hget(self.keys.meta, "created_at")
-            pipeline.sismember(active_key(self.prefix), run_id)
+            pipeline.hmget(self.keys.meta, "created_at", "v")
             pipeline.zscore(runs_key(self.prefix), run_id)
-            created_at, active, listed = pipeline.execute()
+            for key in active_keys(self.prefix):
+                pipeline.sismember(key, run_id)
+            (created_at, version), listed, *lists = pipeline.execute()
+            active = any(lists)
             # A run that was deleted belongs into no index.
             if created_at is None or (active and listed is not None):
                 return False, False
             with commit("restore_indices"):
                 pipeline = self.client.pipeline(transaction=False)
-                pipeline.sadd(active_key(self.prefix), run_id)
+                pipeline.sadd(active_key(self.prefix, int(version or 1)), run_id)
                 pipeline.zadd(runs_key(self.prefix), {run_id: int(created_at) / 1000}, nx=True)
                 pipeline.execute()
             return not active, listed is None

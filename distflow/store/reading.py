@@ -11,7 +11,7 @@ from redis import exceptions as redis_errors
 from redis.client import Pipeline
 
 from distflow.codec import decode_tasks, unpack
-from distflow.core.claim import Progress
+from distflow.core.claim import Progress, check_version
 from distflow.core.model import Task
 from distflow.core.run import (
     UNKNOWN,
@@ -46,6 +46,7 @@ class ReadingStore(StoreBase):
 
         Raises:
             RunNotFound: there is no such run.
+            RunTooNew: a newer distflow made it.
         """
         return self._info(self._together(self._ask_info))
 
@@ -134,10 +135,13 @@ class ReadingStore(StoreBase):
 
         Raises:
             RunNotFound: there is no such run.
+            RunTooNew: a newer distflow made it.
         """
-        status = self._patiently(lambda: self.client.hget(self.keys.meta, "status"))
+        ask = partial(self.client.hmget, self.keys.meta, "status", "v")
+        status, version = self._patiently(ask)
         if status is None:
             raise self._missing()
+        check_version(self.run_id, int(version or 1))
         return RunStatus(status.decode())
 
     def iter_tasks(self, start: int = 0) -> Iterator[list[Task]]:
@@ -327,8 +331,10 @@ def _info(
         value = meta.get(name.encode())
         return None if value is None else int(value) / 1000
 
-    if not text("wire"):
+    version = number("v") or number("wire")
+    if not version:
         raise RunNotFound(f"run {run_id!r} holds no run that this version can read")
+    check_version(run_id, version)
     counts = {status.value: number(f"n_{status}") for status in OUTCOMES}
     counts["running"] = claimed
     # What a dead coordinator had queued is nobody's: it is pending until another leads.
@@ -337,7 +343,7 @@ def _info(
     concurrency, timeout = text("concurrency"), text("timeout")
     return RunInfo(
         run_id=run_id,
-        wire=number("wire"),
+        version=version,
         workflow=text("workflow") or "",
         status=RunStatus(text("status") or ""),
         params=unpack(meta[b"params"], opaque=True),

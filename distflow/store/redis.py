@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distflow.store.keys import DEFAULT_PREFIX, active_key, runs_key
+from distflow.store.keys import DEFAULT_PREFIX, active_keys, runs_key
 from distflow.store.leading import LeadStore
 from distflow.store.making import MakingStore
 from distflow.store.mending import MendingStore
@@ -23,4 +23,5 @@ def list_runs(client: Any, prefix: str = DEFAULT_PREFIX) -> list[str]:
 
 def list_active_runs(client: Any, prefix: str = DEFAULT_PREFIX) -> list[str]:
     """The ids of runs that somebody should lead."""
-    return sorted(run_id.decode() for run_id in client.smembers(active_key(prefix)))
+    lists = [client.smembers(key) for key in active_keys(prefix)]
+    return sorted({run_id.decode() for found in lists for run_id in found})

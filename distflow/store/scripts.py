@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
-from distflow.core.claim import Code
+from distflow.core.claim import READ_VERSIONS, Code
 from distflow.faults import commit
 
 _CODE = re.compile(r"\bCODE\.([A-Z_]+)")
@@ -30,9 +30,10 @@ class Script(NamedTuple):
 @cache
 def load_script(name: str) -> Script:
     """The script ``lua/<name>.lua``. Codes are written into it as numbers: a table of them would be
-    made at each call.
+    made at each call. So is the newest version of a run that this distflow reads.
     """
     parts = _read("prelude") + "\n" + _read(name)
+    parts = parts.replace("NEWEST_VERSION", str(READ_VERSIONS[-1]))
     text = _CODE.sub(lambda found: str(Code[found[1]].value), parts).encode()
     return Script(name, text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
 

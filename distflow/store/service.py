@@ -15,7 +15,7 @@ from distflow.errors import DistflowError
 from distflow.faults import commit
 from distflow.ports import Renewal, UnledRun
 from distflow.store.base import refusal_of
-from distflow.store.keys import DEFAULT_PREFIX, active_key, coordinators_key, run_keys
+from distflow.store.keys import DEFAULT_PREFIX, active_keys, coordinators_key, run_keys
 from distflow.store.leading import parse_streams
 from distflow.store.patience import call_patiently
 from distflow.store.scripts import ScriptCall, run_script, run_scripts
@@ -78,8 +78,15 @@ class RedisServiceStore:
 
     def list_active(self) -> set[str]:
         """The ids of the runs that somebody should lead, and of some that stand still."""
-        found = self._patiently(lambda: self._client.smembers(active_key(self._prefix)))
-        return {run_id.decode() for run_id in found}
+
+        def ask() -> list[set[bytes]]:
+            pipeline = self._client.pipeline(transaction=False)
+            for key in active_keys(self._prefix):
+                pipeline.smembers(key)
+            replies: list[set[bytes]] = pipeline.execute()
+            return replies
+
+        return {run_id.decode() for found in self._patiently(ask) for run_id in found}
 
     def find_unled(self, run_ids: Sequence[str]) -> dict[str, UnledRun]:
         """Of these runs, those that exist and that nobody leads."""

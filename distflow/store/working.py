@@ -253,6 +253,7 @@ class WorkerStore(StoreBase):
         )
         if code == Code.GONE:
             raise self._missing()
+        self._require(code)
         if code == Code.WRONG_STATE:
             raise not_unknown(task, status.decode())
         return TaskStatus(status.decode())

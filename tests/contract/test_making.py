@@ -48,7 +48,7 @@ def test_a_run_tells_what_it_was_made_from(subject: Subject) -> None:
     info = store.read_info()
     assert (info.workflow, info.params, info.origin) == (spec.workflow, spec.params, spec.origin)
     assert info.options == RunOptions(3, 60.0, "pkg.module:factory")
-    assert (info.run_id, info.wire, info.durability) == ("run-1", 1, "aof-always")
+    assert (info.run_id, info.version, info.durability) == ("run-1", 1, "aof-always")
     assert info.server == spec.server
     assert (info.status, info.total, info.epoch) == (RunStatus.RUNNING, 7, epoch)
     assert info.coordinator == "anna"
@@ -168,9 +168,9 @@ def test_runs_are_listed(subject: Subject) -> None:
         subject.connect(run_id).create_run(make_spec(run_id), "creation")
     assert subject.list_runs() == ["z", "a", "run-1"]
     assert subject.list_active_runs() == ["a", "run-1", "z"]
-    subject.connect("a").mark_active(active=False)
+    subject.connect("a").mark_active(None)
     assert subject.list_active_runs() == ["run-1", "z"]
-    subject.connect("a").mark_active(active=True)
+    subject.connect("a").mark_active(1)
     subject.connect("z").delete_run()
     assert subject.list_runs() == ["a", "run-1"]
     assert subject.list_active_runs() == ["a", "run-1"]

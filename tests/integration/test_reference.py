@@ -16,11 +16,11 @@ from distflow.authoring.options import KNOWN
 from distflow.cli import COMMANDS, main
 from distflow.cli.common import ExitCode
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.core.claim import WIRE_VERSION, Code
+from distflow.core.claim import Code, said_versions
 from distflow.core.status import RunStatus
 from distflow.events import EVENTS
 from distflow.store.durability import DURABILITIES
-from distflow.store.keys import RunKeys, active_key, runs_key
+from distflow.store.keys import RunKeys, active_keys, runs_key
 from distflow.store.scripts import script_names
 from tests.support.pages import PAGES, read_sections, read_text, typed_commands
 from tests.support.worker_process import ROOT
@@ -158,10 +158,10 @@ def test_durabilities_are_explained() -> None:
 
 
 def test_the_protocol_is_written_down() -> None:
-    """Every key, script and code; and the version of the wire."""
+    """Every key, script and code; and the versions of a run."""
     text = read_text("docs/protocol.md")
-    keys = [*RunKeys("distflow", "R").all(), runs_key("distflow"), active_key("distflow")]
+    keys = [*RunKeys("distflow", "R").all(), runs_key("distflow"), *active_keys("distflow")]
     assert all(f"| `{key}` |" in text for key in keys)
     assert all(f"`{name}`" in text for name in script_names())
     assert all(f"| `{code.name}` | {code.value} |" in text for code in Code)
-    assert f"Wire version {WIRE_VERSION}." in text
+    assert f"Wire versions {said_versions()}." in text

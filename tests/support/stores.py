@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +57,10 @@ class Subject(ABC):
     def raw_results(self) -> dict[str, bytes]:
         """The results as they are stored."""
 
+    @abstractmethod
+    def dump(self) -> dict[str, Any]:
+        """All that is stored, to be compared: whatever the run is, and whoever can read it."""
+
 
 class MemorySubject(Subject):
     def __init__(self) -> None:
@@ -86,6 +91,15 @@ class MemorySubject(Subject):
     def raw_results(self) -> dict[str, bytes]:
         return dict(self.server.runs["run-1"].results)
 
+    def dump(self) -> dict[str, Any]:
+        run, server = self.server.runs["run-1"], self.server
+        stored = {
+            field.name: repr(getattr(run, field.name))
+            for field in fields(run)
+            if field.name != "changed"
+        }
+        return {**stored, "index": repr(server.index), "active": repr(sorted(server.active))}
+
 
 class RedisSubject(Subject):
     def __init__(self, client: Redis) -> None:
@@ -112,6 +126,9 @@ class RedisSubject(Subject):
     def raw_results(self) -> dict[str, bytes]:
         found = self.client.hgetall(self.keys.results)
         return {task.decode(): packed for task, packed in found.items()}
+
+    def dump(self) -> dict[str, Any]:
+        return {key: self.client.dump(key) for key in self.client.keys(f"{self.prefix}:*")}
 
 
 class SubjectMaker:

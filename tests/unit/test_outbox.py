@@ -17,10 +17,11 @@ from distflow.coordinator.service import CoordinatorService, Ports
 from distflow.coordinator.surroundings import Surroundings
 from distflow.core.graph import Graph
 from distflow.core.model import Task
-from distflow.core.run import RunOptions
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
 from distflow.ports import Batch
+from distflow.store.memory import MemoryRunStore
+from tests.support.stores import make_spec
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,8 +64,9 @@ class Led:
         self.concurrency = concurrency
         self.graph = Graph.compile(tasks)
         self.state = TaskStateManager(self.graph, {}, {}, {}, 0)
-        options = RunOptions(concurrency=concurrency)
-        self.outbox = Outbox(shared, run_id, 1, self.graph, self.state, options)
+        store = MemoryRunStore(run_id)
+        store.create_run(make_spec(run_id, concurrency), "creation")
+        self.outbox = Outbox(shared, store.read_info(), 1, self.graph, self.state)
         self.take_batches = self.outbox.take_batches
 
     @property

@@ -213,7 +213,7 @@ def test_every_flipped_byte_is_refused(tmp_path: Path) -> None:
     [
         (b'{"format": "distflow-snapshot"}', "JSON is for reading and cannot be imported"),
         (b"PK\x03\x04" * 20, "is not a distflow snapshot"),
-        (MAGIC + b"\0\2" + FULL[HEAD:], "is a snapshot of version 2, .* reads version 1"),
+        (MAGIC + b"\0\3" + FULL[HEAD:], "is a snapshot of version 3, .* reads versions 1 and 2"),
     ],
 )
 def test_what_is_no_snapshot_is_told_apart(tmp_path: Path, content: bytes, said: str) -> None:

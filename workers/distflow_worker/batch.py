@@ -18,7 +18,7 @@ from rq.suspension import WORKERS_SUSPENDED
 from rq.worker import BaseWorker
 
 from distflow.codec import unpack
-from distflow.core.claim import WIRE_VERSION, Code
+from distflow.core.claim import READ_VERSIONS, Code, said_versions
 from distflow.errors import DistflowError
 from distflow.store.working import WorkerStore
 from distflow_worker.attempt import AttemptRun, RunView
@@ -69,10 +69,10 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
         DistflowError: as :func:`run_batch`.
     """
     fields = unpack(payload)
-    if fields["wire"] != WIRE_VERSION:
+    if fields["wire"] not in READ_VERSIONS:
         raise DistflowError(
-            f"this worker speaks wire version {WIRE_VERSION}, the coordinator "
-            f"{fields['wire']}: install the same distflow on both"
+            f"run {fields['run_id']} is of version {fields['wire']}, and this worker reads "
+            f"versions {said_versions()}: it needs a newer distflow"
         )
     client = reuse_like(connection)
     place: dict[str, Any] = {"prefix": fields["prefix"]}

@@ -2,11 +2,13 @@
 -- Redis forgot some: it is at least the time in milliseconds.
 -- KEYS    meta lease history
 -- ARGV    owner, time to live in ms, force (1 or 0)
--- Returns {OK, epoch}, {HELD, owner} or {GONE}
+-- Returns {OK, epoch}, {HELD, owner}, {TOO_NEW} or {GONE}
 -- Events  none; a take-over is written to the history
 local meta, lease, history = KEYS[1], KEYS[2], KEYS[3]
 local owner, ttl_ms, force = ARGV[1], ARGV[2], ARGV[3]
 if not run_exists() then return {CODE.GONE} end
+-- A new epoch would void what those have queued who can read the run.
+if is_too_new() then return {CODE.TOO_NEW} end
 local holder = redis.call('GET', lease)
 local stored = redis.call('HGET', meta, 'epoch')
 -- The reply to this very acquisition was lost.

@@ -1,5 +1,5 @@
 -- Create a run: whole, or without tasks; then its graph is appended before it is sealed.
--- KEYS    meta graph traits
+-- KEYS    meta graph traits, then its other keys
 -- ARGV    operation, number of tasks and all of them packed as one chunk (0 and empty: they are
 --         appended), packed list of task and traits in turn, as of append_graph, then field and
 --         value in turn
@@ -12,6 +12,8 @@ if run_exists() then
   -- The reply to this very creation was lost.
   return redis.call('HGET', meta, 'operation') == operation and CODE.OK or CODE.EXISTS
 end
+-- A distflow that knows fewer keys may have deleted a run of this name, and left the others.
+redis.call('DEL', unpack(KEYS))
 if tasks ~= '' then redis.call('HSET', graph, '0', tasks) end
 for i = 1, #its_traits, 2 do
   redis.call('HSET', traits, its_traits[i], its_traits[i + 1])

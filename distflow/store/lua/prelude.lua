@@ -31,6 +31,12 @@ local function run_exists()
   return redis.call('EXISTS', META) == 1
 end
 
+-- Whether a newer distflow made the run: who cannot read it must not lead, move or remove it.
+local function is_too_new()
+  local version = redis.call('HGET', META, 'v')
+  return version and (tonumber(version) or math.huge) > NEWEST_VERSION
+end
+
 -- The status of an encoded TaskResult: it is the first entry of the map, behind the map's own
 -- byte, the key's seven and the value's length. The data is never unpacked here.
 local function status_of(packed)

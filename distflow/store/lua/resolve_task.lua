@@ -4,13 +4,15 @@
 --         retry and undecided), who, note, and the packed unknown outcome that a hook was asked
 --         about (empty for a person)
 -- Returns {code, status of the task or empty}; OK, WRONG_STATE where it is not unknown or not as
---         it was when the hook was asked, GONE
+--         it was when the hook was asked, TOO_NEW or GONE
 -- Events  resolved
 local meta, results, progress, events, history = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local troubles, traits = KEYS[6], KEYS[7]
 local operation, task, decision = ARGV[1], ARGV[2], ARGV[3]
 local packed, who, note, asked = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 if not run_exists() then return {CODE.GONE, ''} end
+-- More may follow from a decision there than is known here.
+if is_too_new() then return {CODE.TOO_NEW, ''} end
 local known = redis.call('HGET', results, task)
 local last = read_progress(progress, task)
 -- The reply to this very decision was lost, and much may have happened since.

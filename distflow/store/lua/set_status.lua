@@ -3,12 +3,14 @@
 -- ARGV    epoch (empty: a person, not the coordinator), new status, reason (may be empty),
 --         ended (1 or 0), clock (1: its timeout starts anew), grace (ms until what runs is stopped,
 --         or empty), then the statuses it may come from
--- Returns {code, status}; OK, WRONG_STATE with the status it has, STALE_EPOCH or GONE
+-- Returns {code, status}; OK, WRONG_STATE with the status it has, STALE_EPOCH, TOO_NEW or GONE
 -- Events  moved
 local meta, events = KEYS[1], KEYS[2]
 local epoch, new, reason, ended, clock = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local grace = tonumber(ARGV[6])
 if not run_exists() then return {CODE.GONE, ''} end
+-- There it may mean something else.
+if is_too_new() then return {CODE.TOO_NEW, ''} end
 local run = redis.call('HMGET', meta, 'epoch', 'status', 'stop_at')
 if epoch ~= '' and run[1] ~= epoch then return {CODE.STALE_EPOCH, run[2]} end
 -- The reply to this very move was lost, or another made it: then the shorter grace counts.

@@ -1,0 +1,58 @@
+"""Versions of a run: which there are, and what makes a run one of version 2.
+
+A run has the lowest version that can say what it says, so that an older distflow may go on with it.
+Version 1 is that of release 0.1, and is frozen: ``tests/released`` compares with that release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from distflow.core.claim import READ_VERSIONS
+from distflow.core.model import Loop, Retry, Task
+from distflow.core.run import RunOptions
+
+FIRST, NEWEST = READ_VERSIONS[0], READ_VERSIONS[-1]
+
+#: The fields that version 1 does not know, by what has them. A run is of version 2 where one of
+#: them says more than its default. Whoever writes version 1 leaves them out.
+ADDED_FIELDS: Mapping[type, tuple[str, ...]] = {Task: (), Retry: (), Loop: (), RunOptions: ()}
+
+#: Of each, one whose optional fields say nothing.
+_PLAIN: Mapping[type, Any] = {
+    Task: Task("", ""),
+    Retry: Retry(),
+    Loop: Loop("", 1),
+    RunOptions: RunOptions(),
+}
+
+
+def run_version(tasks: Iterable[Task], options: RunOptions) -> int:
+    """The lowest version that a run of these tasks and options can have."""
+    if _says_more(options):
+        return NEWEST
+    if not any(ADDED_FIELDS[kind] for kind in (Task, Retry, Loop)):
+        # A million tasks need not be looked through.
+        return FIRST
+    parts = (part for task in tasks for part in (task, task.retry, task.loop))
+    return NEWEST if any(part is not None and _says_more(part) for part in parts) else FIRST
+
+
+def _says_more(part: Any) -> bool:
+    kind = type(part)
+    return any(getattr(part, name) != getattr(_PLAIN[kind], name) for name in ADDED_FIELDS[kind])
+
+
+def plain_options(options: RunOptions) -> dict[str, Any]:
+    """A run's options as a snapshot file says them: without those that version 1 does not know and
+    that say nothing.
+    """
+    added = ADDED_FIELDS[RunOptions]
+    return {
+        field.name: getattr(options, field.name)
+        for field in fields(options)
+        if field.name not in added
+        or getattr(options, field.name) != getattr(_PLAIN[RunOptions], field.name)
+    }
