@@ -134,9 +134,8 @@ class Reconciler:
             self._repaired(lost.to_repair())
         # What a frozen worker has not begun, others may do.
         led.take_back(lost.batch)
-        for task, status in lost.settled.items():
-            if status == "waiting":
-                led.state.on_lost(led.graph.index[task])
+        for task in lost.settled:
+            led.state.on_lost(led.graph.index[task])
 
     def _tell_held(self, held: tuple[HeldTask, ...]) -> None:
         if held == self._held:

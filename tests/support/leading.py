@@ -1,0 +1,304 @@
+"""A coordinator at work without processes, threads or waiting: a run in memory, a clock that the
+test moves, and workers that the test plays.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pkgutil
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+import distflow.coordinator
+from distflow.codec import decode_result
+from distflow.coordinator.executor import WorkflowExecutor
+from distflow.coordinator.notices import Notice
+from distflow.coordinator.settings import CoordinatorSettings
+from distflow.core.claim import ClaimRequest, Code, Finish
+from distflow.core.model import Effects, Task, TaskResult
+from distflow.core.run import RunInfo, RunOptions, RunSpec
+from distflow.core.status import RunStatus
+from distflow.ports import Batch, WorkerProbe
+from distflow.store.memory import MemoryRunStore, MemoryServer
+from tests.support.stores import again, final
+
+#: Where the clocks begin: any number, so that 0 is never a moment.
+_BEGIN_SECONDS = 5000.0
+_UNIX_SECONDS = 1_800_000_000.0
+
+#: Seconds between two heartbeats of a worker that is played.
+_HEARTBEAT_SECONDS = 1.0
+
+
+def played(name: str, effects: Effects = "normal", **fields: Any) -> Task:
+    """A task whose function nobody calls."""
+    return Task(name, "m:f", effects=effects, **fields)
+
+
+class Clock:
+    """Stands for the module ``time`` in a coordinator: seconds pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = _BEGIN_SECONDS
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def unix(self) -> float:
+        return _UNIX_SECONDS + self.seconds
+
+    def rule(self, patch: pytest.MonkeyPatch) -> None:
+        """Take the place of the real one in every module of the coordinator."""
+        for found in pkgutil.iter_modules(distflow.coordinator.__path__):
+            module = import_module(f"distflow.coordinator.{found.name}")
+            if getattr(module, "time", None) is time:
+                patch.setattr(module, "time", self)
+
+
+class Transport:
+    """A dispatcher whose queues a test may look into, and lose things from."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.queued: dict[str, Batch] = {}
+        #: Every batch that was sent, in this order.
+        self.sent: list[Batch] = []
+        self.workers: dict[str, PlayedWorker] = {}
+        #: Batches that a worker could not read, with what it said.
+        self.failures: dict[str, str] = {}
+        #: Jobs that workers were told to stop.
+        self.stopped: list[str] = []
+        #: How often a run's jobs were taken off the queues.
+        self.withdrawals = 0
+
+    def dispatch(self, batches: Sequence[Batch]) -> None:
+        self.sent += batches
+        self.queued |= {batch.id: batch for batch in batches}
+
+    def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
+        return dict.fromkeys(queues, len(self.workers))
+
+    def find_queued(self, run_id: str, queues: Collection[str]) -> set[str]:
+        return {name for name, batch in self.queued.items() if batch.queue in queues}
+
+    def withdraw(self, run_id: str, queues: Collection[str]) -> int:
+        self.withdrawals += 1
+        count = len(self.queued)
+        self.queued.clear()
+        return count
+
+    def probe_workers(self, workers: Collection[str]) -> Mapping[str, WorkerProbe]:
+        return {
+            name: worker.probe(self._clock.unix())
+            for name in workers
+            if (worker := self.workers.get(name)) is not None
+        }
+
+    def read_failures(self, batches: Collection[str]) -> Mapping[str, str]:
+        return {name: self.failures[name] for name in batches if name in self.failures}
+
+    def stop_job(self, job: str, worker: str) -> None:
+        self.stopped.append(job)
+
+
+class PlayedWorker:
+    """A worker of which a test says what it does; it beats while it is alive."""
+
+    def __init__(self, store: MemoryRunStore, clock: Clock, name: str) -> None:
+        self._store = store
+        self._clock = clock
+        self._tokens = itertools.count(1)
+        self.name = name
+        self.batch: Batch | None = None
+        self.task = ""
+        self.connected = True
+        #: When it was frozen, in Unix seconds; None while it is awake.
+        self.frozen_at: float | None = None
+        #: Task -> the token and attempt of its claim.
+        self.held: dict[str, tuple[str, int]] = {}
+
+    def probe(self, now: float) -> WorkerProbe:
+        heard_at = now if self.frozen_at is None else self.frozen_at
+        overdue = now - heard_at - _HEARTBEAT_SECONDS
+        return WorkerProbe(self.connected, self.job, heard_at, overdue)
+
+    def begin(self, batch: Batch) -> Code:
+        """Take a batch up."""
+        code = self._store.begin_batch(batch.epoch, batch.id, self.name, batch.id).code
+        if code == Code.OK:
+            self.batch = batch
+        return code
+
+    def claim(self, task: str, *, start: bool = True) -> Code:
+        """Claim a task of its batch; from then on it is inside of it."""
+        assert self.batch is not None
+        token = f"{self.name}-{next(self._tokens)}"
+        wanted = ClaimRequest(task, token, start)
+        (reply,) = self._store.advance(self.batch.epoch, self.batch.id, claims=[wanted]).claims
+        if reply.code == Code.GRANTED:
+            self.held[task], self.task = (token, reply.attempt), task
+        return reply.code
+
+    @property
+    def job(self) -> str:
+        """Id of the job that it works on, empty between two."""
+        return self.batch.id if self.batch else ""
+
+    def beat(self) -> None:
+        """Say that its batch lives, if it has one and is awake."""
+        if self.batch and self.connected and self.frozen_at is None:
+            self._store.beat(self.batch.id, self.name, self.batch.id, self.task)
+
+    def finish(self, task: str, status: str = "success", *, ending: bool = True) -> Code:
+        """Tell how a task ended, and end the batch."""
+        token, attempt = self.held.pop(task)
+        return self.tell(final(task, token, status, attempt=attempt), ending=ending)
+
+    def fail(self, task: str, *, delay_ms: int) -> Code:
+        """Tell that a task is to run again after a while, and end the batch."""
+        token, attempt = self.held.pop(task)
+        return self.tell(again(task, token, attempt=attempt, delay_ms=delay_ms))
+
+    def tell(self, done: Finish, *, ending: bool = True) -> Code:
+        """Record an outcome."""
+        assert self.batch is not None
+        told = self._store.advance(self.batch.epoch, self.batch.id, [done], ending=ending)
+        self.task = ""
+        if ending:
+            self.batch = None
+        return told.finishes[0]
+
+    def end(self) -> None:
+        """End the batch."""
+        assert self.batch is not None
+        self._store.advance(self.batch.epoch, self.batch.id, ending=True)
+        self.batch, self.task = None, ""
+
+    def die(self) -> None:
+        """SIGKILL to all of it."""
+        self.connected = False
+
+    def freeze(self) -> None:
+        """SIGSTOP to all of it."""
+        self.frozen_at = self._clock.unix()
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self.frozen_at = None
+
+
+class Leading:
+    """One run, and the coordinator that leads it step by step.
+
+    Args:
+        patch: lets the clock rule.
+        tasks: of the run.
+        settings: of the coordinator; batches are not held back for company.
+        options: of the run.
+    """
+
+    def __init__(
+        self,
+        patch: pytest.MonkeyPatch,
+        *tasks: Task,
+        settings: CoordinatorSettings | None = None,
+        options: RunOptions | None = None,
+    ) -> None:
+        self.clock = Clock()
+        self.clock.rule(patch)
+        self.settings = settings or CoordinatorSettings()
+        self.server = MemoryServer(clock=self.clock.unix)
+        self.store = MemoryRunStore("run-1", server=self.server)
+        self.transport = Transport(self.clock)
+        spec = RunSpec("run-1", "m:flow", {}, "origin", options or RunOptions(batch=False))
+        self.store.create_run(spec, "creation", tasks)
+        self.told: list[Notice] = []
+        self.interrupt, self.cancel = threading.Event(), threading.Event()
+        self.executor = self.make_executor()
+
+    def make_executor(self) -> WorkflowExecutor:
+        """A coordinator that does not lead yet."""
+        return WorkflowExecutor(
+            self.store,
+            self.transport,
+            settings=self.settings,
+            listener=self.told.append,
+            interrupt=self.interrupt,
+            cancel=self.cancel,
+        )
+
+    def begin(self, **options: Any) -> None:
+        """Begin to lead, and send what is ready."""
+        self.executor.begin(**options)
+        assert self.step() is None
+
+    def step(self, seconds: float = 0.0) -> RunStatus | None:
+        """Let time pass, and then the coordinator see what has happened; the status of a run that
+        it leads no more.
+        """
+        self.clock.sleep(seconds)
+        ended = self.executor.step(self.store.read_events(self.executor.last_event))
+        if ended is None:
+            self.transport.dispatch(self.executor.take_batches())
+        return ended
+
+    def go_on(self, seconds: float) -> RunStatus | None:
+        """Let time pass as it does: every half second workers beat, and the coordinator looks."""
+        until = self.clock.seconds + seconds
+        ended = None
+        while ended is None and self.clock.seconds < until:
+            for worker in self.transport.workers.values():
+                worker.beat()
+            ended = self.step(0.5)
+        return ended
+
+    def worker(self, name: str = "w") -> PlayedWorker:
+        """A worker that idles."""
+        worker = PlayedWorker(self.store, self.clock, name)
+        self.transport.workers[name] = worker
+        return worker
+
+    def take(self, worker: PlayedWorker, task: str, *, start: bool = True) -> PlayedWorker:
+        """Let a worker take the batch with a task off its queue, and be inside the task."""
+        (batch,) = [
+            batch
+            for batch in self.transport.queued.values()
+            if task in {each.name for each in batch.tasks}
+        ]
+        del self.transport.queued[batch.id]
+        assert worker.begin(batch) == Code.OK
+        assert worker.claim(task, start=start) == Code.GRANTED
+        return worker
+
+    def at_work(self, task: str, name: str = "w", *, start: bool = True) -> PlayedWorker:
+        """A worker inside a task, of which the coordinator has seen beats and heartbeats."""
+        worker = self.take(self.worker(name), task, start=start)
+        assert self.go_on(2.0) is None
+        return worker
+
+    # What became of it
+
+    @property
+    def info(self) -> RunInfo:
+        return self.store.read_info()
+
+    def sent_with(self, task: str) -> int:
+        """How often a task was sent."""
+        return sum(task in {each.name for each in batch.tasks} for batch in self.transport.sent)
+
+    def result(self, task: str) -> TaskResult | None:
+        """The outcome of a task."""
+        (packed,) = self.store.read_results([task])
+        return None if packed is None else decode_result(packed)
+
+    def said(self, kind: str) -> list[str]:
+        """The messages of a kind that were told."""
+        return [notice.message for notice in self.told if notice.kind == kind]

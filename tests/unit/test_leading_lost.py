@@ -1,0 +1,205 @@
+"""What a coordinator does about workers that are lost or frozen, second by second: no processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from distflow.core.claim import Code
+from distflow.core.model import Effects
+from distflow.core.run import RunOptions
+from distflow.core.status import RunStatus
+from tests.support.leading import played
+from tests.unit.conftest import Lead
+
+
+@pytest.mark.parametrize("slept", [4.0, 60.0, 3600.0])
+def test_a_coordinator_that_slept_trusts_no_old_beat(lead: Lead, slept: float) -> None:
+    """This host was suspended, or the process stopped: its workers may have worked on for all that
+    time, and look lost only because nobody was looking.
+    """
+    led = lead(played("a", "idempotent"))
+    worker = led.at_work("a")
+    # Its one process was connected, and is not at the moment of the look: it connects again.
+    worker.connected = False
+    led.step(slept)
+    assert led.said("repair") == []
+    assert led.store.read_claims().keys() == {"a"}
+    worker.connected = True
+    led.go_on(10.0)
+    assert worker.finish("a") == Code.RECORDED
+    assert led.step() == RunStatus.SUCCESS
+    assert led.sent_with("a") == 1
+
+
+def test_a_worker_that_stays_away_is_lost_after_a_sleep_as_well(lead: Lead) -> None:
+    """The evidence is gathered anew, and is good again: within 5 s."""
+    led = lead(played("a", "idempotent"))
+    led.at_work("a").die()
+    led.step(60.0)
+    assert led.said("repair") == []
+    led.go_on(4.0)
+    assert led.said("repair") == ["worker w was lost; a: waiting"]
+    assert led.sent_with("a") == 2
+
+
+def test_a_claim_without_a_beat_is_given_up(lead: Lead) -> None:
+    """Redis came back without the beat of a batch whose worker died with it: nobody works on what
+    it claimed.
+    """
+    led = lead(played("a", "idempotent"))
+    led.at_work("a").die()
+    led.server.runs["run-1"].beats.clear()
+    led.go_on(5.0)
+    assert led.said("repair") == ["worker ? was lost; a: waiting"]
+    assert led.sent_with("a") == 2
+
+
+def test_what_has_lost_its_worker_travels_alone(lead: Lead) -> None:
+    """It may be what kills workers: the others of its batch go on without it."""
+    led = lead(played("a", "idempotent"), played("b", "idempotent"), options=RunOptions())
+    led.at_work("a").die()
+    led.go_on(5.0)
+    sent = [[each.name for each in batch.tasks] for batch in led.transport.sent]
+    assert (sent[0], sorted(sent[1:])) == (["a", "b"], [["a"], ["b"]])
+
+
+def test_a_redis_that_takes_no_writes_shows_no_beat(
+    lead: Lead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers who reads, and holds back whatever writes: beats, and heartbeats of workers as
+    well. Nobody is judged before a write of the coordinator's own has gone through, and what came
+    with it was read.
+    """
+    led = lead(played("a", "idempotent"))
+    worker = led.at_work("a")
+    worker.freeze()
+    take_writes = led.store.trim_events
+
+    def all_writes(epoch: int, first_kept: str) -> None:
+        worker.thaw()
+        worker.beat()
+        worker.freeze()
+        take_writes(epoch, first_kept)
+
+    monkeypatch.setattr(led.store, "trim_events", all_writes)
+    led.go_on(30.0)
+    assert led.said("repair") == []
+    assert worker.held.keys() == led.store.read_claims().keys() == {"a"}
+
+
+# Frozen workers
+
+
+def test_what_a_frozen_worker_has_not_started_goes_to_another(lead: Lead) -> None:
+    """Claimed and not started: nothing happened, so that it is given away, and the batch ends. The
+    worker, awake again, may not start it any more.
+    """
+    led = lead(played("a", "at_most_once"))
+    frozen = led.at_work("a", "frozen", start=False)
+    token, _attempt = frozen.held["a"]
+    frozen.freeze()
+    led.go_on(10.0)
+    assert led.said("repair") == ["worker frozen is frozen; a: waiting"]
+    assert led.store.read_beats() == {}
+    another = led.take(led.worker("another"), "a", start=False)
+    frozen.thaw()
+    assert led.store.start_task("a", token) == Code.REFUSED
+    # Its batch was given up as well: nothing of it is watched any more.
+    assert frozen.claim("a") == Code.STOPPED
+    assert led.store.start_task("a", another.held["a"][0]) == Code.GRANTED
+    assert another.finish("a") == Code.RECORDED
+    assert led.step() == RunStatus.SUCCESS
+
+
+@pytest.mark.parametrize("effects", ["normal", "at_most_once"])
+def test_a_frozen_worker_keeps_what_it_has_started(lead: Lead, effects: Effects) -> None:
+    """Nobody knows whether it goes on a moment later: the task is held, however long that takes,
+    and the run names it. What travels behind it in its batch goes to others.
+    """
+    led = lead(played("a", effects), played("b", effects), options=RunOptions())
+    assert [each.name for each in led.transport.sent[0].tasks] == ["a", "b"]
+    frozen = led.at_work("a")
+    frozen.freeze()
+    led.go_on(120.0)
+    assert (led.sent_with("a"), led.sent_with("b")) == (1, 2)
+    assert led.said("repair") == []
+    assert led.said("warning") == [
+        "worker w is frozen inside a, which may not run twice: wake it or kill it"
+    ]
+    (held,) = led.info.held
+    assert (held.task, held.worker) == ("a", "w")
+    assert led.info.as_of - held.since == pytest.approx(120.0, abs=1.0)
+    frozen.thaw()
+    led.go_on(2.0)
+    assert led.info.held == ()
+    led.take(led.worker("second"), "b").finish("b")
+    assert frozen.finish("a") == Code.RECORDED
+    assert led.go_on(2.0) == RunStatus.SUCCESS
+
+
+def test_what_is_held_is_told_once(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis's clock runs a little faster than this host's: that is no other moment, to be written
+    each second. A person is warned once.
+    """
+    led = lead(played("a"))
+    frozen = led.at_work("a")
+    written: list[Any] = []
+    hold = led.store.hold_tasks
+
+    def note(epoch: int, held: Any) -> None:
+        written.append(held)
+        hold(epoch, held)
+
+    monkeypatch.setattr(led.store, "hold_tasks", note)
+    monkeypatch.setattr(led.server, "clock", lambda: led.clock.unix() * 1.000_000_01)
+    frozen.freeze()
+    led.go_on(60.0)
+    assert len(written) == len(led.said("warning")) == 1
+
+
+def test_what_is_held_is_given_up_with_its_worker(lead: Lead) -> None:
+    """A frozen worker that is then killed is lost: its task fails, and is held no more."""
+    led = lead(played("a"), played("b"))
+    frozen = led.at_work("a")
+    led.at_work("b", "other")
+    frozen.freeze()
+    led.go_on(10.0)
+    assert [held.task for held in led.info.held] == ["a"]
+    frozen.die()
+    led.go_on(5.0)
+    assert led.said("repair") == ["worker w was lost; a: failure"]
+    assert led.info.held == ()
+    assert led.store.read_beats().keys() == {led.transport.workers["other"].job}
+
+
+def test_a_task_that_ended_is_held_no_more(lead: Lead) -> None:
+    """The worker that held it woke up and told its outcome between two looks: the run waits for a
+    time now, and not for a worker. What a coordinator told is not left behind.
+    """
+    led = lead(played("a"))
+    frozen = led.at_work("a")
+    frozen.freeze()
+    led.go_on(10.0)
+    assert [held.task for held in led.info.held] == ["a"]
+    frozen.thaw()
+    frozen.fail("a", delay_ms=600_000)
+    led.go_on(60.0)
+    assert led.server.runs["run-1"].held == ()
+
+
+def test_what_a_predecessor_said_is_held_is_looked_at_anew(lead: Lead) -> None:
+    """The coordinator that told of a frozen worker was killed: the next one clears it."""
+    led = lead(played("a"))
+    frozen = led.at_work("a")
+    frozen.freeze()
+    led.go_on(10.0)
+    assert [held.task for held in led.info.held] == ["a"]
+    frozen.thaw()
+    led.executor.abandon()
+    led.executor = led.make_executor()
+    led.executor.begin(force=True)
+    led.go_on(3.0)
+    assert led.server.runs["run-1"].held == ()
+    assert led.info.held == ()
