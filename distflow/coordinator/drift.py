@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distflow.core.run import Vitals
+from distflow.core.run import Vitals, event_order
 from distflow.core.state import TaskStateManager
 from distflow.core.status import OUTCOMES, RunStatus
 
@@ -47,7 +47,7 @@ class DriftWatch:
         """
         known = sum(state.counts[outcome] for outcome in OUTCOMES)
         differs = (vitals.outcomes - known, min(0, vitals.claims - state.claimed))
-        behind = _order(vitals.newest_event) > _order(last_event)
+        behind = event_order(vitals.newest_event) > event_order(last_event)
         same = differs in ((0, 0), self._settled) and vitals.status in (status.value, "")
         if same:
             self._since = None
@@ -60,8 +60,3 @@ class DriftWatch:
         self._since = None
         self._settled = differs
         return True
-
-
-def _order(event_id: str) -> tuple[int, int]:
-    number, _, part = event_id.partition("-")
-    return int(number), int(part)

@@ -204,6 +204,7 @@ class WorkflowExecutor:
 
     def _lead_anew(self) -> None:
         """Redis came back with data from before this coordinator led the run."""
+        known = self._reconciler.known
         self.abandon()
         gives_up_at = time.monotonic() + _LEASES_WAITED * self._settings.lease_seconds
         while True:
@@ -216,7 +217,7 @@ class WorkflowExecutor:
                     raise
                 self._interrupt.wait(self._settings.tick_seconds)
         self._attach()
-        self._reconciler.tell_restored()
+        self._reconciler.tell_restored(known)
 
     def _step(self, events: Sequence[Event]) -> RunStatus | None:
         lost = self._keeper.lost(self.run_id)

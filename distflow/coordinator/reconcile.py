@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from distflow.coordinator.announcer import Announcer
 from distflow.coordinator.drift import DriftWatch
 from distflow.coordinator.led import LedRun
+from distflow.coordinator.missing import Known, find_missing, name_missing
 from distflow.coordinator.recovery import LostBatch, Recovery, vanished_repair
+from distflow.coordinator.reopen import read_standing
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.surroundings import Surroundings
-from distflow.core.run import HeldTask, Repair
+from distflow.core.run import Claim, Event, HeldTask, Repair
 from distflow.core.status import RunStatus
 from distflow.ids import new_token
 from distflow.ports import Dispatcher, RunStore
@@ -54,6 +57,8 @@ class Reconciler:
         )
         self._drift = DriftWatch(settings.stale_seconds)
         self._restarts = surroundings.restarts
+        #: Claims that were read before Redis was last seen to be the same process.
+        self._claims: Mapping[str, Claim] = {}
         self._looked_at = self._checked_at = self._indexed_at = time.monotonic()
         self._trimmed = ""
         #: What was told last of what frozen workers hold; a predecessor may have told something.
@@ -76,8 +81,10 @@ class Reconciler:
         now = time.monotonic()
         if self._restarts != self._surroundings.restarts:
             self._restarts = self._surroundings.restarts
-            self._read_again("data_lost", "Redis restarted: all is read again")
+            self._read_again("redis_restarted", "Redis restarted", restarted=True)
             return
+        if self._surroundings.looked_at > self._looked_at:
+            self._claims = self._recovery.claims
         at_work = led.is_at_work
         if not at_work:
             self._recovery.rest()
@@ -94,14 +101,13 @@ class Reconciler:
                 self._take_back(lost)
             self._tell_held(self._recovery.held)
             if self._recovery.has_forgotten(led.running):
-                why = "claims are gone of whose end no event tells: all is read again"
-                self._read_again("events_lost", why)
+                self._read_again("events_lost", "claims are gone of whose end no event tells")
                 return
         elif self._held:
             self._tell_held(())
         checking = now - self._checked_at >= settings.unbegun_seconds
         if (checking or self._drift.is_open) and self._has_drifted(now):
-            self._read_again("events_lost", "events were lost: all is read again")
+            self._read_again("events_lost", "events were lost")
             return
         if checking:
             self._checked_at = now
@@ -118,9 +124,22 @@ class Reconciler:
         """The run is led by this coordinator no more."""
         self._recovery.close()
 
-    def tell_restored(self) -> None:
-        """Redis had come back with data from before this coordinator led the run."""
-        self._repaired(Repair("data_lost", "", "", "Redis came back with older data: led anew"))
+    @property
+    def known(self) -> Known:
+        """What is known of the run now, to be compared with what is read of it later."""
+        led = self._led
+        return Known(led.state.statuses, self._claims, led.status, led.last_event)
+
+    def tell_restored(self, known: Known) -> None:
+        """Redis had come back with data from before this coordinator led the run; ``known`` is
+        what it knew of it then.
+        """
+        missing = find_missing(
+            self._led.graph, known, read_standing(self._store, self._led.graph), (), restarted=True
+        )
+        names = name_missing(["who led the run", *missing])
+        note = f"Redis came back with older data, without {names}: led anew"
+        self._repaired(Repair("data_lost", "", "", note))
 
     # How
 
@@ -172,7 +191,24 @@ class Reconciler:
             note = "the run was missing in an index: it is listed again"
             self._repaired(Repair("index_lost", "", "", note))
 
-    def _read_again(self, kind: str, why: str) -> None:
+    def _read_again(self, kind: str, why: str, *, restarted: bool = False) -> None:
+        """Read where every task stands. It is a loss of data where something is missing."""
+        known, led = self.known, self._led
+        found = read_standing(self._store, led.graph)
+        missing = find_missing(
+            led.graph, known, found, self._read_events(known.last_event), restarted=restarted
+        )
+        if missing:
+            kind, why = "data_lost", f"{why}; Redis has lost {name_missing(missing)}"
+        elif restarted:
+            why += ": nothing that was recorded is missing"
         # This first: under another epoch there is nothing to be read again.
-        self._repaired(Repair(kind, "", "", why))
-        self._led.attach()
+        self._repaired(Repair(kind, "", "", f"{why}; all is read again"))
+        led.attach(found)
+
+    def _read_events(self, after: str) -> list[Event]:
+        """All events after an id that there are now."""
+        events: list[Event] = []
+        while some := self._store.read_events(events[-1].id if events else after):
+            events += some
+        return events

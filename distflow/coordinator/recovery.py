@@ -115,7 +115,8 @@ class Recovery:
         self._monitor = LivenessMonitor(store.run_id, settings.stale_seconds, network)
         self._seen_at = monotonic()
         self.beats: Mapping[str, Beat] = {}
-        self._claims: Mapping[str, Claim] = {}
+        #: As they were seen last.
+        self.claims: Mapping[str, Claim] = {}
         #: Batches that a frozen worker holds on to -> the tasks that it may have begun.
         self._held: dict[str, tuple[HeldTask, ...]] = {}
         self._forgotten = ForgottenClaims(settings.stale_seconds)
@@ -124,7 +125,7 @@ class Recovery:
     def find_lost(self, *, cancelling: bool) -> list[LostBatch]:
         """Look at every batch at work, and give up those whose worker is gone."""
         self.beats = self._store.read_beats()
-        claims = self._claims = self._store.read_claims()
+        claims = self.claims = self._store.read_claims()
         now = self._monotonic()
         # This process was frozen, or Redis away: beats that were not seen are no evidence.
         if now - self._seen_at > self._settings.stale_seconds:
@@ -176,7 +177,7 @@ class Recovery:
         """The tasks that batches said they are in, with their claims."""
         found = {}
         for batch, beat in self.beats.items():
-            claim = self._claims.get(beat.task)
+            claim = self.claims.get(beat.task)
             if claim and claim.batch == batch:
                 found[beat.task] = claim
         return found
@@ -197,7 +198,7 @@ class Recovery:
 
     def has_forgotten(self, running: Mapping[str, float]) -> bool:
         """Whether Redis has lost claims that were seen: see :class:`ForgottenClaims`."""
-        return self._forgotten.look(running, self._claims, self._monotonic())
+        return self._forgotten.look(running, self.claims, self._monotonic())
 
     def find_vanished(self, unbegun: Mapping[str, str]) -> dict[str, str]:
         """Of batches that nobody began (id -> queue), those that are in no queue either, with what

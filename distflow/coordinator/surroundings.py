@@ -35,7 +35,8 @@ class Surroundings:
         self._store = store
         self._dispatcher = dispatcher
         self._watch_seconds = settings.watch_seconds
-        self._looked_at = float("-inf")
+        #: When Redis was looked at last, on the monotonic clock.
+        self.looked_at = float("-inf")
         self._queues: set[str] = set()
         self._workers: Mapping[str, int] = {}
         self._server_id = ""
@@ -56,12 +57,12 @@ class Surroundings:
         read of it at this moment, where that is known.
         """
         now = time.monotonic()
-        if now - self._looked_at < self._watch_seconds:
+        if now - self.looked_at < self._watch_seconds:
             return False
         server = server or self._store.read_server()
-        self._looked_at = time.monotonic()
+        self.looked_at = time.monotonic()
         # Redis's clock may be set: it is asked again each time.
-        self.clock_offset = server.now - self._looked_at
+        self.clock_offset = server.now - self.looked_at
         if server.server_id:
             self.restarts += bool(self._server_id) and server.server_id != self._server_id
             self._server_id = server.server_id

@@ -148,8 +148,8 @@ class Repair(NamedTuple):
     """Something that had gone wrong with a run, and was repaired.
 
     ``kind`` is ``worker_lost | worker_frozen | entry_lost | entry_refused | events_lost |
-    data_lost | index_lost``: what was found. ``batch`` and ``worker`` are empty where there is
-    none; ``note`` is for people.
+    redis_restarted | data_lost | index_lost``: what was found. ``batch`` and ``worker`` are empty
+    where there is none; ``note`` is for people.
     """
 
     kind: str
@@ -207,6 +207,12 @@ class TaskCut(NamedTuple):
     progress: Progress | None
     #: What it has saved, encoded.
     note: bytes | None = None
+
+
+def event_order(event_id: str) -> tuple[int, int]:
+    """By what the ids of events are sorted: ``12-0`` comes after ``9-5``."""
+    number, _, part = event_id.partition("-")
+    return int(number), int(part or 0)
 
 
 class Event(NamedTuple):

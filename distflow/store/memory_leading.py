@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Sequence
 
 from distflow.core.claim import Code, Finish, Progress, check_version
-from distflow.core.run import Event, HistoryEntry
+from distflow.core.run import Event, HistoryEntry, event_order
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.errors import LeaseHeld, WrongState
 from distflow.store.memory_run import Lease, MemoryBase
@@ -89,7 +89,8 @@ class MemoryLeadStore(MemoryBase):
         def found() -> list[Event]:
             run = self._find()
             events = run.events if run else []
-            first = bisect_right(events, _order(after), key=lambda event: _order(event.id))
+            last = event_order(after)
+            first = bisect_right(events, last, key=lambda event: event_order(event.id))
             return events[first : first + _EVENTS_PER_READ]
 
         with self.server.changed:
@@ -102,7 +103,8 @@ class MemoryLeadStore(MemoryBase):
         """Drop the events before an id."""
         with self.server.changed:
             run = self._led(epoch)
-            run.events = [event for event in run.events if _order(event.id) >= _order(first_kept)]
+            first = event_order(first_kept)
+            run.events = [event for event in run.events if event_order(event.id) >= first]
 
     def settle_claim(self, epoch: int, batch: str, lost: Finish) -> Code:  # noqa: ARG002
         """End a claim whose worker is lost: RECORDED, or REFUSED where it has moved on."""
@@ -250,8 +252,3 @@ class MemoryLeadStore(MemoryBase):
                 run.clock_at = now
             run.append_event(Event("", "moved", status=new.value))
             return new
-
-
-def _order(event_id: str) -> tuple[int, int]:
-    number, _, part = event_id.partition("-")
-    return int(number), int(part or 0)

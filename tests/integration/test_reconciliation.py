@@ -29,6 +29,9 @@ BRISK = CoordinatorSettings(
     stale_seconds=1.5, watch_seconds=0.2, unbegun_seconds=1.0, idle_seconds=0.5, index_seconds=0.3
 )
 
+#: A worker outlasts a restart of Redis with this.
+PATIENT = {"RQ_CONNECTION_CLASS": "distflow_worker.WorkerRedis"}
+
 Lead = Callable[..., tuple[Run, list[Notice]]]
 
 
@@ -193,29 +196,86 @@ def older(server: RedisServer, folder: Path) -> Callable[[], None]:
 def test_redis_comes_back_with_older_data(
     fresh_redis: RedisServer, start_worker: StartWorker, lead: Lead, tmp_path: Path
 ) -> None:
-    """From when the coordinator led the run already: all is read again, and what was forgotten runs
-    again.
+    """From when the coordinator led the run already: all is read again, what is missing is named,
+    and what was forgotten runs again.
     """
-    log, gate = tmp_path / "log", tmp_path / "gate"
+    log, gates = tmp_path / "log", [tmp_path / "gate1", tmp_path / "gate2"]
     worker = start_worker(fresh_redis.url)
     flow = Workflow("three")
-    first = flow.add("first", stuck.nap, (str(log), 0.0))
-    held = flow.add("held", stuck.hold, (str(log), str(gate)), depends_on=[first])
+    first = flow.add("first", stuck.hold, (str(log), str(gates[0])), effects="idempotent")
+    held = flow.add(
+        "held", stuck.hold, (str(log), str(gates[1])), effects="idempotent", depends_on=[first]
+    )
     flow.add("last", stuck.nap, (str(log), 0.0), depends_on=[held])
-    run, _told = lead(flow)
-    wait_for(lambda: ["held"] in recording.lines(log), 20, "the second task to begin")
+    run, told = lead(flow)
+    wait_for(lambda: ["first"] in recording.lines(log), 20, "the first task to begin")
     restore = older(fresh_redis, tmp_path)
     epoch = run.info().epoch
+    gates[0].touch()
+    wait_for(lambda: ["held"] in recording.lines(log), 20, "the second task to begin")
+    wait_for(lambda: {"first", "held"} <= {n.task for n in told}, 20, "its coordinator to know")
     worker.kill()
     restore()
-    gate.touch()
+    gates[1].touch()
     start_worker(fresh_redis.url)
-    run.wait(60)
+    ends(run)
     assert run.info().epoch == epoch
-    kinds = run.info().repairs
-    assert kinds == {"data_lost": 1, "worker_lost": 1}
-    assert run.results()["first"].status == "success"
-    assert recording.lines(log)[:2] == [["first"], ["held"]]
+    assert run.info().repairs == {"data_lost": 1, "worker_lost": 1}
+    (note,) = [n.message for n in told if n.kind == "repair" and "restarted" in n.message]
+    assert note.startswith("Redis restarted; Redis has lost first: success")
+    assert recording.lines(log)[:2] == [["first"], ["first", "done"]]
+
+
+def _tells(told: list[Notice], count: int) -> bool:
+    """Whether so many repairs were told."""
+    return len([notice for notice in told if notice.kind == "repair"]) == count
+
+
+def test_restarts_that_lose_nothing(
+    fresh_redis: RedisServer, start_worker: StartWorker, lead: Lead, tmp_path: Path
+) -> None:
+    """Redis is killed and started again, with all that it had acknowledged: each time is told, and
+    none is a loss.
+    """
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    start_worker(fresh_redis.url, extra_args=["-c", "distflow_worker.settings"], env=PATIENT)
+    flow = Workflow("two")
+    first = flow.add("first", stuck.nap, (str(log), 0.0))
+    flow.add("held", stuck.hold, (str(log), str(gate)), depends_on=[first])
+    run, told = lead(flow)
+    wait_for(lambda: ["held"] in recording.lines(log), 20, "the second task to begin")
+    wait_for(lambda: "held" in {n.task for n in told}, 20, "its coordinator to know")
+    for count in (1, 2, 3):
+        fresh_redis.kill()
+        fresh_redis.restart()
+        wait_for(partial(_tells, told, count), 20, "the restart to be told")
+    gate.touch()
+    ends(run)
+    notes = repairs(run, told, "redis_restarted")
+    assert notes == ["Redis restarted: nothing that was recorded is missing; all is read again"] * 3
+    assert recording.lines(log) == [["first"], ["held"], ["held", "done"]]
+
+
+def test_outcomes_that_somebody_deleted(
+    fresh_redis: RedisServer, start_worker: StartWorker, lead: Lead, tmp_path: Path
+) -> None:
+    """Under the same process of Redis: what is gone is named, and runs again."""
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    start_worker(fresh_redis.url)
+    flow = Workflow("two")
+    flow.add("first", stuck.nap, (str(log), 0.0))
+    flow.add("held", stuck.hold, (str(log), str(gate)))
+    run, told = lead(flow)
+    wait_for(lambda: ["held"] in recording.lines(log), 20, "the second task to begin")
+    wait_for(lambda: {"first", "held"} <= {n.task for n in told}, 20, "its coordinator to know")
+    with fresh_redis.client() as client:
+        assert client.delete(run.store.keys.results) == 1
+    wait_for(lambda: [n for n in told if n.kind == "repair"], 20, "the repair")
+    gate.touch()
+    ends(run)
+    notes = repairs(run, told, "data_lost")
+    assert notes == ["events were lost; Redis has lost first: success; all is read again"]
+    assert recording.lines(log).count(["first"]) == 2
 
 
 def test_redis_comes_back_with_data_from_before_the_lease(
@@ -241,7 +301,8 @@ def test_redis_comes_back_with_data_from_before_the_lease(
     ends(run)
     assert run.info().epoch > epoch
     (note,) = repairs(run, told, "data_lost")
-    assert note == "Redis came back with older data: led anew"
+    assert note.startswith("Redis came back with older data, without who led the run")
+    assert note.endswith(": led anew")
     client.redis.close()
 
 

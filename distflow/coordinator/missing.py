@@ -1,0 +1,89 @@
+"""What a coordinator knew to be recorded of its run, and the store has no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from distflow.core.graph import Graph
+from distflow.core.run import Claim, Event, event_order
+from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
+from distflow.ports import Standing
+
+#: How many losses are named; the others are counted.
+_NAMED = 10
+
+_CLAIMED = frozenset({TaskStatus.CLAIMED, TaskStatus.STARTED})
+
+
+class Known(NamedTuple):
+    """What a coordinator knew of its run: the statuses of the tasks by index, the claims that it
+    saw last, the run's status, and the newest event that it had applied.
+    """
+
+    statuses: Sequence[TaskStatus]
+    claims: Mapping[str, Claim]
+    status: RunStatus
+    last_event: str
+
+
+def find_missing(
+    graph: Graph,
+    known: Known,
+    found: Standing,
+    events: Sequence[Event],
+    *,
+    restarted: bool,
+) -> list[str]:
+    """What was recorded and is missing, each in a few words: ``a: success``.
+
+    Args:
+        graph: the run's.
+        known: what the coordinator knew.
+        found: what the store has now.
+        events: those after ``known.last_event``, read later than ``found``: what they tell of is
+            no loss.
+        restarted: whether another process of Redis answers. Where none does, only outcomes are
+            missed: somebody may have deleted the events that tell of the rest.
+    """
+    told = {event.task for event in events}
+    missing = []
+    for index, status in enumerate(known.statuses):
+        name = graph.tasks[index].name
+        if name not in told and found.statuses[index] is None:
+            lost = _lost(name, status, known, found, restarted=restarted)
+            if lost:
+                missing.append(f"{name}: {lost}")
+    if not restarted:
+        return missing
+    if known.status != found.info.status and not any(event.kind == "moved" for event in events):
+        missing.append(f"the run's status {known.status}")
+    if event_order(found.last_event) < event_order(known.last_event):
+        missing.append(f"events up to {known.last_event}")
+    return missing
+
+
+def _lost(
+    name: str, status: TaskStatus, known: Known, found: Standing, *, restarted: bool
+) -> str | None:
+    """What is missing of a task that has no outcome now."""
+    if status in OUTCOMES:
+        # A decision to run it again takes an unknown outcome away.
+        return str(status.value) if restarted or status != TaskStatus.UNKNOWN else None
+    if not restarted:
+        return None
+    claim, seen = found.claims.get(name), known.claims.get(name)
+    if status == TaskStatus.WAITING and (claim or name not in found.progress):
+        return "retry"
+    if status not in _CLAIMED:
+        return None
+    if claim is None:
+        return None if name in found.progress else "claim"
+    same = seen is not None and seen.token == claim.token
+    return "start" if same and seen is not None and seen.started and not claim.started else None
+
+
+def name_missing(missing: Sequence[str]) -> str:
+    """``a: success, b: claim and 3 more``."""
+    more = len(missing) - _NAMED
+    return ", ".join(missing[:_NAMED]) + (f" and {more} more" if more > 0 else "")
