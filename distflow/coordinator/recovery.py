@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from distflow.codec import encode_result
+from distflow.coordinator.evidence import frozen_words, lost_words, stopped_words
 from distflow.coordinator.liveness import LivenessMonitor
 from distflow.coordinator.network import NetworkWatch
 from distflow.coordinator.overdue import OverdueTasks
@@ -16,7 +17,7 @@ from distflow.core.graph import Graph
 from distflow.core.model import Metrics
 from distflow.core.outcome import Attempt, decide_lost, to_finish
 from distflow.core.run import Beat, Claim, HeldTask, Repair
-from distflow.ports import Dispatcher, RunStore, WorkerProbe
+from distflow.ports import Dispatcher, RunStore
 
 
 class LostBatch(NamedTuple):
@@ -121,6 +122,8 @@ class Recovery:
         self._held: dict[str, tuple[HeldTask, ...]] = {}
         self._forgotten = ForgottenClaims(settings.stale_seconds)
         self._overdue = OverdueTasks(graph, settings.overdue_seconds)
+        #: Batches whose process a worker was told to kill.
+        self._stopped: set[str] = set()
 
     def find_lost(self, *, cancelling: bool) -> list[LostBatch]:
         """Look at every batch at work, and give up those whose worker is gone."""
@@ -146,7 +149,7 @@ class Recovery:
         for batch in self._confirm([*gone, *frozen]):
             worker = suspects[batch]
             if batch in gone:
-                cause = _cause(worker, probes)
+                cause = lost_words(worker, self.beats.get(batch), probes.get(worker))
                 found.append(self._give_up(batch, worker, claims, cause, cancelling=cancelling))
                 continue
             lost = self._settle_frozen(batch, worker, claims, now, cancelling=cancelling)
@@ -220,6 +223,7 @@ class Recovery:
 
     def _stop(self, batch: str) -> None:
         beat = self.beats[batch]
+        self._stopped.add(batch)
         self._dispatcher.stop_job(beat.job, beat.worker)
 
     def _settle_frozen(
@@ -239,7 +243,7 @@ class Recovery:
             if claim.started and self._graph.tasks[self._graph.index[name]].effects != "idempotent"
         ]
         given = {name: claim for name, claim in mine.items() if name not in kept}
-        cause = f"worker {worker} is frozen"
+        cause = frozen_words(worker, self.beats.get(batch))
         if not kept:
             lost = self._give_up(batch, worker, given, cause, cancelling=cancelling)
             return lost._replace(frozen=True)
@@ -251,8 +255,8 @@ class Recovery:
     def _give_up(
         self, batch: str, worker: str, claims: Mapping[str, Claim], cause: str, *, cancelling: bool
     ) -> LostBatch:
-        if cancelling:
-            cause = "it was stopped, since the run was cancelled"
+        if cancelling and batch in self._stopped:
+            cause = stopped_words(worker)
         settled = self._settle(batch, worker, claims, cause, cancelling=cancelling)
         self._store.end_batch(self._epoch, batch)
         return LostBatch(batch, worker, cause, settled)
@@ -289,11 +293,3 @@ class Recovery:
             overdue=self._overdue.is_overdue(name, claim.batch, self.beats),
         )
         return to_finish(decision, task, claim.token, encode_result(decision.result))
-
-
-def _cause(worker: str, probes: Mapping[str, WorkerProbe]) -> str:
-    """How a task was lost: with its worker, or with the process that the worker had for it."""
-    probe = probes.get(worker)
-    if probe is not None and probe.connected:
-        return f"its process was killed (out of memory?); worker {worker} goes on"
-    return f"worker {worker or '?'} was lost"

@@ -1,0 +1,40 @@
+"""What was seen of a worker that is lost or frozen, in words: what is known, and no guess."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from distflow.core.run import Beat
+from distflow.ports import WorkerProbe
+
+
+def lost_words(worker: str, beat: Beat | None, probe: WorkerProbe | None) -> str:
+    """Why a worker, or the process that it had for a batch, is taken for lost.
+
+    Args:
+        worker: its name; empty where it is unknown.
+        beat: the last of the batch; None where there is none.
+        probe: what the transport says of the worker; None where it says nothing.
+    """
+    if beat is None:
+        return f"worker {worker or '?'} was lost: nothing beats for what it claimed"
+    silent = f"not heard of since {_moment(beat)}"
+    if probe is None or not probe.connected:
+        return f"worker {worker or '?'} was lost: {silent}, and no process of it is connected"
+    job = f"job {probe.job}" if probe.job else "nothing"
+    return f"its process was lost: {silent}; worker {worker} is connected, and works on {job}"
+
+
+def frozen_words(worker: str, beat: Beat | None) -> str:
+    """Why a worker is taken for frozen."""
+    silent = f", and not heard of since {_moment(beat)}" if beat else ""
+    return f"worker {worker} is frozen: connected{silent}"
+
+
+def stopped_words(worker: str) -> str:
+    """What was done to the process of a run that is cancelled."""
+    return f"worker {worker or '?'} was told to stop it, since the run was cancelled"
+
+
+def _moment(beat: Beat) -> str:
+    return f"{datetime.fromtimestamp(beat.at / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
