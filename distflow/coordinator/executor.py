@@ -392,10 +392,7 @@ class WorkflowExecutor:
     def _write_skips(self) -> None:
         skips = self._run.state.take_skips()
         if skips:
-            self._run.settle_pending(
-                "task_skipped",
-                [
-                    (skip.task, TaskResult(TaskStatus.SKIPPED, message=skip.message))
-                    for skip in skips
-                ],
-            )
+            outcomes = [
+                (skip.task, TaskResult(TaskStatus.SKIPPED, message=skip.message)) for skip in skips
+            ]
+            self._run.settle_pending("task_skipped", outcomes)

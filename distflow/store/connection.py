@@ -10,10 +10,11 @@ from urllib.parse import parse_qs, unquote
 
 from redis import Redis
 from redis import exceptions as redis_errors
-from redis.sentinel import Sentinel
 
 from distflow.config import hide_password
 from distflow.errors import InvalidInput, RedisUnavailable
+from distflow.store.keepalive import KEEPALIVE
+from distflow.store.sentinel import open_primary
 
 #: Seconds that one command may take; every blocking read of ours waits for less.
 SOCKET_TIMEOUT_SECONDS = 10.0
@@ -34,8 +35,10 @@ _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TIMEOUTS: dict[str, Any] = {
     "socket_timeout": SOCKET_TIMEOUT_SECONDS,
     "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
-    "health_check_interval": 15,
 }
+
+#: Seconds after which a connection is asked whether it is well, before it is used again.
+_HEALTH_CHECK_SECONDS = 15
 
 
 def open_redis(url: str) -> Redis:
@@ -52,7 +55,10 @@ def open_redis(url: str) -> Redis:
     try:
         if url.startswith(_SENTINEL):
             return _open_sentinel(url)
-        client: Redis = Redis.from_url(url, **_TIMEOUTS)
+        options = dict(_TIMEOUTS, health_check_interval=_HEALTH_CHECK_SECONDS)
+        if not url.startswith("unix://"):
+            options |= KEEPALIVE
+        client: Redis = Redis.from_url(url, **options)
         # It does not connect; options that it does not know are refused here, not at first use.
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)
@@ -130,17 +136,15 @@ def _open_sentinel(url: str) -> Redis:
             f"Redis URL {hide_password(url)!r}: after the Sentinels comes /service or /service/db"
         )
     query = {name: values[-1] for name, values in parse_qs(options_text).items()}
-    options = dict(_TIMEOUTS, db=int(database or 0), ssl=query.get("ssl") == "true")
+    options = dict(_TIMEOUTS, **KEEPALIVE, db=int(database or 0))
     username, _, password = login.partition(":")
     if password:
         options["password"] = unquote(password)
     if username:
         options["username"] = unquote(username)
     sentinel_options = {
-        **_TIMEOUTS,
         "username": query.get("sentinel_username"),
         "password": query.get("sentinel_password"),
     }
-    sentinel = Sentinel(hosts, sentinel_kwargs=sentinel_options, **options)  # type: ignore[no-untyped-call]
-    client: Redis = sentinel.master_for(service)  # type: ignore[no-untyped-call]
-    return client
+    tls = query.get("ssl") == "true"
+    return open_primary(hosts, service, sentinel_options, options, tls=tls)

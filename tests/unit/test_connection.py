@@ -20,6 +20,8 @@ from distflow.store.connection import (
     check_redis,
     open_redis,
 )
+from distflow.store.keepalive import KEEPALIVE
+from distflow.store.sentinel import SENTINEL_TIMEOUT_SECONDS
 from tests.support.redis_server import RedisServer
 
 
@@ -75,7 +77,14 @@ def test_no_command_waits_for_ever(url: str) -> None:
     client = open_redis(url)
     assert timeouts.items() <= settings_of(client).items()
     if "sentinel" in url:
-        assert all(timeouts.items() <= settings.items() for settings in sentinels_of(client))
+        brief = dict.fromkeys(timeouts, SENTINEL_TIMEOUT_SECONDS)
+        assert all(brief.items() <= settings.items() for settings in sentinels_of(client))
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h", "redis+sentinel://h:26379/main"])
+def test_a_server_whose_host_is_gone_is_noticed(url: str) -> None:
+    """By keepalive, also while nothing is sent."""
+    assert KEEPALIVE.items() <= settings_of(open_redis(url)).items()
 
 
 def test_a_sentinel_url() -> None:

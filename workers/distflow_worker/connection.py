@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from weakref import WeakKeyDictionary
 
 from redis import ConnectionPool, Redis
 from rq.connections import get_connection_kwargs
+
+#: Imported where there are Sentinels alone.
+_SENTINEL = "distflow.store.sentinel"
 
 #: Seconds that one command may take. RQ's own limit is minutes, which would hide a cut.
 _SOCKET_TIMEOUT_SECONDS = 10.0
@@ -17,17 +21,15 @@ _opened: WeakKeyDictionary[ConnectionPool, Redis] = WeakKeyDictionary()
 
 
 def open_like(connection: Redis) -> Redis:
-    """A client of the same server with timeouts of ours.
-
-    A connection that finds its server through Sentinel is used as it is: the pool knows how.
-    """
+    """A client of the same server, or of the same service of Sentinels, with timeouts of ours."""
     pool = connection.connection_pool
-    if hasattr(pool, "sentinel_manager"):
-        return connection
     options = get_connection_kwargs(connection)
     options["socket_timeout"] = _SOCKET_TIMEOUT_SECONDS
     options["socket_connect_timeout"] = _CONNECT_TIMEOUT_SECONDS
     options.pop("decode_responses", None)
+    if hasattr(pool, "sentinel_manager"):
+        client: Redis = import_module(_SENTINEL).reopen_primary(connection, options)
+        return client
     return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **options))
 
 
