@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -144,7 +144,10 @@ class AttemptRun:
 
     def _context(self) -> TaskContext:
         note = SavedNote(self.view.store, self.task.name, self.token)
-        return task_context(self.view, self.task, self.claim.attempt, self.claim.iteration, note)
+        at = self.claim.attempt, self.claim.iteration
+        # What the batch has made itself may not be recorded yet.
+        fetch = partial(self._inputs.get, position=self.position)
+        return task_context(self.view, self.task, *at, note, fetch)
 
     def _asks_condition(self) -> bool:
         first = self.claim.attempt == self.claim.base + 1 and self.claim.iteration == 1
@@ -222,9 +225,14 @@ class AttemptRun:
 
 
 def task_context(
-    view: RunView, task: Task, attempt: int, iteration: int, note: SavedNote
+    view: RunView,
+    task: Task,
+    attempt: int,
+    iteration: int,
+    note: SavedNote,
+    fetch: Callable[[Sequence[str]], list[bytes | None]],
 ) -> TaskContext:
-    """What the user's code sees of a task.
+    """What the user's code sees of a task; ``fetch`` reads the results of its dependencies.
 
     Raises:
         Exception: whatever the workflow's context factory raises.
@@ -233,7 +241,7 @@ def task_context(
     def result_of(name: str) -> TaskResult:
         if name not in task.depends_on:
             raise KeyError(f"task {task.name!r} does not depend on {name!r}")
-        packed = view.store.fetch_results([name])[0]
+        packed = fetch([name])[0]
         if packed is None:
             raise KeyError(f"{name!r} has no result")
         return decode_result(packed)

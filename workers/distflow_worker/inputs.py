@@ -12,8 +12,9 @@ from distflow.core.status import TaskStatus
 #: Tasks whose inputs are fetched along with those of the task at hand.
 _AHEAD = 64
 
-#: Bytes of a result beyond which nothing is fetched ahead any more: 64 such may not fit.
-_LARGE_BYTES = 256 * 1024
+#: Bytes of a result beyond which it is neither kept nor held back, and nothing is fetched ahead any
+#: more: a batch may have more of them than fit into memory.
+LARGE_BYTES = 256 * 1024
 
 
 class BatchInputs:
@@ -36,12 +37,15 @@ class BatchInputs:
         self._ahead = _AHEAD
 
     def note(self, name: str, packed: bytes) -> None:
-        """A task of the batch itself has this outcome."""
-        if len(packed) <= _LARGE_BYTES:
+        """A task of the batch itself has this outcome. A large one is fetched where it is wanted,
+        since it is recorded by then.
+        """
+        if _is_small(packed):
             self._known[name] = packed
 
     def get(self, names: Sequence[str], position: int) -> list[bytes | None]:
         """The results of tasks, for the task at a position of the batch."""
+        found: dict[str, bytes | None] = {}
         missing = [name for name in names if name not in self._known]
         if missing:
             wanted = dict.fromkeys(missing)
@@ -50,17 +54,15 @@ class BatchInputs:
                     if dependency not in self._known and dependency not in self._own:
                         wanted[dependency] = None
             found = dict(zip(wanted, self._fetch(list(wanted)), strict=True))
-            self._known.update((name, packed) for name, packed in found.items() if packed)
-            if any(packed and len(packed) > _LARGE_BYTES for packed in found.values()):
+            small = {name: packed for name, packed in found.items() if packed and _is_small(packed)}
+            self._known.update(small)
+            if any(packed and not _is_small(packed) for packed in found.values()):
                 self._ahead = 1
-        return [self._known.get(name) for name in names]
+        return [self._known.get(name) or found.get(name) for name in names]
 
-    def forget_large(self) -> None:
-        """Keep no large result beyond the task that wanted it."""
-        if self._ahead == 1:
-            self._known = {
-                name: packed for name, packed in self._known.items() if len(packed) <= _LARGE_BYTES
-            }
+
+def _is_small(packed: bytes) -> bool:
+    return len(packed) <= LARGE_BYTES
 
 
 def fill_arguments(

@@ -1,7 +1,7 @@
 """Ledger: what a batch has to tell Redis, and what it has claimed ahead.
 
 Outcomes of ordinary tasks go with the next claim, in one round trip. Those of ``idempotent`` tasks
-may wait for each other, for 50 ms at most: what is lost of them may run again.
+may wait for each other, for 50 ms and 256 KiB at most: what is lost of them may run again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish
 from distflow.errors import DistflowError
+from distflow_worker.inputs import LARGE_BYTES
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
@@ -46,6 +47,8 @@ class Ledger:
         self._epoch = epoch
         self._batch = batch
         self._finishes: list[Finish] = []
+        #: How much they are, encoded.
+        self._bytes = 0
         self._oldest = 0.0
         #: When the task at work was taken, on the monotonic clock.
         self._taken_at = 0.0
@@ -58,11 +61,12 @@ class Ledger:
         self._flusher: threading.Thread | None = None
 
     def add(self, finish: Finish) -> None:
-        """An outcome: it is recorded with the next claim, or by :meth:`flush_old`."""
+        """An outcome: it is recorded with the next claim, or by :meth:`flush_due`."""
         with self._lock:
             if not self._finishes:
                 self._oldest = time.monotonic()
             self._finishes.append(finish)
+            self._bytes += len(finish.packed)
 
     def take_held(self, task: str) -> Held | None:
         """The claim on a task that was claimed ahead; from now on it is at work."""
@@ -76,11 +80,6 @@ class Ledger:
         """Give a claim back with the next call: nothing was done with it."""
         with self._lock:
             self._released.append((task, token))
-
-    def release_held(self) -> None:
-        """Give back what was claimed ahead."""
-        with self._lock:
-            self._give_back()
 
     def claim(
         self, requests: Sequence[ClaimRequest], meanwhile: Callable[[], object] | None = None
@@ -96,9 +95,10 @@ class Ledger:
             self._taken_at = time.monotonic()
             return replies[0]
 
-    def flush_old(self) -> None:
-        """Record the outcomes if the oldest has waited long enough."""
-        if self._finishes and time.monotonic() - self._oldest >= FLUSH_SECONDS:
+    def flush_due(self) -> None:
+        """Record the outcomes if the oldest has waited long enough, or they are much."""
+        is_old = time.monotonic() - self._oldest >= FLUSH_SECONDS
+        if self._finishes and (is_old or self._bytes > LARGE_BYTES):
             with self._lock:
                 self._advance(())
 
@@ -168,6 +168,6 @@ class Ledger:
                     finish.status,
                     code.name,
                 )
-        self._finishes = []
+        self._finishes, self._bytes = [], 0
         self._released = []
         return advanced.claims

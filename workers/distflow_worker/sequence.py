@@ -218,4 +218,4 @@ class BatchSequence:
             self._ended[finish.task] = finish.status
             self._inputs.note(finish.task, finish.packed)
         self._ledger.add(finish)
-        self._ledger.flush_old()
+        self._ledger.flush_due()

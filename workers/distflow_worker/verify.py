@@ -74,7 +74,8 @@ class Verification:
             return None
         hook = load_function(task.verify)
         note = SavedNote(self._view.store, task.name)
-        context = task_context(self._view, task, about.attempt, 1, note)
+        fetch = self._view.store.fetch_results
+        context = task_context(self._view, task, about.attempt, 1, note, fetch)
         try:
             with self._view.deadline(task.timeout):
                 return hook(context.key, context)

@@ -1,0 +1,189 @@
+"""What the tasks of a batch get from their dependencies, made elsewhere or in the batch itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from distflow.codec import encode_result
+from distflow.core.claim import Code
+from distflow.core.model import Effects, Ref, Task, TaskResult
+from distflow.core.status import TaskStatus
+from tests.support.stores import claim, final, finish
+from tests.support.taking import Counted, Taken
+
+TASKS = "tests.support.tasks.handing"
+
+#: Bytes of a result that is kept for others of the batch, and of one that is not.
+SMALL, LARGE = 1000, 300_000
+
+
+def make(name: str, size: int, effects: Effects = "idempotent") -> Task:
+    """A task that brings so much."""
+    return Task(name, f"{TASKS}:make", args=(size,), effects=effects)
+
+
+def after(name: str, function: str, *parents: str, **fields: Any) -> Task:
+    """A task that is given the name of its dependency, or what that brought."""
+    given = parents[0] if function == "look_up" else Ref(parents[0])
+    fields.setdefault("effects", "idempotent")
+    return Task(name, f"{TASKS}:{function}", args=(given,), depends_on=parents, **fields)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("effects", ["normal", "idempotent"])
+def test_tasks_of_a_batch_hand_on_what_they_made(size: int, effects: Effects) -> None:
+    """However much it is, and also where both were claimed together, before either had run."""
+    taken = Taken(
+        make("a", size, effects),
+        after("b", "measure", "a", effects=effects),
+        after("c", "look_up", "a", effects=effects),
+        short=True,
+    )
+    assert taken.results["b"].data == size, taken.results["b"]
+    assert taken.results["c"].data == ["success", size], taken.results["c"]
+    if effects == "idempotent":
+        assert taken.store.claimed[0] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("effects", ["normal", "idempotent"])
+def test_what_was_made_in_the_batch_is_not_fetched(effects: Effects) -> None:
+    """A small result goes from hand to hand: no round trip for it."""
+    tasks = (make("a", SMALL, effects), after("b", "measure", "a", effects=effects))
+    taken = Taken(*tasks, short=True)
+    assert taken.results["b"].data == SMALL
+    assert taken.store.fetched == []
+
+
+def test_a_tolerated_failure_of_the_batch_is_looked_at() -> None:
+    """Its outcome may not be recorded yet when the next task of the group asks for it."""
+    failing = Task("a", f"{TASKS}:fail", effects="idempotent", continue_on_error=True)
+    taken = Taken(failing, after("b", "look_up", "a"), short=True)
+    assert taken.results["b"].data == ["failure", 0]
+
+
+def test_a_condition_looks_at_what_the_batch_made() -> None:
+    """As the function does."""
+    asking = after("b", "measure", "a", condition=f"{TASKS}:has_much")
+    taken = Taken(make("a", SMALL), asking, short=True)
+    assert taken.results["b"].data == SMALL
+
+
+def test_large_results_are_not_held_back() -> None:
+    """What a group has not recorded yet is in this process's memory alone, and goes to Redis in one
+    call: there is no more of it than of one large result.
+    """
+    count = 8
+    tasks = [make(f"t{number}", LARGE) for number in range(count)]
+    taken = Taken(*tasks, short=True)
+    assert taken.store.claimed[0] == [task.name for task in tasks]
+    assert max(map(len, taken.store.finished)) == 1
+    assert len(taken.results) == count
+
+
+def test_small_results_are_recorded_together() -> None:
+    """A group of short tasks is one call, and not one per task."""
+    taken = Taken(*[make(f"t{number}", SMALL) for number in range(20)], short=True)
+    assert len(taken.store.finished) <= 3
+    assert len(taken.results) == 20
+
+
+def record(size: int, *names: str) -> Any:
+    """Lets tasks outside of the batch have succeeded with so much."""
+
+    def before(store: Counted, epoch: int) -> None:
+        for name in names:
+            claim(store, epoch, name, f"t-{name}", batch="other")
+            done = final(name, f"t-{name}", data="x" * size)
+            assert finish(store, epoch, done, batch="other") == Code.RECORDED
+
+    return before
+
+
+def test_small_inputs_are_fetched_ahead() -> None:
+    """Those of the next tasks of the batch come along with the first, in one call, and once."""
+    parents = [make(f"p{number}", SMALL) for number in range(3)]
+    children = [
+        after(f"c{number}", "measure", f"p{number % 3}", effects="normal") for number in range(6)
+    ]
+    names = [parent.name for parent in parents]
+    taken = Taken(
+        *parents,
+        *children,
+        batch=[child.name for child in children],
+        before=record(SMALL, *names),
+    )
+    assert taken.store.fetched == [names]
+    assert all(taken.results[child.name].data == SMALL for child in children)
+
+
+def test_large_inputs_are_fetched_when_they_are_wanted() -> None:
+    """The first that turns out to be large ends the fetching ahead, and none is kept for long: the
+    batch may have more of them than fit into memory.
+    """
+    parents = [make(f"p{number}", LARGE) for number in range(70)]
+    children = [
+        after(f"c{number}", "measure", f"p{number}", effects="normal") for number in range(70)
+    ]
+    taken = Taken(
+        *parents,
+        *children,
+        batch=[child.name for child in children],
+        before=record(LARGE, *[parent.name for parent in parents]),
+    )
+    first, *others = taken.store.fetched
+    assert len(first) == 64
+    assert others == [[f"p{number}"] for number in range(1, 70)]
+    assert all(taken.results[child.name].data == LARGE for child in children)
+
+
+def test_what_the_batch_makes_itself_is_not_asked_for_before() -> None:
+    """Fetching ahead leaves out what does not exist yet: nothing in its place is kept."""
+    parents = [make("p", SMALL)]
+    mine = [
+        after("c0", "measure", "p", effects="normal"),
+        make("a", SMALL, "normal"),
+        after("c1", "measure", "a", effects="normal"),
+    ]
+    taken = Taken(*parents, *mine, batch=[task.name for task in mine], before=record(SMALL, "p"))
+    assert taken.store.fetched == [["p"]]
+    assert taken.results["c1"].data == SMALL
+
+
+def test_a_result_that_redis_lost_fails_the_task_that_needs_it() -> None:
+    """Redis came back with older data: the task fails, and says what is missing."""
+
+    def before(store: Counted, epoch: int) -> None:
+        record(SMALL, "p")(store, epoch)
+        del store.server.runs["run-1"].results["p"]
+
+    tasks = (make("p", SMALL), after("c", "measure", "p", effects="normal"))
+    # The claim was granted when the result was there: no dependency in the batch is looked at.
+    taken = Taken(*tasks, batch=["c"], before=before)
+    result = taken.results["c"]
+    assert result.status == TaskStatus.FAILURE
+    assert result.message == "Redis has lost the result of 'p': it came back with older data"
+
+
+def test_a_tolerated_failure_gives_nothing() -> None:
+    """None stands in the place of what it would have brought."""
+
+    def before(store: Counted, epoch: int) -> None:
+        claim(store, epoch, "p", "t", batch="other")
+        finish(store, epoch, final("p", "t", "failure"), batch="other")
+
+    parent = Task("p", f"{TASKS}:fail", continue_on_error=True)
+    taken = Taken(parent, after("c", "measure", "p", effects="normal"), batch=["c"], before=before)
+    result = taken.results["c"]
+    assert result.error == "TypeError: object of type 'NoneType' has no len()"
+
+
+def test_a_result_just_as_large_as_may_be_kept_is_kept() -> None:
+    """The limit is one of the encoded result: what is kept and what is recorded at once are judged
+    by the same measure, so that nothing falls between the two.
+    """
+    overhead = len(encode_result(TaskResult(TaskStatus.SUCCESS, data="x" * LARGE))) - LARGE
+    for size in range(256 * 1024 - overhead - 400, 256 * 1024 + 100, 50):
+        taken = Taken(make("a", size), after("b", "measure", "a"), short=True)
+        assert taken.results["b"].data == size
