@@ -13,6 +13,9 @@ export PATH ?= /usr/local/bin:/usr/bin:/bin
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# Release 0.1 as its users have it, which tests play beside this one.
+RELEASED := .venv-0.1
+RELEASED_STAMP := $(RELEASED)/.installed
 # Of faults, in `make chaos`.
 MINUTES := 2
 # What depends on the server; `make test` runs it on those of PATH and of the wheels.
@@ -54,10 +57,16 @@ $(STAMP): pyproject.toml constraints.txt
 	  -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(RELEASED_STAMP): tests/released/constraints.txt $(wildcard tests/released/*.whl) | $(STAMP)
+	$(PYTHON) -m venv --clear $(RELEASED)
+	$(RELEASED)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c tests/released/constraints.txt $(wildcard tests/released/*.whl)
+	@touch $@
+
 demo: $(STAMP)
 	$(PYTHON) -m examples.demo
 
-test: $(STAMP)
+test: $(STAMP) $(RELEASED_STAMP)
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
 
 test-server: $(STAMP)
@@ -110,4 +119,4 @@ clean:
 	  -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(RELEASED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.worker_process import ROOT
+from tests.support.release import THIS, Release
 
 #: A lease so short that a test need not wait for the one of a killed coordinator.
 SHORT_LEASE = {"DISTFLOW_LEASE_SECONDS": "1"}
@@ -22,24 +21,33 @@ def command(*words: str) -> list[str]:
     return [str(Path(sys.executable).parent / "distflow"), *words]
 
 
-def start_cli(url: str, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start a command; its output goes to pipes."""
+def start_cli(
+    url: str, *words: str, env: Mapping[str, str] | None = None, release: Release | None = None
+) -> subprocess.Popen[str]:
+    """Start a command; its output goes to pipes. Where another release plays it, its module is run:
+    it has no console script of these tests.
+    """
+    played = release or THIS
     return subprocess.Popen(
-        command(*words),
+        command(*words) if release is None else played.command(*words),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=ROOT,
-        env={**os.environ, "DISTFLOW_REDIS_URL": url, **SHORT_LEASE, **(env or {})},
+        cwd=played.cwd,
+        env=played.environment({"DISTFLOW_REDIS_URL": url, **SHORT_LEASE, **(env or {})}),
     )
 
 
 def run_cli(
-    url: str, *words: str, env: Mapping[str, str] | None = None, timeout: float = 60.0
+    url: str,
+    *words: str,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60.0,
+    release: Release | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    process = start_cli(url, *words, env=env)
+    process = start_cli(url, *words, env=env, release=release)
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:

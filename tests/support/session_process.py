@@ -8,22 +8,25 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from distflow.local.launch import bound_to_this_process
 from distflow.local.processes import kill_session, session_members
+from tests.support.release import ROOT, THIS, Release
 from tests.support.wait import wait_for
 
-#: Processes run here, so that task modules are imported by the name that tests import them by:
-#: ``tests.support.tasks.…``.
-ROOT = Path(__file__).parents[2]
+__all__ = ["ROOT", "SessionProcess"]
 
 
 class SessionProcess:
     """Started at once, and told to stop if the test process dies."""
 
     def __init__(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        release: Release = THIS,
     ) -> None:
         self.name = name
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - `close` ends it
@@ -32,8 +35,8 @@ class SessionProcess:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            cwd=ROOT,
-            env={**os.environ, **(env or {})},
+            cwd=release.cwd,
+            env=release.environment(env),
             start_new_session=True,
         )
 

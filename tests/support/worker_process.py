@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from redis import Redis
 
+from tests.support.release import THIS, Release
 from tests.support.session_process import ROOT, SessionProcess
 from tests.support.wait import wait_for
 
@@ -35,12 +35,13 @@ class WorkerProcess(SessionProcess):
         worker_class: str = FORKING,
         env: Mapping[str, str] | None = None,
         extra_args: Sequence[str] = (),
+        release: Release = THIS,
     ) -> None:
         self.url = url
         name = name or f"worker-{os.getpid()}-{next(_numbers)}"
-        command = [sys.executable, "-m", "rq.cli", "worker", "--url", url, "--name", name]
+        command = [str(release.python), "-m", "rq.cli", "worker", "--url", url, "--name", name]
         command += ["--worker-class", worker_class, *extra_args, *queues]
-        super().__init__(name, command, env=env)
+        super().__init__(name, command, env=env, release=release)
 
     def wait_ready(self, timeout: float = 20.0) -> WorkerProcess:
         """Return when it is registered and listens."""
