@@ -99,6 +99,11 @@ def check_redis(client: Redis, url: str) -> None:
                 f"Redis at {hide_password(url)}: its certificate is not trusted: {_cause(error)}; "
                 "name the CA that has signed it in the URL, by ?ssl_ca_certs=FILE"
             ) from None
+        if "CERTIFICATE_REQUIRED" in str(error):
+            raise RedisUnavailable(
+                f"Redis at {hide_password(url)} asks for a certificate: name yours in the URL, by "
+                "?ssl_certfile=FILE&ssl_keyfile=FILE"
+            ) from None
         raise RedisUnavailable(
             f"Redis at {hide_password(url)} cannot be reached: {_cause(error)}; start it, "
             "or name another by --redis URL or DISTFLOW_REDIS_URL"

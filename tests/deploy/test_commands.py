@@ -88,7 +88,9 @@ def stop(process: subprocess.Popen[bytes], what: Start) -> None:
 
 @pytest.fixture
 def composed_redis() -> Iterator[str]:
-    """The Redis of the compose file; what is added keeps it in a folder and off the network."""
+    """The server of the compose file, of the version of its image; what is added keeps it in a
+    folder and off the network.
+    """
     folder = tempfile.mkdtemp(prefix="distflow-deploy-")
     _server, *options = read_compose()["services"]["redis"]["command"]
     path = f"{folder}/redis.sock"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from distflow.local.binary import read_release
 from tests.deploy.files import (
     COMPOSE,
     DEPLOY,
@@ -22,6 +23,7 @@ from tests.deploy.files import (
     read_unit,
     unit,
 )
+from tests.support.redis_server import waitaof_binary
 
 #: What systemd gained after 252: an older one ignores it, and says so.
 _NEWER = re.compile(r"Unknown key '(RestartSteps|RestartMaxDelaySec)' in section \[Service\]")
@@ -91,6 +93,15 @@ def test_workers_have_time_for_a_task() -> None:
     environment = read_environment(ENVIRONMENT)
     for start in (composed("worker"), unit("distflow-worker@.service", environment)):
         assert start.stop_seconds >= 600
+
+
+def test_the_server_is_one_that_is_tested() -> None:
+    """The image's version is that of the server that the suite runs on where none is installed."""
+    redis = read_compose()["services"]["redis"]
+    tested = read_release(waitaof_binary())
+    assert redis["image"] == "{0}/{0}:{1}.{2}-alpine".format(tested.product, *tested.version)
+    assert redis["command"][0] == "valkey-server"
+    assert redis["healthcheck"]["test"][1].startswith("valkey-cli ping")
 
 
 def test_containers_come_back_and_run_as_nobody_in_particular() -> None:

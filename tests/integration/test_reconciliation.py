@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -180,17 +179,11 @@ def test_events_that_somebody_deleted(
 
 def older(server: RedisServer, folder: Path) -> Callable[[], None]:
     """Keep what the server has on disk now; what is returned lets it come back with that."""
+    kept = folder / "older"
     server.pause()
-    shutil.copytree(server.data_dir / "appendonlydir", folder / "older")
+    server.copy_data(kept)
     server.proceed()
-
-    def restore() -> None:
-        server.kill()
-        shutil.rmtree(server.data_dir / "appendonlydir")
-        shutil.copytree(folder / "older", server.data_dir / "appendonlydir")
-        server.restart()
-
-    return restore
+    return partial(server.restart_with, kept)
 
 
 def test_redis_comes_back_with_older_data(

@@ -35,6 +35,14 @@ def server() -> Iterator[TlsServer]:
 
 
 @pytest.fixture
+def asking() -> Iterator[TlsServer]:
+    """A server that asks its clients for a certificate."""
+    server = TlsServer(ask=True)
+    yield server
+    server.close()
+
+
+@pytest.fixture
 def start(server: TlsServer, start_worker: StartWorker) -> str:
     """A stock worker listens; the URL that it was given."""
     url = server.url(LOGIN)
@@ -75,6 +83,18 @@ def test_a_server_that_is_not_trusted(server: TlsServer, tmp_path: Path) -> None
         assert "certificate is not trusted" in done.stderr
         assert "ssl_ca_certs=" in done.stderr
         assert "p%40ss" not in done.stderr
+
+
+def test_a_server_that_asks_for_a_certificate(asking: TlsServer, tmp_path: Path) -> None:
+    """By ``ssl_certfile`` and ``ssl_keyfile`` in the URL; without them, one line says so."""
+    certificate, key = asking.ca.issue(tmp_path, "client")
+    shown = f"{asking.url()}&ssl_certfile={certificate}&ssl_keyfile={key}"
+    done = run_cli(shown, "runs")
+    assert done.returncode == 0, done.stderr
+    none = run_cli(asking.url(), "runs")
+    assert (none.returncode, none.stdout) == (5, "")
+    assert len(none.stderr.splitlines()) == 1
+    assert "ssl_certfile=" in none.stderr
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,22 @@ class RedisServer:
         self._server.stop()
         self._server = PrivateRedis.start(self.data_dir, binary=self.binary)
 
+    def copy_data(self, folder: Path) -> None:
+        """Copy what it has on disk now into a new folder; it must be paused or killed."""
+        # A folder since Redis 7, a file before.
+        shutil.copytree(self.data_dir, folder, ignore=_all_but_the_aof)
+
+    def restart_with(self, folder: Path) -> None:
+        """Kill it, and let it come back with what ``copy_data`` has put there."""
+        self.kill()
+        for path in self.data_dir.glob("appendonly*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        shutil.copytree(folder, self.data_dir, dirs_exist_ok=True)
+        self._server = PrivateRedis.start(self.data_dir, binary=self.binary)
+
     def pause(self) -> None:
         """SIGSTOP: it keeps its connections and answers nothing."""
         os.kill(self.pid, signal.SIGSTOP)
@@ -105,6 +121,10 @@ class RedisServer:
         """Kill it and delete its data."""
         self.kill()
         shutil.rmtree(self.data_dir, ignore_errors=True)
+
+
+def _all_but_the_aof(_folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if not name.startswith("appendonly")]
 
 
 class TcpServer:
