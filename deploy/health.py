@@ -11,12 +11,12 @@ import sys
 from datetime import UTC, datetime
 
 from rq.utils import utcparse
-from rq.worker import BaseWorker
 
 from distflow import connect
 from distflow.client import Client
 from distflow.config import environment_url
 from distflow.errors import DistflowError
+from distflow.rq_compat.keys import WORKERS_KEY
 
 #: A worker of `distflow worker` that lives says so each second or two.
 _SILENT_SECONDS = 30.0
@@ -29,7 +29,7 @@ def coordinator_is_alive(client: Client, host: str) -> bool:
 
 def worker_is_alive(client: Client, host: str) -> bool:
     """Whether an RQ worker of the host has said lately that it is there."""
-    keys = client.redis.smembers(BaseWorker.redis_workers_keys)
+    keys = client.redis.smembers(WORKERS_KEY)
     pipeline = client.redis.pipeline(transaction=False)
     for key in keys:
         pipeline.hmget(key, "hostname", "last_heartbeat")

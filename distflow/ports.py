@@ -263,14 +263,14 @@ class ServicePort(Protocol):
 class WorkerProbe(NamedTuple):
     """What the dispatcher's transport says of a worker now.
 
-    ``connected`` is whether a process of it listens for commands; ``job`` is the id of the job
-    that it says it works on, empty where it says none; ``heard_at`` is the Unix time of its own
+    ``connected`` is whether a process of it listens for commands; ``jobs`` are the ids of the jobs
+    that it says it works on; ``heard_at`` is the Unix time of its own
     last heartbeat, 0 where it is unknown; ``overdue`` is the seconds since the next one was due,
     by the transport's own account and clock: below 0 it is due yet, None where it is not told.
     """
 
     connected: bool
-    job: str
+    jobs: Collection[str]
     heard_at: float
     overdue: float | None = None
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 from rq.cli.cli import main as rq_main
 from rq.utils import import_worker_class
-from rq.worker import BaseWorker
 
 # Not used here: a work horse that is forked from this process finds loaded what it needs.
 import distflow_worker.settings  # noqa: F401
@@ -19,6 +18,7 @@ from distflow.cli.common import connection_options, redis_address
 from distflow.client import Client
 from distflow.errors import InvalidInput
 from distflow.local.server import PrivateRedis
+from distflow.rq_compat.keys import worker_key
 
 #: For `rq worker`: RQ forgets a worker that is silent for so long, and a busy one beats so often;
 #: its connection outlasts a restart of Redis.
@@ -97,7 +97,7 @@ def _check_patterns(allow: str) -> None:
 
 
 def _check_name(client: Client, name: str) -> None:
-    key = BaseWorker.redis_worker_namespace_prefix + name
+    key = worker_key(name)
     if client.redis.exists(key) and not client.redis.hexists(key, "death"):
         raise InvalidInput(
             f"a worker named {name!r} is there already: take another --name "

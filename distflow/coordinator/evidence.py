@@ -21,8 +21,8 @@ def lost_words(worker: str, beat: Beat | None, probe: WorkerProbe | None) -> str
     silent = f"not heard of since {_moment(beat)}"
     if probe is None or not probe.connected:
         return f"worker {worker or '?'} was lost: {silent}, and no process of it is connected"
-    job = f"job {probe.job}" if probe.job else "nothing"
-    return f"its process was lost: {silent}; worker {worker} is connected, and works on {job}"
+    jobs = ", ".join(f"job {job}" for job in sorted(probe.jobs)) or "nothing"
+    return f"its process was lost: {silent}; worker {worker} is connected, and works on {jobs}"
 
 
 def frozen_words(worker: str, beat: Beat | None) -> str:

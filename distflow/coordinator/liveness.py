@@ -130,7 +130,7 @@ class LivenessMonitor:
         if watch.beat is None:
             return True
         probe = probes.get(watch.beat.worker)
-        return probe is None or not probe.connected or probe.job != watch.beat.job
+        return probe is None or not probe.connected or watch.beat.job not in probe.jobs
 
     def is_frozen(self, batch: str, probes: Mapping[str, WorkerProbe]) -> bool:
         """Whether the worker of a suspect batch, which is not lost, is silent as well."""

@@ -9,6 +9,7 @@ import binascii
 import re
 import zlib
 from base64 import b64decode
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 #: Bytes of an error's text that are looked at: a small one may unpack to gigabytes.
@@ -22,6 +23,14 @@ _JSON = "rq.serializers.JSONSerializer"
 def to_text(value: bytes | None) -> str:
     """A name or id; empty where there is none."""
     return (value or b"").decode(errors="backslashreplace")
+
+
+def to_jobs(current: bytes | None, executions: Collection[bytes]) -> frozenset[str]:
+    """The ids of a worker's jobs. RQ 2.12 names one job, RQ 3 executions, ``<job id>:<their id>``:
+    workers of both may serve one coordinator.
+    """
+    named = [each.rpartition(b":")[0] for each in executions]
+    return frozenset(to_text(job) for job in (current, *named) if job)
 
 
 def to_time(value: bytes | None) -> float:

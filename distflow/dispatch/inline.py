@@ -86,7 +86,7 @@ class InlineDispatcher:
         """What is known of threads: an abandoned one is gone."""
         with self._lock:
             return {
-                name: WorkerProbe(connected=True, job=worker.job, heard_at=time.time())
+                name: WorkerProbe(connected=True, jobs=[worker.job], heard_at=time.time())
                 for name in workers
                 if (worker := self._workers.get(name)) is not None
             }

@@ -8,17 +8,23 @@ from typing import Any
 
 from redis import Redis
 from rq import Queue
-from rq.command import PUBSUB_CHANNEL_TEMPLATE, send_command
+from rq.command import send_command
 from rq.job import Job, JobStatus
 from rq.results import Result
-from rq.worker import BaseWorker
-from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from distflow.codec import pack_decoded
 from distflow.dispatch.headers import batch_headers
-from distflow.dispatch.hearsay import last_line, reading_serializer, to_text, to_time
+from distflow.dispatch.hearsay import last_line, reading_serializer, to_jobs, to_text, to_time
 from distflow.faults import commit
 from distflow.ports import Batch, WorkerProbe
+from distflow.rq_compat.keys import (
+    CURRENT_JOB_FIELD,
+    command_channel,
+    executions_key,
+    queue_workers_key,
+    worker_key,
+    worker_name,
+)
 from distflow.store.patience import call_patiently
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
 
@@ -111,12 +117,9 @@ class RqDispatcher:
 
         def ask(pipeline: Any) -> None:
             for queue in names:
-                pipeline.smembers(WORKERS_BY_QUEUE_KEY % queue)
+                pipeline.smembers(queue_workers_key(queue))
 
-        workers = [
-            [to_text(key).removeprefix(BaseWorker.redis_worker_namespace_prefix) for key in keys]
-            for keys in self._together(ask)
-        ]
+        workers = [[worker_name(to_text(key)) for key in keys] for keys in self._together(ask)]
         everyone = {worker for some in workers for worker in some}
         connected = self._connected(everyone)
         return {
@@ -151,26 +154,27 @@ class RqDispatcher:
         return len(jobs)
 
     def probe_workers(self, workers: Collection[str]) -> Mapping[str, WorkerProbe]:
-        """What RQ says of workers: whether one is connected, its job, its heartbeats."""
+        """What RQ says of workers: whether one is connected, its jobs, its heartbeats."""
         names = [worker for worker in workers if worker]
         connected = self._connected(names)
 
         def ask(pipeline: Any) -> None:
             for worker in names:
-                key = BaseWorker.redis_worker_namespace_prefix + worker
-                pipeline.hmget(key, "current_job", "last_heartbeat")
+                key = worker_key(worker)
+                pipeline.hmget(key, CURRENT_JOB_FIELD, "last_heartbeat")
+                pipeline.smembers(executions_key(worker))
                 pipeline.pttl(key)
 
         replies = self._together(ask)
         return {
             worker: WorkerProbe(
                 connected[worker],
-                to_text(job),
+                to_jobs(job, executions),
                 to_time(heard),
                 _EXPIRY_MARGIN - left_ms / 1000 if left_ms >= 0 else None,
             )
-            for worker, (job, heard), left_ms in zip(
-                names, replies[::2], replies[1::2], strict=True
+            for worker, (job, heard), executions, left_ms in zip(
+                names, replies[::3], replies[1::3], replies[2::3], strict=True
             )
         }
 
@@ -208,7 +212,7 @@ class RqDispatcher:
     def _connected(self, workers: Collection[str]) -> dict[str, bool]:
         if not workers:
             return {}
-        channels = {PUBSUB_CHANNEL_TEMPLATE % worker: worker for worker in workers}
+        channels = {command_channel(worker): worker for worker in workers}
         counts = call_patiently(
             lambda: self._client.pubsub_numsub(*channels), self._patience_seconds, self._client
         )
@@ -218,8 +222,9 @@ class RqDispatcher:
         return Queue(name, connection=self._client, serializer=_Envelope)
 
 
-def _by_queue(batches: Sequence[Batch]) -> dict[str, list[Batch]]:
-    found: dict[str, list[Batch]] = {}
+def _by_queue(batches: Sequence[Batch]) -> dict[str, Collection[Batch]]:
+    """Each batch once: RQ 3 refuses jobs of the same id."""
+    found: dict[str, dict[str, Batch]] = {}
     for batch in batches:
-        found.setdefault(batch.queue, []).append(batch)
-    return found
+        found.setdefault(batch.queue, {})[batch.id] = batch
+    return {queue: mine.values() for queue, mine in found.items()}

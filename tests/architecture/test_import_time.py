@@ -14,7 +14,9 @@ import rq, rq.job, rq.worker, rq.suspension, rq.connections
 began = time.perf_counter()
 import distflow_worker.batch
 print(time.perf_counter() - began)
-print(" ".join(sys.modules))
+# What Cython puts there beside its own modules was not imported, and differs from build to build.
+modules = list(sys.modules.items())
+print(" ".join(name for name, module in modules if getattr(module, "__spec__", None)))
 """
 
 

@@ -19,6 +19,7 @@ LAYERS = {
     "distflow.faults": 0,
     "distflow.ids": 0,
     "distflow.procfs": 0,
+    "distflow.rq_compat": 0,
     "distflow.core": 1,
     "distflow.codec": 2,
     "distflow.fingerprint": 2,
@@ -69,7 +70,10 @@ SIDEWAYS = {
 }
 
 #: What may import Redis and RQ.
-TRANSPORT = ("distflow.store", "distflow.dispatch.rq", "distflow_worker", "distflow.local")
+TRANSPORT = (
+    *("distflow.store", "distflow.dispatch.rq", "distflow_worker", "distflow.local"),
+    "distflow.rq_compat",
+)
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -147,6 +151,7 @@ def test_the_worker_knows_no_coordinator() -> None:
         "distflow.errors",
         "distflow.faults",
         "distflow.procfs",
+        "distflow.rq_compat",
         "distflow.store",
     }
     wrong = [

@@ -8,17 +8,20 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from redis import Redis
 from rq import Queue, Worker
 from rq.command import send_command, send_stop_job_command
 
 from distflow import Retry, TaskResult, TaskStatus, Workflow
 from distflow.client import Client
 from distflow.coordinator.settings import CoordinatorSettings
-from tests.support.looking import children, look, said, single, told, traces
+from distflow.core.run import Beat
+from tests.support.looking import children, jobs_at, look, said, single, told, traces
 from tests.support.redis_server import RedisServer
 from tests.support.tasks import behaving, fastened, ordinary, recording
 from tests.support.wait import wait_for
@@ -26,6 +29,9 @@ from tests.support.worker_process import FAST, WorkerProcess
 
 #: Seconds that tasks may take which do not end.
 TIMEOUT = 1.0
+
+#: RQ's commands that end one job.
+STOPPED = ("stop-job", "stop-execution")
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +72,10 @@ def gate(tmp_path: Path) -> Iterator[Path]:
     gate.touch()
 
 
+def _logged(worker: WorkerProcess, words: str) -> bool:
+    return words in worker.log()
+
+
 def test_one_child_runs_all_batches(client: Client, lasting: WorkerProcess) -> None:
     """Sixty jobs, one process beside the worker's own; RQ has counted them. They leave no job, no
     execution and no entry behind, no zombie and no open file, here or there.
@@ -104,7 +114,7 @@ def test_rq_shows_what_it_does(
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
     run = client.submit(single(fastened.hold, str(log), str(gate), queue="lasting"))
-    job = wait_for(lambda: told(lasting, client.redis, "current_job"), what="the job to be told")
+    (job,) = wait_for(lambda: jobs_at(lasting, client.redis), what="the job to be told")
     worker = Worker.find_by_key(f"rq:worker:{lasting.name}", connection=client.redis)
     assert worker is not None
     current = worker.get_current_job()
@@ -112,12 +122,13 @@ def test_rq_shows_what_it_does(
     assert current.id == job
     wait_for(lambda: current.get_status() == "started", what="the job to be told in full")
     assert "busy" in info()
-    send_command(client.redis, lasting.name, "stop-job", job_id="another")
-    wait_for(lambda: "Not working on job another" in lasting.log(), what="the command to come")
+    for command, other in (("stop-job", "another"), ("stop-execution", "a third")):
+        send_command(client.redis, lasting.name, command, job_id=other, execution_id=other)
+        wait_for(partial(_logged, lasting, f"Not working on job {other}"), what="the command")
     gate.touch()
     assert run.wait(20) == "success"
     wait_for(lambda: told(lasting, client.redis, "state") == "idle", what="the worker to be idle")
-    assert told(lasting, client.redis, "current_job") == ""
+    assert jobs_at(lasting, client.redis) == set()
     shown = info()
     assert "idle" in shown
     assert "busy" not in shown
@@ -144,8 +155,8 @@ class Ended(NamedTuple):
 
     log: Path
     results: dict[str, TaskResult]
-    #: The RQ job that was stopped by a command.
-    stopped: str
+    #: Task -> its RQ job, of those that were stopped by a command.
+    stopped: dict[str, str]
 
     def pids(self, task: str) -> list[int]:
         """Where a task was called, in order."""
@@ -173,18 +184,33 @@ def ended(
     add("exits", fastened.leave)
     add("heeds", fastened.overrun, False, timeout=TIMEOUT)
     add("swallows", fastened.overrun, True, timeout=TIMEOUT)
-    add("stopped", fastened.hold, str(gate))
+    for name in STOPPED:
+        add(name, fastened.hold, str(gate))
     with server.client() as redis:
         runs = [Client(redis).submit(flow) for flow in flows]
-        wait_for(lambda: said(log, "stopped"), 20, "the last task to begin")
-        (beat,) = runs[-1].store.read_beats().values()
-        wait_for(lambda: redis.hget(f"rq:job:{beat.job}", "worker_name"), what="its worker")
-        send_stop_job_command(redis, beat.job)
+        stopped: dict[str, str] = {}
+        for name, run in zip(STOPPED, runs[-len(STOPPED) :], strict=True):
+            wait_for(partial(said, log, name), 20, "the next task to begin")
+            (beat,) = run.store.read_beats().values()
+            told_worker = partial(redis.hget, f"rq:job:{beat.job}", "worker_name")
+            wait_for(told_worker, what="its worker")
+            _stop(redis, name, beat)
+            stopped[name] = beat.job
         results: dict[str, TaskResult] = {}
         for run in runs:
             run.wait(30)
             results.update(run.results())
-        yield Ended(log, results, beat.job)
+        yield Ended(log, results, stopped)
+
+
+def _stop(redis: Redis, command: str, beat: Beat) -> None:
+    """Send a command of RQ's, by its name."""
+    if command == "stop-job":
+        send_stop_job_command(redis, beat.job)
+        return
+    found: Any = redis.zrange(f"rq:executions:{beat.job}", 0, -1)
+    (execution,) = [each.decode() for each in found]
+    send_command(redis, beat.worker, command, job_id=beat.job, execution_id=execution)
 
 
 def test_a_child_that_dies_is_replaced(ended: Ended, lasting: WorkerProcess) -> None:
@@ -226,11 +252,14 @@ def test_a_timeout_ends_a_task(ended: Ended, lasting: WorkerProcess, task: str) 
     assert pid not in children(lasting.pid)
 
 
-def test_a_batch_is_stopped_by_command(ended: Ended, client: Client) -> None:
-    """``send_stop_job_command`` for a job of distflow: RQ has it as stopped, distflow as lost."""
-    assert (ended.results["stopped"].error or "").startswith("WorkerLost")
-    assert len(ended.pids("stopped")) == 1
-    assert client.redis.hget(f"rq:job:{ended.stopped}", "status") == b"stopped"
+@pytest.mark.parametrize("command", STOPPED)
+def test_a_batch_is_stopped_by_command(ended: Ended, client: Client, command: str) -> None:
+    """A job of distflow, or, as of RQ 3, an execution of it: RQ has the job as stopped, distflow
+    the task as lost.
+    """
+    assert (ended.results[command].error or "").startswith("WorkerLost")
+    assert len(ended.pids(command)) == 1
+    assert client.redis.hget(f"rq:job:{ended.stopped[command]}", "status") == b"stopped"
 
 
 def test_a_cancelled_run_is_ended(

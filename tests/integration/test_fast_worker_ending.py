@@ -22,7 +22,7 @@ from distflow.core.model import Effects
 from distflow.faults import FROZEN_SUFFIX
 from distflow.handle import Run
 from tests.conftest import StartWorker
-from tests.support.looking import children, look, said, single, traces
+from tests.support.looking import children, jobs_at, look, said, single, traces
 from tests.support.redis_server import RedisServer
 from tests.support.session_process import SessionProcess
 from tests.support.tasks import batched, fastened, ordinary, recording
@@ -87,7 +87,7 @@ def hold(
         told: list[tuple[float, Notice]] = []
         run = client.submit(flow, listener=lambda notice: told.append((time.monotonic(), notice)))
         wait_for(lambda: said(log, "hold"), what="the task to begin")
-        wait_for(lambda: client.redis.hget(f"rq:worker:{worker.name}", "current_job"))
+        wait_for(lambda: jobs_at(worker, client.redis), what="the job to be told")
         return Held(worker, run, log, gate, told)
 
     return hold

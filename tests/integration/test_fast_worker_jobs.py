@@ -16,7 +16,7 @@ from rq.command import send_stop_job_command
 from rq.job import Job
 
 from distflow.client import Client
-from tests.support.looking import look, said, told
+from tests.support.looking import jobs_at, look, said, told
 from tests.support.redis_server import RedisServer
 from tests.support.tasks import ordinary
 from tests.support.wait import wait_for
@@ -49,7 +49,7 @@ def queue(served: OnQueue) -> Iterator[Queue]:
     yield Queue(QUEUE, connection=client.redis)
     # It is not about to do anything else, and does not think so.
     wait_for(lambda: told(worker, client.redis, "state") == "idle", what="the worker to be idle")
-    assert told(worker, client.redis, "current_job") == ""
+    assert jobs_at(worker, client.redis) == set()
     assert look(client, QUEUE)["worker"] == worker.name
 
 

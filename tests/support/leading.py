@@ -128,7 +128,7 @@ class PlayedWorker:
     def probe(self, now: float) -> WorkerProbe:
         heard_at = now if self.frozen_at is None else self.frozen_at
         overdue = now - heard_at - _HEARTBEAT_SECONDS
-        return WorkerProbe(self.connected, self.job, heard_at, overdue)
+        return WorkerProbe(self.connected, [self.job], heard_at, overdue)
 
     def begin(self, batch: Batch) -> Code:
         """Take a batch up."""

@@ -52,3 +52,10 @@ def told(worker: WorkerProcess, redis: Redis, field: str) -> str:
     """What RQ says of a worker."""
     value: Any = redis.hget(f"rq:worker:{worker.name}", field)
     return (value or b"").decode()
+
+
+def jobs_at(worker: WorkerProcess, redis: Redis) -> set[str]:
+    """The ids of the jobs that RQ says a worker works on: RQ 2.12 has one, RQ 3 executions."""
+    executions: Any = redis.smembers(f"rq:worker:{worker.name}:executions")
+    current = told(worker, redis, "current_job")
+    return {each.decode().split(":")[0] for each in executions} | {*filter(None, [current])}

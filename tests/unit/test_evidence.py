@@ -19,15 +19,15 @@ SEEN = "not heard of since 2027-01-15 08:00:00 UTC"
     [
         (None, f"worker w was lost: {SEEN}, and no process of it is connected"),
         (
-            WorkerProbe(connected=False, job="job-1", heard_at=1.0),
+            WorkerProbe(connected=False, jobs=["job-1"], heard_at=1.0),
             f"worker w was lost: {SEEN}, and no process of it is connected",
         ),
         (
-            WorkerProbe(connected=True, job="job-2", heard_at=1.0),
+            WorkerProbe(connected=True, jobs=["job-2"], heard_at=1.0),
             f"its process was lost: {SEEN}; worker w is connected, and works on job job-2",
         ),
         (
-            WorkerProbe(connected=True, job="", heard_at=1.0),
+            WorkerProbe(connected=True, jobs=[], heard_at=1.0),
             f"its process was lost: {SEEN}; worker w is connected, and works on nothing",
         ),
     ],

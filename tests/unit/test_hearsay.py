@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distflow.dispatch.hearsay import last_line, to_text, to_time
+from distflow.dispatch.hearsay import last_line, to_jobs, to_text, to_time
 
 _BOMB = b64encode(zlib.compress(b"x" * (64 << 20)))
 
@@ -21,6 +21,23 @@ def test_what_rq_writes() -> None:
     assert to_time(b"2026-01-01T00:00:00.500000Z") == 1767225600.5
     traceback = b"Traceback ...\n  File ...\nValueError: no\n"
     assert last_line(b64encode(zlib.compress(traceback))) == "ValueError: no"
+
+
+@pytest.mark.parametrize(
+    ("current", "executions", "jobs"),
+    [
+        (None, [], set()),
+        (b"", [], set()),
+        (b"run-1-1-1", [], {"run-1-1-1"}),
+        (None, [b"run-1-1-1:8f14", b"other:45c4"], {"run-1-1-1", "other"}),
+        (None, [b"", b"no execution", b":8f14"], set()),
+    ],
+)
+def test_the_jobs_of_a_worker(
+    current: bytes | None, executions: list[bytes], jobs: set[str]
+) -> None:
+    """As RQ 2.12 tells them, and as RQ 3 does: a worker of either may serve a coordinator."""
+    assert to_jobs(current, executions) == jobs
 
 
 @pytest.mark.parametrize("absent", [None, b""])
@@ -34,6 +51,7 @@ def test_any_bytes(noise: bytes) -> None:
     """Whatever stands there is read without an error."""
     to_text(noise)
     to_time(noise)
+    to_jobs(noise, [noise])
     last_line(noise)
     last_line(b64encode(noise))
     last_line(b64encode(zlib.compress(noise)))

@@ -27,7 +27,7 @@ def probe(
     overdue: float | None = None,
 ) -> dict[str, WorkerProbe]:
     """What the transport says of worker ``w``."""
-    return {"w": WorkerProbe(connected, job, heard_at, overdue)}
+    return {"w": WorkerProbe(connected, [job], heard_at, overdue)}
 
 
 @pytest.fixture

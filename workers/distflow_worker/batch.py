@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import get_current_job
-from rq.suspension import WORKERS_SUSPENDED
-from rq.worker import BaseWorker
 
 from distflow.codec import unpack
 from distflow.core.claim import READ_VERSIONS, Code, said_versions
 from distflow.errors import DistflowError
+from distflow.rq_compat.keys import SUSPENDED_KEY, worker_key
 from distflow.store.working import WorkerStore
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.beat import BEAT_SECONDS, Heartbeat
@@ -136,7 +135,7 @@ def _guard(
         max_result_bytes=max_result_bytes,
     )
     # A worker that runs jobs in its own process may lead a group in which strangers are.
-    registered = connection.hget(BaseWorker.redis_worker_namespace_prefix + worker, "pid")
+    registered = connection.hget(worker_key(worker), "pid")
     own = str(os.getpid()).encode()
     leads = os.getpgrp() == os.getpid() and registered not in (None, own)
     guard: Guard = import_module(_GUARD).Guard(guarded, leads=leads)
@@ -156,7 +155,7 @@ class _StopWatch:
 
     def __init__(self, client: Any, worker: str) -> None:
         self._client = client
-        self._key = BaseWorker.redis_worker_namespace_prefix + worker
+        self._key = worker_key(worker)
         self._looked_at = time.monotonic()
 
     def should_stop(self) -> bool:
@@ -165,7 +164,7 @@ class _StopWatch:
         self._looked_at = time.monotonic()
         pipeline = self._client.pipeline(transaction=False)
         pipeline.hexists(self._key, "shutdown_requested_date")
-        pipeline.exists(WORKERS_SUSPENDED)
+        pipeline.exists(SUSPENDED_KEY)
         try:
             return any(pipeline.execute())
         except RedisError:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 from rq.command import parse_payload
 from rq.exceptions import DeserializationError, StopRequested
-from rq.suspension import WORKERS_SUSPENDED
-from rq.utils import now, utcformat
-from rq.worker import Worker, WorkerStatus
+from rq.utils import now
+from rq.worker import WorkerStatus
 from rq.worker.base import SHUTDOWN_SIGNAL
 
 from distflow import config
 from distflow.errors import InvalidInput, RedisUnavailable, UntrustedBytes
 from distflow.faults import commit
+from distflow.rq_compat.keys import SUSPENDED_KEY
+from distflow.rq_compat.worker import AdaptedWorker
 from distflow.store.patience import call_patiently
 from distflow_worker.child import Child, Order
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
@@ -60,7 +61,7 @@ class _Line:
         self.is_new = True
 
 
-class FastWorker(Worker):
+class FastWorker(AdaptedWorker):
     """For ``rq worker -w distflow_worker.FastWorker``.
 
     Jobs of distflow go to a child that was forked ahead; every other job runs as under RQ's own
@@ -110,12 +111,13 @@ class FastWorker(Worker):
             super().execute_job(job, queue)
             return
         # From here on a shutdown waits for the batch.
-        self._state = WorkerStatus.BUSY
+        self.note_state(WorkerStatus.BUSY)
         try:
             self._run_batch(job, queue, payload)
         finally:
             with self._handing:
-                self._batch_job, self._horse_pid = None, 0
+                self._batch_job = None
+                self.note_horse(0)
         self.set_state(WorkerStatus.IDLE)
 
     def _payload_of(self, job: Job) -> bytes | None:
@@ -143,7 +145,7 @@ class FastWorker(Worker):
         answer = child.wait(_TELL_AFTER_SECONDS)
         while answer is None and child.death is None:
             if told:
-                self._keep_up(job)
+                self._keep(job)
             else:
                 told = self._tell(job)
             answer = child.wait(self.job_monitoring_interval)
@@ -156,11 +158,11 @@ class FastWorker(Worker):
                 self._tell(job)
             if answer is not None:
                 job.ended_at = now()
-                self.handle_job_failure(job, queue, exc_string=answer.error)
+                self.fail_job(job, queue, answer.error)
             else:
                 # RQ judges as if it had waited for a work horse.
-                self.monitor_work_horse(job, queue)
-                self.set_current_job_id(None)
+                self.judge_horse(job, queue)
+            self._drop(job)
         if answer is None or answer.last:
             child.dismiss()
 
@@ -168,7 +170,8 @@ class FastWorker(Worker):
         while True:
             child = self._ready_child()
             with self._handing:
-                self._batch_job, self._horse_pid = order.job, child.pid
+                self._batch_job = order.job
+                self.note_horse(child.pid)
                 if child.hand_over(order):
                     return child
             child.dismiss()
@@ -187,7 +190,7 @@ class FastWorker(Worker):
         return child
 
     def _serve(self, channel: Connection) -> None:
-        self._is_horse = True
+        self.become_horse()
         self.procline("Runs batches")  # type: ignore[no-untyped-call]
         BatchServing(self, channel, **self._limits).run()
 
@@ -223,96 +226,75 @@ class FastWorker(Worker):
         """As RQ's; whatever concerns the child's batch is for that batch alone."""
         payload = parse_payload(message)
         with self._handing:
-            batch_job = self._batch_job
-            if batch_job is not None and payload["command"] == "stop-job":
-                if payload.get("job_id") == batch_job:
-                    self._stopped_job_id = batch_job
-                    self.kill_horse()
-                else:
-                    self.log.info("Not working on job %s", payload.get("job_id"))
-                return
-            if batch_job is not None and payload["command"] == "kill-horse":
-                self.kill_horse()
+            if self._batch_job is not None and self.obey(payload, self._batch_job):
                 return
         super().handle_payload(message)  # type: ignore[no-untyped-call]
-
-    def _shutdown(self) -> None:
-        """As RQ's. What a signal raises is lost where it comes in the midst of a line of the log:
-        that it came is known all the same.
-        """
-        self._stop_requested = True
-        super()._shutdown()  # type: ignore[no-untyped-call]
 
     def kill_horse(self, sig: Any = SHUTDOWN_SIGNAL) -> None:
         """Kill the process group at work, if there is one."""
         with self._handing:
-            if self._horse_pid:
+            if self.horse_pid:
                 super().kill_horse(sig)
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """As RQ's. A child ends without an answer in no good way: 0 is no good status for it."""
         child = self._child
-        if child is None or child.pid != self._horse_pid or child.death is None:
+        if child is None or child.pid != self.horse_pid or child.death is None:
             return super().wait_for_horse()
         return child.death.pid, child.death.status or None, child.death.usage
 
     # What RQ is told
 
-    def _show(self, job: Job) -> None:
-        """Say that the worker is busy, and with what."""
-        fields: dict[Any, Any] = {
-            "state": WorkerStatus.BUSY,
-            "current_job": job.id,
-            "last_heartbeat": utcformat(now()),
-        }
+    def _tell(self, job: Job) -> bool:
+        """Record that the worker is busy, and with what, as RQ's worker and its work horse do;
+        returns whether it is.
+        """
         self._shown_state = WorkerStatus.BUSY
         try:
             with commit("show_job"):
-                self.connection.hset(self.key, mapping=fields)
-        except RedisError as error:
-            self.log.warning("Worker %s: not shown as busy: %s", self.name, error)
-
-    def _tell(self, job: Job) -> bool:
-        """Record the execution, as RQ's worker and its work horse do; returns whether it is."""
-        self._show(job)
-        try:
+                self.start_job(job)
             with commit("tell_job"):
-                self.prepare_execution(job)
                 self.prepare_job_execution(job, self._moves_jobs)
         except RedisError as error:
             self.log.warning("Worker %s: job %s not told: %s", self.name, job.id, error)
             return False
         return True
 
-    def _keep_up(self, job: Job) -> None:
-        assert job.started_at is not None
+    def _keep(self, job: Job) -> None:
         try:
-            self.set_current_job_working_time((now() - job.started_at).total_seconds())
-            self.maintain_heartbeats(job)
+            self.keep_job(job)
         except RedisError as error:
             self.log.warning("Worker %s: no heartbeat: %s", self.name, error)
+
+    def _drop(self, job: Job) -> None:
+        """What RQ has left of the executions of a job that did not end well."""
+        with self._handing:
+            executions = self.release_executions()
+        pipeline = self.connection.pipeline(transaction=False)
+        with commit("drop_job"):
+            self.forget_job(job, executions, pipeline)
+            pipeline.execute()
 
     def _release(self, job: Job, queue: Queue, *, told: bool) -> None:
         """A batch's end: its job leaves nothing behind, since its results are elsewhere."""
         assert job.started_at is not None
-        execution, took = self.execution, now() - job.started_at
-        self.execution = None
+        took = now() - job.started_at
+        with self._handing:
+            executions = self.release_executions()
 
         def release() -> bool:
             with commit("release_job"):
                 pipeline = self.connection.pipeline(transaction=False)
-                self.set_current_job_id(None, pipeline)
+                self.forget_job(job, executions, pipeline)
                 # It stays busy in its own eyes: a signal must not end it in the midst of this.
                 pipeline.hset(self.key, "state", WorkerStatus.IDLE)
                 self.increment_successful_job_count(pipeline)
                 self.increment_total_working_time(took, pipeline)
                 self.heartbeat(pipeline=pipeline)
-                if execution is not None:
-                    execution.delete(job, pipeline)
                 if not told and self._moves_jobs:
                     pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
                 pipeline.delete(job.key)
-                pipeline.exists(WORKERS_SUSPENDED)
+                pipeline.exists(SUSPENDED_KEY)
                 return bool(pipeline.execute()[-1])
 
         try:
@@ -340,14 +322,14 @@ class FastWorker(Worker):
     def set_state(self, state: str, pipeline: Any = None) -> None:
         """As RQ's; what Redis has already is not said again."""
         if pipeline is None and state == self._shown_state:
-            self._state = state
+            self.note_state(state)
             return
         super().set_state(state, pipeline)
         self._shown_state = state
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """As RQ's; one that was just sent is not sent again."""
-        if self._stop_requested and not self._has_job and self._state != WorkerStatus.BUSY:
+        if self.stop_is_requested and not self._has_job and self.get_state() != WorkerStatus.BUSY:
             raise StopRequested
         expires_at = time.monotonic() + (timeout or self.worker_ttl + 60)
         if pipeline is None and abs(expires_at - self._expires_at) < _SAME_BEAT_SECONDS:

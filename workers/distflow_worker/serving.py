@@ -10,12 +10,11 @@ import traceback
 from multiprocessing.connection import Connection
 
 import msgpack
-from rq.executions import Execution, ExecutionRegistry
-from rq.job import _job_stack
 from rq.worker import BaseWorker
 
 from distflow.faults import commit
 from distflow.procfs import resident_bytes
+from distflow.rq_compat.jobs import as_current_job, executions_of
 from distflow_worker.batch import take_batch
 from distflow_worker.child import Answer, Order, take_signals
 from distflow_worker.serializer import BATCH_FUNCTION
@@ -82,15 +81,13 @@ class BatchServing:
         job.origin, job.description, job.worker_name = order.origin, order.description, worker.name
         job.func_name, job.args = BATCH_FUNCTION, (order.payload,)
         job.timeout = -1
-        _job_stack.push(job)  # type: ignore[no-untyped-call]
-        try:
-            fit = take_batch(order.payload, worker.connection, worker.name, order.job)
-            error = ""
-        except BaseException:  # noqa: BLE001 - RQ's own handlers are told of anything
-            worker.handle_exception(job, *sys.exc_info())
-            fit, error = False, traceback.format_exc()[-_ERROR_CHARACTERS:]
-        finally:
-            _job_stack.pop()  # type: ignore[no-untyped-call]
+        with as_current_job(job):
+            try:
+                fit = take_batch(order.payload, worker.connection, worker.name, order.job)
+                error = ""
+            except BaseException:  # noqa: BLE001 - RQ's own handlers are told of anything
+                worker.handle_exception(job, *sys.exc_info())
+                fit, error = False, traceback.format_exc()[-_ERROR_CHARACTERS:]
         self._jobs_left -= 1
         tired = self._jobs_left <= 0 or resident_bytes() > self._most_bytes
         return Answer(error, last=tired or not fit)
@@ -100,11 +97,11 @@ class BatchServing:
         worker = self._worker
         job = worker.job_class(order.job, worker.connection, worker.serializer)
         job.origin = order.origin
-        executions = ExecutionRegistry(order.job, worker.connection).get_execution_ids()
+        executions = executions_of(job, worker.name, worker.connection)
         with commit("forget_job"):
             pipeline = worker.connection.pipeline(transaction=False)
             pipeline.lrem(order.taken_to, 1, order.job)
             for execution in executions:
-                Execution(execution, order.job, worker.connection).delete(job, pipeline)
+                execution.delete(job, pipeline)
             pipeline.delete(job.key)
             pipeline.execute()
