@@ -34,6 +34,9 @@ _RESULT_TTL = 10
 #: Seconds that RQ keeps a job that failed as a job: its error is evidence for an operator.
 _FAILURE_TTL = 24 * 3600
 
+#: A batch's id: its run, the epoch of the coordinator that sent it, and a number.
+_BATCH_ID = re.compile(r"(?P<run>.+)-\d+-\d+", re.DOTALL)
+
 #: Seconds by which the registration of a worker that runs a job outlasts its next heartbeat. Where
 #: RQ sends none, since the worker does not fork, it is due that long before the registration ends.
 _EXPIRY_MARGIN = 60
@@ -129,14 +132,14 @@ class RqDispatcher:
 
     def find_queued(self, run_id: str, queues: Collection[str]) -> set[str]:
         """The ids of the run's batches that still wait in the queues."""
-        pattern = re.compile(re.escape(run_id) + r"-\d+-\d+")
 
         def ask(pipeline: Any) -> None:
             for queue in queues:
                 pipeline.lrange(self._queue(queue).key, 0, -1)
 
         waiting = {to_text(job) for jobs in self._together(ask) for job in jobs}
-        return {job for job in waiting if pattern.fullmatch(job)}
+        found = {job: _BATCH_ID.fullmatch(job) for job in waiting}
+        return {job for job, parts in found.items() if parts and parts["run"] == run_id}
 
     def withdraw(self, run_id: str, queues: Collection[str]) -> int:
         """Take the run's waiting jobs off the queues; returns how many."""
@@ -210,8 +213,6 @@ class RqDispatcher:
             )
 
     def _connected(self, workers: Collection[str]) -> dict[str, bool]:
-        if not workers:
-            return {}
         channels = {command_channel(worker): worker for worker in workers}
         counts = call_patiently(
             lambda: self._client.pubsub_numsub(*channels), self._patience_seconds, self._client

@@ -73,6 +73,21 @@ def test_a_held_task_is_busy(subject: Subject) -> None:
     assert picture(subject) == before
 
 
+@pytest.mark.parametrize("group", [False, True])
+def test_a_task_that_is_claimed_twice_in_one_call_is_busy(subject: Subject, group: bool) -> None:
+    """BUSY for the second: a batch that names a task twice runs it once. The claim is the first
+    one's.
+    """
+    epoch = open_run(subject.store)
+    subject.store.begin_batch(epoch, "b1", "w1", "job")
+    wanted = [ClaimRequest("a", token, True, (), group) for token in ("t1", "t2")]
+    replies = subject.store.advance(epoch, "b1", claims=wanted).claims
+    assert [reply.code for reply in replies] == [Code.GRANTED, Code.BUSY]
+    assert subject.store.read_claims()["a"].token == "t1"
+    assert finish(subject.store, epoch, final("a", "t2")) == Code.REFUSED
+    assert finish(subject.store, epoch, final("a", "t1")) == Code.RECORDED
+
+
 @pytest.mark.parametrize(
     ("status", "tolerated", "code"),
     [

@@ -125,6 +125,20 @@ def test_a_child_without_work_ends_with_its_worker(idle: WorkerProcess) -> None:
     wait_for(lambda: idle.children() == [], 5, "the child to end")
 
 
+def test_a_child_does_not_wait_for_a_horse(
+    idle: WorkerProcess, client: Client, log: Path, gate: Path
+) -> None:
+    """The worker is killed while an ordinary job runs in a work horse of its own. The horse holds
+    the other end of the child's channel as well, and goes on; the child ends.
+    """
+    (child,) = idle.children()
+    Queue("idle", connection=client.redis).enqueue(ordinary.hold, str(log), str(gate))
+    ((_name, horse),) = wait_for(lambda: recording.lines(log), 20, "the job to begin")
+    assert set(idle.children()) == {child, int(horse)}
+    idle.kill_parent()
+    wait_for(lambda: idle.children() == [int(horse)], 5, "the child to end")
+
+
 def test_a_child_stands_for_its_worker(
     idle: WorkerProcess, client: Client, log: Path, gate: Path
 ) -> None:

@@ -88,6 +88,18 @@ def test_a_decision_at_the_moment_of_blocking_counts(
     assert led.step() == RunStatus.SUCCESS
 
 
+def test_a_decision_on_one_of_two_counts(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What rests on the other waits for a person; the one that was decided runs meanwhile."""
+    led = lead(played("a", "at_most_once"), played("b", "at_most_once"))
+    workers = [led.at_work("a"), led.at_work("b", "other")]
+    just_before(monkeypatch, led, RunStatus.BLOCKED, lambda: decide(led, "a", done=False))
+    for worker in workers:
+        worker.die()
+    assert led.go_on(10.0) is None
+    led.take(led.worker("second"), "a").finish("a")
+    assert led.go_on(2.0) == RunStatus.BLOCKED
+
+
 def test_who_leads_a_blocked_run_ends_it(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last task is decided at the moment of blocking: no worker has anything to do, and the run
     is a success at once.
