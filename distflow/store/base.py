@@ -45,6 +45,13 @@ class StoreBase:
     def _run(self, script: str, keys: Sequence[str], *arguments: str | bytes | float) -> Any:
         return self._patiently(lambda: run_script(self.client, script, keys, arguments))
 
+    def _read_cut(self, names: Sequence[str]) -> list[list[Any]]:
+        """Outcomes, claims, progress and notes of tasks, packed, None where there is none."""
+        keys = self.keys
+        used = (keys.meta, keys.results, keys.claims, keys.progress, keys.saved)
+        found: list[list[Any]] = self._run("read_cut", used, *names)
+        return found
+
     def _patiently(self, call: Callable[[], _T]) -> _T:
         return call_patiently(call, self.patience_seconds, self.client)
 

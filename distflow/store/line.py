@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from distflow.faults import commit
-from distflow.store.patience import find_refusal, is_passing
+from distflow.store.patience import is_elsewhere, is_passing
 from distflow.store.scripts import load_script
 
 
@@ -102,8 +102,7 @@ class ScriptLine:
                     meanwhile()
                 return self._connection.read_response()
         except ResponseError as error:
-            refusal = find_refusal(error)
-            if refusal is not None and refusal.is_elsewhere:
+            if is_elsewhere(error):
                 self._drop()
             raise
         except BaseException:

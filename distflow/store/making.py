@@ -123,18 +123,18 @@ class MakingStore(StoreBase):
 
     def mark_active(self, version: int | None) -> None:
         """List the run among those of its version that somebody should lead; None takes it off."""
+        if version is not None:
+            self._run("mark_active", (active_key(self.prefix, version),), self.run_id)
+            return
 
-        def change() -> None:
-            with commit("mark_active"):
-                if version is not None:
-                    self.client.sadd(active_key(self.prefix, version), self.run_id)
-                    return
+        def unlist() -> None:
+            with commit("mark_inactive"):
                 pipeline = self.client.pipeline(transaction=False)
                 for key in active_keys(self.prefix):
                     pipeline.srem(key, self.run_id)
                 pipeline.execute()
 
-        self._patiently(change)
+        self._patiently(unlist)
 
     def _keys_after(self, *first: str) -> tuple[str, ...]:
         """Every key of the run, these before the others."""

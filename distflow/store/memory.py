@@ -38,6 +38,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
         params = pack(dict(spec.params))
         with self.server.changed:
             now = self.server.now_ms()
+            self._need_room()
             self.server.active.add(self.run_id)
             if self.run_id not in self.server.index:
                 self.server.index.append(self.run_id)
@@ -293,6 +294,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
         # Another creation of the same name, or a graph that is frozen.
         if run.operation != operation or run.status != RunStatus.CREATING:
             raise WrongState(f"run {self.run_id} is not being created by this operation")
+        self._need_room()
         return run
 
 

@@ -166,6 +166,7 @@ class MemoryLeadStore(MemoryBase):
             # A repeated call changes nothing, not even a reopening that has ended since.
             if run.reopen_operation == operation:
                 return
+            self._need_room()
             # An earlier reopening that was cut off is ended by this one.
             if run.status != RunStatus.REOPENING:
                 run.generation += 1
@@ -188,6 +189,7 @@ class MemoryLeadStore(MemoryBase):
             now = self.server.now_ms()
             if run.status != RunStatus.REOPENING:
                 raise WrongState(f"run {self.run_id} is not being reopened any more")
+            self._need_room()
             for task, seen, progress, keep in items:
                 status = run.outcome(task)
                 # What a live worker told since the caller looked belongs to this generation.

@@ -15,7 +15,7 @@ from distflow.core.claim import Finish, Progress
 from distflow.core.model import Task
 from distflow.core.run import Beat, Claim, Event, HeldTask, HistoryEntry, RunSpec
 from distflow.core.status import RunStatus, TaskStatus
-from distflow.errors import RunGone, RunNotFound, StaleEpoch
+from distflow.errors import RedisRefuses, RunGone, RunNotFound, StaleEpoch
 
 #: Entries of the history, those that are kept for ever not counted.
 HISTORY_LIMIT = 10_000
@@ -183,6 +183,8 @@ class MemoryServer:
         #: Every run id, oldest first.
         self.index: list[str] = []
         self.active: set[str] = set()
+        #: Whether it has reached its ``maxmemory``: what adds to it is refused.
+        self.full = False
 
     def now_ms(self) -> int:
         """The Unix time in milliseconds."""
@@ -220,6 +222,11 @@ class MemoryBase:
 
     def _find(self) -> MemoryRun | None:
         return self.server.runs.get(self.run_id)
+
+    def _need_room(self) -> None:
+        """Before what a full Redis refuses: nothing of it may be done then."""
+        if self.server.full:
+            raise RedisRefuses("Redis refuses with OOM: it has reached its maxmemory")
 
     def _existing(self) -> MemoryRun:
         run = self._find()

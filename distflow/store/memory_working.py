@@ -38,6 +38,7 @@ class MemoryWorkerStore(MemoryBase):
             # A second worker, given the same entry of a queue, leaves it to the first.
             if batch in run.beats and run.beats[batch].worker != worker:
                 return BatchOpening(Code.STOPPED)
+            self._need_room()
             run.beats[batch] = Beat(worker, job, self.server.now_ms(), "")
             options = run.spec.options
             return BatchOpening(
@@ -79,7 +80,8 @@ class MemoryWorkerStore(MemoryBase):
                 if held is not None and held.token == token:
                     del run.claims[task]
                     run.append_event(Event("", "released", task, "", held.attempt, batch))
-            replies = tuple(_claim(run, epoch, batch, wanted, now) for wanted in claims)
+            full = self.server.full
+            replies = tuple(_claim(run, epoch, batch, wanted, now, full=full) for wanted in claims)
             if ending and run.beats.pop(batch, None) is not None:
                 run.append_event(Event("", "batch_ended", batch=batch, unstarted=tuple(unstarted)))
             return Advance(codes, replies)
@@ -93,6 +95,7 @@ class MemoryWorkerStore(MemoryBase):
             claim = run.claims.get(task)
             if claim is None or claim.token != token:
                 return Code.REFUSED
+            self._need_room()
             if claim.started:
                 return Code.GRANTED
             if run.status == RunStatus.CANCELLING:
@@ -127,6 +130,7 @@ class MemoryWorkerStore(MemoryBase):
             last = run.outcome(task) == TaskStatus.UNKNOWN and run.last_try(task).token == token
             if not (claim and claim.token == token) and not last:
                 return Code.REFUSED
+            self._need_room()
             run.notes[task] = packed
             return Code.OK
 
@@ -274,7 +278,9 @@ def _finish(run: MemoryRun, done: Finish, now: int) -> Code:
     return Code.RECORDED
 
 
-def _claim(run: MemoryRun, epoch: int, batch: str, wanted: ClaimRequest, now: int) -> ClaimReply:
+def _claim(
+    run: MemoryRun, epoch: int, batch: str, wanted: ClaimRequest, now: int, *, full: bool
+) -> ClaimReply:
     """Give a task to a batch, or say why not."""
     held = run.claims.get(wanted.task)
     # The reply to this very claim was lost: it is the caller's, whatever happened since.
@@ -297,7 +303,7 @@ def _claim(run: MemoryRun, epoch: int, batch: str, wanted: ClaimRequest, now: in
     # A delayed delivery of a claim that has told its outcome already.
     if last.token == wanted.token:
         return ClaimReply(Code.NOT_READY)
-    if limit is not None and len(others) >= limit:
+    if full or (limit is not None and len(others) >= limit):
         return ClaimReply(Code.LIMIT)
     run.claims[wanted.task] = Claim(
         attempt=last.attempt,

@@ -173,6 +173,12 @@ def find_refusal(error: BaseException) -> Refusal | None:
     return REFUSALS.get(found[0]) if found else None
 
 
+def is_elsewhere(error: BaseException) -> bool:
+    """Whether another server may be the primary by now, which a new connection may find."""
+    refusal = find_refusal(error)
+    return refusal is not None and refusal.is_elsewhere
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether an error of redis-py may be gone at another try: Redis is away, or refuses for now.
 
@@ -243,12 +249,11 @@ def outlast(
         except redis_errors.RedisError as error:
             if not is_passing(error):
                 raise
-            refusal = find_refusal(error)
-            patience = away_seconds if refusal is None else refused_seconds
+            patience = away_seconds if find_refusal(error) is None else refused_seconds
             if time.monotonic() - began >= patience:
                 raise
             trouble = trouble or Trouble(client, began, tells=tells)
-            trouble.wait(error, refusal, patience)
+            trouble.wait(error, patience)
         else:
             if trouble is not None:
                 trouble.end()
@@ -271,11 +276,9 @@ class Trouble:
         self._told = False
         self._pause_seconds = _FIRST_PAUSE_SECONDS
 
-    def wait(
-        self, error: redis_errors.RedisError, refusal: Refusal | None, patience_seconds: float
-    ) -> None:
+    def wait(self, error: redis_errors.RedisError, patience_seconds: float) -> None:
         """Wait for the next try, and tell of the trouble where it lasts."""
-        if refusal is not None and refusal.is_elsewhere and self._client is not None:
+        if self._client is not None and is_elsewhere(error):
             # A primary that was made a replica keeps its connections.
             self._client.connection_pool.disconnect(inuse_connections=False)
         now = time.monotonic()

@@ -26,13 +26,12 @@ from distflow.core.run import (
 )
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunNotFound
-from distflow.faults import commit
 from distflow.ports import RunHead, ServerInfo, Standing, Troubles
 from distflow.store.base import StoreBase
-from distflow.store.scripts import load_script
+from distflow.store.scripts import load_into, queue_script
 
-#: The score of a failure that is tolerated: see ``note_trouble`` of the scripts.
-_TOLERATED = 2
+#: Scripts that are read by in one round trip with other commands.
+_INFO_SCRIPT, _STATUSES_SCRIPT = "read_info", "read_statuses"
 
 #: Before the kind, in the names of the counters of repairs.
 _REPAIRED = "repaired_"
@@ -48,7 +47,7 @@ class ReadingStore(StoreBase):
             RunNotFound: there is no such run.
             RunTooNew: a newer distflow made it.
         """
-        return self._info(self._together(self._ask_info))
+        return self._info(self._run("read_info", self._info_keys))
 
     def read_head(self, *, with_tasks: bool = True, with_server: bool = True) -> RunHead:
         """See :class:`distflow.ports.RunHead`: one round trip; without what is known already.
@@ -64,12 +63,10 @@ class ReadingStore(StoreBase):
             if with_server:
                 pipeline.info("server")
 
-        found = self._at_once(ask, may_refuse=int(with_server))
-        told = found.pop() if with_server else None
-        *found, chunk, progress = found
+        found, chunk, progress, *told = self._at_once(ask, may_refuse=int(with_server))
         info = self._info(found)
         tasks = decode_tasks(chunk) if chunk else []
-        server = ServerInfo(info.as_of, _server_id(told)) if with_server else None
+        server = ServerInfo(info.as_of, _server_id(told[0])) if told else None
         return RunHead(info, tasks, progress, server)
 
     def read_standing(self, names: Sequence[str]) -> Standing:
@@ -79,22 +76,15 @@ class ReadingStore(StoreBase):
             RunNotFound: there is no such run.
         """
         keys = self.keys
-        script = load_script("read_statuses")
 
         def ask(pipeline: Pipeline) -> None:
             pipeline.xrevrange(keys.events, count=1)
             self._ask_info(pipeline)
-            # It changes nothing; no script runs without a name for it.
-            with commit("read_standing"):
-                pipeline.evalsha(script.sha, 2, keys.meta, keys.results, *names)
+            queue_script(pipeline, _STATUSES_SCRIPT, (keys.meta, keys.results), names)
             pipeline.hgetall(keys.claims)
             pipeline.hgetall(keys.progress)
 
-        try:
-            newest, *found, statuses, claims, progress = self._at_once(ask)
-        except redis_errors.NoScriptError:
-            self._patiently(lambda: self.client.script_load(script.text))
-            return self.read_standing(names)
+        newest, found, statuses, claims, progress = self._at_once(ask)
         return Standing(
             _newest_id(newest),
             self._info(found),
@@ -103,18 +93,20 @@ class ReadingStore(StoreBase):
             _progresses(progress),
         )
 
+    @property
+    def _info_keys(self) -> tuple[str, ...]:
+        return self.keys.meta, self.keys.claims, self.keys.lease
+
     def _ask_info(self, pipeline: Pipeline) -> None:
-        pipeline.hgetall(self.keys.meta)
-        pipeline.hlen(self.keys.claims)
-        pipeline.get(self.keys.lease)
-        pipeline.time()
+        queue_script(pipeline, _INFO_SCRIPT, self._info_keys)
 
     def _info(self, found: Sequence[Any]) -> RunInfo:
-        """What was asked for by :meth:`_ask_info`."""
-        meta, claimed, lease, (seconds, micros) = found
-        if not meta:
+        """What the script ``read_info`` has answered."""
+        flat, claimed, lease, now_ms = found
+        if not flat:
             raise self._missing()
-        return _info(self.run_id, meta, claimed, lease, seconds + micros / 1e6)
+        meta = dict(zip(flat[::2], flat[1::2], strict=True))
+        return _info(self.run_id, meta, claimed, lease, now_ms / 1000)
 
     def read_server(self) -> ServerInfo:
         """The server's clock, and which process of it answers."""
@@ -155,7 +147,8 @@ class ReadingStore(StoreBase):
 
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
         """The outcomes' statuses without their data; None where there is none yet."""
-        found: list[bytes] = self._run("read_statuses", (self.keys.meta, self.keys.results), *names)
+        used = (self.keys.meta, self.keys.results)
+        found: list[bytes] = self._run(_STATUSES_SCRIPT, used, *names)
         return _statuses(found)
 
     def read_results(self, names: Sequence[str]) -> list[bytes | None]:
@@ -168,13 +161,7 @@ class ReadingStore(StoreBase):
         """Outcome, claim, progress and note of tasks, read at one instant."""
         if not names:
             return []
-        keys = self.keys
-
-        def read(pipeline: Pipeline) -> None:
-            for key in (keys.results, keys.claims, keys.progress, keys.saved):
-                pipeline.hmget(key, list(names))
-
-        results, claims, progress, notes = self._together(read)
+        results, claims, progress, notes = self._read_cut(names)
         return [
             TaskCut(packed, claim and _claim(claim), known and _progress(known), note)
             for packed, claim, known, note in zip(results, claims, progress, notes, strict=True)
@@ -182,21 +169,10 @@ class ReadingStore(StoreBase):
 
     def read_troubles(self, limit: int) -> Troubles:
         """The tasks that failed or are unknown, at most ``limit`` of each kind by name."""
-        troubles = self.keys.troubles
-
-        def ask(pipeline: Pipeline) -> None:
-            for kind in range(3):
-                pipeline.zrangebyscore(troubles, kind, kind, start=0, num=limit)
-            pipeline.zcount(troubles, _TOLERATED, _TOLERATED)
-
-        *names, tolerated_count = self._together(ask)
+        keys = (self.keys.meta, self.keys.troubles, self.keys.traits)
+        *names, tolerated_count, traits = self._run("read_troubles", keys, limit)
         unknown, failed, tolerated = ([name.decode() for name in some] for some in names)
-        hooked: list[str] = []
-        if unknown:
-            traits = self._patiently(lambda: self.client.hmget(self.keys.traits, unknown))
-            hooked = [
-                name for name, its in zip(unknown, traits, strict=True) if b"v" in (its or b"")
-            ]
+        hooked = [name for name, its in zip(unknown, traits, strict=True) if b"v" in (its or b"")]
         return Troubles(failed, tolerated, tolerated_count, unknown, hooked)
 
     def read_claims(self) -> dict[str, Claim]:
@@ -239,20 +215,16 @@ class ReadingStore(StoreBase):
             pipeline = self.client.pipeline(transaction=False)
             ask(pipeline)
             replies: list[Any] = pipeline.execute(raise_on_error=False)
-            for reply in replies[: len(replies) - may_refuse]:
-                if isinstance(reply, Exception):
-                    raise reply
-            return replies
-
-        return self._patiently(call)
-
-    def _together(self, read: Callable[[Pipeline], None]) -> list[Any]:
-        """The replies to some reads that Redis makes at one instant."""
-
-        def call() -> list[Any]:
-            pipeline = self.client.pipeline(transaction=True)
-            read(pipeline)
-            replies: list[Any] = pipeline.execute()
+            failed = [
+                reply
+                for reply in replies[: len(replies) - may_refuse]
+                if isinstance(reply, Exception)
+            ]
+            if any(isinstance(reply, redis_errors.NoScriptError) for reply in failed):
+                load_into(self.client, (_INFO_SCRIPT, _STATUSES_SCRIPT))
+                return call()
+            if failed:
+                raise failed[0]
             return replies
 
         return self._patiently(call)

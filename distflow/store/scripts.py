@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +55,22 @@ def run_script(
             return client.eval(script.text, len(keys), *keys, *arguments)
 
 
+def queue_script(
+    pipeline: Any, name: str, keys: Sequence[str], arguments: Sequence[str | bytes | float] = ()
+) -> None:
+    """Put a script into a pipeline. Where the server has lost it the pipeline's owner calls
+    :func:`load_into`, and runs all of it again.
+    """
+    with commit(name):
+        pipeline.evalsha(load_script(name).sha, len(keys), *keys, *arguments)
+
+
+def load_into(client: Any, names: Iterable[str]) -> None:
+    """Let a server know scripts."""
+    for name in names:
+        client.script_load(load_script(name).text)
+
+
 class ScriptCall(NamedTuple):
     """A script that is to run on some keys."""
 
@@ -83,8 +99,7 @@ def run_scripts(
                 pipeline.evalsha(load_script(name).sha, len(keys), *keys, *arguments)
             replies: list[Any] = pipeline.execute()
     except NoScriptError:
-        for name in {call.name for call in calls}:
-            client.script_load(load_script(name).text)
+        load_into(client, {call.name for call in calls})
         return run_scripts(client, calls, before=before)
     return replies[-len(calls) :]
 

@@ -202,15 +202,7 @@ class WorkerStore(StoreBase):
 
     def fetch_unknown(self, task: str) -> Unknown | None:
         """The outcome of a task that is unknown; None where it is not (any more)."""
-
-        def read() -> list[bytes | None]:
-            pipeline = self.client.pipeline(transaction=True)
-            pipeline.hget(self.keys.results, task)
-            pipeline.hget(self.keys.progress, task)
-            replies: list[bytes | None] = pipeline.execute()
-            return replies
-
-        packed, progress = self._patiently(read)
+        (packed,), _claims, (progress,), _notes = self._read_cut((task,))
         if packed is None or status_of(packed) != TaskStatus.UNKNOWN:
             return None
         return Unknown(packed, msgpack.unpackb(progress)["lost"] if progress else 0)

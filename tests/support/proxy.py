@@ -40,7 +40,7 @@ class Proxy:
         self._kth, self._kind = 0, ""
         #: The names of the commands that came, in their order over all connections.
         self.commands: list[str] = []
-        self._links: list[_Link] = []
+        self._links: list[Link] = []
         self._closed = False
         self._accepting = threading.Thread(target=self._accept, name="proxy", daemon=True)
         self._accepting.start()
@@ -84,7 +84,10 @@ class Proxy:
             except OSError:
                 near.close()
                 continue
-            self._links.append(_Link(self, near, far))
+            self._links.append(self._link(near, far))
+
+    def _link(self, near: socket.socket, far: socket.socket) -> Link:
+        return Link(self, near, far)
 
     def _connect(self) -> socket.socket:
         if "path" in self._options:
@@ -94,7 +97,7 @@ class Proxy:
         return socket.create_connection((self._options["host"], self._options["port"]))
 
 
-class _Link:
+class Link:
     """One connection, and the one to Redis behind it."""
 
     def __init__(self, proxy: Proxy, near: socket.socket, far: socket.socket) -> None:

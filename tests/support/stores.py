@@ -22,6 +22,7 @@ from distflow.ports import RunStore, Troubles
 from distflow.store.keys import RunKeys
 from distflow.store.memory import MemoryRunStore, MemoryServer
 from distflow.store.redis import RedisRunStore, list_active_runs, list_runs
+from tests.support.full import fill, make_room
 from tests.support.redis_server import RedisServer
 
 _prefixes = itertools.count(1)
@@ -36,6 +37,13 @@ class Subject(ABC):
     @abstractmethod
     def connect(self, run_id: str) -> RunStore:
         """A store of its own: another process's view of a run."""
+
+    def connect_impatient(self) -> RunStore:
+        """A store of the run that calls once, whatever the server says."""
+        store = self.connect(self.store.run_id)
+        if isinstance(store, RedisRunStore):
+            store.patience_seconds = 0.0
+        return store
 
     @abstractmethod
     def list_runs(self) -> list[str]:
@@ -52,6 +60,14 @@ class Subject(ABC):
     @abstractmethod
     def lapse_lease(self) -> None:
         """Let the lease run out now."""
+
+    @abstractmethod
+    def fill(self) -> None:
+        """Let the server have no room for more."""
+
+    @abstractmethod
+    def make_room(self) -> None:
+        """Let it have as much as there is."""
 
     @abstractmethod
     def raw_results(self) -> dict[str, bytes]:
@@ -88,6 +104,12 @@ class MemorySubject(Subject):
     def lapse_lease(self) -> None:
         self.server.runs["run-1"].lease = None
 
+    def fill(self) -> None:
+        self.server.full = True
+
+    def make_room(self) -> None:
+        self.server.full = False
+
     def raw_results(self) -> dict[str, bytes]:
         return dict(self.server.runs["run-1"].results)
 
@@ -122,6 +144,12 @@ class RedisSubject(Subject):
 
     def lapse_lease(self) -> None:
         self.client.delete(self.keys.lease)
+
+    def fill(self) -> None:
+        fill(self.client)
+
+    def make_room(self) -> None:
+        make_room(self.client)
 
     def raw_results(self) -> dict[str, bytes]:
         found = self.client.hgetall(self.keys.results)

@@ -19,6 +19,7 @@ from distflow.codec import unpack
 from distflow.core.claim import READ_VERSIONS, Code, said_versions
 from distflow.errors import DistflowError
 from distflow.rq_compat.keys import SUSPENDED_KEY, worker_key
+from distflow.store.patience import call_patiently
 from distflow.store.working import WorkerStore
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.beat import BEAT_SECONDS, Heartbeat
@@ -37,6 +38,9 @@ _log = logging.getLogger("distflow.worker")
 #: What ends tasks in time: batches without a timeout need not pay for its import.
 _GUARD = "distflow_worker.guard"
 _GUARDIAN = "distflow_worker.guardian"
+
+#: Seconds that a batch, before anything of it has begun, waits for a Redis that refuses.
+_PATIENCE_SECONDS = 60.0
 
 
 def run_batch(payload: bytes) -> None:
@@ -135,7 +139,9 @@ def _guard(
         max_result_bytes=max_result_bytes,
     )
     # A worker that runs jobs in its own process may lead a group in which strangers are.
-    registered = connection.hget(worker_key(worker), "pid")
+    registered = call_patiently(
+        lambda: connection.hget(worker_key(worker), "pid"), _PATIENCE_SECONDS, connection
+    )
     own = str(os.getpid()).encode()
     leads = os.getpgrp() == os.getpid() and registered not in (None, own)
     guard: Guard = import_module(_GUARD).Guard(guarded, leads=leads)

@@ -16,12 +16,12 @@ from rq.worker import WorkerStatus
 from rq.worker.base import SHUTDOWN_SIGNAL
 
 from distflow import config
-from distflow.errors import InvalidInput, RedisUnavailable, UntrustedBytes
+from distflow.errors import InvalidInput, UntrustedBytes
 from distflow.faults import commit
 from distflow.rq_compat.keys import SUSPENDED_KEY
 from distflow.rq_compat.worker import AdaptedWorker
-from distflow.store.patience import call_patiently
 from distflow_worker.child import Child, Order
+from distflow_worker.patient import WorkerRedis
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
 from distflow_worker.serving import BatchServing
 
@@ -34,9 +34,6 @@ _TELL_AFTER_SECONDS = 0.02
 
 #: Seconds by which a heartbeat may differ from the last one and need not be sent.
 _SAME_BEAT_SECONDS = 1.0
-
-#: Seconds that the end of a batch waits for a Redis that is away.
-_PATIENCE_SECONDS = 60.0
 
 #: Bytes at the begin of a job's data in which the name of its function is.
 _HEAD_BYTES = 128
@@ -73,6 +70,10 @@ class FastWorker(AdaptedWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Whatever connection class the worker was given: it outlasts a Redis that refuses.
+        self.connection = WorkerRedis.over(self.connection.connection_pool)
+        for queue in self.queues:
+            queue.connection = self.connection
         self._limits = _read_limits()
         self._child: Child | None = None
         #: Id of the batch's job that the child is at.
@@ -292,9 +293,9 @@ class FastWorker(AdaptedWorker):
                 return bool(pipeline.execute()[-1])
 
         try:
-            self._may_go_on = not call_patiently(release, _PATIENCE_SECONDS)
+            self._may_go_on = not release()
             self._shown_state = WorkerStatus.IDLE
-        except RedisUnavailable as error:
+        except RedisError as error:
             self.log.warning("Worker %s: job %s not released: %s", self.name, job.id, error)
             return
         self.log.info("Worker %s: %s: Job OK (%s)", self.name, queue.name, job.id)

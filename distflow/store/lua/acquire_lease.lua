@@ -9,6 +9,7 @@ local owner, ttl_ms, force = ARGV[1], ARGV[2], ARGV[3]
 if not run_exists() then return {CODE.GONE} end
 -- A new epoch would void what those have queued who can read the run.
 if is_too_new() then return {CODE.TOO_NEW} end
+write_though_full()
 local holder = redis.call('GET', lease)
 local stored = redis.call('HGET', meta, 'epoch')
 -- The reply to this very acquisition was lost.

@@ -21,6 +21,15 @@ if not run[1] then
   return {finish_codes, claim_replies}
 end
 
+-- A Redis that has reached its maxmemory takes what is done, and gives nothing more to do. It is
+-- asked before anything is written, by a write that changes nothing: no member is empty.
+local full = false
+if #request.claims > 0 then
+  local asked = redis.pcall('ZADD', troubles, 'XX', 0, '')
+  full = type(asked) == 'table' and string.find(asked.err, 'OOM', 1, true) ~= nil
+end
+write_though_full()
+
 -- What the finishes write, in one command per key, however many there are.
 local counted, ended, outcomes, dropped = {}, {}, {}, {}
 -- Tasks whose claims this call has ended.
@@ -175,7 +184,7 @@ local function claim(wanted, packed)
   -- A delayed delivery of a claim that has told its outcome already.
   if last.token == wanted.token then return {CODE.NOT_READY} end
   if wanted.needs and not satisfied(wanted.needs, wanted.group) then return {CODE.NOT_READY} end
-  if concurrency and others_at_work() >= concurrency then return {CODE.LIMIT} end
+  if full or (concurrency and others_at_work() >= concurrency) then return {CODE.LIMIT} end
   local started = wanted.start and now or 0
   local attempt, iteration = last.attempt or 1, last.iteration or 1
   local base, lost = last.base or 0, last.lost or 0

@@ -8,6 +8,7 @@ local epoch, held = ARGV[1], ARGV[2]
 if not run_exists() then return CODE.GONE end
 -- A coordinator that slept knows nothing of what its successor sees.
 if redis.call('HGET', meta, 'epoch') ~= epoch then return CODE.STALE_EPOCH end
+write_though_full()
 if held == '' then
   redis.call('HDEL', meta, 'held')
 else

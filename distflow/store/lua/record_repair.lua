@@ -12,6 +12,7 @@ local run = redis.call('HMGET', meta, 'epoch', 'repair_operation')
 if run[1] ~= epoch then return CODE.STALE_EPOCH end
 -- The reply to this very call was lost: one coordinator tells its repairs one after another.
 if run[2] == operation then return CODE.OK end
+write_though_full()
 redis.call('HSET', meta, 'repair_operation', operation)
 redis.call('HINCRBY', meta, 'repaired_' .. kind, 1)
 remember(history, {kind = 'repaired', status = kind, by = worker, note = note})

@@ -16,6 +16,7 @@ local function renew(meta, lease, epoch, queued, waiting)
   return CODE.OK
 end
 
+write_though_full()
 local codes = {}
 for i = 1, #keys / 2 do
   local meta, lease = keys[2 * i - 1], keys[2 * i]

@@ -13,6 +13,7 @@ local packed, who, note, asked = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 if not run_exists() then return {CODE.GONE, ''} end
 -- More may follow from a decision there than is known here.
 if is_too_new() then return {CODE.TOO_NEW, ''} end
+write_though_full()
 local known = redis.call('HGET', results, task)
 local last = read_progress(progress, task)
 -- The reply to this very decision was lost, and much may have happened since.

@@ -11,6 +11,7 @@ local grace = tonumber(ARGV[6])
 if not run_exists() then return {CODE.GONE, ''} end
 -- There it may mean something else.
 if is_too_new() then return {CODE.TOO_NEW, ''} end
+write_though_full()
 local run = redis.call('HMGET', meta, 'epoch', 'status', 'stop_at')
 if epoch ~= '' and run[1] ~= epoch then return {CODE.STALE_EPOCH, run[2]} end
 -- The reply to this very move was lost, or another made it: then the shorter grace counts.

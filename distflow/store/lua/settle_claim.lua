@@ -9,6 +9,7 @@ local epoch, request, packed = ARGV[1], ARGV[2], ARGV[3]
 if not run_exists() then return CODE.GONE end
 -- A coordinator that slept must not judge what its successor watches.
 if redis.call('HGET', meta, 'epoch') ~= epoch then return CODE.STALE_EPOCH end
+write_though_full()
 local lost = cmsgpack.unpack(request)
 local claim = read_claim(claims, lost.task)
 -- Not the token itself: an outcome that this worker still brings is refused.

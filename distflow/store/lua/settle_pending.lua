@@ -7,6 +7,7 @@ local meta, results, claims, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local epoch = ARGV[1]
 if not run_exists() then return {CODE.GONE, {}} end
 if redis.call('HGET', meta, 'epoch') ~= epoch then return {CODE.STALE_EPOCH, {}} end
+write_though_full()
 local left = {}
 for i = 2, #ARGV, 2 do
   local task, packed = ARGV[i], ARGV[i + 1]
