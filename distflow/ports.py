@@ -155,6 +155,8 @@ class Batch(NamedTuple):
     expected: Mapping[str, float] = MappingProxyType({})
     #: Of the run: a worker that does not read it refuses the batch.
     version: int = 1
+    #: How many entries of its queue name it: one worker begins it, the others leave it to that one.
+    copies: int = 1
 
 
 class ServerInfo(NamedTuple):

@@ -137,9 +137,9 @@ class LedRun:
             )
             self.attach()
 
-    def take_back(self, batch_id: str, *, failed: bool = False) -> None:
+    def take_back(self, batch_id: str, *, failed: bool = False, vanished: bool = False) -> None:
         """A batch is gone: see :meth:`Outbox.take_back`. A hook that never answers is told of."""
-        self.outbox.take_back(batch_id, failed=failed)
+        self.outbox.take_back(batch_id, failed=failed, vanished=vanished)
         for index in self.state.take_unanswered():
             name = self.graph.tasks[index].name
             packed = self._store.read_results([name])[0]

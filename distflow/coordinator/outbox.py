@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from distflow.codec import SCALARS, pack_decoded
@@ -67,6 +67,10 @@ class Outbox:
         self._graph = graph
         self._state = state
         self._sent: dict[str, _Sent] = {}
+        #: Of these: when one was looked for or seen last, at first when it was sent.
+        self._looked: dict[str, float] = {}
+        #: Of these: what a worker was seen to begin.
+        self._begun: set[str] = set()
         self.number = number
         #: Index of a queued task -> the batch that carries it.
         self._carrier: dict[int, str] = {}
@@ -91,9 +95,8 @@ class Outbox:
 
     def close(self) -> None:
         """Forget every batch: others may use the room."""
-        for sent in self._sent.values():
-            self._surroundings.out[sent.batch.queue] -= 1
-        self._sent.clear()
+        for batch_id in list(self._sent):
+            self._forget(batch_id)
 
     @property
     def due(self) -> float | None:
@@ -158,8 +161,12 @@ class Outbox:
         batch_id = f"{run_id}-{self._epoch}-{self.number}"
         found = tuple(self._graph.tasks[index] for index in tasks)
         expected = self._expected(tasks)
-        batch = Batch(batch_id, queue, found, run_id, self._epoch, verify, expected, version)
+        copies = self._surroundings.copies.take(queue, self._surroundings.workers)
+        batch = Batch(
+            batch_id, queue, found, run_id, self._epoch, verify, expected, version, copies
+        )
         self._sent[batch_id] = _Sent(batch, tasks, now)
+        self._looked[batch_id] = now
         self._surroundings.out[queue] += 1
         if not verify:
             self._carrier.update(dict.fromkeys(tasks, batch_id))
@@ -170,28 +177,50 @@ class Outbox:
         found = {function: self._surroundings.estimates.run_ms(function) for function in functions}
         return {function: ms for function, ms in found.items() if ms is not None}
 
-    def take_back(self, batch_id: str, *, failed: bool = False) -> None:
+    def take_back(self, batch_id: str, *, failed: bool = False, vanished: bool = False) -> None:
         """A batch is gone: what it did not claim is ready again, and what it asked is asked again.
 
         Where a worker ``failed`` to begin it, its queue rests for a while, twice as long each time:
-        such a worker takes what it is given at once, and would be given it for ever.
+        such a worker takes what it is given at once, and would be given it for ever. Where it
+        ``vanished`` before anybody began it, more copies are sent the next time.
         """
-        sent = self._sent.pop(batch_id, None)
+        if batch_id in self._sent and not failed and not vanished:
+            self.note_begun([batch_id])
+        sent = self._forget(batch_id)
         if sent is None:
             return
-        self._surroundings.out[sent.batch.queue] -= 1
+        queue, now = sent.batch.queue, time.monotonic()
         for index in sent.tasks:
             if sent.batch.verify:
-                self._state.on_unanswered(index, in_vain=not failed)
+                self._state.on_unanswered(index, in_vain=not failed and not vanished)
             elif self._carrier.get(index) == batch_id:
                 del self._carrier[index]
-                self._bring_back(index)
-        if not failed:
-            self._failed.pop(sent.batch.queue, None)
+                self._bring_back(index, waits=not vanished)
+        if failed:
+            times = self._failed.get(queue, (0, 0.0))[0]
+            rest = min(_LONGEST_REST_SECONDS, 2.0**times)
+            self._failed[queue] = (times + 1, now + rest)
             return
-        times = self._failed.get(sent.batch.queue, (0, 0.0))[0]
-        rest = min(_LONGEST_REST_SECONDS, 2.0**times)
-        self._failed[sent.batch.queue] = (times + 1, time.monotonic() + rest)
+        self._failed.pop(queue, None)
+        if vanished:
+            self._surroundings.copies.note_vanished(queue, sent.at, now)
+
+    def _forget(self, batch_id: str) -> _Sent | None:
+        """A batch is out no more."""
+        sent = self._sent.pop(batch_id, None)
+        self._looked.pop(batch_id, None)
+        self._begun.discard(batch_id)
+        if sent is not None:
+            self._surroundings.out[sent.batch.queue] -= 1
+            self._surroundings.copies.give_back(sent.batch.queue, sent.batch.copies)
+        return sent
+
+    def note_begun(self, batch_ids: Iterable[str]) -> None:
+        """Workers have begun these batches: what they begin is not swallowed."""
+        for batch_id in batch_ids:
+            if batch_id in self._sent and batch_id not in self._begun:
+                self._begun.add(batch_id)
+                self._surroundings.copies.note_begun(self._sent[batch_id].batch.queue)
 
     def share_out(self, running: Mapping[str, float]) -> None:
         """Let what waits behind long tasks in their batches go to workers that idle.
@@ -212,14 +241,14 @@ class Outbox:
                     del self._carrier[index]
                     self._state.on_unstarted(index)
 
-    def _bring_back(self, index: int) -> None:
+    def _bring_back(self, index: int, *, waits: bool) -> None:
         """At once the first time; a task that comes back again and again, because a claim finds it
         not ready (Redis's clock was set back, say), waits in between.
         """
         if self._state.statuses[index] != TaskStatus.QUEUED:
             return
         self._state.on_unstarted(index)
-        if self._state.statuses[index] != TaskStatus.READY:
+        if self._state.statuses[index] != TaskStatus.READY or not waits:
             return
         bounced = self._bounced.get(index, 0)
         self._bounced[index] = bounced + 1
@@ -231,12 +260,18 @@ class Outbox:
         """Whether a batch was sent, and has not been taken back."""
         return batch_id in self._sent
 
-    def older_than(self, seconds: float) -> dict[str, str]:
-        """The batches that were sent before so many seconds: id -> queue."""
-        before = time.monotonic() - seconds
-        return {
-            batch_id: sent.batch.queue for batch_id, sent in self._sent.items() if sent.at < before
-        }
+    def take_unbegun(self, seconds: float, begun: Collection[str]) -> dict[str, str]:
+        """The batches that were sent so many seconds ago and are not among those that were begun,
+        id -> queue, where one of them was not looked for in so many seconds. All are now.
+        """
+        now = time.monotonic()
+        self._looked.update((batch_id, now) for batch_id in begun if batch_id in self._looked)
+        waits = {batch_id: at for batch_id, at in self._looked.items() if batch_id not in begun}
+        if not any(now - at >= seconds for at in waits.values()):
+            return {}
+        old = [batch_id for batch_id in waits if now - self._sent[batch_id].at >= seconds]
+        self._looked.update(dict.fromkeys(old, now))
+        return {batch_id: self._sent[batch_id].batch.queue for batch_id in old}
 
 
 def _weigh_arguments(task: Task) -> int:

@@ -18,6 +18,9 @@ from distflow.core.status import RunStatus
 from distflow.ids import new_token
 from distflow.ports import Dispatcher, RunStore
 
+#: How often a batch is looked for until it counts as vanished.
+_LOOKS = 2
+
 
 class Reconciler:
     """Looks after one run, seldom where nothing of it is at work.
@@ -96,6 +99,7 @@ class Reconciler:
             self._trimmed = led.last_event
         if at_work:
             gone = self._recovery.find_lost(cancelling=led.status == RunStatus.CANCELLING)
+            led.outbox.note_begun(self._recovery.beats)
             led.note_at_work(self._recovery.at_work)
             for lost in gone:
                 self._take_back(lost)
@@ -111,7 +115,7 @@ class Reconciler:
             return
         if checking:
             self._checked_at = now
-            self._find_vanished()
+        self._find_vanished()
         if now - self._indexed_at >= settings.index_seconds:
             self._indexed_at = now
             self._restore_indices()
@@ -177,13 +181,14 @@ class Reconciler:
 
     def _find_vanished(self) -> None:
         led = self._led
-        old = led.outbox.older_than(self._settings.unbegun_seconds)
+        seconds = self._settings.unbegun_seconds / _LOOKS
+        old = led.outbox.take_unbegun(seconds, self._recovery.beats)
         for batch_id, failure in self._recovery.find_vanished(old).items():
             # Its end may be among the events that were not read yet.
             led.catch_up()
             if led.outbox.is_out(batch_id):
                 self._repaired(vanished_repair(batch_id, failure))
-                led.take_back(batch_id, failed=bool(failure))
+                led.take_back(batch_id, failed=bool(failure), vanished=not failure)
 
     def _restore_indices(self) -> None:
         is_led = self._led.status in (RunStatus.RUNNING, RunStatus.CANCELLING)

@@ -122,6 +122,8 @@ class Recovery:
         self._held: dict[str, tuple[HeldTask, ...]] = {}
         self._forgotten = ForgottenClaims(settings.stale_seconds)
         self._overdue = OverdueTasks(graph, settings.overdue_seconds)
+        #: Batches that nobody began and no queue holds -> when that was seen first.
+        self._missed: dict[str, float] = {}
         #: Batches whose process a worker was told to kill.
         self._stopped: set[str] = set()
 
@@ -205,7 +207,8 @@ class Recovery:
 
     def find_vanished(self, unbegun: Mapping[str, str]) -> dict[str, str]:
         """Of batches that nobody began (id -> queue), those that are in no queue either, with what
-        a worker said that could not begin it.
+        a worker said that could not begin it. Where none said anything, two looks must have missed
+        it: a worker that has just taken one begins it in a moment.
         """
         if not unbegun:
             return {}
@@ -214,7 +217,13 @@ class Recovery:
         begun = self._store.read_beats()
         gone = [batch for batch in unbegun if batch not in queued and batch not in begun]
         failures = self._dispatcher.read_failures(gone)
-        return {batch: failures.get(batch, "") for batch in gone}
+        now = self._monotonic()
+        self._missed = {batch: self._missed.get(batch, now) for batch in gone}
+        return {
+            batch: failures.get(batch, "")
+            for batch in gone
+            if batch in failures or self._missed[batch] < now
+        }
 
     def stop_running(self) -> None:
         """Kill the process groups that still work on the run."""

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from distflow.coordinator.network import NetworkWatch
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.batching import BatchLimits, Estimates
+from distflow.core.copies import CopyCounter
 from distflow.ports import Dispatcher, RunStore, ServerInfo
 
 #: Batches that may be out per live worker and queue: one at work, one behind it.
@@ -51,6 +52,8 @@ class Surroundings:
         self.estimates = estimates or Estimates(self.limits)
         #: Batches that are out, by queue, of all runs of this coordinator.
         self.out: Counter[str] = Counter()
+        #: How many copies of each are sent.
+        self.copies = CopyCounter()
 
     def look(self, server: ServerInfo | None = None) -> bool:
         """Look again where the last look is old; returns whether it was. ``server`` is what was

@@ -66,8 +66,8 @@ class RqDispatcher:
         self._patience_seconds = patience_seconds
 
     def dispatch(self, batches: Sequence[Batch]) -> None:
-        """Enqueue batches, all in one pipeline. What is sent twice, since a reply was lost, is
-        claimed once.
+        """Enqueue batches, all in one pipeline. What is sent twice, since a reply was lost or
+        copies are wanted, is claimed once.
         """
         jobs = {
             queue: [self._job(batch) for batch in mine]
@@ -79,6 +79,9 @@ class RqDispatcher:
             def send(pipeline: Any) -> None:
                 for queue, mine in jobs.items():
                     self._queue(queue).enqueue_many(mine, pipeline=pipeline)
+                for batch in batches:
+                    for _ in range(batch.copies - 1):
+                        self._queue(batch.queue).push_job_id(batch.id, pipeline=pipeline)
 
             self._together(send)
 

@@ -10,10 +10,12 @@ import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from tests.support.proxy import LATE_SECONDS, Proxy, command_name, message_end
 from tests.support.redis_server import RedisServer
+from tests.support.wait import wait_for
 
 MESSAGES = [
     b"+OK\r\n",
@@ -119,3 +121,23 @@ def test_a_reply_that_is_late(client: Redis, proxy: Proxy) -> None:
     assert client.incr("count") == 1
     assert time.monotonic() - began >= LATE_SECONDS
     assert client.incr("count") == 2
+
+
+def test_a_host_that_loses_power(client: Redis, proxy: Proxy, redis_client: Redis) -> None:
+    """Its processes end, and Redis is not told: what waits for an entry still swallows one."""
+    blocked: Any = client.connection_pool.get_connection()
+    blocked.send_command("BLPOP", "queue", 0)
+    client.client_setname("gone")
+    wait_for(lambda: redis_client.info("clients")["blocked_clients"] == 1, what="it to wait")
+    proxy.lose_power()
+    blocked.disconnect()
+    client.connection_pool.disconnect()
+    with pytest.raises(RedisTimeoutError):
+        Redis.from_url(proxy.url, retry=Retry(NoBackoff(), 0), socket_timeout=0.2).ping()
+    assert redis_client.info("clients")["blocked_clients"] == 1
+    redis_client.rpush("queue", "entry")
+    assert redis_client.llen("queue") == 0
+    listed: Any = redis_client.client_list()
+    assert "gone" in [each["name"] for each in listed]
+    proxy.close()
+    wait_for(lambda: redis_client.info("clients")["connected_clients"] == 1, what="it to be told")

@@ -25,7 +25,7 @@ from tests.support.wait import wait_for
 
 #: What is lost is found soon; a beat comes each second, and one that is late alone loses nothing.
 BRISK = CoordinatorSettings(
-    stale_seconds=1.5, watch_seconds=0.2, unbegun_seconds=1.0, idle_seconds=0.5, index_seconds=0.3
+    stale_seconds=1.5, watch_seconds=0.2, unbegun_seconds=3.0, idle_seconds=0.5, index_seconds=0.3
 )
 
 #: A worker outlasts a restart of Redis with this.

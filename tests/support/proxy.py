@@ -1,4 +1,6 @@
-"""A proxy between processes and Redis that cuts, or delays, at the k-th command that it sees."""
+"""A proxy between processes and Redis that cuts, or delays, at the k-th command that it sees; or
+lets the host of these processes lose its power.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +43,9 @@ class Proxy:
         #: The names of the commands that came, in their order over all connections.
         self.commands: list[str] = []
         self._links: list[Link] = []
+        #: Those who came after the power was lost: they get no answer.
+        self._unheard: list[socket.socket] = []
+        self._lost, self._over = threading.Event(), threading.Event()
         self._closed = False
         self._accepting = threading.Thread(target=self._accept, name="proxy", daemon=True)
         self._accepting.start()
@@ -56,13 +61,29 @@ class Proxy:
         """Whether that command has come."""
         return bool(self._kind) and len(self.commands) >= self._kth
 
+    def lose_power(self) -> None:
+        """From now on nothing is forwarded, in neither direction, and Redis's connections stay: as
+        if the host of all who connect here were gone. What becomes of them is the caller's affair.
+        """
+        self._lost.set()
+
+    def hold(self) -> None:
+        """Return at once, or never while this proxy lives: where the power is lost."""
+        if self._lost.is_set():
+            self._over.wait()
+
     def close(self) -> None:
         """Cut every connection, and take no more."""
+        if self._closed:
+            return
         self._closed = True
+        self._over.set()
         # Closing alone would leave the accept of the other thread as it is.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._accepting.join()
         self._listener.close()
+        for near in self._unheard:
+            near.close()
         for link in self._links:
             link.cut()
             link.join()
@@ -79,6 +100,9 @@ class Proxy:
                 near, _address = self._listener.accept()
             except OSError:
                 return
+            if self._lost.is_set():
+                self._unheard.append(near)
+                continue
             try:
                 far = self._connect()
             except OSError:
@@ -132,6 +156,7 @@ class Link:
         buffer = b""
         try:
             while received := source.recv(1 << 16):
+                self._proxy.hold()
                 buffer += received
                 while end := message_end(buffer):
                     message, buffer = buffer[:end], buffer[end:]
@@ -140,6 +165,7 @@ class Link:
         except OSError:
             pass
         finally:
+            self._proxy.hold()
             self.cut()
 
     def _send(self, command: bytes) -> bool:
