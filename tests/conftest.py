@@ -8,10 +8,18 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis import Redis
 
 from tests.support.redis_server import RedisPool, RedisServer
+from tests.support.signals import keep_ignored_here
 from tests.support.worker_process import WorkerProcess
+
+#: How long an example takes says more of the machine than of the code.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
+keep_ignored_here()
 
 StartWorker = Callable[..., WorkerProcess]
 

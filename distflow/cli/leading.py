@@ -51,12 +51,17 @@ def interruptible() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         interrupt.set()
 
-    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    # Under nohup a hang-up is nobody's concern.
+    # What was started with them ignored is to outlive them: under nohup a hang-up, and in the
+    # background of a script the Ctrl-C at its terminal, which is for the script.
+    for_others = [
+        number
+        for number in (signal.SIGINT, signal.SIGHUP)
+        if signal.getsignal(number) == signal.SIG_IGN
+    ]
     before = {
         number: signal.signal(number, on_signal)
-        for number in numbers
-        if signal.getsignal(number) != signal.SIG_IGN
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if number not in for_others
     }
     try:
         yield interrupt

@@ -27,6 +27,13 @@ from tests.support.redis_server import RedisServer
 from tests.support.tasks import recording
 from tests.support.wait import wait_for
 
+#: What nohup, and & in a script, let a command ignore; and what nothing should.
+IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
+
+
+#: What nohup, and & in a script, let a command ignore; and what nothing should.
+IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
+
 
 @pytest.fixture
 def start() -> Iterator[StartCli]:
@@ -60,6 +67,24 @@ def test_interrupted_and_resumed(
     (tmp_path / "gate").touch()
     assert end(resumed)[0] == 0
     assert starts(tmp_path)["hold"] == 1
+
+
+def test_what_was_started_in_the_background_outlives_the_terminal(
+    redis_server: RedisServer, start_worker: StartWorker, start: StartCli, tmp_path: Path
+) -> None:
+    """With nohup, or with & in a script: neither the hang-up nor the Ctrl-C is for it. SIGTERM is,
+    and leaves the run resumable, also where that was ignored by whoever started it.
+    """
+    start_worker(redis_server.url)
+    words = ["submit", *held(tmp_path), "--run-id", "i"]
+    process = start(redis_server.url, *words, ignored=IGNORED)
+    wait_for(lambda: begun(tmp_path), 30, "the task to begin")
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    code, _out, lines = end(process)
+    assert (code, lines[-1]) == (130, "go on: distflow resume i")
+    assert lines.count("interrupted: what runs may end by itself; again ends this at once") == 1
 
 
 def test_second_interrupt_ends_at_once(

@@ -65,8 +65,17 @@ def status(job: Job) -> str:
 
 
 def ends(job: Job, expected: str) -> None:
-    """See that it ends so."""
+    """See that it ends so, and that its worker has written all that follows: RQ counts a failure in
+    a write of its own.
+    """
     wait_for(lambda: status(job) == expected, 20, f"the job to be {expected}")
+    wait_for(lambda: states(job) == {b"idle"}, what="the worker to be idle")
+
+
+def states(job: Job) -> set[bytes | None]:
+    """What the workers of its Redis do."""
+    redis: Any = job.connection
+    return {redis.hget(key, "state") for key in redis.smembers("rq:workers")}
 
 
 def called(job: Job) -> str:

@@ -6,11 +6,12 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.support.release import THIS, Release
+from tests.support.signals import ignoring
 
 #: A lease so short that a test need not wait for the one of a killed coordinator.
 SHORT_LEASE = {"DISTFLOW_LEASE_SECONDS": "1"}
@@ -22,14 +23,19 @@ def command(*words: str) -> list[str]:
 
 
 def start_cli(
-    url: str, *words: str, env: Mapping[str, str] | None = None, release: Release | None = None
+    url: str,
+    *words: str,
+    env: Mapping[str, str] | None = None,
+    release: Release | None = None,
+    ignored: Sequence[signal.Signals] = (),
 ) -> subprocess.Popen[str]:
-    """Start a command; its output goes to pipes. Where another release plays it, its module is run:
-    it has no console script of these tests.
+    """Start a command, with some signals ignored; its output goes to pipes. Where another release
+    plays it, its module is run: it has no console script of these tests.
     """
     played = release or THIS
+    typed = command(*words) if release is None else played.command(*words)
     return subprocess.Popen(
-        command(*words) if release is None else played.command(*words),
+        ignoring(ignored, typed) if ignored else typed,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
