@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.release import Release, released
 
+pytest.register_assert_rewrite("tests.released.playing")
+
 
 @pytest.fixture(scope="session")
 def old() -> Iterator[Release]:

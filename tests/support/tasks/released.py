@@ -12,9 +12,12 @@ from distflow import Loop, Retry, TaskResult, TaskStatus, Workflow, task, workfl
 from tests.support.tasks.recording import note, wait_for_file
 
 
-def open_gate(folder: Path) -> None:
-    """Let go on what waits in a run whose witness lies in a folder."""
-    (folder / "gate").touch()
+def open_gates(folder: Path, *names: str) -> None:
+    """Let go on what waits in a run of ``mixed`` whose witness lies in a folder: all, or what waits
+    for ``fail`` or ``gate``.
+    """
+    for name in names or ("fail", "gate"):
+        (folder / name).touch()
 
 
 def is_third(ctx, value: Any) -> bool:
@@ -51,9 +54,9 @@ def short(log: str, *, ctx) -> int:
 
 @task(continue_on_error=True)
 def spoil(log: str) -> TaskResult:
-    """A tolerated failure that brings data."""
+    """A tolerated failure: its dependents get None."""
     note(log, "spoil")
-    return TaskResult(TaskStatus.FAILURE, data=5)
+    return TaskResult(TaskStatus.FAILURE)
 
 
 @task(loop=Loop(is_third, 5))
@@ -64,10 +67,11 @@ def poll(log: str, *, ctx) -> int:
 
 
 @task
-def flaky(log: str, *, ctx) -> int:
-    """Fail in the first attempt."""
+def flaky(log: str, gate: str, _after: Any, *, ctx) -> int:
+    """Fail in the first attempt, once the gate is open."""
     note(log, "flaky", ctx.attempt)
     if ctx.attempt == 1:
+        wait_for_file(gate)
         raise OSError("not yet")
     return int(ctx.attempt)
 
@@ -107,16 +111,16 @@ def gather(log: str, *parts: Any, ctx) -> list[Any]:
 
 @workflow
 def mixed(log: str, delay: float = 0.2):
-    """A task of each kind. Those that hang wait for the file ``gate`` beside the log.
+    """A task of each kind. Those that hang wait for the files ``fail`` and ``gate`` beside the log.
 
     ``delay`` is the wait in seconds before the second attempt of ``flaky``.
     """
-    gate = str(Path(log).parent / "gate")
+    fail, gate = (str(Path(log).parent / name) for name in ("fail", "gate"))
     many = [short.options(name=f"short{n}")(log) for n in range(20)]
-    again = flaky.options(retry=Retry(attempts=1, delay=delay))(log)
     plain.options(name="unwanted", condition=is_wanted)(log)
     ends = [hold(log, gate), charge(log, gate), order(log, gate)]
-    gather.options(name="early")(log, plain(log), spoil(log), poll(log), *many)
+    early = gather.options(name="early")(log, plain(log), spoil(log), poll(log), *many)
+    again = flaky.options(retry=Retry(attempts=1, delay=delay))(log, fail, early)
     gather.options(name="late")(log, again, *ends)
 
 
@@ -125,7 +129,7 @@ OUTCOMES: dict[str, Any] = {
     **{f"short{n}": 1 for n in range(20)},
     "plain": "plain",
     "poll": 3,
-    "early": ["plain", 5, 3, *[1] * 20],
+    "early": ["plain", None, 3, *[1] * 20],
     "hold": "held",
     "charge": "charged",
     "order": "job-1",
