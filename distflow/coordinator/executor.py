@@ -332,7 +332,6 @@ class WorkflowExecutor:
         except WrongState:
             # Paused or cancelled at this very moment: the event says so.
             return None
-        led.status = verdict
         self._has_ended = verdict != RunStatus.BLOCKED
         # A decision that came just before did not find the run blocked: it must not wait.
         if not self._has_ended and self._goes_on():

@@ -137,11 +137,13 @@ class PlayedWorker:
             self.batch = batch
         return code
 
-    def claim(self, task: str, *, start: bool = True) -> Code:
-        """Claim a task of its batch; from then on it is inside of it."""
+    def claim(self, task: str, *, start: bool = True, quiet: bool = False) -> Code:
+        """Claim a task of its batch; from then on it is inside of it. No event tells of a claim
+        that is ``quiet``.
+        """
         assert self.batch is not None
         token = f"{self.name}-{next(self._tokens)}"
-        wanted = ClaimRequest(task, token, start)
+        wanted = ClaimRequest(task, token, start, (), quiet, quiet)
         (reply,) = self._store.advance(self.batch.epoch, self.batch.id, claims=[wanted]).claims
         if reply.code == Code.GRANTED:
             self.held[task], self.task = (token, reply.attempt), task
