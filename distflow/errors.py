@@ -103,11 +103,3 @@ class NotDone(DistflowError):
 
 class ClaimLost(DistflowError):
     """The attempt was given to another worker: what it says counts no more."""
-
-
-class TaskTimeout(DistflowError):
-    """A task ran longer than its timeout."""
-
-
-class WorkerLost(DistflowError):
-    """The worker that ran a task is gone."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import click
 
@@ -77,11 +75,6 @@ def line(label: str, text: str, *, whole: bool = False) -> str:
     if whole:
         return label.ljust(_LABEL) + visible(text).replace("\n", "\n" + " " * _LABEL)
     return label.ljust(_LABEL) + clip(text, columns() - _LABEL)
-
-
-def short_json(value: Any) -> str:
-    """A plain value in one line."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 def counts_text(info: RunInfo) -> str:

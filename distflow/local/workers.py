@@ -71,10 +71,6 @@ class LocalWorkers:
         """The process ids of the workers that run, without those of their work horses."""
         return [worker.pid for worker in self._workers.values() if worker.poll() is None]
 
-    def alive(self) -> int:
-        """How many workers run."""
-        return len(self.pids)
-
     def log_path(self, number: int) -> Path:
         """Where the worker with this number logs."""
         return self._data_dir / f"worker-{number}.log"

@@ -195,11 +195,6 @@ class MemoryServer:
         with self.changed:
             return list(self.index)
 
-    def list_active_runs(self) -> list[str]:
-        """The ids of runs that somebody should lead."""
-        with self.changed:
-            return sorted(self.active)
-
 
 class MemoryBase:
     """One run on a memory server.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distflow.store.keys import DEFAULT_PREFIX, active_keys, runs_key
+from distflow.store.keys import DEFAULT_PREFIX, runs_key
 from distflow.store.leading import LeadStore
 from distflow.store.making import MakingStore
 from distflow.store.mending import MendingStore
@@ -19,9 +19,3 @@ class RedisRunStore(MakingStore, WorkerStore, LeadStore, MendingStore, ReadingSt
 def list_runs(client: Any, prefix: str = DEFAULT_PREFIX) -> list[str]:
     """Every run id, oldest first."""
     return [run_id.decode() for run_id in client.zrange(runs_key(prefix), 0, -1)]
-
-
-def list_active_runs(client: Any, prefix: str = DEFAULT_PREFIX) -> list[str]:
-    """The ids of runs that somebody should lead."""
-    lists = [client.smembers(key) for key in active_keys(prefix)]
-    return sorted({run_id.decode() for found in lists for run_id in found})

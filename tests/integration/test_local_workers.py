@@ -69,9 +69,9 @@ def test_ensure_restarts_the_dead(workers: LocalWorkers) -> None:
     """Of two workers, the killed one is started again and the other left alone."""
     killed, other = workers.pids
     os.kill(killed, signal.SIGKILL)
-    wait_for(lambda: workers.alive() == 1, what="the worker to be gone")
+    wait_for(lambda: len(workers.pids) == 1, what="the worker to be gone")
     assert workers.ensure() == 1
-    assert workers.alive() == 2
+    assert len(workers.pids) == 2
     assert other in workers.pids
     assert workers.ensure() == 0
 
@@ -81,7 +81,7 @@ def test_stop_is_warm(workers: LocalWorkers, redis_client: Redis, tmp_path: Path
     enqueue(redis_client, tmp_path)
     os.kill(workers.pids[0], signal.SIGTERM)
     os.kill(workers.pids[1], signal.SIGTERM)
-    wait_for(lambda: workers.alive() == 1, what="the idle worker to leave")
+    wait_for(lambda: len(workers.pids) == 1, what="the idle worker to leave")
     assert not (tmp_path / "ended").exists()
     (tmp_path / "go").touch()
     workers.stop(20.0)
@@ -96,7 +96,7 @@ def test_stop_kills_what_does_not_end(
     sessions = workers.pids
     assert sum(len(session_members(session)) for session in sessions) == 3
     workers.stop(0.1)
-    assert workers.alive() == 0
+    assert len(workers.pids) == 0
     wait_for(
         lambda: not any(session_members(session) for session in sessions),
         what="workers and horse to be gone",

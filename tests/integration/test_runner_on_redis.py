@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from distflow import Loop, Retry, Workflow
 from distflow.client import Client
+from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import StaleEpoch
 from distflow.handle import Run
+from distflow.ports import Batch
 from tests.support.stages import Stage, most_at_once
 from tests.support.tasks import behaving
 from tests.support.wait import wait_for
@@ -54,6 +58,33 @@ def test_waits_are_durable(on_redis: Stage, client: Client, kind: str) -> None:
     (first, first_at), (second, second_at) = (line[-2:] for line in on_redis.lines("waits"))
     assert (first, second) == ("1", "2")
     assert 1.5 <= float(second_at) - float(first_at) < 10
+
+
+class Noting:
+    """A dispatcher of the user's own: it notes what it is given, and hands it on."""
+
+    def __init__(self, inner: RqDispatcher) -> None:
+        self._inner = inner
+        self.sent: list[str] = []
+
+    def dispatch(self, batches: Sequence[Batch]) -> None:
+        self.sent += [task.name for batch in batches for task in batch.tasks]
+        self._inner.dispatch(batches)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def test_another_dispatcher(on_redis: Stage, client: Client) -> None:
+    """``use_dispatcher``: every batch of the run goes through it."""
+    noting: Any = Noting(client.dispatcher)
+    dag = Workflow("noted")
+    first = dag.add("first", behaving.behave, (["done"],))
+    dag.add("second", behaving.behave, (["done"],), depends_on=[first], batch=False)
+    builder = on_redis.builder().use_dispatcher(noting)
+    played = on_redis.play(dag, builder=builder)
+    assert noting.sent == ["first", "second"]
+    assert {result.status for result in played.results.values()} == {"success"}
 
 
 def test_concurrency_holds_across_a_take_over(on_redis: Stage, client: Client) -> None:

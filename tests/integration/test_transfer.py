@@ -34,11 +34,11 @@ from distflow.errors import (
 from distflow.fingerprint import fingerprint
 from distflow.ids import new_token
 from distflow.snapshot import Snapshot
-from distflow.store.redis import RedisRunStore, list_active_runs, list_runs
+from distflow.store.redis import RedisRunStore, list_runs
 from distflow.transfer import export_run, import_run
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
-from tests.support.stores import again, claim, final, finish, outcome
+from tests.support.stores import again, claim, final, finish, list_active_runs, outcome
 from tests.support.tasks.recording import lines, random_dag
 from tests.support.wait import wait_for
 

@@ -19,13 +19,19 @@ from distflow.core.model import Task, TaskResult
 from distflow.core.run import Beat, Claim, Event, HistoryEntry, RunOptions, RunSpec, ServerFacts
 from distflow.core.status import OUTCOMES, TaskStatus
 from distflow.ports import RunStore, Troubles
-from distflow.store.keys import RunKeys
+from distflow.store.keys import DEFAULT_PREFIX, RunKeys, active_keys
 from distflow.store.memory import MemoryRunStore, MemoryServer
-from distflow.store.redis import RedisRunStore, list_active_runs, list_runs
+from distflow.store.redis import RedisRunStore, list_runs
 from tests.support.full import fill, make_room
 from tests.support.redis_server import RedisServer
 
 _prefixes = itertools.count(1)
+
+
+def list_active_runs(client: Any, prefix: str = DEFAULT_PREFIX) -> list[str]:
+    """The ids of the runs on a Redis that somebody should lead."""
+    lists = [client.smembers(key) for key in active_keys(prefix)]
+    return sorted({run_id.decode() for found in lists for run_id in found})
 
 
 class Subject(ABC):
@@ -91,7 +97,7 @@ class MemorySubject(Subject):
         return self.server.list_runs()
 
     def list_active_runs(self) -> list[str]:
-        return self.server.list_active_runs()
+        return sorted(self.server.active)
 
     def set_clock(self, offset_ms: int) -> None:
         run = self.server.runs["run-1"]
