@@ -15,6 +15,9 @@ ALLOW_VARIABLE = "DISTFLOW_ALLOW"
 
 _SHORTEST_LEASE_SECONDS = 0.5
 
+#: How long a worker tells an outcome that Redis does not take.
+_OUTCOME_SECONDS = 3600.0
+
 #: After so many batches, or with so much memory more, a FastWorker replaces its child.
 _FAST_JOBS = 1000
 _FAST_RSS_MB = 512
@@ -70,6 +73,38 @@ def fast_rss_mb() -> int:
         InvalidInput: it is not a number of at least 1.
     """
     return _count("DISTFLOW_FAST_RSS_MB", _FAST_RSS_MB)
+
+
+def outcome_seconds() -> float:
+    """``DISTFLOW_OUTCOME_SECONDS``: how long a worker tells an outcome that Redis does not take;
+    3,600.
+
+    Raises:
+        InvalidInput: it is not a number of at least 0.
+    """
+    text = os.environ.get("DISTFLOW_OUTCOME_SECONDS")
+    if text is None:
+        return _OUTCOME_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise InvalidInput(
+            f"DISTFLOW_OUTCOME_SECONDS={text!r}: it is a number of seconds, 0 or more"
+        )
+    return seconds
+
+
+def spool_folder() -> str | None:
+    """``DISTFLOW_SPOOL``: where outcomes are kept that Redis does not take; by default
+    ``/var/tmp/distflow-<user id>``. None where it is set and empty: nothing is kept on disk.
+    """
+    folder = os.environ.get("DISTFLOW_SPOOL")
+    if folder is None:
+        # Not by the home or the environment: all workers of a user on a host must find the same.
+        return f"/var/tmp/distflow-{os.geteuid()}"  # noqa: S108 - its owner is checked
+    return folder or None
 
 
 def allowed_functions() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,6 +23,12 @@ settings.load_profile("suite")
 keep_ignored_here()
 
 StartWorker = Callable[..., WorkerProcess]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_spool(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Workers of the tests keep outcomes in a folder of the session's, not in that of the user."""
+    os.environ["DISTFLOW_SPOOL"] = str(tmp_path_factory.mktemp("spool") / "outcomes")
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ from distflow.client import Client
 from distflow.errors import InvalidInput
 from distflow.local.server import PrivateRedis
 from distflow.rq_compat.keys import worker_key
+from distflow_worker.connection import name_of
+from distflow_worker.delivery import deliver
 
 #: For `rq worker`: RQ forgets a worker that is silent for so long, and a busy one beats so often;
 #: its connection outlasts a restart of Redis.
@@ -83,9 +85,19 @@ def worker(
             config.allow_functions(allow)
             options += ["--serializer", "distflow_worker.SafeSerializer"]
             options += ["--job-class", "distflow_worker.SafeJob"]
+        _deliver(client)
         client.redis.close()
         arguments = ["worker", "--url", url, *options, *queues]
         rq_main.main(arguments, prog_name="rq", standalone_mode=False)
+
+
+def _deliver(client: Client) -> None:
+    """What workers of this host could not tell may be what a run waits for: no batch comes then."""
+    spool = config.spool_folder()
+    # Here, and not in the midst of a batch, is a setting refused that is no number.
+    config.outcome_seconds()
+    if spool is not None:
+        deliver(spool, client.redis, name_of(client.redis), client.prefix)
 
 
 def _check_patterns(allow: str) -> None:

@@ -6,8 +6,9 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from copy import copy
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgpack
 
@@ -45,6 +46,17 @@ class WorkerStore(StoreBase):
 
     #: Whether starts and outcomes of ``at_most_once`` tasks must be on disk: as the run says.
     _waits_for_disk = False
+
+    #: Seconds that the disk is waited for; None is the patience of every call.
+    disk_seconds: float | None = None
+
+    def with_patience(self, seconds: float) -> Self:
+        """The same, whose calls give up after so many seconds. What waits for the disk
+        is as patient as before.
+        """
+        other = copy(self)
+        other.patience_seconds, other.disk_seconds = seconds, self.patience_seconds
+        return other
 
     @contextmanager
     def own_line(self) -> Iterator[None]:
@@ -173,7 +185,8 @@ class WorkerStore(StoreBase):
 
     def _call_to_disk(self, line: ScriptLine, arguments: Sequence[bytes]) -> DiskReply:
         """Call again until the disk has it, the server cannot tell, or patience ends."""
-        deadline = time.monotonic() + self.patience_seconds
+        seconds = self.patience_seconds if self.disk_seconds is None else self.disk_seconds
+        deadline = time.monotonic() + seconds
         while True:
             told = self._patiently(partial(line.call_to_disk, _DISK_WAIT_MS, *arguments))
             if told.on_disk or told.refusal or time.monotonic() >= deadline:
@@ -249,6 +262,11 @@ class WorkerStore(StoreBase):
         if code == Code.WRONG_STATE:
             raise not_unknown(task, status.decode())
         return TaskStatus(status.decode())
+
+    def fetch_origin(self) -> str | None:
+        """What the run has unlike every other of its id; None where there is no such run."""
+        origin = self._patiently(lambda: self.client.hget(self.keys.meta, "origin"))
+        return None if origin is None else str(origin.decode())
 
     def fetch_results(self, names: Sequence[str]) -> list[bytes | None]:
         """The encoded TaskResults of tasks, None where there is no outcome."""

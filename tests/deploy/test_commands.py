@@ -58,7 +58,8 @@ def environment_for(url: str) -> dict[str, str]:
     given = read_environment(ENVIRONMENT)
     assert given.keys() >= read_compose()["services"]["worker"]["environment"].keys()
     path = f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
-    return {**given, "DISTFLOW_REDIS_URL": url, "PATH": path}
+    own = {"DISTFLOW_REDIS_URL": url, "DISTFLOW_SPOOL": os.environ["DISTFLOW_SPOOL"]}
+    return {**given, **own, "PATH": path}
 
 
 @pytest.fixture

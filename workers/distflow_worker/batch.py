@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import get_current_job
 
+from distflow import config
 from distflow.codec import unpack
 from distflow.core.claim import READ_VERSIONS, Code, said_versions
 from distflow.errors import DistflowError
@@ -23,17 +25,24 @@ from distflow.store.patience import call_patiently
 from distflow.store.working import WorkerStore
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.beat import BEAT_SECONDS, Heartbeat
-from distflow_worker.connection import reuse_like
+from distflow_worker.connection import name_of, reuse_like
 from distflow_worker.context import RecordedResults, run_context
 from distflow_worker.deadline import Deadline
+from distflow_worker.ledger import PIECE_SECONDS
 from distflow_worker.sequence import BatchSequence
 
 if TYPE_CHECKING:
     # Imported by the batches that need them alone.
     from distflow_worker.guard import Guard
+    from distflow_worker.outcomes import OutcomeKeeper
     from distflow_worker.verify import Verification
 
 _log = logging.getLogger("distflow.worker")
+
+#: What keeps outcomes that Redis does not take, and what delivers them later: imported where there
+#: are any.
+_OUTCOMES = "distflow_worker.outcomes"
+_DELIVERY = "distflow_worker.delivery"
 
 #: What ends tasks in time: batches without a timeout need not pay for its import.
 _GUARD = "distflow_worker.guard"
@@ -79,20 +88,29 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
         )
     client = reuse_like(connection)
     place: dict[str, Any] = {"prefix": fields["prefix"]}
+    # Read first: a setting that is no number ends nothing that has begun.
+    spool, told_seconds = config.spool_folder(), config.outcome_seconds()
     store = WorkerStore(client, fields["run_id"], **place)
     opening = store.begin_batch(fields["epoch"], fields["batch"], worker, job)
+    redis = name_of(connection)
+    if spool is not None and Path(spool).is_dir():
+        import_module(_DELIVERY).deliver(spool, client, redis, fields["prefix"])
     if opening.code != Code.OK:
         _log.info("batch %s not begun: %s", fields["batch"], opening.code.name)
         return True
+    make_keeper = partial(_make_keeper, fields, redis, opening.origin, spool, told_seconds)
     beating = WorkerStore(client, fields["run_id"], **place, patience_seconds=0.0)
-    guard = _guard(fields, connection, worker, job, opening.max_result_bytes)
+    guard = _guard(fields, connection, worker, job, opening.max_result_bytes, make_keeper)
     overdue = guard.is_overdue if guard else None
     beats = Heartbeat(beating, fields["batch"], worker, job, is_overdue=overdue)
     # A guardian is forked before there is a thread.
     with guard or nullcontext(), store.own_line(), beats as heartbeat:
         params = unpack(opening.params, opaque=True)
+        # What a task needs is waited for as long as what it brought is told: that Redis is away is
+        # no failure of it.
+        patient = store.with_patience(max(store.patience_seconds, told_seconds))
         view = RunView(
-            store=store,
+            store=patient,
             worker=worker,
             origin=opening.origin,
             params=params,
@@ -100,7 +118,7 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
                 run_context,
                 opening.context,
                 params,
-                RecordedResults(store),
+                RecordedResults(patient),
                 store.keys.meta,
                 fields["epoch"],
             ),
@@ -109,7 +127,7 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
             deadline=guard.deadline if guard else Deadline,
         )
         BatchSequence(
-            store,
+            store.with_patience(PIECE_SECONDS),
             view,
             fields["epoch"],
             fields["batch"],
@@ -117,12 +135,29 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
             expected=fields["expected"],
             should_stop=_StopWatch(client, worker).should_stop,
             on_attempt=partial(_note_attempt, heartbeat, guard),
+            make_keeper=make_keeper,
         ).run()
     return guard is None or not guard.overran
 
 
+def _make_keeper(
+    fields: Mapping[str, Any], redis: str, origin: str, spool: str | None, seconds: float
+) -> OutcomeKeeper:
+    """What sees to the outcomes of a batch."""
+    module = import_module(_OUTCOMES)
+    run = fields["prefix"], fields["run_id"], origin, fields["wire"]
+    home = module.Home(redis, *run, fields["epoch"], fields["batch"])
+    keeper: OutcomeKeeper = module.OutcomeKeeper(home, spool, seconds)
+    return keeper
+
+
 def _guard(
-    fields: Mapping[str, Any], connection: Redis, worker: str, job: str, max_result_bytes: int
+    fields: Mapping[str, Any],
+    connection: Redis,
+    worker: str,
+    job: str,
+    max_result_bytes: int,
+    make_keeper: Callable[[], OutcomeKeeper],
 ) -> Guard | None:
     """What ends the tasks of a batch in time; None where no task of it has a timeout."""
     if not any("timeout" in header for header in fields["tasks"]):
@@ -137,6 +172,7 @@ def _guard(
         job=job,
         headers=fields["tasks"],
         max_result_bytes=max_result_bytes,
+        make_keeper=make_keeper,
     )
     # A worker that runs jobs in its own process may lead a group in which strangers are.
     registered = call_patiently(

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from redis.exceptions import RedisError
+
 from distflow.core.claim import Code
-from distflow.errors import RedisUnavailable
+from distflow.errors import DistflowError
 from distflow.store.working import WorkerStore
 from distflow_worker.attempt import AttemptRun
 
@@ -76,13 +78,17 @@ class Heartbeat:
         self.task = attempt.task.name if attempt else ""
 
     def _beat(self) -> None:
-        wait = self._first_wait
+        wait, told = self._first_wait, False
         while not self._over.wait(wait):
             wait = BEAT_SECONDS
             try:
                 overdue = self._is_overdue is not None and self._is_overdue()
                 code, status = self._store.beat(*self._identity, self.task, overdue=overdue)
-            except RedisUnavailable as error:
-                _log.warning("batch %s: no heartbeat: %s", self._identity[0], error)
+            except (DistflowError, RedisError) as error:
+                # Once for each time that Redis is away, which may be for an hour.
+                level = logging.DEBUG if told else logging.WARNING
+                _log.log(level, "batch %s: no heartbeat: %s", self._identity[0], error)
+                told = True
                 continue
+            told = False
             self.cancelled = code != Code.OK or status == "cancelling"

@@ -15,6 +15,9 @@ _SENTINEL = "distflow.store.sentinel"
 _SOCKET_TIMEOUT_SECONDS = 10.0
 _CONNECT_TIMEOUT_SECONDS = 3.0
 
+#: Names of this very host.
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+
 #: The clients of this process by the pool that each is like. A fork may take them along: a pool
 #: that finds itself in another process begins anew, without a connection.
 _opened: WeakKeyDictionary[ConnectionPool, Redis] = WeakKeyDictionary()
@@ -31,6 +34,22 @@ def open_like(connection: Redis) -> Redis:
         client: Redis = import_module(_SENTINEL).reopen_primary(connection, options)
         return client
     return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **options))
+
+
+def name_of(connection: Redis) -> str:
+    """Which Redis a client is of, the same for all workers of a host that are given one address,
+    and without what is secret: ``localhost:6379/0``.
+    """
+    pool = connection.connection_pool
+    options = pool.connection_kwargs
+    database = options.get("db") or 0
+    service = getattr(pool, "service_name", None)
+    if service:
+        return f"sentinel {service}/{database}"
+    if path := options.get("path"):
+        return f"{path}/{database}"
+    host, port = options.get("host", "localhost"), options.get("port", 6379)
+    return f"{'localhost' if host in _LOCAL else host}:{port}/{database}"
 
 
 def reuse_like(connection: Redis) -> Redis:

@@ -13,14 +13,16 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 from redis import Redis
+from redis.exceptions import RedisError
 
 from distflow.core.claim import ClaimReply, Finish
 from distflow.core.outcome import timed_out
@@ -31,8 +33,12 @@ from distflow_worker.beat import Heartbeat
 from distflow_worker.connection import open_like
 from distflow_worker.horse import Horse
 from distflow_worker.inputs import BatchInputs
-from distflow_worker.ledger import Held
+from distflow_worker.ledger import PIECE_SECONDS, Held
 from distflow_worker.sequence import VERIFY
+
+if TYPE_CHECKING:
+    # Imported when there is something to record.
+    from distflow_worker.outcomes import OutcomeKeeper
 
 _log = logging.getLogger("distflow.worker")
 
@@ -58,6 +64,8 @@ class Guarded(NamedTuple):
     job: str
     headers: Sequence[Mapping[str, Any]]
     max_result_bytes: int
+    #: Makes what sees to outcomes that Redis does not take.
+    make_keeper: Callable[[], OutcomeKeeper]
 
     def store(self, **options: Any) -> WorkerStore:
         """The run, over a connection of the caller's own."""
@@ -153,7 +161,7 @@ class Guardian:
         self._horse.end()
         try:
             self._record(call)
-        except DistflowError as error:
+        except (DistflowError, RedisError) as error:
             # The coordinator finds the batch lost, and knows from the beats what it was lost of.
             _log.warning("task %s: its timeout was not recorded: %s", call.task, error)
         return True
@@ -196,9 +204,15 @@ class Guardian:
             finishes.append(self._finish(call, view, position))
         else:
             import_module(VERIFY).Verification(view, call.task, body).time_out(call.seconds)
-        store.advance(
-            guarded.epoch, guarded.batch, finishes, ending=True, unstarted=names[position + 1 :]
+        tell = partial(
+            store.with_patience(PIECE_SECONDS).advance,
+            guarded.epoch,
+            guarded.batch,
+            finishes,
+            ending=True,
+            unstarted=names[position + 1 :],
         )
+        guarded.make_keeper().settle(finishes, tell)
 
     def _finish(self, call: Call, view: RunView, position: int) -> Finish:
         header = self._guarded.headers[position]

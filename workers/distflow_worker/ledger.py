@@ -12,15 +12,22 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish
-from distflow.errors import DistflowError
+from redis.exceptions import RedisError
+
+from distflow.core.claim import Advance, ClaimReply, ClaimRequest, Code, Finish
+from distflow.errors import DistflowError, RedisUnavailable
 from distflow_worker.inputs import LARGE_BYTES
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
     from distflow.ports import WorkerPort
+    from distflow_worker.outcomes import OutcomeKeeper
 
 _log = logging.getLogger("distflow.worker")
+
+#: Seconds that one call may take where another follows: the store of a ledger whose outcomes are
+#: kept is that patient.
+PIECE_SECONDS = 1.0
 
 #: Seconds that an outcome waits for others at most.
 FLUSH_SECONDS = 0.05
@@ -40,10 +47,21 @@ class Ledger:
         store: the run.
         epoch: of the coordinator that sent the batch.
         batch: its id.
+        make_keeper: makes what sees to outcomes that the store does not take; None where it takes
+            all, at once.
     """
 
-    def __init__(self, store: WorkerPort, epoch: int, batch: str) -> None:
+    def __init__(
+        self,
+        store: WorkerPort,
+        epoch: int,
+        batch: str,
+        make_keeper: Callable[[], OutcomeKeeper] | None = None,
+    ) -> None:
         self._store = store
+        self._make_keeper = make_keeper
+        #: Made when the store first did not take something.
+        self._keeper: OutcomeKeeper | None = None
         self._epoch = epoch
         self._batch = batch
         self._finishes: list[Finish] = []
@@ -109,6 +127,16 @@ class Ledger:
             self._give_back()
             self._advance((), ending=True, unstarted=unstarted)
 
+    def save(self, error: BaseException) -> None:
+        """The batch ends by an error: what it has done is kept all the same."""
+        self._over.set()
+        with self._lock:
+            if self._finishes and self._keeper is None and self._make_keeper is not None:
+                self._keeper = self._make_keeper()
+            if self._keeper is not None:
+                self._keeper.keep(self._finishes, f"{type(error).__name__}: {error}")
+                self._keeper.let_go()
+
     def watch(self) -> None:
         """From now on let no outcome wait behind a task that takes longer than it was thought to:
         a thread records them meanwhile, and gives back what was claimed behind it.
@@ -130,8 +158,8 @@ class Ledger:
                     continue
                 self._give_back()
                 try:
-                    self._advance(())
-                except DistflowError as error:
+                    self._advance((), once=True)
+                except (DistflowError, RedisError) as error:
                     # The batch's own thread tries again, and says so if it cannot.
                     _log.debug("batch %s: not flushed: %s", self._batch, error)
 
@@ -146,18 +174,24 @@ class Ledger:
         ending: bool = False,
         unstarted: Sequence[str] = (),
         meanwhile: Callable[[], object] | None = None,
+        once: bool = False,
     ) -> Sequence[ClaimReply]:
         """What is sent stays here until it is answered: a call that fails is made again whole."""
-        advanced = self._store.advance(
-            self._epoch,
-            self._batch,
-            self._finishes,
-            requests,
-            released=self._released,
-            ending=ending,
-            unstarted=unstarted,
-            meanwhile=meanwhile,
-        )
+        todo = [meanwhile] if meanwhile else []
+
+        def call() -> Advance:
+            return self._store.advance(
+                self._epoch,
+                self._batch,
+                self._finishes,
+                requests,
+                released=self._released,
+                ending=ending,
+                unstarted=unstarted,
+                meanwhile=todo.pop() if todo else None,
+            )
+
+        advanced = self._insist(call, once=once)
         for finish, code in zip(self._finishes, advanced.finishes, strict=True):
             if code != Code.RECORDED:
                 _log.warning(
@@ -171,3 +205,14 @@ class Ledger:
         self._finishes, self._bytes = [], 0
         self._released = []
         return advanced.claims
+
+    def _insist(self, call: Callable[[], Advance], *, once: bool) -> Advance:
+        if self._keeper is None:
+            try:
+                return call()
+            except RedisUnavailable as error:
+                if self._make_keeper is None:
+                    raise
+                self._keeper = self._make_keeper()
+                self._keeper.keep(self._finishes, str(error))
+        return self._keeper.tell(self._finishes, call, once=once)

@@ -17,6 +17,7 @@ from distflow_worker.ledger import FLUSH_SECONDS, Held, Ledger
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
     from distflow.ports import WorkerPort
+    from distflow_worker.outcomes import OutcomeKeeper
     from distflow_worker.verify import Verification
 
 _log = logging.getLogger("distflow.worker")
@@ -36,7 +37,7 @@ class BatchSequence:
     """Claims, runs and finishes the tasks of a batch that has begun.
 
     Args:
-        store: the run.
+        store: the run, for what is claimed and recorded.
         view: what attempts need to know of the run and of this process.
         epoch: of the coordinator that sent the batch.
         batch: its id.
@@ -44,9 +45,10 @@ class BatchSequence:
         expected: run times in ms of the functions that were measured.
         should_stop: asked between two tasks.
         on_attempt: told the attempt or verification at work, and None between two.
+        make_keeper: see :class:`Ledger`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by name
         self,
         store: WorkerPort,
         view: RunView,
@@ -57,6 +59,7 @@ class BatchSequence:
         expected: Mapping[str, float],
         should_stop: Callable[[], bool],
         on_attempt: Callable[[AttemptRun | Verification | None], None],
+        make_keeper: Callable[[], OutcomeKeeper] | None = None,
     ) -> None:
         self._view = view
         self._batch = batch
@@ -65,9 +68,9 @@ class BatchSequence:
         self._expected = dict(expected)
         self._should_stop = should_stop
         self._on_attempt = on_attempt
-        self._ledger = Ledger(store, epoch, batch)
+        self._ledger = Ledger(store, epoch, batch, make_keeper)
         bodies = [(header["name"], header["body"]) for header in headers]
-        self._inputs = BatchInputs(store.fetch_results, bodies)
+        self._inputs = BatchInputs(view.store.fetch_results, bodies)
         #: The tasks that this batch held, and the final outcomes of those that it ran.
         self._taken: set[str] = set()
         self._ended: dict[str, str] = {}
@@ -80,6 +83,14 @@ class BatchSequence:
 
     def run(self) -> None:
         """Take every task that can be claimed, and end the batch."""
+        try:
+            self._ledger.end(self._take_all())
+        except BaseException as error:
+            self._ledger.save(error)
+            raise
+
+    def _take_all(self) -> list[str]:
+        """The tasks that it did not start."""
         unstarted: list[str] = []
         names = [header["name"] for header in self._headers]
         for position, header in enumerate(self._headers):
@@ -109,7 +120,7 @@ class BatchSequence:
                 self._taken.add(header["name"])
                 self._ledger.release(header["name"], held.token)
                 unstarted.append(header["name"])
-        self._ledger.end(unstarted)
+        return unstarted
 
     def _verify(self, header: dict[str, Any]) -> None:
         """Ask what became of an unknown task: nothing is claimed for that."""

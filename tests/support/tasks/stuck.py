@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +34,12 @@ def hold(log: str, gate: str, *, ctx) -> int:
     wait_for_file(gate)
     note(log, ctx.task, "done")
     return int(ctx.attempt)
+
+
+def kill(log: str, pid: int, *, ctx) -> None:
+    """SIGKILL to a process."""
+    note(log, ctx.task)
+    os.kill(pid, signal.SIGKILL)
 
 
 def single(

@@ -1,0 +1,156 @@
+"""OutcomeKeeper: no outcome that a worker holds is thrown away because Redis does not take it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from distflow.core.claim import Finish
+from distflow.errors import RedisUnavailable
+
+if TYPE_CHECKING:
+    # Imported when the first outcome is not taken: few processes ever need it.
+    from distflow_worker.spool import KeptFile
+
+_log = logging.getLogger("distflow.worker")
+
+_T = TypeVar("_T")
+
+#: What writes outcomes to disk.
+_SPOOL = "distflow_worker.spool"
+
+#: Seconds that a call which brings no outcome is tried.
+_CLAIM_SECONDS = 60.0
+
+#: After so many seconds calls are so far apart.
+_BUSY_SECONDS = 60.0
+_PAUSE_SECONDS = 1.0
+
+
+class Home(NamedTuple):
+    """Where outcomes belong: which Redis (see ``connection.name_of``), run and batch."""
+
+    redis: str
+    prefix: str
+    run_id: str
+    #: Of the run: another one of its id has another.
+    origin: str
+    #: The version of the run.
+    wire: int
+    epoch: int
+    batch: str
+
+
+class OutcomeKeeper:
+    """Sees to the outcomes of one batch.
+
+    They are told again and again; as soon as Redis has not taken them for a moment they are on disk
+    as well, so that they outlive this process, whatever ends it. While it lives, nobody else
+    delivers them.
+
+    Args:
+        home: where they belong.
+        folder: for those that Redis does not take; None keeps nothing on disk.
+        seconds: how long they are told.
+    """
+
+    def __init__(self, home: Home, folder: str | None, seconds: float) -> None:
+        self._home = home
+        self._folder = folder
+        self._seconds = seconds
+        #: By token.
+        self._kept: dict[str, KeptFile] = {}
+        self._has_warned = False
+
+    def tell(self, finishes: Sequence[Finish], call: Callable[[], _T], *, once: bool = False) -> _T:
+        """Call until Redis has taken these outcomes, and return the answer.
+
+        Args:
+            finishes: what the call brings; a call without any is tried for a minute.
+            call: tries for about a second, and may be repeated.
+            once: whether somebody else tries again.
+
+        Raises:
+            RedisUnavailable: the time is up, and they are on disk, unless nothing is to be kept
+                there. While the disk refuses them they are told for as long as it takes.
+        """
+        began = time.monotonic()
+        while True:
+            try:
+                answer = call()
+                break
+            except RedisUnavailable as error:
+                waited = time.monotonic() - began
+                limit = self._seconds if finishes else _CLAIM_SECONDS
+                safe = self.keep(finishes, str(error)) or self._folder is None
+                if once or (waited >= limit and safe):
+                    raise
+                if waited >= _BUSY_SECONDS:
+                    time.sleep(_PAUSE_SECONDS)
+        if self._has_warned:
+            self._has_warned = False
+            _log.warning("batch %s: Redis has taken its outcomes", self._home.batch)
+        for finish in finishes:
+            if kept := self._kept.pop(finish.token, None):
+                kept.drop()
+        return answer
+
+    def settle(self, finishes: Sequence[Finish], call: Callable[[], _T]) -> _T:
+        """As :meth:`tell`, for a process that ends then: what it could not tell is on disk.
+
+        Raises:
+            RedisUnavailable: as :meth:`tell`.
+        """
+        try:
+            return self.tell(finishes, call)
+        except BaseException as error:
+            self.keep(finishes, f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            self.let_go()
+
+    def keep(self, finishes: Sequence[Finish], why: str) -> bool:
+        """Write outcomes to disk, unless they are there; returns whether they are."""
+        fresh = [finish for finish in finishes if finish.token not in self._kept]
+        if not fresh:
+            return True
+        names = ", ".join(finish.task for finish in fresh)
+        if self._folder is None:
+            self._warn(f"the outcomes of {names} are not recorded, and kept in memory alone: {why}")
+            return False
+        try:
+            spool = import_module(_SPOOL).Spool(self._folder)
+            for finish in fresh:
+                self._kept[finish.token] = spool.keep(self._home, finish)
+        except OSError as error:
+            self._warn(
+                f"the outcomes of {names} are not recorded ({why}), and cannot be kept in "
+                f"{self._folder}: {error}; both are tried again"
+            )
+            return False
+        self._has_warned = True
+        _log.warning(
+            "batch %s: the outcomes of %s are not recorded: %s; they are kept in %s, and told for "
+            "%.0f s, or else by the next batch on this host",
+            self._home.batch,
+            names,
+            why,
+            self._folder,
+            self._seconds,
+        )
+        return True
+
+    def let_go(self) -> None:
+        """From now on the next batch on this host delivers what is on disk."""
+        for kept in self._kept.values():
+            kept.let_go()
+        self._kept.clear()
+
+    def _warn(self, what: str) -> None:
+        """Once, until Redis has taken something."""
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning("batch %s: %s", self._home.batch, what)
