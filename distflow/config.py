@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 
 from distflow.errors import InvalidInput
 
 #: The server where none is named.
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
+
+#: Where it is named, the first of these that is set.
+URL_VARIABLES = ("DISTFLOW_REDIS_URL", "RQ_REDIS_URL", "REDIS_URL")
 
 #: Holds the patterns of the functions that tasks may name.
 ALLOW_VARIABLE = "DISTFLOW_ALLOW"
@@ -24,16 +26,9 @@ _FAST_RSS_MB = 512
 
 
 def environment_url() -> str:
-    """``DISTFLOW_REDIS_URL``, else ``REDIS_URL``, else the usual one."""
-    named = os.environ.get("DISTFLOW_REDIS_URL") or os.environ.get("REDIS_URL")
-    return named or DEFAULT_REDIS_URL
-
-
-def hide_password(url: str) -> str:
-    """A URL that may be shown."""
-    # A password that is not percent-encoded may itself have an @ or a slash in it.
-    shown = re.sub(r"(//[^:/@]*:).*@", r"\1***@", url)
-    return re.sub(r"(password=)[^&#]*", r"\1***", shown)
+    """The first that is set of :data:`URL_VARIABLES`, else the usual one."""
+    named = (os.environ.get(variable, "").strip() for variable in URL_VARIABLES)
+    return next(filter(None, named), DEFAULT_REDIS_URL)
 
 
 def lease_seconds(default: float) -> float:

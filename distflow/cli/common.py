@@ -15,10 +15,11 @@ from typing import Any, TextIO, TypeVar
 import click
 from click.exceptions import NoArgsIsHelpError
 
-from distflow.config import DEFAULT_REDIS_URL, environment_url, hide_password
+from distflow.config import DEFAULT_REDIS_URL, URL_VARIABLES, environment_url
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError
 from distflow.plain import to_plain
+from distflow.redis_url import hide_password, tidy_url
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -73,7 +74,7 @@ def connection_options(command: _F) -> _F:
         "--redis",
         "redis_url",
         metavar="URL",
-        help=f"Redis to use.  [default: DISTFLOW_REDIS_URL, REDIS_URL, else {DEFAULT_REDIS_URL}]",
+        help=f"Redis to use.  [default: {', '.join(URL_VARIABLES)}, else {DEFAULT_REDIS_URL}]",
     )
     return redis(data(command))
 
@@ -88,7 +89,7 @@ def json_option(command: _F) -> _F:
 
 def redis_address(redis_url: str | None) -> str:
     """The URL given, else that of the environment, else the usual one."""
-    return redis_url or environment_url()
+    return tidy_url(redis_url or environment_url())
 
 
 def next_command(*words: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,16 @@ from urllib.parse import parse_qs, unquote
 from redis import Redis
 from redis import exceptions as redis_errors
 
-from distflow.config import hide_password
 from distflow.errors import InvalidInput, RedisUnavailable
+from distflow.redis_url import (
+    SENTINEL,
+    check_url,
+    hide_password,
+    option_names,
+    split_places,
+    tidy_url,
+    unusable,
+)
 from distflow.store.keepalive import KEEPALIVE
 from distflow.store.sentinel import open_primary
 
@@ -22,12 +29,8 @@ SOCKET_TIMEOUT_SECONDS = 10.0
 #: Seconds that making a connection may take.
 CONNECT_TIMEOUT_SECONDS = 3.0
 
-_HIGHEST_PORT = 65_535
-
-_SENTINEL = "redis+sentinel://"
-
-#: A name, an IPv4 address, or an IPv6 address in brackets.
-_HOST = re.compile(r"[^\[\]:\s]+|\[[0-9A-Fa-f:.]+\]")
+#: What a URL of Sentinels may say behind its question mark.
+_SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password", "ssl")
 
 #: Options for TLS that name a file.
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -52,27 +55,35 @@ def open_redis(url: str) -> Redis:
     Raises:
         InvalidInput: the URL is none of these, or names a file that is not there.
     """
+    url = tidy_url(url)
+    check_url(url)
+    if url.startswith(SENTINEL):
+        return _open_sentinel(url)
+    options = dict(_TIMEOUTS, health_check_interval=_HEALTH_CHECK_SECONDS)
+    if not url.startswith("unix://"):
+        options |= KEEPALIVE
     try:
-        if url.startswith(_SENTINEL):
-            return _open_sentinel(url)
-        options = dict(_TIMEOUTS, health_check_interval=_HEALTH_CHECK_SECONDS)
-        if not url.startswith("unix://"):
-            options |= KEEPALIVE
         client: Redis = Redis.from_url(url, **options)
         # It does not connect; options that it does not know are refused here, not at first use.
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError, redis_errors.RedisError) as error:
+        cause = _cause_of(error, url)
+    else:
         _check_files(url, pool.connection_kwargs)
-    except (ValueError, TypeError) as error:
-        cause = str(error)
-        # What urllib took for a port may be a piece of the password.
-        if isinstance(error, ValueError) and "@" in url:
-            cause = "check its port, and percent-encode what is special in its password"
-        raise InvalidInput(
-            f"Redis URL {hide_password(url)!r} is not usable: {cause}; "
-            "for example redis://localhost:6379/0 or unix:///run/redis.sock"
-        ) from None
-    return client
+        return client
+    # Out of the handler: what is raised there carries the words of urllib and redis-py along.
+    raise unusable(url, cause)
+
+
+def _cause_of(error: Exception, url: str) -> str:
+    """Why redis-py does not take a URL of the right form, in words that have no password in
+    them.
+    """
+    if hide_password(url) == url:
+        return _cause(error)
+    names = ", ".join(option_names(url))
+    return f"one of its options ({names}) is not known, or has a value that it cannot have"
 
 
 def check_redis(client: Redis, url: str) -> None:
@@ -123,24 +134,15 @@ def _cause(error: Exception) -> str:
 
 def _open_sentinel(url: str) -> Redis:
     # By hand: urlsplit takes the colons of several hosts for those of one.
-    address, _, options_text = url.partition("?")
-    netloc, _, path = address.removeprefix(_SENTINEL).partition("/")
-    login, _, places = netloc.rpartition("@")
+    address, _, options_text = url.removeprefix(SENTINEL).partition("?")
+    login, _, place = address.rpartition("@")
+    places, _, path = place.partition("/")
+    hosts = split_places(places) or []
     service, _, database = path.strip("/").partition("/")
-    hosts = []
-    for place in places.split(","):
-        host, _, port = place.rpartition(":")
-        if not _HOST.fullmatch(host) or not port.isdecimal() or int(port) > _HIGHEST_PORT:
-            raise InvalidInput(
-                f"Redis URL {hide_password(url)!r}: each Sentinel is host:port"
-                + ("" if "@" in url else f", not {place!r}")
-            )
-        hosts.append((host.strip("[]"), int(port)))
-    if not service or (database and not database.isdecimal()):
-        raise InvalidInput(
-            f"Redis URL {hide_password(url)!r}: after the Sentinels comes /service or /service/db"
-        )
     query = {name: values[-1] for name, values in parse_qs(options_text).items()}
+    if not query.keys() <= set(_SENTINEL_OPTIONS):
+        known = ", ".join(_SENTINEL_OPTIONS)
+        raise unusable(url, f"of the options behind the ? it takes {known} alone")
     options = dict(_TIMEOUTS, **KEEPALIVE, db=int(database or 0))
     username, _, password = login.partition(":")
     if password:

@@ -19,6 +19,7 @@ LAYERS = {
     "distflow.faults": 0,
     "distflow.ids": 0,
     "distflow.procfs": 0,
+    "distflow.redis_url": 0,
     "distflow.rq_compat": 0,
     "distflow.core": 1,
     "distflow.codec": 2,
@@ -49,6 +50,7 @@ LAYERS = {
 SIDEWAYS = {
     ("distflow.ids", "distflow.errors"),
     ("distflow.config", "distflow.errors"),
+    ("distflow.redis_url", "distflow.errors"),
     ("distflow.fingerprint", "distflow.codec"),
     ("distflow.plain", "distflow.codec"),
     ("distflow.authoring", "distflow.plain"),
@@ -151,6 +153,7 @@ def test_the_worker_knows_no_coordinator() -> None:
         "distflow.errors",
         "distflow.faults",
         "distflow.procfs",
+        "distflow.redis_url",
         "distflow.rq_compat",
         "distflow.store",
     }

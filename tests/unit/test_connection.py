@@ -12,8 +12,8 @@ from redis import exceptions as redis_errors
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.sentinel import SentinelConnectionPool
 
-from distflow.config import hide_password
 from distflow.errors import InvalidInput, RedisUnavailable
+from distflow.redis_url import hide_password
 from distflow.store.connection import (
     CONNECT_TIMEOUT_SECONDS,
     SOCKET_TIMEOUT_SECONDS,
@@ -121,13 +121,20 @@ def test_a_sentinel_url_without_a_login() -> None:
         ("", "is not usable.*for example redis://localhost:6379/0"),
         ("http://h", "is not usable"),
         ("localhost:6379", "is not usable"),
-        ("redis://h:port", "Port could not be cast"),
+        ("redis://h:port", "before the database comes host:port"),
         ("redis://h:99999", "out of range"),
-        ("redis://h/0?db=one", "'db'"),
-        ("redis://h/0?tiemout=3", "tiemout"),
-        ("redis+sentinel:///main", "each Sentinel is host:port, not ''"),
-        ("redis+sentinel://one/main", "each Sentinel is host:port, not 'one'"),
-        ("redis+sentinel://one:1,two/main", "each Sentinel is host:port, not 'two'"),
+        ("redis://h/zero", "behind the last / comes the number of the database"),
+        ("redis://h/0?db=one", r"one of its options \(db\)"),
+        ("redis://h/0?db=1&tiemout=3", r"one of its options \(db, tiemout\) is not known"),
+        ("rediss://h?ssl_cert_reqs=some", r"one of its options \(ssl_cert_reqs\)"),
+        ("redis://h?protocol=9", "protocol must be"),
+        ("redis://h#0", "percent-encode what is special"),
+        ("redis://h/0?a@b", "percent-encode what is special"),
+        ("unix://run/redis.sock", "the path, which begins with /"),
+        ("redis+sentinel://one:1/main?db=1", "it takes sentinel_username, sentinel_password, ssl"),
+        ("redis+sentinel:///main", "each Sentinel is host:port"),
+        ("redis+sentinel://one/main", "each Sentinel is host:port"),
+        ("redis+sentinel://one:1,two/main", "each Sentinel is host:port"),
         ("redis+sentinel://one:²/main", "each Sentinel is host:port"),
         ("redis+sentinel://one:99999/main", "each Sentinel is host:port"),
         ("redis+sentinel://[::1/main", "each Sentinel is host:port"),
@@ -139,7 +146,7 @@ def test_a_url_that_is_none_is_refused(url: str, message: str) -> None:
     """One line that names the URL and how to mend it, and exit code 2."""
     with pytest.raises(InvalidInput, match=message) as raised:
         open_redis(url)
-    assert url in str(raised.value)
+    assert repr(hide_password(url)) in str(raised.value)
     assert "\n" not in str(raised.value)
     assert raised.value.exit_code == 2
 
@@ -148,13 +155,13 @@ def test_a_url_that_is_none_is_refused(url: str, message: str) -> None:
     ("url", "shown"),
     [
         ("redis://h:6379/0", "redis://h:6379/0"),
-        ("redis://user@h", "redis://user@h"),
+        ("redis://sEcReT@h", "redis://***@h"),
         ("redis://u:sEcReT@h:1/0", "redis://u:***@h:1/0"),
         ("rediss://:sEcReT@h", "rediss://:***@h"),
         ("redis://u:sEc@ReT@h:1", "redis://u:***@h:1"),
         ("redis://u:sEc/ReT@h:1", "redis://u:***@h:1"),
-        ("redis://u:sEc#ReT@h:1", "redis://u:***@h:1"),
-        ("redis://u:sEc?ReT@h:1", "redis://u:***@h:1"),
+        ("redis://u:sEc#ReT@h:1", "redis://***"),
+        ("redis://u:sEc?ReT@h:1", "redis://***"),
         ("redis://u:sEc:ReT@h:1", "redis://u:***@h:1"),
         ("redis+sentinel://u:sEc/ReT@a:1/m", "redis+sentinel://u:***@a:1/m"),
         ("unix:///s?password=sEcReT&db=1", "unix:///s?password=***&db=1"),

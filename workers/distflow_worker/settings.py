@@ -9,6 +9,7 @@ from __future__ import annotations
 import distflow_worker.batch
 import distflow_worker.verify  # noqa: F401
 from distflow.config import environment_url
+from distflow.redis_url import tidy_url
 
 #: RQ takes the address from here, and no more from the environment, where it is given settings.
-REDIS_URL = environment_url()
+REDIS_URL = tidy_url(environment_url())
