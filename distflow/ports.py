@@ -269,12 +269,15 @@ class WorkerProbe(NamedTuple):
     that it says it works on; ``heard_at`` is the Unix time of its own
     last heartbeat, 0 where it is unknown; ``overdue`` is the seconds since the next one was due,
     by the transport's own account and clock: below 0 it is due yet, None where it is not told.
+    ``drop_seconds`` is how long the transport takes to drop a connection whose host is gone: one
+    that it has for longer than that belongs to a host that lives. None where it is not known.
     """
 
     connected: bool
     jobs: Collection[str]
     heard_at: float
     overdue: float | None = None
+    drop_seconds: float | None = None
 
 
 class Dispatcher(Protocol):

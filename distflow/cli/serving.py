@@ -8,15 +8,20 @@ import time
 from pathlib import Path
 
 import click
+from redis import Redis
 
 from distflow.cli.clients import open_client
 from distflow.cli.common import ExitCode, connection_options, say
 from distflow.cli.leading import interruptible
 from distflow.coordinator.notices import Notice
 from distflow.coordinator.service import CoordinatorService
+from distflow.store.keepalive import keepalive_advice, server_drop_seconds
 
 #: Seconds between two looks at the thread that leads.
 _JOIN_SECONDS = 1.0
+
+#: A Redis here has workers here, most likely.
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 #: What is told of runs besides that they begin and end.
 _TOLD = frozenset({"repair", "warning", "task_unknown", "task_resolved"})
@@ -40,10 +45,20 @@ def coordinator(*, redis_url: str | None, data_dir: Path | None) -> int:
             report=_report,
         )
         _report(f"coordinator {service.owner} is ready")
+        _advise(client.redis)
         _run_aside(service)
         counts = service.counts
         _report(f"stopped; runs led: {counts.adopted}, to their end: {counts.ended}")
     return ExitCode.SUCCESS
+
+
+def _advise(redis: Redis) -> None:
+    """Say what in Redis's settings makes a lost host be found late: where hosts are several."""
+    if redis.connection_pool.connection_kwargs.get("host") in _LOOPBACK:
+        return
+    advice = keepalive_advice(server_drop_seconds(redis))
+    if advice:
+        _report(f"warning: {advice}")
 
 
 def _run_aside(service: CoordinatorService) -> None:

@@ -21,6 +21,9 @@ def lost_words(worker: str, beat: Beat | None, probe: WorkerProbe | None) -> str
     silent = f"not heard of since {_moment(beat)}"
     if probe is None or not probe.connected:
         return f"worker {worker or '?'} was lost: {silent}, and no process of it is connected"
+    if beat.job in probe.jobs:
+        late = f"its own heartbeat is {probe.overdue or 0:.0f} s overdue"
+        return f"worker {worker} was lost: {silent}; Redis has its connection, and {late}"
     jobs = ", ".join(f"job {job}" for job in sorted(probe.jobs)) or "nothing"
     return f"its process was lost: {silent}; worker {worker} is connected, and works on {jobs}"
 

@@ -2,7 +2,9 @@
 
 A beat that stands still is not enough: a task may hold the interpreter lock, and Redis may have
 been away. The worker must be gone as well (no process of it is connected, or it says that it
-works on something else), or silent towards its transport too: then it is frozen.
+works on something else), or silent towards its transport too: then it is frozen, or its host is
+gone. A transport that drops the connections of such a host soon tells these apart; where it does
+not, one that is silent for long is taken for lost.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ _LATE_SECONDS = 2.0
 #: The same where the interval is unknown: half of RQ's default.
 _UNKNOWN_LATE_SECONDS = 15.0
 
+#: A worker whose heartbeats are further apart sends none while it works: its silence says nothing.
+_LONGEST_INTERVAL_SECONDS = 60.0
+
 
 @dataclass(slots=True)
 class _Watch:
@@ -47,12 +52,16 @@ class LivenessMonitor:
     Args:
         run_id: the run.
         stale_seconds: a beat that did not change for so long is suspect.
+        silent_seconds: a worker that is silent for so long is lost, unless it must be connected.
         network: told how many batches are silent; shared with other runs.
     """
 
-    def __init__(self, run_id: str, stale_seconds: float, network: NetworkWatch) -> None:
+    def __init__(
+        self, run_id: str, stale_seconds: float, silent_seconds: float, network: NetworkWatch
+    ) -> None:
         self._run_id = run_id
         self._stale_seconds = stale_seconds
+        self._silent_seconds = silent_seconds
         self._network = network
         self._watches: dict[str, _Watch] = {}
         #: When the monitor looked last; None before, and after a pause.
@@ -124,13 +133,32 @@ class LivenessMonitor:
             if watch.heard_after is not None:
                 watch.interval = max(0.0, now - watch.heard_after - probe.overdue)
 
-    def is_lost(self, batch: str, probes: Mapping[str, WorkerProbe]) -> bool:
-        """Whether a suspect batch has lost its worker, by what the transport says of it."""
+    def is_lost(self, batch: str, probes: Mapping[str, WorkerProbe], now: float) -> bool:
+        """Whether a suspect batch has lost its worker, by what the transport says of it.
+
+        ``now`` is the monotonic clock, in seconds.
+        """
         watch = self._watches[batch]
         if watch.beat is None:
             return True
         probe = probes.get(watch.beat.worker)
-        return probe is None or not probe.connected or watch.beat.job not in probe.jobs
+        if probe is None or not probe.connected or watch.beat.job not in probe.jobs:
+            return True
+        return self._is_silent(watch, probe, now)
+
+    def _is_silent(self, watch: _Watch, probe: WorkerProbe, now: float) -> bool:
+        """Whether neither the batch nor its worker was heard of for so long that its host must be
+        taken for gone: the transport would believe for longer that it is connected.
+        """
+        if probe.drop_seconds is not None and probe.drop_seconds <= self._silent_seconds:
+            return False
+        if watch.interval is not None and watch.interval > _LONGEST_INTERVAL_SECONDS:
+            return False
+        return (
+            now - watch.changed >= self._silent_seconds
+            and probe.overdue is not None
+            and probe.overdue >= self._silent_seconds
+        )
 
     def is_frozen(self, batch: str, probes: Mapping[str, WorkerProbe]) -> bool:
         """Whether the worker of a suspect batch, which is not lost, is silent as well."""

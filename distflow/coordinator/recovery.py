@@ -19,6 +19,10 @@ from distflow.core.outcome import Attempt, decide_lost, to_finish
 from distflow.core.run import Beat, Claim, HeldTask, Repair
 from distflow.ports import Dispatcher, RunStore
 
+#: Seconds that a write takes at least which Redis has refused at first: the first pause of a store
+#: that is patient.
+_PROMPT_SECONDS = 0.2
+
 
 class LostBatch(NamedTuple):
     """A batch whose worker is lost or frozen: what was settled (task -> status of its outcome), and
@@ -113,8 +117,10 @@ class Recovery:
         self._settings = settings
         self._monotonic = monotonic
         self._now = now
-        self._monitor = LivenessMonitor(store.run_id, settings.stale_seconds, network)
-        self._seen_at = monotonic()
+        self._monitor = LivenessMonitor(
+            store.run_id, settings.stale_seconds, settings.silent_seconds, network
+        )
+        self._seen_at = self._judges_at = monotonic()
         self.beats: Mapping[str, Beat] = {}
         #: As they were seen last.
         self.claims: Mapping[str, Claim] = {}
@@ -144,11 +150,17 @@ class Recovery:
         asked = self._monitor.unmeasured(now) | set(suspects.values())
         probes = self._dispatcher.probe_workers(asked) if asked else {}
         self._monitor.measure(probes, now)
-        gone = [batch for batch in suspects if self._monitor.is_lost(batch, probes)]
+        if now < self._judges_at:
+            return []
+        gone = [batch for batch in suspects if self._monitor.is_lost(batch, probes, now)]
         frozen = [batch for batch in suspects if self._monitor.is_frozen(batch, probes)]
+        confirmed = self._confirm([*gone, *frozen])
+        if confirmed is None:
+            self._judges_at = self._monotonic() + self._settings.stale_seconds
+            return []
         found = []
         still_held = {}
-        for batch in self._confirm([*gone, *frozen]):
+        for batch in confirmed:
             worker = suspects[batch]
             if batch in gone:
                 cause = lost_words(worker, self.beats.get(batch), probes.get(worker))
@@ -165,13 +177,17 @@ class Recovery:
             self._stop(batch)
         return found
 
-    def _confirm(self, judged: Sequence[str]) -> list[str]:
+    def _confirm(self, judged: Sequence[str]) -> list[str] | None:
         """Those of the batches that are silent still, once Redis has taken something that writes:
-        while it is paused for that alone, it answers, and shows no beat of anybody.
+        while it is paused for that alone, it answers, and shows no beat of anybody. None where it
+        took that late: it refused it first, so that beats and heartbeats were refused as well.
         """
         if not judged:
             return []
+        asked_at = self._monotonic()
         self._store.trim_events(self._epoch, "0-0")
+        if self._monotonic() - asked_at >= _PROMPT_SECONDS:
+            return None
         beats = self._store.read_beats()
         return [
             batch for batch in dict.fromkeys(judged) if beats.get(batch) == self.beats.get(batch)

@@ -21,6 +21,9 @@ class CoordinatorSettings:
     idle_seconds: float = 30.0
     #: A batch whose beat did not change for so long is suspect.
     stale_seconds: float = 3.0
+    #: A worker that is silent for so long, beyond its next heartbeat too, is lost although Redis
+    #: has not dropped its connection: where Redis's own keepalive takes longer.
+    silent_seconds: float = 20.0
     #: A batch that no worker began and no queue holds for so long is sent again.
     unbegun_seconds: float = 5.0
     #: Where most batches go silent at once, the network is suspected before the workers.

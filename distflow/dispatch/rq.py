@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from distflow.rq_compat.keys import (
     worker_key,
     worker_name,
 )
+from distflow.store.keepalive import server_drop_seconds
 from distflow.store.patience import call_patiently
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
 
@@ -40,6 +42,9 @@ _BATCH_ID = re.compile(r"(?P<run>.+)-\d+-\d+", re.DOTALL)
 #: Seconds by which the registration of a worker that runs a job outlasts its next heartbeat. Where
 #: RQ sends none, since the worker does not fork, it is due that long before the registration ends.
 _EXPIRY_MARGIN = 60
+
+#: Seconds for which the server's settings are taken to stay as they are.
+_SETTINGS_SECONDS = 30.0
 
 
 class _Envelope(SafeSerializer):
@@ -64,6 +69,9 @@ class RqDispatcher:
         self._client: Any = client
         self._prefix = prefix
         self._patience_seconds = patience_seconds
+        #: What was told last of the server's keepalive, and when to ask again.
+        self._drops: float | None = None
+        self._ask_again_at = float("-inf")
 
     def dispatch(self, batches: Sequence[Batch]) -> None:
         """Enqueue batches, all in one pipeline. What is sent twice, since a reply was lost or
@@ -172,12 +180,14 @@ class RqDispatcher:
                 pipeline.pttl(key)
 
         replies = self._together(ask)
+        drop_seconds = self._drop_seconds()
         return {
             worker: WorkerProbe(
                 connected[worker],
                 to_jobs(job, executions),
                 to_time(heard),
                 _EXPIRY_MARGIN - left_ms / 1000 if left_ms >= 0 else None,
+                drop_seconds,
             )
             for worker, (job, heard), executions, left_ms in zip(
                 names, replies[::3], replies[1::3], replies[2::3], strict=True
@@ -214,6 +224,16 @@ class RqDispatcher:
                 self._patience_seconds,
                 self._client,
             )
+
+    def _drop_seconds(self) -> float | None:
+        """See :func:`server_drop_seconds`; asked again now and then, since settings change."""
+        now = time.monotonic()
+        if now >= self._ask_again_at:
+            self._drops = call_patiently(
+                lambda: server_drop_seconds(self._client), self._patience_seconds, self._client
+            )
+            self._ask_again_at = now + _SETTINGS_SECONDS
+        return self._drops
 
     def _connected(self, workers: Collection[str]) -> dict[str, bool]:
         channels = {command_channel(worker): worker for worker in workers}

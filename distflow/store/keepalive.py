@@ -1,9 +1,16 @@
-"""TCP keepalive of a client: a server whose host is gone is noticed while nothing is sent."""
+"""TCP keepalive: a host that is gone is noticed by the other one while nothing is sent.
+
+A client sees to its own probes. Whether a server notices is a matter of its settings.
+"""
 
 from __future__ import annotations
 
 import socket
 from typing import Any
+
+from redis import exceptions as redis_errors
+
+from distflow.store.patience import is_passing
 
 #: Seconds of silence before the first probe, between two probes, and probes without an answer
 #: until the connection is given up: half a minute in all.
@@ -31,3 +38,56 @@ KEEPALIVE: dict[str, Any] = {
         TCP_USER_TIMEOUT=_UNACKNOWLEDGED_MS,
     ),
 }
+
+#: Times of ``tcp-keepalive`` that a server takes to drop a connection: one until its first probe,
+#: and three probes a third of that apart.
+_DROP_FACTOR = 2.0
+
+#: A server that takes no longer tells a host that is gone from a frozen worker in time.
+PROMPT_DROP_SECONDS = 20.0
+
+_KEEPALIVE = "tcp-keepalive"
+
+#: Where a server listens by TCP.
+_PORTS = ("port", "tls-port")
+
+
+def server_drop_seconds(client: Any) -> float | None:
+    """How long a server takes to drop the connection of a client whose host is gone: infinite where
+    it never does, 0 where it has no clients on other hosts, None where it does not tell.
+    """
+    pipeline = client.pipeline(transaction=False)
+    for name in (_KEEPALIVE, *_PORTS):
+        # One at a time: before Redis 7, CONFIG GET takes one name.
+        pipeline.config_get(name)
+    told: dict[str, int] = {}
+    for reply in pipeline.execute(raise_on_error=False):
+        if isinstance(reply, redis_errors.NoPermissionError):
+            return None
+        if isinstance(reply, Exception):
+            # A managed Redis knows no such command.
+            if type(reply) is redis_errors.ResponseError and not is_passing(reply):
+                return None
+            raise reply
+        told |= {_text(name): int(value) for name, value in reply.items()}
+    if told.get("port") == 0 and not told.get("tls-port"):
+        return 0.0
+    return _DROP_FACTOR * told[_KEEPALIVE] or float("inf")
+
+
+def keepalive_advice(drop_seconds: float | None) -> str | None:
+    """What whoever runs a server should set, given how long it takes to drop a connection whose
+    host is gone; None where nothing is to be said.
+    """
+    if drop_seconds is None or drop_seconds <= PROMPT_DROP_SECONDS:
+        return None
+    late = "never" if drop_seconds == float("inf") else f"only after {drop_seconds:g} s"
+    return (
+        f"Redis drops the connection of a host that is gone {late}, so that its workers look "
+        "frozen until then: `redis-cli CONFIG SET tcp-keepalive 10`, and the same in its "
+        "configuration"
+    )
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from redis import Redis
 
 from distflow import Workflow, connect
+from distflow.handle import Run
 from tests.conftest import StartWorker
 from tests.support.proxy import Proxy
 from tests.support.redis_server import TcpServer
 from tests.support.tasks import recording, stuck
 from tests.support.wait import wait_for
-from tests.support.worker_process import WorkerProcess
+from tests.support.worker_process import FAST, WorkerProcess
+
+#: As `distflow worker` starts RQ's worker.
+OWN = {
+    "extra_args": ("--worker-ttl", "16", "--job-monitoring-interval", "1"),
+    "env": {"RQ_CONNECTION_CLASS": "distflow_worker.WorkerRedis"},
+}
 
 
 class Host:
@@ -50,6 +60,18 @@ class Host:
     def close(self) -> None:
         """End everything."""
         self._started.close()
+
+
+class Held(NamedTuple):
+    """A task that a worker of the host is inside of."""
+
+    queue: str
+    #: How its worker is started.
+    options: Mapping[str, Any]
+    effects: str
+    #: What becomes of it, and within how many seconds.
+    outcome: str
+    seconds: float
 
 
 @pytest.fixture
@@ -102,3 +124,61 @@ def test_idle_workers_of_a_lost_host_swallow_little(
         wait_for(lambda: blocked(client) == 1, 20, "the worker to idle")
     assert recording.lines(log) == [["nap"]]
     assert set(run.info().repairs) == {"entry_lost"}
+
+
+HELD = [
+    Held("own-once", OWN, "at_most_once", "unknown", 30.0),
+    Held("own-normal", OWN, "normal", "failure", 30.0),
+    Held("own-again", {**OWN, "worker_class": FAST}, "idempotent", "success", 30.0),
+    Held("stock-once", {}, "at_most_once", "unknown", 60.0),
+    Held("stock-normal", {}, "normal", "failure", 60.0),
+]
+
+
+@pytest.mark.timeout(200)
+def test_the_tasks_of_a_lost_host(
+    server: TcpServer, host: Host, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """Redis keeps the connections, by its default keepalive of 300 s. What may run twice goes to
+    another host; the rest is given up within 30 s under `distflow worker`, and 60 s under `rq
+    worker`. Nothing that may run once is started again.
+    """
+    log = tmp_path / "log"
+    for held in HELD:
+        host.start(held.queue, **held.options)
+    for worker in host.workers:
+        worker.wait_ready(60)
+    flow = Workflow("held")
+    for held in HELD:
+        arguments = (str(log), str(tmp_path / "gate"))
+        flow.add(held.queue, stuck.hold, arguments, queue=held.queue, effects=held.effects)  # type: ignore[arg-type]
+    run = connect(server.url).submit(flow)
+    wait_for(lambda: len(recording.lines(log)) == len(HELD), 60, "all tasks to begin")
+    # Its coordinator has seen some beats and heartbeats of each.
+    wait_for(partial(_all_have_beaten, run), 30, "beats")
+    host.lose_power()
+    lost_at = time.monotonic()
+    (tmp_path / "gate").touch()
+    start_worker(server.url, [held.queue for held in HELD])
+    took: dict[str, float] = {}
+
+    def have_ended() -> bool:
+        for name, result in run.results().items():
+            if result.status not in ("queued", "started"):
+                took.setdefault(name, time.monotonic() - lost_at)
+        return len(took) == len(HELD)
+
+    wait_for(have_ended, 90, "an outcome of each")
+    found = {name: result.status.value for name, result in run.results().items()}
+    assert found == {held.queue: held.outcome for held in HELD}
+    assert [held.queue for held in HELD if took[held.queue] > held.seconds] == [], took
+    begun = Counter(name for name, *more in recording.lines(log) if not more)
+    assert begun == {held.queue: 2 if held.effects == "idempotent" else 1 for held in HELD}
+
+
+def _all_have_beaten(run: Run) -> bool:
+    """Whether each worker has been inside its task for some beats."""
+    claims, beats = run.store.read_claims(), run.store.read_beats()
+    return len(claims) == len(HELD) and all(
+        beats[claim.batch].at - claim.claimed > 2500 for claim in claims.values()
+    )

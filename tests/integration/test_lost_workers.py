@@ -39,6 +39,9 @@ class Scene:
         self._started = ExitStack()
         self.server = TcpServer()
         self._started.callback(self.server.close)
+        # Redis would drop the connection of a host that is gone: who is connected is frozen.
+        with self.server.client() as client:
+            client.config_set("tcp-keepalive", 10)
         self.folder = folder
         self.workers: dict[str, WorkerProcess] = {}
         self.runs: dict[str, Any] = {}

@@ -120,6 +120,8 @@ class PlayedWorker:
         self.batch: Batch | None = None
         self.task = ""
         self.connected = True
+        #: How long Redis takes to drop its connection when its host is gone; None for long.
+        self.drop_seconds: float | None = 0.0
         #: When it was frozen, in Unix seconds; None while it is awake.
         self.frozen_at: float | None = None
         #: Task -> the token and attempt of its claim.
@@ -128,7 +130,7 @@ class PlayedWorker:
     def probe(self, now: float) -> WorkerProbe:
         heard_at = now if self.frozen_at is None else self.frozen_at
         overdue = now - heard_at - _HEARTBEAT_SECONDS
-        return WorkerProbe(self.connected, [self.job], heard_at, overdue)
+        return WorkerProbe(self.connected, [self.job], heard_at, overdue, self.drop_seconds)
 
     def begin(self, batch: Batch) -> Code:
         """Take a batch up."""
@@ -187,6 +189,11 @@ class PlayedWorker:
     def die(self) -> None:
         """SIGKILL to all of it."""
         self.connected = False
+
+    def lose_power(self) -> None:
+        """Its host is gone, and Redis keeps its connections for long."""
+        self.drop_seconds = None
+        self.freeze()
 
     def freeze(self) -> None:
         """SIGSTOP to all of it."""

@@ -11,6 +11,7 @@ from tests.support.leading import played
 from tests.unit.conftest import Lead
 
 BEAT = Beat("w", "job-1", 1_800_000_000_999, "a")
+LATE = "its own heartbeat is 21 s overdue"
 SEEN = "not heard of since 2027-01-15 08:00:00 UTC"
 
 
@@ -29,6 +30,10 @@ SEEN = "not heard of since 2027-01-15 08:00:00 UTC"
         (
             WorkerProbe(connected=True, jobs=[], heard_at=1.0),
             f"its process was lost: {SEEN}; worker w is connected, and works on nothing",
+        ),
+        (
+            WorkerProbe(connected=True, jobs=["job-1"], heard_at=1.0, overdue=21.4),
+            f"worker w was lost: {SEEN}; Redis has its connection, and {LATE}",
         ),
     ],
 )

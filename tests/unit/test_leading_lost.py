@@ -9,7 +9,7 @@ import pytest
 from distflow.core.claim import Code
 from distflow.core.model import Effects
 from distflow.core.run import RunOptions
-from distflow.core.status import RunStatus
+from distflow.core.status import RunStatus, TaskStatus
 from tests.support.leading import played
 from tests.unit.conftest import Lead
 
@@ -99,6 +99,37 @@ def test_a_redis_that_takes_no_writes_shows_no_beat(
     led.go_on(30.0)
     assert led.said("repair") == []
     assert worker.held.keys() == led.store.read_claims().keys() == {"a"}
+
+
+@pytest.mark.parametrize("effects", ["idempotent", "normal", "at_most_once"])
+@pytest.mark.parametrize("drop_seconds", [0.0, None])
+def test_a_redis_that_refuses_writes_shows_no_beat(
+    lead: Lead, monkeypatch: pytest.MonkeyPatch, effects: Effects, drop_seconds: float | None
+) -> None:
+    """For half a minute it refuses what writes (NOREPLICAS, say), and answers who reads. The
+    coordinator's own write goes through a moment before the next beat of anybody: nobody is judged
+    by what was refused.
+    """
+    led = lead(played("a", effects))
+    worker = led.at_work("a")
+    worker.drop_seconds = drop_seconds
+    worker.freeze()
+    refused_until = led.clock.seconds + 30.0
+    take_writes = led.store.trim_events
+
+    def wait_and_take(epoch: int, first_kept: str) -> None:
+        led.clock.seconds = max(led.clock.seconds, refused_until)
+        take_writes(epoch, first_kept)
+
+    monkeypatch.setattr(led.store, "trim_events", wait_and_take)
+    while led.clock.seconds < refused_until:
+        led.go_on(1.0)
+    worker.thaw()
+    led.go_on(10.0)
+    assert led.said("repair") == []
+    assert led.info.held == ()
+    assert worker.finish("a") == Code.RECORDED
+    assert led.step() == RunStatus.SUCCESS
 
 
 # Frozen workers
@@ -219,3 +250,59 @@ def test_what_a_predecessor_said_is_held_is_looked_at_anew(lead: Lead) -> None:
     led.go_on(3.0)
     assert led.server.runs["run-1"].held == ()
     assert led.info.held == ()
+
+
+# Hosts that are gone
+
+
+@pytest.mark.parametrize(
+    ("effects", "outcome"), [("normal", "failure"), ("at_most_once", "unknown")]
+)
+def test_a_host_that_is_gone_is_told_by_its_silence(
+    lead: Lead, effects: Effects, outcome: str
+) -> None:
+    """Redis does not know of it for minutes. Its task is held at first, since its worker may be
+    frozen, and given up after 20 s; one that may run once is never started again.
+    """
+    led = lead(played("a", effects))
+    led.at_work("a", "gone").lose_power()
+    led.go_on(15.0)
+    assert [each.task for each in led.info.held] == ["a"]
+    assert led.result("a") is None
+    led.go_on(9.0)
+    result = led.result("a")
+    assert result is not None
+    assert result.status == outcome
+    assert led.info.held == ()
+    assert led.sent_with("a") == 1
+    (told,) = led.said("repair")
+    assert "Redis has its connection, and its own heartbeat is 2" in told
+
+
+def test_a_host_that_was_only_cut_off_tells_after_all(lead: Lead) -> None:
+    """It was taken for gone, and was not: what its worker did is believed, as of any worker that
+    was lost inside a task that may run once.
+    """
+    led = lead(played("a", "at_most_once"))
+    worker = led.at_work("a", "cut-off")
+    worker.lose_power()
+    led.go_on(25.0)
+    assert led.store.read_statuses(["a"]) == [TaskStatus.UNKNOWN]
+    worker.thaw()
+    assert worker.finish("a", ending=False) == Code.RECORDED
+    led.step()
+    assert led.store.read_statuses(["a"]) == [TaskStatus.SUCCESS]
+    assert led.sent_with("a") == 1
+
+
+def test_a_frozen_worker_on_a_host_that_lives_is_held(lead: Lead) -> None:
+    """Redis would have dropped its connection, had its host been gone."""
+    led = lead(played("a", "at_most_once"))
+    worker = led.at_work("a", "frozen")
+    worker.drop_seconds = 20.0
+    worker.freeze()
+    led.go_on(55.0)
+    assert [each.task for each in led.info.held] == ["a"]
+    worker.thaw()
+    assert worker.finish("a") == Code.RECORDED
+    assert led.step() == RunStatus.SUCCESS

@@ -11,7 +11,7 @@ from distflow.coordinator.network import NetworkWatch
 from distflow.core.run import Beat
 from distflow.ports import WorkerProbe
 
-STALE, NETWORK = 3.0, 10.0
+STALE, SILENT, NETWORK = 3.0, 20.0, 10.0
 
 
 def beat(at: int = 0, worker: str = "w", job: str = "j", task: str = "") -> Beat:
@@ -25,15 +25,16 @@ def probe(
     connected: bool = True,
     heard_at: float = 0.0,
     overdue: float | None = None,
+    drop_seconds: float | None = None,
 ) -> dict[str, WorkerProbe]:
     """What the transport says of worker ``w``."""
-    return {"w": WorkerProbe(connected, [job], heard_at, overdue)}
+    return {"w": WorkerProbe(connected, [job], heard_at, overdue, drop_seconds)}
 
 
 @pytest.fixture
 def monitor() -> LivenessMonitor:
     """One that has seen nothing yet."""
-    return LivenessMonitor("r", STALE, NetworkWatch(NETWORK))
+    return LivenessMonitor("r", STALE, SILENT, NetworkWatch(NETWORK))
 
 
 def test_a_beat_that_changes_is_no_suspect(monitor: LivenessMonitor) -> None:
@@ -72,7 +73,7 @@ def test_a_stale_beat_alone_loses_nothing(
     monitor.observe({"b": beat()}, 0.0)
     monitor.observe({"b": beat()}, 60.0)
     assert monitor.suspects(60.0) == {"b": "w"}
-    assert monitor.is_lost("b", probes) is lost
+    assert monitor.is_lost("b", probes, 60.0) is lost
 
 
 def test_a_batch_that_claims_without_a_beat_is_lost(monitor: LivenessMonitor) -> None:
@@ -80,7 +81,7 @@ def test_a_batch_that_claims_without_a_beat_is_lost(monitor: LivenessMonitor) ->
     monitor.observe({"b": None}, 0.0)
     assert monitor.suspects(2.9) == {}
     assert monitor.suspects(3.0) == {"b": ""}
-    assert monitor.is_lost("b", probe())
+    assert monitor.is_lost("b", probe(), 3.0)
 
 
 def test_a_pause_of_the_coordinator_is_no_evidence(monitor: LivenessMonitor) -> None:
@@ -154,7 +155,7 @@ def test_a_pause_ends_the_patience_too(monitor: LivenessMonitor) -> None:
 def test_the_network_is_judged_over_all_runs() -> None:
     """Four runs of one batch each, all silent: none of them knows more than its own."""
     network = NetworkWatch(NETWORK)
-    monitors = [LivenessMonitor(f"r{number}", STALE, network) for number in range(4)]
+    monitors = [LivenessMonitor(f"r{number}", STALE, SILENT, network) for number in range(4)]
     found = []
     for second in range(15):
         for monitor in monitors:
@@ -229,3 +230,36 @@ def test_after_a_rest_the_interval_is_that_of_the_job(monitor: LivenessMonitor) 
     monitor.observe({"b": beat()}, 100.0)
     monitor.measure(probe(heard_at=1.0, overdue=-0.5), 101.0)
     assert monitor.is_frozen("b", probe(heard_at=1.0, overdue=2.5))
+
+
+@pytest.mark.parametrize(
+    ("due_in", "overdue", "drop_seconds", "lost"),
+    [
+        # Redis keeps the connection of a host that is gone for long, or does not tell.
+        (0.5, 19.0, 600.0, False),
+        (0.5, 20.0, 600.0, True),
+        (0.5, 20.0, None, True),
+        # By RQ's defaults the next heartbeat may have been due half a minute later.
+        (28.0, 19.0, 600.0, False),
+        (28.0, 20.0, 600.0, True),
+        # It would have been dropped by now: its host lives, and it is frozen.
+        (0.5, 59.0, 20.0, False),
+        (0.5, 59.0, 0.0, False),
+        # A worker that does not fork says nothing while it works, nor does one that never did.
+        (359.0, 59.0, 600.0, False),
+        (0.5, None, 600.0, False),
+    ],
+)
+def test_a_silent_worker_may_have_lost_its_host(
+    monitor: LivenessMonitor,
+    due_in: float,
+    overdue: float | None,
+    drop_seconds: float | None,
+    lost: bool,
+) -> None:
+    """Where Redis's own keepalive would take longer, silence of 20 s is enough."""
+    watched(monitor, [probe(heard_at=1.0, overdue=-due_in)])
+    seen = probe(heard_at=1.0, overdue=overdue, drop_seconds=drop_seconds)
+    # Its last beat came at second 1.5.
+    assert not monitor.is_lost("b", seen, 21.4)
+    assert monitor.is_lost("b", seen, 21.5) is lost
