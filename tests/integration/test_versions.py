@@ -118,6 +118,27 @@ def test_a_service_leads_runs_of_both_versions(
     assert list(client.redis.scan_iter("rq:job:v99*")) == []
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_run_that_is_led_again_is_listed_by_its_version(
+    client: Client, tmp_path: Path, number: int
+) -> None:
+    """Whoever leads it lists it again, since an index may have lost it: not where 0.1 looks, if
+    that cannot read it.
+    """
+    spec = replace(make_spec(), version=number)
+    write_run(client.store("run-1"), spec, chain(tmp_path / "log").compile())
+    run = Run(client, "run-1")
+    run.store.release_lease("anna", run.store.acquire_lease("anna", 60.0))
+    client.redis.delete("distflow:active", "distflow:active:2")
+    executor = run.executor()
+    try:
+        executor.begin()
+        listed = {name: client.redis.smembers(name) for name in client.redis.keys("*:active*")}
+    finally:
+        executor.end()
+    assert listed == {{1: b"distflow:active", 2: b"distflow:active:2"}[number]: {b"run-1"}}
+
+
 class NewerDispatcher(RqDispatcher):
     """Sends what only a newer worker reads, until it is told otherwise."""
 
