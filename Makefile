@@ -32,7 +32,8 @@ help:
 	@echo 'make test-server SERVER=/path/to/redis-server   run what depends on it on that one alone'
 	@echo 'make check   format check, lint, types and tests: what CI runs, and a minute of chaos'
 	@echo 'make chaos   soak for MINUTES=2: kill, freeze and restart everything; SEED=... repeats it'
-	@echo 'make chaos-full  also kill the coordinator of a run 20 times over, and crash at every step'
+	@echo 'make chaos-full  also kill the coordinator of a run 20 times over, measure the times that are'
+	@echo '             promised, and crash at every step'
 	@echo 'make bench   measure it beside its peers: TABLE=throughput alone, ROUNDS=5, JSON=file'
 	@echo 'make bench-short  the same of almost nothing: to see that the harness works'
 	@echo 'make mutants break the policy in every way known, and see the tests fail'
@@ -77,6 +78,7 @@ chaos: $(STAMP)
 
 chaos-full: chaos
 	DISTFLOW_KILLS=20 $(PYTHON) -m pytest tests/chaos
+	$(PYTHON) -m tests.chaos.times
 	$(PYTHON) -m tests.chaos.points
 
 mutants: $(STAMP)

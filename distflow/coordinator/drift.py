@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from distflow.core.run import Vitals, event_order
 from distflow.core.state import TaskStateManager
-from distflow.core.status import OUTCOMES, RunStatus
+from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 
 
 class DriftWatch:
-    """Finds outcomes, and ends of claims, of which no event told: somebody has trimmed or deleted
-    the stream, or Redis came back with other data. A claim of which none told is no loss: its end
-    will be told.
+    """Finds outcomes, decisions and ends of claims of which no event told: somebody has trimmed or
+    deleted the stream, or Redis came back with other data. A claim of which none told is no loss:
+    its end will be told.
 
     Args:
         patience_seconds: how long the store and the coordinator must differ. What this one has
@@ -21,7 +21,7 @@ class DriftWatch:
         self._patience_seconds = patience_seconds
         self._since: float | None = None
         #: By how much the store differs from what is known, where reading all again has not helped.
-        self._settled: tuple[int, int] | None = None
+        self._settled: tuple[int, int, int] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -46,9 +46,14 @@ class DriftWatch:
             now: the monotonic clock, in seconds.
         """
         known = sum(state.counts[outcome] for outcome in OUTCOMES)
-        differs = (vitals.outcomes - known, min(0, vitals.claims - state.claimed))
+        differs = (
+            vitals.outcomes - known,
+            # A decision makes no new outcome.
+            vitals.unknown - state.counts[TaskStatus.UNKNOWN],
+            min(0, vitals.claims - state.claimed),
+        )
         behind = event_order(vitals.newest_event) > event_order(last_event)
-        same = differs in ((0, 0), self._settled) and vitals.status in (status.value, "")
+        same = differs in ((0, 0, 0), self._settled) and vitals.status in (status.value, "")
         if same:
             self._since = None
         if behind or same:

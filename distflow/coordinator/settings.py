@@ -28,8 +28,9 @@ class CoordinatorSettings:
     unbegun_seconds: float = 5.0
     #: Where most batches go silent at once, the network is suspected before the workers.
     network_seconds: float = 10.0
-    #: Between two looks whether the run is in the indices of runs.
-    index_seconds: float = 300.0
+    #: Between two looks whether the run is in the indices of runs. That is asked at the look that
+    #: comes next, up to ``idle_seconds`` later: within 5 minutes in all.
+    index_seconds: float = 265.0
     #: How long a task may go on beyond its timeout before the coordinator has its process killed:
     #: its worker's own means come first.
     overdue_seconds: float = 5.0

@@ -159,14 +159,15 @@ class Repair(NamedTuple):
 
 
 class Vitals(NamedTuple):
-    """How many outcomes and claims the store has, the id of the newest event (``0-0``: none), and
-    the run's status, empty where there is no such run.
+    """How many outcomes and claims the store has, the id of the newest event (``0-0``: none), the
+    run's status, empty where there is no such run, and how many of the outcomes are unknown.
     """
 
     outcomes: int
     claims: int
     newest_event: str
     status: str
+    unknown: int
 
 
 class Claim(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distflow.core.run import Event, HeldTask, HistoryEntry, Repair, Vitals
+from distflow.core.status import TaskStatus
 from distflow.store.memory_run import MemoryBase
 
 
@@ -16,9 +17,10 @@ class MemoryMendingStore(MemoryBase):
         with self.server.changed:
             run = self._find()
             if run is None:
-                return Vitals(0, 0, "0-0", "")
+                return Vitals(0, 0, "0-0", "", 0)
             newest = run.events[-1].id if run.events else "0-0"
-            return Vitals(len(run.results), len(run.claims), newest, run.status.value)
+            counts = len(run.results), len(run.claims)
+            return Vitals(*counts, newest, run.status.value, run.count().get(TaskStatus.UNKNOWN, 0))
 
     def record_repair(self, epoch: int, operation: str, repair: Repair) -> None:
         """Count a repair, and keep it in the history; ``operation`` is one id per repair.

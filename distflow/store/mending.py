@@ -19,8 +19,8 @@ class MendingStore(StoreBase):
         """How much there is of what events tell: read at one instant, cheap at any size."""
         keys = self.keys
         used = (keys.meta, keys.results, keys.claims, keys.events)
-        outcomes, claims, newest, status = self._run("read_vitals", used)
-        return Vitals(outcomes, claims, newest.decode(), status.decode())
+        outcomes, claims, newest, status, unknown = self._run("read_vitals", used)
+        return Vitals(outcomes, claims, newest.decode(), status.decode(), unknown)
 
     def record_repair(self, epoch: int, operation: str, repair: Repair) -> None:
         """Count a repair, and keep it in the history; ``operation`` is one id per repair.

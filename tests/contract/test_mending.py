@@ -6,7 +6,16 @@ import pytest
 
 from distflow.core.run import HeldTask, Repair, Vitals
 from distflow.errors import StaleEpoch
-from tests.support.stores import RedisSubject, Subject, claim, final, finish, open_run, picture
+from tests.support.stores import (
+    RedisSubject,
+    Subject,
+    claim,
+    final,
+    finish,
+    open_run,
+    outcome,
+    picture,
+)
 
 LOST = Repair("worker_lost", "run-1-7-1", "w1", "worker w1 was lost")
 
@@ -66,15 +75,19 @@ def test_what_is_held_is_said_until_it_is_not(subject: Subject) -> None:
 
 
 def test_vitals_are_what_events_have_told(subject: Subject) -> None:
-    """Outcomes, claims, the newest event and the run's status."""
+    """Outcomes, claims, the newest event, the run's status, and what nobody knows the end of."""
     store = subject.store
-    assert store.read_vitals() == Vitals(0, 0, "0-0", "")
+    assert store.read_vitals() == Vitals(0, 0, "0-0", "", 0)
     epoch = open_run(store)
-    assert store.read_vitals() == Vitals(0, 0, "0-0", "running")
+    assert store.read_vitals() == Vitals(0, 0, "0-0", "running", 0)
     claim(store, epoch, "a", "t1")
     claim(store, epoch, "b", "t2")
     finish(store, epoch, final("a", "t1"))
-    assert store.read_vitals() == Vitals(1, 1, store.last_event_id(), "running")
+    assert store.read_vitals() == Vitals(1, 1, store.last_event_id(), "running", 0)
+    finish(store, epoch, final("b", "t2", "unknown"))
+    assert store.read_vitals() == Vitals(2, 0, store.last_event_id(), "running", 1)
+    store.resolve_task("op", "b", "done", outcome("success"), "p", "")
+    assert store.read_vitals() == Vitals(2, 0, store.last_event_id(), "running", 0)
 
 
 def test_indices_are_complete(subject: Subject) -> None:

@@ -6,107 +6,22 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from distflow import TaskStatus, Workflow
-from distflow.client import Client
-from distflow.coordinator.notices import Notice
+from distflow import TaskStatus
 from distflow.coordinator.settings import CoordinatorSettings
-from tests.support.redis_server import TcpServer
+from tests.support.scene import BRISK, Scene
 from tests.support.tasks import recording, stuck
 from tests.support.wait import wait_for
-from tests.support.worker_process import SIMPLE, WorkerProcess
+from tests.support.worker_process import SIMPLE
 
 SPAWNING = "rq.worker.SpawnWorker"
-
-#: As `distflow worker` starts RQ's worker.
-BRISK = ("--worker-ttl", "16", "--job-monitoring-interval", "1")
 
 #: Seconds that tasks hold the interpreter lock, and that Redis is away.
 LONG = 6
 PAUSE = 5.0
-
-
-class Scene:
-    """Workers, each on a queue of its own, with a run each that a coordinator of its own leads."""
-
-    def __init__(self, folder: Path) -> None:
-        self.settings = CoordinatorSettings()
-        self._started = ExitStack()
-        self.server = TcpServer()
-        self._started.callback(self.server.close)
-        # Redis would drop the connection of a host that is gone: who is connected is frozen.
-        with self.server.client() as client:
-            client.config_set("tcp-keepalive", 10)
-        self.folder = folder
-        self.workers: dict[str, WorkerProcess] = {}
-        self.runs: dict[str, Any] = {}
-        #: Queue -> what was told of its run, each with the time on this host's clock.
-        self.told: dict[str, list[tuple[float, Notice]]] = {}
-
-    def log(self, queue: str) -> Path:
-        """What the tasks of a queue wrote."""
-        return self.folder / f"log-{queue}"
-
-    def gate(self, queue: str) -> Path:
-        """What the task of a queue waits for."""
-        return self.folder / f"gate-{queue}"
-
-    def worker(self, queue: str, *, name: str = "", **options: Any) -> WorkerProcess:
-        """Start a worker on a queue; it need not be ready yet."""
-        worker = WorkerProcess(self.server.url, [queue], **options)
-        self._started.callback(worker.close)
-        self.workers[name or queue] = worker
-        return worker
-
-    def submit(self, queue: str, workflow: Workflow) -> None:
-        """Lead a run on a thread of this process."""
-        told = self.told.setdefault(queue, [])
-        client = Client(self.server.client(), settings=self.settings)
-        self._started.callback(client.redis.close)
-        self.runs[queue] = client.submit(
-            workflow, listener=lambda notice: told.append((time.monotonic(), notice))
-        )
-
-    def hold(self, queue: str, effects: str) -> None:
-        """Let a worker be inside a task until the gate opens."""
-        gate = str(self.gate(queue))
-        flow = stuck.single(stuck.hold, self.log(queue), gate, queue, effects=effects)
-        self.submit(queue, flow)
-
-    def began(self, queue: str, times: int = 1) -> None:
-        """Return when a task of the queue has begun so often."""
-        wait_for(lambda: len(recording.lines(self.log(queue))) >= times, 30, f"the task of {queue}")
-
-    def wait_told(self, queue: str, kind: str, timeout: float) -> tuple[float, Notice]:
-        """The first notice of a kind, and when it came."""
-        found = wait_for(
-            lambda: [each for each in self.told[queue] if each[1].kind == kind],
-            timeout,
-            f"{kind} of {queue}",
-        )
-        return found[0]
-
-    def result(self, queue: str) -> Any:
-        """The outcome of the queue's one task, once its run has ended."""
-        run = self.runs[queue]
-        assert run.wait(60) is not None
-        (result,) = run.results().values()
-        return result
-
-    def mishaps(self, queue: str) -> list[str]:
-        """What was repaired, or warned of."""
-        return [n.message for _at, n in self.told[queue] if n.kind in ("repair", "warning")]
-
-    def close(self) -> None:
-        """End everything."""
-        for queue in self.runs:
-            self.gate(queue).touch()
-        self._started.close()
 
 
 @pytest.fixture(scope="module")
@@ -142,22 +57,13 @@ def lost(make_scene: Callable[[str], Scene]) -> tuple[Scene, float]:
     ):
         scene.hold(queue, effects)
     # Its coordinator has seen a beat and a heartbeat of each.
-    wait_for(partial(_all_have_beaten, scene), 30, "beats")
+    wait_for(scene.all_have_beaten, 30, "beats")
     at = time.monotonic()
     scene.workers["killed"].kill()
     for queue in ("again", "held", "once"):
         scene.workers[queue].freeze()
     scene.worker("again", name="second")
     return scene, at
-
-
-def _all_have_beaten(scene: Scene) -> bool:
-    """Whether each worker has been inside its task for some beats."""
-    for run in scene.runs.values():
-        claims, beats = run.store.read_claims(), run.store.read_beats()
-        if not claims or any(beats[c.batch].at - c.claimed < 2500 for c in claims.values()):
-            return False
-    return True
 
 
 def test_a_killed_worker_is_found_in_seconds(lost: tuple[Scene, float]) -> None:
@@ -278,7 +184,7 @@ def away(make_scene: Callable[[str], Scene]) -> dict[str, Scene]:
         for queue in scene.workers:
             scene.hold(queue, "idempotent")
     for scene in scenes.values():
-        wait_for(partial(_all_have_beaten, scene), 30, "beats")
+        wait_for(scene.all_have_beaten, 30, "beats")
     back_at = time.monotonic() + PAUSE
     with scenes["paused"].server.client() as client:
         client.client_pause(int(PAUSE * 1000), all=False)

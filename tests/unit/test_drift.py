@@ -12,8 +12,8 @@ from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 
 PATIENCE = 3.0
-SAME = Vitals(1, 0, "5-0", "running")
-MORE = Vitals(2, 0, "5-0", "running")
+SAME = Vitals(1, 0, "5-0", "running", 0)
+MORE = Vitals(2, 0, "5-0", "running", 0)
 
 
 @pytest.fixture
@@ -35,8 +35,9 @@ def looks(watch: DriftWatch, state: TaskStateManager, *seen: Vitals) -> list[boo
     "vitals",
     [
         MORE,
-        Vitals(0, 0, "0-0", "running"),
-        Vitals(1, 0, "4-9", "paused"),
+        Vitals(0, 0, "0-0", "running", 0),
+        Vitals(1, 0, "4-9", "paused", 0),
+        Vitals(1, 0, "0-0", "running", 1),
     ],
 )
 def test_what_stays_different_is_lost_events(state: TaskStateManager, vitals: Vitals) -> None:
@@ -47,7 +48,7 @@ def test_what_stays_different_is_lost_events(state: TaskStateManager, vitals: Vi
 
 def test_what_events_will_tell_is_no_difference(state: TaskStateManager) -> None:
     """Newer events are there: they are read first, however long that takes."""
-    behind = Vitals(2, 0, "5-1", "running")
+    behind = Vitals(2, 0, "5-1", "running", 0)
     assert not any(looks(DriftWatch(PATIENCE), state, *[behind] * 9))
 
 
@@ -59,14 +60,14 @@ def test_what_passes_is_no_difference(state: TaskStateManager) -> None:
 def test_reading_again_for_ever_helps_nobody(state: TaskStateManager) -> None:
     """What is different still when all was read again is left alone until it changes."""
     watch = DriftWatch(PATIENCE)
-    worse = Vitals(3, 0, "5-0", "running")
+    worse = Vitals(3, 0, "5-0", "running", 0)
     seen = looks(watch, state, *[MORE] * 12, *[worse] * 4)
     assert seen == [False] * 3 + [True] + [False] * 8 + [False] * 3 + [True]
 
 
 def test_a_claim_that_was_not_told_is_no_loss(state: TaskStateManager) -> None:
     """Its end will be; one that is gone without a word is."""
-    claimed = Vitals(1, 1, "5-0", "running")
+    claimed = Vitals(1, 1, "5-0", "running", 0)
     assert not any(looks(DriftWatch(PATIENCE), state, *[claimed] * 9))
     state.on_claimed(1)
     assert looks(DriftWatch(PATIENCE), state, *[SAME] * 4)[-1]

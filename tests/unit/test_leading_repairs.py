@@ -348,22 +348,62 @@ def test_it_is_found_where_nothing_is_at_work_as_well(lead: Lead) -> None:
     assert ended == RunStatus.SUCCESS
 
 
-def test_an_index_that_has_lost_the_run_is_mended(lead: Lead) -> None:
-    """Within 5 minutes, and told; while a run is paused nobody should lead it, listed or not."""
+def test_a_decision_of_which_no_event_tells_is_found(lead: Lead) -> None:
+    """A person decides, and the stream is deleted: the run waits for a decision no more, also where
+    nothing of it is at work.
+    """
+    led = lead(played("a", "at_most_once"), played("b", depends_on=("a",)), played("c"))
+    led.at_work("c", "other").fail("c", delay_ms=600_000)
+    led.at_work("a").die()
+    led.go_on(10.0)
+    led.store.resolve_task("person", "a", "done", outcome("success"), "p", "")
+    drop_events(led)
+    led.go_on(35.0)
+    assert led.sent_with("b") == 1
+    assert led.info.repairs == {"worker_lost": 1, "events_lost": 1}
+
+
+@pytest.mark.parametrize("at_work", [True, False])
+def test_an_index_that_has_lost_the_run_is_mended(lead: Lead, at_work: bool) -> None:
+    """Within 5 minutes, also where it was lost just after a look, and told."""
+    led = lead(played("a"))
+    worker = led.at_work("a")
+    if not at_work:
+        worker.fail("a", delay_ms=86_400_000)
+    for number in range(1, 4):
+        led.server.active.clear()
+        lost_at = led.clock.seconds
+        while not led.server.active:
+            led.go_on(0.5)
+            assert led.clock.seconds - lost_at <= 300.0
+        assert led.info.repairs == {"index_lost": number}
+    assert led.clock.seconds - lost_at > 200.0
+    assert set(led.said("repair")) == {"the run was missing in an index: it is listed again"}
+
+
+def test_a_paused_run_is_listed_by_nobody(lead: Lead) -> None:
+    """Nobody should lead it, so that it belongs on no list."""
     led = lead(played("a"))
     led.at_work("a")
-    led.server.active.clear()
-    led.go_on(290.0)
-    assert led.info.repairs == {}
-    led.go_on(20.0)
-    assert sorted(led.server.active) == ["run-1"]
-    assert led.said("repair") == ["the run was missing in an index: it is listed again"]
-    led.go_on(320.0)
-    assert led.info.repairs == {"index_lost": 1}
     led.store.set_status(RunStatus.PAUSED, {RunStatus.RUNNING})
     led.server.active.clear()
     led.go_on(320.0)
-    assert sorted(led.server.active) == []
+    assert not led.server.active
+
+
+@pytest.mark.parametrize("phase", range(0, 12, 2))
+def test_lost_events_are_found_whenever_they_are_lost(lead: Lead, phase: int) -> None:
+    """Within 10 s of it, whenever the coordinator has looked last."""
+    led = lead(played("a"), played("b"), played("c", depends_on=("a",)))
+    worker = led.at_work("a")
+    led.at_work("b", "other")
+    led.go_on(phase / 2)
+    worker.finish("a")
+    drop_events(led)
+    lost_at = led.clock.seconds
+    while led.sent_with("c") == 0:
+        led.go_on(0.5)
+        assert led.clock.seconds - lost_at <= 10.0
 
 
 def test_events_that_were_applied_are_dropped(lead: Lead) -> None:
