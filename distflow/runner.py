@@ -68,10 +68,7 @@ class TaskRunnerBuilder:
 
     def with_redis(self, url_or_client: str | Redis) -> Self:
         """Run on RQ workers, over this Redis."""
-        if isinstance(url_or_client, str):
-            self._client = connect(url_or_client)
-        else:
-            self._client = Client(url_or_client)
+        self._client = connect(url_or_client)
         return self
 
     def use_dispatcher(self, dispatcher: Dispatcher) -> Self:

@@ -20,6 +20,7 @@ from distflow.redis_url import (
     tidy_url,
     unusable,
 )
+from distflow.store.cluster import refuse_cluster
 from distflow.store.keepalive import KEEPALIVE
 from distflow.store.sentinel import open_primary
 
@@ -91,7 +92,8 @@ def check_redis(client: Redis, url: str) -> None:
 
     Raises:
         RedisUnavailable: it does not answer; the message names it without its password.
-        InvalidInput: it has no database of the number that the URL names.
+        InvalidInput: it has no database of the number that the URL names, or belongs to a Redis
+            Cluster.
     """
     try:
         client.ping()
@@ -119,6 +121,7 @@ def check_redis(client: Redis, url: str) -> None:
             f"Redis at {hide_password(url)} cannot be reached: {_cause(error)}; start it, "
             "or name another by --redis URL or DISTFLOW_REDIS_URL"
         ) from None
+    refuse_cluster(client, f"Redis at {hide_password(url)}")
 
 
 def _check_files(url: str, options: Mapping[str, Any]) -> None:
