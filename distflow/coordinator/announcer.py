@@ -64,7 +64,7 @@ class Announcer:
         """A task runs again later."""
         left = event.not_before / 1000 - self._now()
         again = f"it runs again in {left:.1f} s" if left > 0 else "it runs again"
-        self._hand_on(event, "task_retry", again)
+        self._hand_on(event, "task_retry", f"{event.note}; {again}" if event.note else again)
 
     def tell_resolved(self, event: Event) -> None:
         """An unknown task was decided, or its hook could not tell."""
