@@ -18,6 +18,7 @@ from distflow.core.run import MAX_GRAPH_BYTES, MAX_RESULT_BYTES, RunOptions, Run
 from distflow.creation import Hydration, is_frozen, write_run
 from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import InvalidInput
+from distflow.events import EventHub
 from distflow.handle import Run
 from distflow.ids import check_run_id, new_origin, new_run_id
 from distflow.ports import KnownGraph
@@ -80,8 +81,17 @@ class Client:
         self.dispatcher = RqDispatcher(redis, prefix)
         #: What functions cost, as the runs that were led from here have shown.
         self.estimates = Estimates(BatchLimits())
+        self._plugins: EventHub | None = None
         #: For looking without waiting: it tries once.
         self.impatient_dispatcher = RqDispatcher(redis, prefix, patience_seconds=0.0)
+
+    @property
+    def plugins(self) -> EventHub:
+        """The plugins of installed packages: they hear of every run that is led from here."""
+        if self._plugins is None:
+            self._plugins = EventHub()
+            self._plugins.use_installed()
+        return self._plugins
 
     def store(self, run_id: str, *, patience_seconds: float = 60.0) -> RedisRunStore:
         """The store of a run, whether there is one or not."""
