@@ -80,6 +80,7 @@ chaos-full: chaos
 	DISTFLOW_KILLS=20 $(PYTHON) -m pytest tests/chaos
 	$(PYTHON) -m tests.chaos.times
 	$(PYTHON) -m tests.chaos.points
+	$(PYTHON) -m tests.chaos.refusals
 
 mutants: $(STAMP)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check \

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from redis import Redis
 
@@ -14,48 +14,45 @@ from distflow.coordinator.notices import Listener
 from distflow.coordinator.service import Ports
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.batching import BatchLimits, Estimates
-from distflow.core.run import MAX_GRAPH_BYTES, MAX_RESULT_BYTES, RunOptions, RunSpec
+from distflow.core.run import (
+    MAX_GRAPH_BYTES,
+    MAX_RESULT_BYTES,
+    RunOptions,
+    RunSpec,
+    ServerFacts,
+)
 from distflow.creation import Hydration, is_frozen, write_run
 from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import InvalidInput
-from distflow.events import EventHub
 from distflow.handle import Run
 from distflow.ids import check_run_id, new_origin, new_run_id
 from distflow.ports import KnownGraph
 from distflow.snapshot import Snapshot, hydration_notes, hydration_outcomes
-from distflow.store.cluster import refuse_cluster
 from distflow.store.connection import check_redis, open_redis
 from distflow.store.durability import settle_server
 from distflow.store.keys import DEFAULT_PREFIX
+from distflow.store.patience import call_patiently
 from distflow.store.redis import RedisRunStore, list_runs
 from distflow.store.service import RedisServiceStore
-from distflow_worker.connection import open_like
 
 _log = logging.getLogger("distflow")
 
+_T = TypeVar("_T")
 
-def connect(url: str | Redis, *, prefix: str = DEFAULT_PREFIX) -> Client:
+
+def connect(url: str, *, prefix: str = DEFAULT_PREFIX) -> Client:
     """A client for the runs on a Redis.
 
     Args:
-        url: see :func:`distflow.store.connection.open_redis`; or a redis-py client, in whose
-            place one with the same settings is used where it does not answer in bytes.
+        url: see :func:`distflow.store.connection.open_redis`.
         prefix: first part of every key, where several installations share a Redis.
 
     Raises:
-        InvalidInput: the URL is not usable, or the server belongs to a Redis Cluster.
-        RedisUnavailable: the server of a URL does not answer.
+        InvalidInput: the URL is not usable.
+        RedisUnavailable: the server does not answer.
     """
-    if isinstance(url, str):
-        redis = open_redis(url)
-        check_redis(redis, url)
-        return Client(redis, prefix=prefix)
-    if not isinstance(url, Redis):
-        raise InvalidInput(
-            f"{type(url).__name__} is no client that distflow can use: give a URL, or a redis.Redis"
-        )
-    redis = _in_bytes(url)
-    refuse_cluster(redis, "this Redis")
+    redis = open_redis(url)
+    check_redis(redis, url)
     return Client(redis, prefix=prefix)
 
 
@@ -63,9 +60,10 @@ class Client:
     """The runs on one Redis.
 
     Args:
-        redis: a redis-py client that answers in bytes; :func:`connect` takes others too.
+        redis: a redis-py client whose ``decode_responses`` is off.
         prefix: first part of every key.
         settings: how runs are coordinated.
+        patience_seconds: how long a call waits for a Redis that is away or refuses.
     """
 
     def __init__(
@@ -74,30 +72,30 @@ class Client:
         *,
         prefix: str = DEFAULT_PREFIX,
         settings: CoordinatorSettings | None = None,
+        patience_seconds: float = 60.0,
     ) -> None:
         self.redis = redis
         self.prefix = prefix
+        self.patience_seconds = patience_seconds
         self.settings = settings or CoordinatorSettings.from_environment()
-        self.dispatcher = RqDispatcher(redis, prefix)
+        self.dispatcher = RqDispatcher(redis, prefix, patience_seconds=patience_seconds)
         #: What functions cost, as the runs that were led from here have shown.
         self.estimates = Estimates(BatchLimits())
-        self._plugins: EventHub | None = None
         #: For looking without waiting: it tries once.
         self.impatient_dispatcher = RqDispatcher(redis, prefix, patience_seconds=0.0)
 
-    @property
-    def plugins(self) -> EventHub:
-        """The plugins of installed packages: they hear of every run that is led from here."""
-        if self._plugins is None:
-            self._plugins = EventHub()
-            self._plugins.use_installed()
-        return self._plugins
+    def store(self, run_id: str, *, patience_seconds: float | None = None) -> RedisRunStore:
+        """The store of a run, whether there is one or not; None is the client's own patience."""
+        patience = self.patience_seconds if patience_seconds is None else patience_seconds
+        return RedisRunStore(self.redis, run_id, prefix=self.prefix, patience_seconds=patience)
 
-    def store(self, run_id: str, *, patience_seconds: float = 60.0) -> RedisRunStore:
-        """The store of a run, whether there is one or not."""
-        return RedisRunStore(
-            self.redis, run_id, prefix=self.prefix, patience_seconds=patience_seconds
-        )
+    def patiently(self, call: Callable[[], _T]) -> _T:
+        """What Redis answers to a call that may be made again.
+
+        Raises:
+            RedisUnavailable: it did not for as long as this client is patient.
+        """
+        return call_patiently(call, self.patience_seconds, self.redis)
 
     def create(  # noqa: PLR0913 - the options of a run, by name
         self,
@@ -144,7 +142,7 @@ class Client:
             params=built.params,
             origin=(None if snapshot is None else snapshot.origin) or new_origin(),
             options=RunOptions(concurrency, timeout, built.context, max_result_bytes, batch),
-            server=settle_server(self.redis, durability, allow_eviction=allow_eviction),
+            server=self.settle_server(durability, allow_eviction=allow_eviction),
             detached=detach,
         )
         write_run(
@@ -230,18 +228,26 @@ class Client:
             run.lead_in_background(reopen=False, listener=listener)
         return run
 
+    def settle_server(self, durability: str | None, *, allow_eviction: bool) -> ServerFacts:
+        """What a new run records of its Redis: see :func:`distflow.store.durability.settle_server`,
+        whose other arguments and errors these are.
+        """
+        return self.patiently(
+            lambda: settle_server(self.redis, durability, allow_eviction=allow_eviction)
+        )
+
     def service_ports(self) -> Ports:
         """What a coordinator of many runs stands on."""
         return Ports(
-            RedisServiceStore(self.redis, self.prefix),
-            RedisServiceStore(self.redis, self.prefix, patience_seconds=0.0),
+            self._service(self.patience_seconds),
+            self._service(0.0),
             self.store,
             self.dispatcher,
         )
 
     def coordinators(self) -> list[str]:
         """The coordinators that are there for detached runs."""
-        return RedisServiceStore(self.redis, self.prefix).list_coordinators()
+        return self._service(self.patience_seconds).list_coordinators()
 
     def run(self, run_id: str) -> Run:
         """A run that exists.
@@ -255,14 +261,10 @@ class Client:
 
     def run_ids(self) -> list[str]:
         """Every run id, oldest first."""
-        return list_runs(self.redis, self.prefix)
+        return self.patiently(lambda: list_runs(self.redis, self.prefix))
 
-
-def _in_bytes(client: Redis) -> Redis:
-    """A client itself where it sends UTF-8 and answers in bytes, else one alike that does."""
-    encoder: Any = client.get_encoder()
-    is_ours = not encoder.decode_responses and encoder.encoding.lower() in ("utf-8", "utf8")
-    return client if is_ours else open_like(client)
+    def _service(self, patience_seconds: float) -> RedisServiceStore:
+        return RedisServiceStore(self.redis, self.prefix, patience_seconds=patience_seconds)
 
 
 def _describe(value: object) -> str:

@@ -83,5 +83,6 @@ def main() -> None:
     """Run workflows on plain RQ workers, and resume them after anything was killed.
 
     Exit codes: 0 success, 1 failure or cancelled, 2 bad input (nothing was changed), 3 the run
-    waits for a person, 4 paused or detached, 5 Redis cannot be reached, 130 interrupted.
+    waits for a person, 4 paused or detached, 5 Redis cannot be reached or refuses, 130
+    interrupted.
     """

@@ -37,7 +37,7 @@ class ExitCode(IntEnum):
     BLOCKED = 3
     #: The run was paused or detached before its end.
     PAUSED = 4
-    #: Redis cannot be reached.
+    #: Redis cannot be reached, or refuses.
     UNREACHABLE = 5
     #: What it prints or needs cannot be written or had: a full disk, for one. As EX_IOERR.
     SYSTEM = 74

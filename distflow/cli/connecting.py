@@ -7,13 +7,21 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from distflow.cli.common import redis_address
 from distflow.config import DEFAULT_REDIS_URL
 from distflow.errors import InvalidInput, RedisUnavailable
 from distflow.local.server import PrivateRedis
 from distflow.store.connection import check_redis, open_redis
+from distflow.store.patience import describe_trouble, is_passing
+
+#: Seconds that a command waits for a Redis that refuses: one that changes something says so, and
+#: goes on when the refusal ends; one that only looks says so, and ends.
+CHANGING_PATIENCE_SECONDS = 60.0
+LOOKING_PATIENCE_SECONDS = 1.0
 
 
 @contextmanager
@@ -54,10 +62,15 @@ def connected(url: str) -> Iterator[Redis]:
         RedisUnavailable: the server does not answer, or refuses what is asked of it.
     """
     redis = open_redis(url)
+    if not hasattr(redis.connection_pool, "sentinel_manager"):
+        # What Redis refuses is said in time: redis-py would try for seconds by itself.
+        redis.set_retry(Retry(NoBackoff(), 0))
     check_redis(redis, url)
     try:
         yield redis
     except RedisError as error:
+        if is_passing(error):
+            raise RedisUnavailable(describe_trouble(error)) from error
         raise RedisUnavailable(f"Redis cannot be used: {error}") from error
     finally:
         redis.close()

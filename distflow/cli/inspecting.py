@@ -17,6 +17,7 @@ from distflow.cli.common import (
     print_json,
     say,
 )
+from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS
 from distflow.cli.leading import Foreground, interruptible
 from distflow.cli.progress import open_display
 from distflow.cli.taskview import task_lines
@@ -55,7 +56,7 @@ def watch(
 
     The exit code is that of `distflow submit`.
     """
-    with open_client(redis_url, data_dir) as client:
+    with open_client(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as client:
         run = client.run(run_id)
         interrupted = _follow(run)
         info = run.info()
@@ -77,7 +78,7 @@ def show(
     run_id: str, task: str, *, as_json: bool, redis_url: str | None, data_dir: Path | None
 ) -> None:
     """Show a task: its result, error, attempts and worker."""
-    with open_client(redis_url, data_dir) as client:
+    with open_client(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as client:
         run = client.run(run_id)
         document = task_document(run.store, run.info(), find_task(run.store, task))
         if as_json:
@@ -119,7 +120,7 @@ def graph(
     elif pairs:
         raise InvalidInput("-p is for MODULE:WORKFLOW: a run has its parameters already")
     else:
-        with open_client(redis_url, data_dir) as client:
+        with open_client(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as client:
             run = client.run(run_id or "")
             drawn = run.graph()
             statuses = live_statuses(run.store, drawn, run.info().as_of)

@@ -11,7 +11,7 @@ import click
 from redis import Redis
 
 from distflow.cli.common import connection_options, json_option, print_json, say
-from distflow.cli.connecting import open_connection
+from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS, open_connection
 from distflow.cli.views import clip, colour, columns, span, status_lines
 from distflow.cli.waits import go_on_command
 from distflow.codec import decode_result
@@ -31,6 +31,7 @@ from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import RunNotFound, RunTooNew
 from distflow.ids import check_run_id
 from distflow.ports import RunStore
+from distflow.store.patience import call_patiently
 from distflow.store.redis import RedisRunStore, list_runs
 
 #: Columns of the list of runs beside the run's id, with some for the workflow.
@@ -47,7 +48,7 @@ def status(
 ) -> None:
     """Show where a run stands, and what it waits for."""
     with open_connection(redis_url, data_dir) as redis:
-        store = RedisRunStore(redis, check_run_id(run_id))
+        store = _store(redis, check_run_id(run_id))
         info = store.read_info()
         if as_json:
             document = status_document(info)
@@ -55,7 +56,7 @@ def status(
                 document["results"] = result_documents(store)
             print_json(document)
             return
-        dispatcher = RqDispatcher(redis, store.prefix)
+        dispatcher = RqDispatcher(redis, store.prefix, patience_seconds=LOOKING_PATIENCE_SECONDS)
         unserved = unserved_queues(dispatcher, info)
         again = go_on_command(info, dispatcher)
         for text in status_lines(info, survey_run(store, info), unserved, again):
@@ -71,7 +72,7 @@ def status(
 def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None:
     """List every run, the newest first."""
     with open_connection(redis_url, data_dir) as redis:
-        run_ids = list_runs(redis)[::-1]
+        run_ids = call_patiently(lambda: list_runs(redis), LOOKING_PATIENCE_SECONDS)[::-1]
         if as_json:
             print_json([status_document(info) for info in _infos(redis, run_ids)])
             return
@@ -89,10 +90,14 @@ def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None
             click.echo(row + clip(info.workflow, max(room, 10)))
 
 
+def _store(redis: Redis, run_id: str) -> RedisRunStore:
+    return RedisRunStore(redis, run_id, patience_seconds=LOOKING_PATIENCE_SECONDS)
+
+
 def _infos(redis: Redis, run_ids: list[str]) -> Iterator[RunInfo]:
     for run_id in run_ids:
         try:
-            yield RedisRunStore(redis, run_id).read_info()
+            yield _store(redis, run_id).read_info()
         except RunNotFound:
             # Its keys are gone, or were never written: the index may say more than there is.
             continue

@@ -19,9 +19,9 @@ from distflow.cli.common import (
     print_json,
     say,
 )
+from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS
 from distflow.cli.running import durability_option, eviction_option, warn_of_durability
 from distflow.errors import InvalidInput
-from distflow.store.durability import settle_server
 from distflow.transfer import ExportSummary, export_run, import_run
 
 _STDOUT = "-"
@@ -59,7 +59,7 @@ def export(
         raise InvalidInput("--json prints on stdout, where the export goes: give -o FILE")
     if target == _STDOUT and not plain and sys.stdout.isatty():
         raise InvalidInput("msgpack is not for a terminal: give -o FILE, or --format json")
-    with open_client(redis_url, data_dir) as client:
+    with open_client(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as client:
         store = client.run(run_id).store
         if target == _STDOUT:
             summary = export_run(store, sys.stdout.buffer, as_json=plain)
@@ -101,7 +101,7 @@ def import_(
     FILE may be - for stdin. A resume runs what remains.
     """
     with open_client(redis_url, data_dir, create=True) as client, _readable(file) as source:
-        server = settle_server(client.redis, durability, allow_eviction=allow_eviction)
+        server = client.settle_server(durability, allow_eviction=allow_eviction)
         made = import_run(source, client.store, run_id=run_id, server=server)
         run = client.run(made)
         info = run.info()

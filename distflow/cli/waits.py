@@ -14,6 +14,7 @@ from distflow.cli.common import next_command
 from distflow.core.run import RunInfo
 from distflow.errors import RedisUnavailable
 from distflow.ports import Dispatcher
+from distflow.store.patience import describe_trouble
 
 if TYPE_CHECKING:
     # Not for commands that only look at where runs stand: it costs them as much as all the rest.
@@ -76,8 +77,10 @@ def describe_wait(
     try:
         workers = client.impatient_dispatcher.count_workers(sorted(queues))
         suspended = is_suspended(client.redis)
-    except (RedisUnavailable, RedisError, OSError) as error:
-        return f"Redis does not answer: {error}"
+    except RedisUnavailable as error:
+        return str(error)
+    except (RedisError, OSError) as error:
+        return describe_trouble(error)
     if counts["running"]:
         return ""
     idle = [queue for queue, count in workers.items() if not count]

@@ -61,8 +61,8 @@ def worker(
     """Work on queues, the most urgent first.
 
     Where none is named, on `default`. It is `rq worker` with short heartbeats and a connection
-    that outlasts a restart of Redis; plain `rq worker` works too. Options of `rq worker` may
-    follow after --.
+    that outlasts a Redis that is away or refuses; plain `rq worker` works too. Options of
+    `rq worker` may follow after --.
     """
     with ExitStack() as stack:
         client = stack.enter_context(open_client(redis_url, data_dir))
@@ -109,8 +109,8 @@ def _check_patterns(allow: str) -> None:
 
 
 def _check_name(client: Client, name: str) -> None:
-    key = worker_key(name)
-    if client.redis.exists(key) and not client.redis.hexists(key, "death"):
+    key, redis = worker_key(name), client.redis
+    if client.patiently(lambda: redis.exists(key) and not redis.hexists(key, "death")):
         raise InvalidInput(
             f"a worker named {name!r} is there already: take another --name "
             "(one that was killed keeps its name for up to 76 s)"

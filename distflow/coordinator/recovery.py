@@ -23,6 +23,9 @@ from distflow.ports import Dispatcher, RunStore
 #: that is patient.
 _PROMPT_SECONDS = 0.2
 
+#: Writes in a row that may be late by refusals; where more are, Redis is slow, and nothing else.
+_REFUSED_IN_A_ROW = 3
+
 
 class LostBatch(NamedTuple):
     """A batch whose worker is lost or frozen: what was settled (task -> status of its outcome), and
@@ -132,6 +135,8 @@ class Recovery:
         self._missed: dict[str, float] = {}
         #: Batches whose process a worker was told to kill.
         self._stopped: set[str] = set()
+        #: Writes by which suspicions were checked, and that took long.
+        self._late_in_a_row = 0
 
     def find_lost(self, *, cancelling: bool) -> list[LostBatch]:
         """Look at every batch at work, and give up those whose worker is gone."""
@@ -147,6 +152,9 @@ class Recovery:
             watched.setdefault(claim.batch, None)
         self._monitor.observe(watched, now)
         suspects = self._monitor.suspects(now)
+        if suspects and now >= self._judges_at and not self._takes_writes():
+            self._judges_at = self._monotonic() + self._settings.stale_seconds
+            return []
         asked = self._monitor.unmeasured(now) | set(suspects.values())
         probes = self._dispatcher.probe_workers(asked) if asked else {}
         self._monitor.measure(probes, now)
@@ -154,13 +162,9 @@ class Recovery:
             return []
         gone = [batch for batch in suspects if self._monitor.is_lost(batch, probes, now)]
         frozen = [batch for batch in suspects if self._monitor.is_frozen(batch, probes)]
-        confirmed = self._confirm([*gone, *frozen])
-        if confirmed is None:
-            self._judges_at = self._monotonic() + self._settings.stale_seconds
-            return []
         found = []
         still_held = {}
-        for batch in confirmed:
+        for batch in self._confirm([*gone, *frozen]):
             worker = suspects[batch]
             if batch in gone:
                 cause = lost_words(worker, self.beats.get(batch), probes.get(worker))
@@ -177,21 +181,25 @@ class Recovery:
             self._stop(batch)
         return found
 
-    def _confirm(self, judged: Sequence[str]) -> list[str] | None:
-        """Those of the batches that are silent still, once Redis has taken something that writes:
-        while it is paused for that alone, it answers, and shows no beat of anybody. None where it
-        took that late: it refused it first, so that beats and heartbeats were refused as well.
-        """
+    def _confirm(self, judged: Sequence[str]) -> list[str]:
+        """Those of the batches that are silent still, after all that was asked about them."""
         if not judged:
             return []
-        asked_at = self._monotonic()
-        self._store.trim_events(self._epoch, "0-0")
-        if self._monotonic() - asked_at >= _PROMPT_SECONDS:
-            return None
         beats = self._store.read_beats()
         return [
             batch for batch in dict.fromkeys(judged) if beats.get(batch) == self.beats.get(batch)
         ]
+
+    def _takes_writes(self) -> bool:
+        """Whether Redis takes at once something that writes. One that was paused for that alone, or
+        that refused it, has answered who reads, and shows old beats: workers must have the time to
+        be heard again.
+        """
+        began = self._monotonic()
+        self._store.trim_events(self._epoch, "0-0")
+        is_late = self._monotonic() - began >= _PROMPT_SECONDS
+        self._late_in_a_row = self._late_in_a_row + 1 if is_late else 0
+        return not 1 <= self._late_in_a_row <= _REFUSED_IN_A_ROW
 
     @property
     def at_work(self) -> dict[str, Claim]:
@@ -232,6 +240,9 @@ class Recovery:
         # Read after the queues: a batch that was popped meanwhile has begun by now, or is lost.
         begun = self._store.read_beats()
         gone = [batch for batch in unbegun if batch not in queued and batch not in begun]
+        if gone and not self._takes_writes():
+            self._missed.clear()
+            return {}
         failures = self._dispatcher.read_failures(gone)
         now = self._monotonic()
         self._missed = {batch: self._missed.get(batch, now) for batch in gone}

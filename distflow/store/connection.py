@@ -20,8 +20,8 @@ from distflow.redis_url import (
     tidy_url,
     unusable,
 )
-from distflow.store.cluster import refuse_cluster
 from distflow.store.keepalive import KEEPALIVE
+from distflow.store.patience import find_refusal, outlast
 from distflow.store.sentinel import open_primary
 
 #: Seconds that one command may take; every blocking read of ours waits for less.
@@ -29,6 +29,9 @@ SOCKET_TIMEOUT_SECONDS = 10.0
 
 #: Seconds that making a connection may take.
 CONNECT_TIMEOUT_SECONDS = 3.0
+
+#: Seconds for which a server that does not answer is tried: it may be starting.
+_REACH_SECONDS = 1.0
 
 #: What a URL of Sentinels may say behind its question mark.
 _SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password", "ssl")
@@ -88,21 +91,23 @@ def _cause_of(error: Exception, url: str) -> str:
 
 
 def check_redis(client: Redis, url: str) -> None:
-    """Reach the server once.
+    """Reach the server. One that answers with a refusal is reached: what comes next may be
+    refused or not, and says so.
 
     Raises:
         RedisUnavailable: it does not answer; the message names it without its password.
-        InvalidInput: it has no database of the number that the URL names, or belongs to a Redis
-            Cluster.
+        InvalidInput: it has no database of the number that the URL names.
     """
     try:
-        client.ping()
+        outlast(client.ping, away_seconds=_REACH_SECONDS, refused_seconds=0.0)
     except redis_errors.AuthenticationError as error:
         raise RedisUnavailable(
             f"Redis at {hide_password(url)} refuses the login: {error}"
         ) from None
     # A host name that cannot be one is a UnicodeError.
     except (redis_errors.RedisError, OSError, UnicodeError) as error:
+        if find_refusal(error) is not None:
+            return
         if isinstance(error, redis_errors.ResponseError) and "DB index" in str(error):
             raise InvalidInput(
                 f"Redis at {hide_password(url)} has no such database: take another, such as 0"
@@ -121,7 +126,6 @@ def check_redis(client: Redis, url: str) -> None:
             f"Redis at {hide_password(url)} cannot be reached: {_cause(error)}; start it, "
             "or name another by --redis URL or DISTFLOW_REDIS_URL"
         ) from None
-    refuse_cluster(client, f"Redis at {hide_password(url)}")
 
 
 def _check_files(url: str, options: Mapping[str, Any]) -> None:

@@ -157,7 +157,6 @@ class MemoryRun:
                 attempt=finish.attempt,
                 worker=finish.worker,
                 not_before=due,
-                note=finish.note,
             )
         )
 

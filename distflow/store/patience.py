@@ -32,9 +32,11 @@ _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 1.0
 _PAUSE_GROWTH = 1.25
 
-#: Seconds of trouble before a word of it, and between two words.
+#: Seconds of trouble before a word of it, and between two words; with less patience than the last
+#: there is none, since the error at its end says it.
 _TELL_AFTER_SECONDS = 1.0
 _TELL_AGAIN_SECONDS = 60.0
+_TELL_PATIENCE_SECONDS = 5.0
 
 
 class Refusal(NamedTuple):
@@ -197,16 +199,15 @@ def describe_trouble(error: BaseException) -> str:
     return f"Redis refuses with {refusal}"
 
 
-def call_patiently(
-    call: Callable[[], _T], patience_seconds: float, client: Any = None, *, tells: bool = True
-) -> _T:
+def call_patiently(call: Callable[[], _T], patience_seconds: float, client: Any = None) -> _T:
     """Call until Redis does it. The call must be idempotent: a reply may have been lost.
 
     Args:
         call: what is tried.
         patience_seconds: how long; 0 tries once.
         client: whose idle connections are closed where another server may be the primary by now.
-        tells: whether the logger ``distflow.redis`` is told of a trouble that lasts.
+
+    The logger ``distflow.redis`` is told of a trouble that lasts, unless the patience is short.
 
     Raises:
         RedisRefuses: Redis refused for all that time.
@@ -218,7 +219,6 @@ def call_patiently(
             away_seconds=patience_seconds,
             refused_seconds=patience_seconds,
             client=client,
-            tells=tells and patience_seconds > 0,
         )
     except redis_errors.RedisError as error:
         if not is_passing(error):
@@ -233,7 +233,6 @@ def outlast(
     away_seconds: float,
     refused_seconds: float,
     client: Any = None,
-    tells: bool = True,
 ) -> _T:
     """As :func:`call_patiently`, with a patience of its own for each trouble, counted from the
     first try; what outlasts it is raised as it came.
@@ -252,7 +251,7 @@ def outlast(
             patience = away_seconds if find_refusal(error) is None else refused_seconds
             if time.monotonic() - began >= patience:
                 raise
-            trouble = trouble or Trouble(client, began, tells=tells)
+            trouble = trouble or Trouble(client, began)
             trouble.wait(error, patience)
         else:
             if trouble is not None:
@@ -266,13 +265,12 @@ class Trouble:
     Args:
         client: as for :func:`call_patiently`.
         since: when it began, on the monotonic clock.
-        tells: as for :func:`call_patiently`.
     """
 
-    def __init__(self, client: Any, since: float, *, tells: bool) -> None:
+    def __init__(self, client: Any, since: float) -> None:
         self._client = client
         self._since = since
-        self._tell_at = since + _TELL_AFTER_SECONDS if tells else float("inf")
+        self._tell_at = since + _TELL_AFTER_SECONDS
         self._told = False
         self._pause_seconds = _FIRST_PAUSE_SECONDS
 
@@ -282,7 +280,7 @@ class Trouble:
             # A primary that was made a replica keeps its connections.
             self._client.connection_pool.disconnect(inuse_connections=False)
         now = time.monotonic()
-        if now >= self._tell_at:
+        if now >= self._tell_at and patience_seconds >= _TELL_PATIENCE_SECONDS:
             self._tell_at = now + _TELL_AGAIN_SECONDS
             self._told = True
             left = self._since + patience_seconds - now

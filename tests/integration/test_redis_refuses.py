@@ -15,11 +15,8 @@ from distflow.store.patience import Trouble, find_refusal
 from distflow_worker.patient import WorkerRedis
 from tests.support.cluster_front import REFUSALS, ClusterFront
 from tests.support.redis_server import binaries_at_hand, version_name
-from tests.support.refusing import WORDS, RefusingServer
+from tests.support.refusing import BESIDE, WORDS, RefusingServer
 from tests.support.wait import wait_for
-
-#: A refusal that comes with another one: a replica that has lost its primary refuses writes too.
-BESIDE = {"MASTERDOWN": {"READONLY"}, "UNBLOCKED": {"READONLY"}}
 
 _WRITE = "return redis.call('SET', KEYS[1], 'x')"
 _READ = "return redis.call('GET', KEYS[1])"
@@ -101,7 +98,7 @@ def test_what_a_server_says_is_known(server: RefusingServer, word: str) -> None:
     with server.refusing(word, _SECONDS), server.client() as client:
         found = refusals(client)
     assert word in found.values()
-    assert set(found.values()) <= {word} | BESIDE.get(word, set())
+    assert set(found.values()) <= {word, BESIDE.get(word)}
 
 
 @pytest.mark.parametrize("word", REFUSALS)
@@ -132,6 +129,58 @@ def test_who_waits_at_a_demotion_is_told(server: RefusingServer) -> None:
         with server.refusing("READONLY"):
             waiting.join()
     assert [getattr(refusal, "word", refusal) for refusal in told] == ["UNBLOCKED"]
+
+
+class Listening:
+    """Somebody who listens on a thread, as RQ's worker does."""
+
+    def __init__(self, client: WorkerRedis) -> None:
+        self.heard = threading.Event()
+        self.is_over = False
+        self.pubsub: Any = client.pubsub()
+        self.pubsub.subscribe(channel=lambda _message: self.heard.set())
+        self.thread = self.pubsub.run_in_thread(
+            sleep_time=0.05, daemon=True, exception_handler=self._go_on
+        )
+
+    def _go_on(self, error: Exception, _pubsub: Any, _thread: Any) -> None:
+        # RQ's thread ends here, or sleeps for two seconds.
+        self.is_over = True
+        raise error
+
+    def close(self) -> None:
+        self.thread.stop()
+        self.thread.join()
+        self.pubsub.close()
+
+
+@pytest.mark.parametrize(("word", "cut"), [("MISCONF", False), ("BUSY", False), ("BUSY", True)])
+def test_who_listens_goes_on_listening(usual: RefusingServer, word: str, *, cut: bool) -> None:
+    """A refusal of PING, by which redis-py asks whether a connection is well, does not cut it: who
+    is not subscribed counts as lost. One of SUBSCRIBE is tried again.
+    """
+    with ExitStack() as opened:
+        client = opened.enter_context(WorkerRedis.from_url(usual.url))
+        client.connection_pool.connection_kwargs["health_check_interval"] = 0.1
+        listening = Listening(client)
+        opened.callback(listening.close)
+        wait_for(lambda: usual.control.pubsub_numsub("channel")[0][1], what="it to listen")
+        connection = listening.pubsub.connection
+        if cut:
+            usual.control.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        asked = connection.next_health_check
+        before = usual.control.client_list(_type="pubsub")
+        with usual.refusing(word):
+            wait_for(
+                lambda: connection.next_health_check > asked + 0.5 or not connection.is_connected,
+                what="some answers",
+            )
+        wait_for(lambda: usual.control.publish("channel", "x"), what="it to listen again")
+        after = usual.control.client_list(_type="pubsub")
+        assert ([each["id"] for each in before] == [each["id"] for each in after]) is not cut
+        assert listening.heard.wait(10)
+        assert not listening.is_over
+        assert listening.thread.is_alive()
 
 
 class Late:

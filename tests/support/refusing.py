@@ -24,11 +24,14 @@ from distflow.local.launch import bound_to_this_process
 from tests.support.redis_server import redis_binaries
 from tests.support.wait import wait_for
 
+#: Seconds that a server on a busy machine may take.
+_READY_SECONDS = 60.0
+
 #: Runs until somebody ends it, and writes nothing, so that it can be ended.
 _ENDLESS_SCRIPT = "while true do redis.call('TIME') end"
 
-#: Fills the append-only file, and not the memory.
-_FILLING_SCRIPT = "for i = 1, ARGV[1] do redis.call('SET', KEYS[1], i) end"
+#: Fills the append-only file with a thousand commands, and not the memory.
+_FILLING_SCRIPT = "for i = 1, 1000 do redis.call('SET', KEYS[1], i) end"
 
 #: How long a server that loads waits at each command, in microseconds, and what it takes for one
 #: altogether; it answers after each thousand of them.
@@ -86,7 +89,7 @@ class RefusingServer:
                 return bool(holds())
             return False
 
-        wait_for(look, 20, f"the server to {what}")
+        wait_for(look, _READY_SECONDS, f"the server to {what}")
 
     def _says(self, word: str, *command: str) -> bool:
         """Whether it refuses a command with this word."""
@@ -137,6 +140,7 @@ class RefusingServer:
     def _unable_to_save(self) -> Iterator[None]:
         """A folder is in the way of the file."""
         obstacle = self.data_dir / "dump.rdb"
+        obstacle.unlink(missing_ok=True)
         obstacle.mkdir()
         self.control.config_set("save", "3600 1")
         self.control.bgsave()
@@ -163,8 +167,8 @@ class RefusingServer:
     @contextmanager
     def _loading(self, seconds: float) -> Iterator[None]:
         """It is started again, and slow to read what it had saved."""
-        commands = int(seconds / _LOADED_COMMAND_SECONDS)
-        self.control.eval(_FILLING_SCRIPT, 1, "loaded", commands)
+        for _thousand in range(int(seconds / _LOADED_COMMAND_SECONDS / 1000)):
+            self.control.eval(_FILLING_SCRIPT, 1, "loaded")
         with suppress(RedisError):
             self.control.shutdown()
         self._process.wait()
@@ -213,6 +217,9 @@ _WAYS: dict[str, Callable[[RefusingServer], Any]] = {
     "UNBLOCKED": RefusingServer._unblocking,
     "MAXCLIENTS": RefusingServer._crowded,
 }
+
+#: A replica that has lost its primary, or was just made one, refuses in another way as well.
+BESIDE = {"MASTERDOWN": "READONLY", "UNBLOCKED": "READONLY"}
 
 #: How a server can be brought to refuse.
 WORDS = (*_WAYS, "LOADING")

@@ -10,7 +10,7 @@ from distflow.core.claim import Code
 from distflow.core.model import Effects
 from distflow.core.run import RunOptions
 from distflow.core.status import RunStatus, TaskStatus
-from tests.support.leading import played
+from tests.support.leading import Leading, played
 from tests.unit.conftest import Lead
 
 
@@ -130,6 +130,81 @@ def test_a_redis_that_refuses_writes_shows_no_beat(
     assert led.info.held == ()
     assert worker.finish("a") == Code.RECORDED
     assert led.step() == RunStatus.SUCCESS
+
+
+def refuse_writes(led: Leading, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """From now on Redis refuses what writes, for so long: the coordinator's write goes through when
+    that is over.
+    """
+    until = led.clock.seconds + seconds
+    take_writes = led.store.trim_events
+
+    def trim_events(epoch: int, first_kept: str) -> None:
+        led.clock.sleep(max(0.0, until - led.clock.seconds))
+        take_writes(epoch, first_kept)
+
+    monkeypatch.setattr(led.store, "trim_events", trim_events)
+
+
+@pytest.mark.parametrize("seconds", [4.0, 6.0, 15.0, 30.0])
+def test_who_could_not_beat_is_not_judged_by_that(
+    lead: Lead, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """A replica, a full disk: Redis refuses beats and heartbeats, and shows the old ones. Workers
+    are heard again a second after that is over, and that is soon enough.
+    """
+    led = lead(played("a", "idempotent"), played("b"))
+    workers = [led.at_work("a"), led.at_work("b", "other")]
+    refuse_writes(led, monkeypatch, seconds)
+    until = led.clock.seconds + seconds
+    for worker in workers:
+        worker.freeze()
+    while led.clock.seconds < until:
+        led.step(0.5)
+    led.step(0.5)
+    for worker in workers:
+        worker.thaw()
+    led.go_on(10.0)
+    assert led.said("repair") == led.said("warning") == []
+    assert [worker.finish(task) for worker, task in zip(workers, "ab", strict=True)] == [
+        Code.RECORDED,
+        Code.RECORDED,
+    ]
+    assert led.step() == RunStatus.SUCCESS
+
+
+def test_a_redis_that_is_slow_hides_no_loss(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each write takes half a second, since its disk does: none of them was refused."""
+    led = lead(played("a", "idempotent"))
+    led.at_work("a").die()
+    take_writes = led.store.trim_events
+
+    def trim_events(epoch: int, first_kept: str) -> None:
+        led.clock.sleep(0.5)
+        take_writes(epoch, first_kept)
+
+    monkeypatch.setattr(led.store, "trim_events", trim_events)
+    led.go_on(20.0)
+    (told,) = led.said("repair")
+    assert told.startswith("worker w was lost: ")
+
+
+def test_who_could_not_begin_has_not_vanished(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker took a batch off its queue at the moment in which Redis began to refuse."""
+    led = lead(played("a"))
+    led.go_on(1.0)
+    ((name, batch),) = led.transport.queued.items()
+    del led.transport.queued[name]
+    refuse_writes(led, monkeypatch, 20.0)
+    until = led.clock.seconds + 20.0
+    while led.clock.seconds < until:
+        led.step(0.5)
+    worker = led.worker()
+    assert worker.begin(batch) == Code.OK
+    assert worker.claim("a") == Code.GRANTED
+    led.go_on(10.0)
+    assert led.said("repair") == []
+    assert len(led.transport.sent) == 1
 
 
 # Frozen workers

@@ -24,6 +24,9 @@ _log = logging.getLogger("distflow.worker")
 #: Seconds between two beats.
 BEAT_SECONDS = 1.0
 
+#: Seconds after one that Redis did not take: once it does, silence must end soon.
+_AGAIN_SECONDS = 0.3
+
 
 class Heartbeat:
     """Beats while its block runs.
@@ -88,7 +91,7 @@ class Heartbeat:
                 # Once for each time that Redis is away, which may be for an hour.
                 level = logging.DEBUG if told else logging.WARNING
                 _log.log(level, "batch %s: no heartbeat: %s", self._identity[0], error)
-                told = True
+                told, wait = True, _AGAIN_SECONDS
                 continue
             told = False
             self.cancelled = code != Code.OK or status == "cancelling"

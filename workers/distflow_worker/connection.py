@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from redis import ConnectionPool, Redis
-from redis.exceptions import RedisError
-from redis.utils import str_if_bytes
 from rq.connections import get_connection_kwargs
 
-#: Imported where there are Sentinels, or is a cluster, alone.
+#: Imported where there are Sentinels alone.
 _SENTINEL = "distflow.store.sentinel"
-
-_CLUSTER = "distflow.store.cluster"
 
 #: Seconds that one command may take. RQ's own limit is minutes, which would hide a cut.
 _SOCKET_TIMEOUT_SECONDS = 10.0
 _CONNECT_TIMEOUT_SECONDS = 3.0
-
-#: What lets a client speak in other bytes than ours.
-_SPEECH = ("decode_responses", "encoding", "encoding_errors")
 
 #: Names of this very host.
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -32,15 +24,12 @@ _opened: WeakKeyDictionary[ConnectionPool, Redis] = WeakKeyDictionary()
 
 
 def open_like(connection: Redis) -> Redis:
-    """A client of the same server, or of the same service of Sentinels, with timeouts of ours, that
-    answers in bytes.
-    """
+    """A client of the same server, or of the same service of Sentinels, with timeouts of ours."""
     pool = connection.connection_pool
     options = get_connection_kwargs(connection)
     options["socket_timeout"] = _SOCKET_TIMEOUT_SECONDS
     options["socket_connect_timeout"] = _CONNECT_TIMEOUT_SECONDS
-    for name in _SPEECH:
-        options.pop(name, None)
+    options.pop("decode_responses", None)
     if hasattr(pool, "sentinel_manager"):
         client: Redis = import_module(_SENTINEL).reopen_primary(connection, options)
         return client
@@ -64,30 +53,9 @@ def name_of(connection: Redis) -> str:
 
 
 def reuse_like(connection: Redis) -> Redis:
-    """The same, made once per process: a process that runs many batches connects once.
-
-    Raises:
-        InvalidInput: the server belongs to a Redis Cluster.
-    """
+    """The same, made once per process: a process that runs many batches connects once."""
     pool = connection.connection_pool
     client = _opened.get(pool)
     if client is None:
-        client = open_like(connection)
-        if _mode_of(client) != "standalone":
-            import_module(_CLUSTER).refuse_cluster(client, "the Redis of this worker")
-        _opened[pool] = client
+        client = _opened[pool] = open_like(connection)
     return client
-
-
-def _mode_of(client: Redis) -> str:
-    """What the server said of itself when it was connected to, which costs nothing; empty where it
-    said nothing, or where it cannot be reached: the store is patient.
-    """
-    pool: Any = client.connection_pool
-    try:
-        connection = pool.get_connection()
-    except (RedisError, OSError):
-        return ""
-    said = getattr(connection, "handshake_metadata", None) or {}
-    pool.release(connection)
-    return str_if_bytes(said.get(b"mode", said.get("mode", "")))

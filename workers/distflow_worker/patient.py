@@ -16,12 +16,8 @@ from typing import Any, TypeVar
 
 from redis import ConnectionPool, Redis
 from redis import exceptions as redis_errors
-from redis.backoff import NoBackoff
 from redis.client import Pipeline, PubSub
-from redis.retry import Retry
 
-from distflow.redis_url import hide_password
-from distflow.store.cluster import refuse_cluster
 from distflow.store.connection import open_redis
 from distflow.store.patience import find_refusal, is_elsewhere, is_passing, outlast
 
@@ -39,6 +35,9 @@ _LAST_WORD_SECONDS = 2.0
 #: Seconds before RQ tries a transaction again from the beginning.
 _WATCH_PAUSE_SECONDS = 0.5
 
+#: Seconds before a worker that does not listen tries to.
+_LISTEN_PAUSE_SECONDS = 0.3
+
 _FOR_EVER = float("inf")
 
 
@@ -53,16 +52,7 @@ class WorkerRedis(Redis):
 
     @classmethod
     def from_url(cls, url: str, **_options: Any) -> WorkerRedis:
-        """See :func:`distflow.store.connection.open_redis`.
-
-        Raises:
-            InvalidInput: the URL cannot be used, or the server belongs to a Redis Cluster.
-        """
-        with open_redis(url) as probe:
-            if not hasattr(probe.connection_pool, "sentinel_manager"):
-                # Asked once: one that is away is waited for, and asked by each batch.
-                probe.set_retry(Retry(NoBackoff(), 0))
-            refuse_cluster(probe, f"Redis at {hide_password(url)}")
+        """See :func:`distflow.store.connection.open_redis`."""
         client = cls.over(open_redis(url).connection_pool)
         client.auto_close_connection_pool = True
         return client
@@ -186,7 +176,6 @@ class _PatientPipeline(Pipeline):
                 lambda: self._send(stack),
                 away_seconds=_LAST_WORD_SECONDS,
                 refused_seconds=_LAST_WORD_SECONDS,
-                tells=False,
             )
         except redis_errors.RedisError as error:
             if not is_passing(error):
@@ -222,21 +211,42 @@ def _is_last_word(stack: list[Any]) -> bool:
 
 
 class _PatientPubSub(PubSub):
+    """RQ's thread that listens ends at a refusal, and sleeps for two seconds where its connection
+    is lost. A worker that is silent and does not listen counts as lost.
+    """
+
+    _is_told = False
+
+    def on_connect(self, connection: Any) -> None:
+        """As redis-py's. What was asked on the connection before is not answered any more."""
+        self.health_check_response_counter = 0
+        super().on_connect(connection)
+
     def parse_response(self, block: bool = True, timeout: float = 0) -> Any:  # noqa: FBT001, FBT002 - redis-py's signature
-        """As redis-py's. RQ's thread ends at a refusal, and goes on at a lost connection."""
+        """As redis-py's; nothing came where Redis is away or refuses."""
         try:
-            return super().parse_response(block, timeout)  # type: ignore[no-untyped-call]
-        except redis_errors.ResponseError as error:
-            if find_refusal(error) is None:
+            response = super().parse_response(block, timeout)  # type: ignore[no-untyped-call]
+        except redis_errors.RedisError as error:
+            if not is_passing(error):
                 raise
+            self._note(error)
+            return None
+        self._is_told = False
+        return response
+
+    def _note(self, error: redis_errors.RedisError) -> None:
+        if isinstance(error, redis_errors.ResponseError):
             if self.health_check_response_counter > 0:
                 # The connection is well: who answered PING with a refusal has answered.
                 self.health_check_response_counter -= 1
-                return None
+                return
             # It is the subscription that was refused: a new connection subscribes again.
             connection: Any = self.connection
             connection.disconnect()
-            raise redis_errors.ConnectionError(f"not subscribed: {error}") from error
+        if not self._is_told:
+            self._is_told = True
+            _log.warning("this worker does not hear commands: %s", error)
+        time.sleep(_LISTEN_PAUSE_SECONDS)
 
     def unsubscribe(self, *channels: Any) -> Any:
         """As redis-py's; a worker that ends does not care whether Redis hears it."""
