@@ -232,10 +232,46 @@ def test_who_never_led_gives_nothing_up(lead: Lead) -> None:
     """The lease is another's: the end of one that was refused leaves it alone."""
     led = lead(played("a"))
     other = led.make_executor()
+    away: Any = _Away(led.store)
+    other._lease_store = away
     with pytest.raises(LeaseHeld):
         other.begin()
     other.end()
     assert led.info.coordinator == led.executor.owner
+    # Nor does it ask a Redis that may be away.
+    assert away.asked == 0
+
+
+def test_a_run_that_is_led_again_is_not_over(lead: Lead) -> None:
+    """The same coordinator had ended it before, and leaves it at work now: it stays listed."""
+    led = lead(played("a"))
+    led.at_work("a").finish("a", "failure")
+    assert led.step() == RunStatus.FAILURE
+    led.executor.end()
+    led.executor.begin(reopen=True)
+    led.step()
+    led.executor.end()
+    assert sorted(led.server.active) == ["run-1"]
+
+
+def test_who_leads_no_more_leaves_nothing_behind(lead: Lead) -> None:
+    """No renewal, no thread, and no silent worker that counts towards a silence of the network."""
+    led = lead(played("a"))
+    led.at_work("a")
+    keeper, surroundings = led.executor._keeper, led.executor._surroundings
+    assert surroundings.network._watched == 1
+    led.executor.abandon()
+    assert (surroundings.network._watched, surroundings.out.total()) == (0, 0)
+    run = led.server.runs["run-1"]
+    before = run.lease
+    led.clock.sleep(1.0)
+    keeper._renew_all()
+    assert run.lease == before
+    led.executor.end()
+    thread = keeper._thread
+    assert thread is not None
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 # What is missing
