@@ -84,6 +84,7 @@ class Reconciler:
         now = time.monotonic()
         if self._restarts != self._surroundings.restarts:
             self._restarts = self._surroundings.restarts
+            self._recovery.hold_off()
             self._read_again("redis_restarted", "Redis restarted", restarted=True)
             return
         if self._surroundings.looked_at > self._looked_at:

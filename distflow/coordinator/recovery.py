@@ -123,7 +123,9 @@ class Recovery:
         self._monitor = LivenessMonitor(
             store.run_id, settings.stale_seconds, settings.silent_seconds, network
         )
-        self._seen_at = self._judges_at = monotonic()
+        self._seen_at = monotonic()
+        #: Before that nobody is judged.
+        self._judges_at = self._seen_at
         self.beats: Mapping[str, Beat] = {}
         #: As they were seen last.
         self.claims: Mapping[str, Claim] = {}
@@ -215,6 +217,11 @@ class Recovery:
     def held(self) -> tuple[HeldTask, ...]:
         """The tasks that frozen workers hold on to."""
         return tuple(task for held in self._held.values() for task in held)
+
+    def hold_off(self) -> None:
+        """Another server answers: until its workers have found it, it knows none of them."""
+        self._monitor.forget()
+        self._judges_at = self._monotonic() + self._settings.network_seconds
 
     def rest(self) -> None:
         """Nothing of the run is at work."""

@@ -124,22 +124,12 @@ class SentinelSet:
         hosts = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
         return f"redis+sentinel://{hosts}/{SERVICE}/0"
 
-    def told_by(self, sentinel: ServerProcess) -> int:
-        """The port of the primary, as a Sentinel says."""
-        with sentinel.client() as client:
-            found: Any = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
-        return int(found[1])
-
     def fail_over(self) -> None:
-        """Have the replica promoted while the primary is well."""
+        """Have the replica promoted while the primary is well, once it has all that the primary
+        has: for Valkey 9.
+        """
         with self.sentinels[0].client() as client:
-            client.execute_command("SENTINEL", "FAILOVER", SERVICE)
-
-    def has_failed_over(self) -> bool:
-        """Whether every Sentinel that answers names another primary than at first."""
-        return all(
-            self.told_by(each) != self.primary.port for each in self.sentinels if each.answers()
-        )
+            client.execute_command("SENTINEL", "FAILOVER", SERVICE, "COORDINATED")
 
     def close(self) -> None:
         """End everything."""

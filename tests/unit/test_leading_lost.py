@@ -10,6 +10,7 @@ from distflow.core.claim import Code
 from distflow.core.model import Effects
 from distflow.core.run import RunOptions
 from distflow.core.status import RunStatus, TaskStatus
+from distflow.ports import ServerInfo
 from tests.support.leading import Leading, played
 from tests.unit.conftest import Lead
 
@@ -205,6 +206,28 @@ def test_who_could_not_begin_has_not_vanished(lead: Lead, monkeypatch: pytest.Mo
     led.go_on(10.0)
     assert led.said("repair") == []
     assert len(led.transport.sent) == 1
+
+
+def test_a_server_that_takes_over_knows_nobody_at_first(
+    lead: Lead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failover or a restart: a worker inside a task that holds the interpreter lock sends
+    no beat, and is not connected yet. It is given the time to find the new server; one that does
+    not come is lost.
+    """
+    led = lead(played("a", "normal"), played("b", "normal"))
+    slow, gone = led.at_work("a", "slow"), led.at_work("b", "gone")
+    for worker in (slow, gone):
+        worker.connected = False
+    another = ServerInfo(led.clock.unix(), "another")
+    monkeypatch.setattr(led.store, "read_server", lambda: another)
+    led.go_on(8.0)
+    slow.connected = True
+    led.go_on(10.0)
+    (restarted, told) = led.said("repair")
+    assert restarted.startswith("Redis restarted")
+    assert told.startswith("worker gone was lost")
+    assert slow.finish("a") == Code.RECORDED
 
 
 # Frozen workers
