@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from distflow.client import Client, connect
     from distflow.core.model import Loop, Metrics, Retry, TaskResult
     from distflow.core.status import RunStatus, TaskStatus
-    from distflow.errors import DistflowError, NotDone
+    from distflow.errors import DistflowError, GiveUp, NotDone, RetryAfter
     from distflow.handle import Run
     from distflow.registry import register_type
     from distflow.runner import TaskRunner, TaskRunnerBuilder
@@ -26,10 +26,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "Client": "distflow.client",
     "DistflowError": "distflow.errors",
+    "GiveUp": "distflow.errors",
     "Loop": "distflow.core.model",
     "Metrics": "distflow.core.model",
     "NotDone": "distflow.errors",
     "Retry": "distflow.core.model",
+    "RetryAfter": "distflow.errors",
     "Run": "distflow.handle",
     "RunStatus": "distflow.core.status",
     "Snapshot": "distflow.snapshot",
@@ -49,10 +51,12 @@ _HOMES = {
 __all__ = [
     "Client",
     "DistflowError",
+    "GiveUp",
     "Loop",
     "Metrics",
     "NotDone",
     "Retry",
+    "RetryAfter",
     "Run",
     "RunStatus",
     "Snapshot",

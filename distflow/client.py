@@ -24,35 +24,47 @@ from distflow.core.run import (
 from distflow.creation import Hydration, is_frozen, write_run
 from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import InvalidInput
+from distflow.events import EventHub
 from distflow.handle import Run
 from distflow.ids import check_run_id, new_origin, new_run_id
 from distflow.ports import KnownGraph
 from distflow.snapshot import Snapshot, hydration_notes, hydration_outcomes
+from distflow.store.cluster import refuse_cluster
 from distflow.store.connection import check_redis, open_redis
 from distflow.store.durability import settle_server
 from distflow.store.keys import DEFAULT_PREFIX
 from distflow.store.patience import call_patiently
 from distflow.store.redis import RedisRunStore, list_runs
 from distflow.store.service import RedisServiceStore
+from distflow_worker.connection import open_like
 
 _log = logging.getLogger("distflow")
 
 _T = TypeVar("_T")
 
 
-def connect(url: str, *, prefix: str = DEFAULT_PREFIX) -> Client:
+def connect(url: str | Redis, *, prefix: str = DEFAULT_PREFIX) -> Client:
     """A client for the runs on a Redis.
 
     Args:
-        url: see :func:`distflow.store.connection.open_redis`.
+        url: see :func:`distflow.store.connection.open_redis`; or a redis-py client, in whose
+            place one with the same settings is used where it does not answer in bytes.
         prefix: first part of every key, where several installations share a Redis.
 
     Raises:
-        InvalidInput: the URL is not usable.
-        RedisUnavailable: the server does not answer.
+        InvalidInput: the URL is not usable, or the server belongs to a Redis Cluster.
+        RedisUnavailable: the server of a URL does not answer.
     """
-    redis = open_redis(url)
-    check_redis(redis, url)
+    if isinstance(url, str):
+        redis = open_redis(url)
+        check_redis(redis, url)
+        return Client(redis, prefix=prefix)
+    if not isinstance(url, Redis):
+        raise InvalidInput(
+            f"{type(url).__name__} is no client that distflow can use: give a URL, or a redis.Redis"
+        )
+    redis = _in_bytes(url)
+    refuse_cluster(redis, "this Redis")
     return Client(redis, prefix=prefix)
 
 
@@ -60,7 +72,7 @@ class Client:
     """The runs on one Redis.
 
     Args:
-        redis: a redis-py client whose ``decode_responses`` is off.
+        redis: a redis-py client that answers in bytes; :func:`connect` takes others too.
         prefix: first part of every key.
         settings: how runs are coordinated.
         patience_seconds: how long a call waits for a Redis that is away or refuses.
@@ -81,8 +93,17 @@ class Client:
         self.dispatcher = RqDispatcher(redis, prefix, patience_seconds=patience_seconds)
         #: What functions cost, as the runs that were led from here have shown.
         self.estimates = Estimates(BatchLimits())
+        self._plugins: EventHub | None = None
         #: For looking without waiting: it tries once.
         self.impatient_dispatcher = RqDispatcher(redis, prefix, patience_seconds=0.0)
+
+    @property
+    def plugins(self) -> EventHub:
+        """The plugins of installed packages: they hear of every run that is led from here."""
+        if self._plugins is None:
+            self._plugins = EventHub()
+            self._plugins.use_installed()
+        return self._plugins
 
     def store(self, run_id: str, *, patience_seconds: float | None = None) -> RedisRunStore:
         """The store of a run, whether there is one or not; None is the client's own patience."""
@@ -265,6 +286,13 @@ class Client:
 
     def _service(self, patience_seconds: float) -> RedisServiceStore:
         return RedisServiceStore(self.redis, self.prefix, patience_seconds=patience_seconds)
+
+
+def _in_bytes(client: Redis) -> Redis:
+    """A client itself where it sends UTF-8 and answers in bytes, else one alike that does."""
+    encoder: Any = client.get_encoder()
+    is_ours = not encoder.decode_responses and encoder.encoding.lower() in ("utf-8", "utf8")
+    return client if is_ours else open_like(client)
 
 
 def _describe(value: object) -> str:

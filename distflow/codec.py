@@ -322,15 +322,9 @@ def encode_task(task: Task) -> dict[str, Any]:
     if task.depends_on:
         fields["depends_on"] = list(task.depends_on)
     if task.retry:
-        retry = task.retry
-        fields["retry"] = [
-            retry.attempts,
-            retry.delay,
-            retry.backoff,
-            retry.max_delay,
-            retry.jitter,
-            retry.lost,
-        ]
+        retry: list[Any] = list(task.retry)
+        # The last three are of version 2: what version 1 reads has six.
+        fields["retry"] = retry if any(retry[_RETRY_1:]) else retry[:_RETRY_1]
     if task.loop:
         fields["loop"] = [task.loop.until, task.loop.max_iterations, task.loop.interval]
     for name in _OPTIONS:
@@ -339,6 +333,9 @@ def encode_task(task: Task) -> dict[str, Any]:
             fields[name] = value
     return fields
 
+
+#: Fields of a Retry in version 1.
+_RETRY_1 = 6
 
 _OPTIONS = (
     "timeout",

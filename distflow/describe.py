@@ -41,6 +41,9 @@ _EMPTY_RESULT: Mapping[str, Any] = {
 #: Tasks with progress that are looked through for some that wait: more are answered as fast.
 _SAMPLED_TASKS = 2000
 
+#: Entries of the history that are looked through for the errors of tasks that wait.
+_RECENT_ENTRIES = 200
+
 #: A larger graph is not searched for names like the one that was given.
 _GUESSED_TASKS = 20_000
 
@@ -65,11 +68,14 @@ class RunningTask(NamedTuple):
 
 
 class WaitingTask(NamedTuple):
-    """A task that waits for a time, Unix seconds; ``attempt`` is the next one."""
+    """A task that waits for a time, Unix seconds; ``attempt`` is the next one, and ``error`` what
+    the last one failed of, empty where it did not or nobody remembers.
+    """
 
     name: str
     attempt: int
     until: float
+    error: str = ""
 
 
 class Survey(NamedTuple):
@@ -328,7 +334,21 @@ def _waiting(store: RunStore, info: RunInfo, limit: int) -> list[WaitingTask]:
         for name, progress in store.sample_progress(_SAMPLED_TASKS).items()
         if progress.not_before > info.as_of * 1000
     ]
-    return _first(waiting, limit, key=lambda task: task.until)
+    first: list[WaitingTask] = _first(waiting, limit, key=lambda task: task.until)
+    if not first:
+        return []
+    errors = _recent_errors(store)
+    return [task._replace(error=errors.get(task.name, "")) for task in first]
+
+
+def _recent_errors(store: RunStore) -> dict[str, str]:
+    """What the tasks that failed lately, and are to be tried again, failed of."""
+    errors = {}
+    for entry in store.read_history(newest=_RECENT_ENTRIES):
+        if entry.kind in ("retried", "lost") and entry.packed is not None:
+            result = decode_result(entry.packed, opaque=True)
+            errors[entry.task] = result.error or result.message or ""
+    return errors
 
 
 def _first(tasks: Iterable[Any], limit: int, *, key: Any) -> list[Any]:

@@ -101,5 +101,39 @@ class NotDone(DistflowError):
     """Raised by a task to vouch that it has had no effect, so that it may be tried again."""
 
 
+class GiveUp(DistflowError):
+    """Raised by a task to say that it failed and that another try cannot go better: its ``Retry``
+    is not asked.
+    """
+
+
+class RetryAfter(DistflowError):
+    """Raised by a task to say that it failed, and when it is to be tried again.
+
+    It uses an attempt of the task's ``Retry``, whatever that has in ``on`` and ``not_on``; where
+    none is left, or there is no ``Retry``, the task is a failure. An ``at_most_once`` task is not
+    tried again: see :class:`NotDone`.
+
+    Args:
+        seconds: how long to wait, in place of the delays of the ``Retry``; 1e9 at most.
+        message: why.
+
+    Raises:
+        InvalidInput: that is no number of seconds.
+    """
+
+    def __init__(self, seconds: float, message: str = "") -> None:
+        given: object = seconds
+        number = isinstance(given, int | float) and not isinstance(given, bool)
+        # NaN compares false to everything.
+        if not number or not seconds >= 0:
+            raise InvalidInput(f"RetryAfter takes seconds, 0 or more, not {seconds!r:.60}")
+        super().__init__(message or f"it asked to be tried again after {seconds:g} s")
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[type[RetryAfter], tuple[float, str]]:
+        return type(self), (self.seconds, str(self))
+
+
 class ClaimLost(DistflowError):
     """The attempt was given to another worker: what it says counts no more."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from typing import IO, Literal, Protocol
 
-from distflow.coordinator.notices import Notice
+from distflow.coordinator.notices import Listener, Notice
 from distflow.errors import InvalidInput
 from distflow.plain import iso_time
 
@@ -25,6 +25,8 @@ EVENTS = (
     "task_retry",
     "task_unknown",
     "task_resolved",
+    "repair",
+    "warning",
 )
 
 #: Where installed packages name their plugins.
@@ -60,21 +62,40 @@ class EventHub:
     """
 
     def __init__(self) -> None:
-        self._callbacks: dict[str, list[Callback]] = {event: [] for event in EVENTS}
+        #: Replaced and never changed: a callback may register another while it is called.
+        self._callbacks: dict[str, tuple[Callback, ...]] = dict.fromkeys(EVENTS, ())
         #: Names and versions of the plugins that are installed.
         self.plugins: dict[str, str] = {}
 
     def on(self, event: str, callback: Callback) -> None:
         """Call back for each notice of an event.
 
+        It may be said at any time, also from a callback.
+
         Raises:
             InvalidInput: there is no such event, or the callback cannot be called.
         """
-        if event not in self._callbacks:
-            raise InvalidInput(f"there is no event {event!r}: there are {', '.join(EVENTS)}")
+        registered = self._registered(event)
         if not callable(callback):
             raise InvalidInput(f"the callback for {event} is {callback!r:.60}, not a function")
-        self._callbacks[event].append(callback)
+        self._callbacks[event] = (*registered, callback)
+
+    def off(self, event: str, callback: Callback) -> None:
+        """Call back no more: the opposite of one :meth:`on`.
+
+        Raises:
+            InvalidInput: there is no such event, or the callback is not registered for it.
+        """
+        left = list(self._registered(event))
+        if callback not in left:
+            raise InvalidInput(f"{callback!r:.60} is not registered for {event}")
+        left.remove(callback)
+        self._callbacks[event] = tuple(left)
+
+    def _registered(self, event: str) -> tuple[Callback, ...]:
+        if event not in self._callbacks:
+            raise InvalidInput(f"there is no event {event!r}: there are {', '.join(EVENTS)}")
+        return self._callbacks[event]
 
     def use(self, plugin: Plugin) -> None:
         """Install a plugin; the same one twice is an error.
@@ -115,6 +136,18 @@ class EventHub:
                 callback(notice)
             except Exception:  # noqa: BLE001 - a user's code raises anything
                 _log.exception("a callback for %s of run %s failed", notice.kind, notice.run_id)
+
+
+def both(first: Listener, second: Listener | None) -> Listener:
+    """A listener that hands each notice to two, or to the first where there is no second."""
+    if second is None:
+        return first
+
+    def hand_on(notice: Notice) -> None:
+        first(notice)
+        second(notice)
+
+    return hand_on
 
 
 def event_logger(form: Literal["text", "json"], stream: IO[str] | None = None) -> Callback:

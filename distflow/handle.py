@@ -27,6 +27,7 @@ from distflow.errors import (
     TaskNotFound,
     WrongState,
 )
+from distflow.events import both
 from distflow.ids import new_token
 from distflow.ports import Dispatcher, KnownGraph
 from distflow.snapshot import Snapshot
@@ -129,8 +130,19 @@ class Run:
         interrupt: threading.Event | None = None,
         cancel: Signal | None = None,
         dispatcher: Dispatcher | None = None,
+        with_plugins: bool = True,
     ) -> WorkflowExecutor:
-        """What leads this run, when its ``lead`` is called."""
+        """What leads this run, when its ``lead`` is called.
+
+        Args:
+            listener: told what happens; it must not raise.
+            interrupt: when it is set, the run is left as it is, to be resumed by a person.
+            cancel: when it is set, the run is cancelled.
+            dispatcher: how batches reach workers; None is the client's own way.
+            with_plugins: whether the plugins of installed packages hear of it as well.
+        """
+        if with_plugins:
+            listener = both(self.client.plugins, listener)
         executor = WorkflowExecutor(
             self.store,
             dispatcher or self.client.dispatcher,

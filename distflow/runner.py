@@ -12,6 +12,7 @@ from redis import Redis
 
 from distflow.authoring import Workflow, WorkflowTemplate, check_importable
 from distflow.client import Client, connect
+from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Signal
 from distflow.core.model import TaskResult
@@ -21,11 +22,11 @@ from distflow.creation import write_run
 from distflow.dispatch.inline import InlineDispatcher
 from distflow.errors import InvalidInput
 from distflow.events import EVENTS, Callback, EventHub, Plugin, event_logger
-from distflow.fingerprint import fingerprint
 from distflow.ids import new_origin, new_run_id
 from distflow.ports import Dispatcher, RunStore
 from distflow.snapshot import Snapshot, hydration_notes, hydration_outcomes
 from distflow.store.memory import MemoryRunStore
+from distflow.transfer import read_snapshot
 from distflow_worker.context import RecordedResults, make_context
 
 #: Threads where no concurrency is given: tasks often wait for others, as in the pools of the
@@ -68,10 +69,7 @@ class TaskRunnerBuilder:
 
     def with_redis(self, url_or_client: str | Redis) -> Self:
         """Run on RQ workers, over this Redis."""
-        if isinstance(url_or_client, str):
-            self._client = connect(url_or_client)
-        else:
-            self._client = Client(url_or_client)
+        self._client = connect(url_or_client)
         return self
 
     def use_dispatcher(self, dispatcher: Dispatcher) -> Self:
@@ -118,7 +116,8 @@ class TaskRunner:
         self._client = client
         self._dispatcher = dispatcher
         self._hub = hub
-        self._last = snapshot or Snapshot()
+        #: The run that was executed last; None before there was one.
+        self._store: RunStore | None = None
 
     def execute(
         self,
@@ -154,9 +153,35 @@ class TaskRunner:
             return self._execute_on_redis(self._client, built, concurrency, timeout, signal)
         return self._execute_here(built, concurrency, timeout, signal)
 
+    @property
+    def run_id(self) -> str | None:
+        """The id of the run that is executed, or was executed last; None before there was one."""
+        return None if self._store is None else self._store.run_id
+
+    def on(self, event: str, callback: Callback) -> Self:
+        """Call back at an event, from now on: see :data:`distflow.events.EVENTS`."""
+        self._hub.on(event, callback)
+        return self
+
+    def off(self, event: str, callback: Callback) -> Self:
+        """Call back no more: the opposite of one :meth:`on`."""
+        self._hub.off(event, callback)
+        return self
+
     def snapshot(self) -> Snapshot:
-        """What is known to be done after the last execution."""
-        return self._last
+        """What is known to be done now.
+
+        It may be called from any thread and from callbacks, while a workflow is executed and after
+        :meth:`execute` returned or raised. Each outcome that a callback was told of is in it, and
+        an ``at_most_once`` task that is at work is ``unknown``. Before the first execution it is
+        the snapshot that the runner was built with.
+
+        Raises:
+            RedisUnavailable: the run is on a Redis that is away.
+        """
+        if self._store is None:
+            return Snapshot() if self._known is None else self._known
+        return read_snapshot(self._store)
 
     def _simulate(self, built: Workflow) -> dict[str, TaskResult]:
         graph = built.compile()
@@ -177,10 +202,16 @@ class TaskRunner:
         if self._context is not None:
             built = built.with_context(self._context)
         run = client.create(built, snapshot=self._known, concurrency=concurrency, timeout=timeout)
-        executor = run.executor(listener=self._hub, cancel=signal, dispatcher=self._dispatcher)
+        self._store = run.store
+        executor = run.executor(
+            # The hub has the plugins that are installed.
+            listener=self._hub,
+            cancel=signal,
+            dispatcher=self._dispatcher,
+            with_plugins=False,
+        )
         executor.lead()
-        self._last = run.snapshot()
-        return dict(self._last)
+        return run.results()
 
     def _execute_here(
         self,
@@ -201,6 +232,7 @@ class TaskRunner:
         name, server = built.reference or built.name, ServerFacts("none")
         spec = RunSpec(run_id, name, built.params, origin, options, server)
         write_run(store, spec, graph, hydration, notes)
+        self._store = store
         threads = min(concurrency or _DEFAULT_THREADS, max(1, len(graph)))
         context = self._context_of(built, store)
         with InlineDispatcher(store, threads, context) as here:
@@ -209,12 +241,8 @@ class TaskRunner:
             )
             executor.lead()
         names = [task.name for task in graph.tasks]
-        cuts = dict(zip(names, store.read_cut(names), strict=True))
-        packed = {name: cut.packed for name, cut in cuts.items() if cut.packed is not None}
-        saved = {name: cut.note for name, cut in cuts.items() if cut.note is not None}
-        marks = {task.name: fingerprint(task) for task in graph.tasks if task.name in packed}
-        self._last = Snapshot.from_packed(packed, origin=origin, fingerprints=marks, notes=saved)
-        return dict(self._last)
+        packed = zip(names, store.read_results(names), strict=True)
+        return {name: decode_result(result) for name, result in packed if result is not None}
 
     def _context_of(self, built: Workflow, store: RunStore) -> Callable[[], Any]:
         """Gives the builder's object, or what the workflow's factory makes, once."""

@@ -270,5 +270,7 @@ def _notice_of(event: Event, run_id: str) -> Notice:
         kind = "task_unknown"
     elif event.kind == "resolved":
         kind, message = decision_words(event)
+    elif event.kind == "waiting":
+        message = event.note
     told = (event.task, event.status, event.attempt, event.worker, event.duration)
     return Notice(kind, run_id, 0.0, *told, message)

@@ -15,6 +15,7 @@ from distflow.cli.common import ExitCode, connection_options, say
 from distflow.cli.leading import interruptible
 from distflow.coordinator.notices import Notice
 from distflow.coordinator.service import CoordinatorService
+from distflow.events import both
 from distflow.store.keepalive import keepalive_advice, server_drop_seconds
 
 #: Seconds between two looks at the thread that leads.
@@ -41,7 +42,7 @@ def coordinator(*, redis_url: str | None, data_dir: Path | None) -> int:
             client.service_ports(),
             stop,
             settings=client.settings,
-            listener=_tell,
+            listener=both(client.plugins, _tell),
             report=_report,
         )
         _report(f"coordinator {service.owner} is ready")

@@ -82,8 +82,8 @@ def _describe(kind: str, notice: Notice, why: str) -> str:
         return f"{notice.task}: {again}, {said}"
     attempt = f" (attempt {notice.attempt})" if notice.attempt > 1 else ""
     if kind == "retry":
-        when = f"; {notice.message}" if notice.message else ""
-        return f"{notice.task}: attempt {notice.attempt} failed{when}"
+        said = f": {clip(notice.message, _LONGEST_WHY)}" if notice.message else ""
+        return f"{notice.task}: attempt {notice.attempt} failed{said}"
     return f"{notice.task}{attempt}" + (f": {clip(why, _LONGEST_WHY)}" if why else "")
 
 

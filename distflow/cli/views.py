@@ -144,7 +144,8 @@ def _task_lines(info: RunInfo, survey: Survey) -> Iterator[str]:
     yield from _more("running", len(survey.running), info.counts["running"])
     for waiting in survey.waiting:
         left = span(max(0.0, waiting.until - info.as_of))
-        yield line("waiting", f"{waiting.name}: attempt {waiting.attempt} in {left}")
+        why = f", after {waiting.error}" if waiting.error else ""
+        yield line("waiting", f"{waiting.name}: attempt {waiting.attempt} in {left}{why}")
     if survey.waiting:
         yield from _more("waiting", len(survey.waiting), info.counts["waiting"])
     for label, found, total in (

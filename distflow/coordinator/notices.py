@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from distflow.core.model import TaskResult
+
+
+def _nothing() -> None:
+    """The result of a notice that is about no outcome."""
+
 
 class Notice(NamedTuple):
     """Something that happened to a run.
@@ -23,6 +29,19 @@ class Notice(NamedTuple):
     worker: str = ""
     duration: float = 0.0
     message: str = ""
+    #: Reads the outcome that this is about: most who listen do not ask for it.
+    read_result: Callable[[], TaskResult | None] = _nothing
+
+    @property
+    def result(self) -> TaskResult | None:
+        """The outcome that a ``task_end``, ``task_skipped``, ``task_unknown`` or ``task_resolved``
+        tells of, read from the run when it is first asked for; None for other kinds, and for a task
+        that has no outcome (any more).
+
+        Raises:
+            RedisUnavailable: it is away.
+        """
+        return self.read_result()
 
 
 Listener = Callable[[Notice], None]

@@ -117,6 +117,8 @@ class Finish(NamedTuple):
     progress: Progress = Progress()
     #: The evidence is never trimmed from the history (``at_most_once`` tasks).
     keep: bool = False
+    #: Of a failure that waits: what failed, in short, for those who watch.
+    note: str = ""
 
 
 #: Milliseconds: a function that is known to take no longer is claimed quietly, and with others

@@ -6,7 +6,7 @@ all but the TaskResult are named tuples, which cost a fifth of that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Self
@@ -16,6 +16,9 @@ from distflow.errors import InvalidInput
 
 Backoff = Literal["fixed", "exponential"]
 Effects = Literal["normal", "idempotent", "at_most_once"]
+
+#: An exception class, or its ``"module:Name"``.
+Raised = type[BaseException] | str
 
 #: The queue of tasks that name none; ``rq worker`` without arguments listens to it.
 DEFAULT_QUEUE = "default"
@@ -40,26 +43,38 @@ class _RetryFields(NamedTuple):
     max_delay: float | None
     jitter: float
     lost: int
+    on: tuple[str, ...]
+    not_on: tuple[str, ...]
+    delays: tuple[float, ...]
 
 
 class Retry(_RetryFields):
     """How a task that failed is tried again.
 
     Args:
-        attempts: retries beyond the first try.
+        attempts: retries beyond the first try; by default as many as there are ``delays``, or none.
         delay: seconds before the first retry.
         backoff: ``fixed`` keeps the delay, ``exponential`` doubles it at each retry.
         max_delay: seconds that a delay never exceeds, before jitter.
         jitter: share of the delay that is added or taken away at random, 0 to 1.
         lost: how many lost workers do not count as a try.
+        on: exception classes, or ``"module:Name"`` of where they are defined: nothing else that the
+            function raises is retried. Subclasses count; a timeout is a ``TimeoutError``. A failure
+            that raised nothing, such as a lost worker, is not retried where this is given.
+        not_on: likewise: these are not retried. It wins over ``on``.
+        delays: seconds before each retry, in place of ``delay``, ``backoff`` and ``max_delay``; the
+            last one counts for all that follow.
+
+    ``on`` and ``not_on`` are kept as texts ``"module:Name"``.
 
     Raises:
-        InvalidInput: a number is out of its range.
+        InvalidInput: a number is out of its range, a class is no exception, or ``delays`` come
+            with what they replace.
     """
 
     __slots__ = ()
 
-    def __new__(
+    def __new__(  # noqa: PLR0913, PLR0917 - by name
         cls,
         attempts: int = 0,
         delay: float = 0.0,
@@ -67,22 +82,84 @@ class Retry(_RetryFields):
         max_delay: float | None = None,
         jitter: float = 0.0,
         lost: int = 0,
+        on: Raised | Iterable[Raised] = (),
+        not_on: Raised | Iterable[Raised] = (),
+        delays: Iterable[float] | None = None,
     ) -> Self:
-        """Check the numbers: see the class."""
-        if attempts < 0 or lost < 0:
+        """Check what is given: see the class."""
+        if not (_is_count(attempts) and _is_count(lost)):
             raise InvalidInput("Retry: attempts and lost are counts, 0 or more")
         if not _is_wait(delay) or not (max_delay is None or _is_wait(max_delay)):
             raise InvalidInput("Retry: delay and max_delay are seconds, 0 to 1e9")
         if backoff not in ("fixed", "exponential"):
             raise InvalidInput(f"Retry: backoff is 'fixed' or 'exponential', not {backoff!r}")
-        if not 0 <= jitter <= 1:
+        if not (_is_number(jitter) and 0 <= jitter <= 1):
             raise InvalidInput("Retry: jitter is a share of the delay, 0 to 1")
-        return super().__new__(cls, attempts, delay, backoff, max_delay, jitter, lost)
+        listed = _delays(delays)
+        if listed:
+            if delay or backoff != "fixed" or max_delay is not None:
+                raise InvalidInput(
+                    "Retry: delays stand in place of delay, backoff and max_delay: give one or "
+                    "the other"
+                )
+            attempts = attempts or len(listed)
+        names = (_names_of(on, "on") if on else (), _names_of(not_on, "not_on") if not_on else ())
+        return super().__new__(
+            cls, attempts, delay, backoff, max_delay, jitter, lost, *names, listed
+        )
+
+    def allows(self, raised: Collection[str]) -> bool:
+        """Whether a failure may be retried, by its kind.
+
+        Args:
+            raised: the classes of the exception, as :func:`class_names` has them; empty where
+                nothing was raised.
+        """
+        if any(name in raised for name in self.not_on):
+            return False
+        return not self.on or any(name in raised for name in self.on)
 
 
-def _is_wait(seconds: float) -> bool:
+def class_names(kind: type[BaseException]) -> tuple[str, ...]:
+    """``"module:Name"`` of an exception's class and of its bases, its own first."""
+    return tuple(f"{each.__module__}:{each.__qualname__}" for each in kind.__mro__[:-1])
+
+
+def _names_of(raised: object, option: str) -> tuple[str, ...]:
+    listed = (raised,) if isinstance(raised, str | type) else raised
+    names = []
+    for each in listed if isinstance(listed, Iterable) else (listed,):
+        if isinstance(each, type) and issubclass(each, BaseException):
+            names.append(class_names(each)[0])
+        elif isinstance(each, str) and all(each.partition(":")):
+            names.append(each)
+        else:
+            raise InvalidInput(
+                f"Retry: {option} has exception classes or their 'module:Name', not {each!r:.60}"
+            )
+    return tuple(names)
+
+
+def _delays(delays: object) -> tuple[float, ...]:
+    if delays is None or delays == ():
+        return ()
+    listed = tuple(delays) if isinstance(delays, Iterable) else ()
+    if listed and all(_is_wait(seconds) for seconds in listed):
+        return listed
+    raise InvalidInput("Retry: delays is a list of one or more seconds, each 0 to 1e9")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_wait(seconds: object) -> bool:
     # NaN compares false to everything.
-    return 0 <= seconds <= LONGEST_WAIT_SECONDS
+    return _is_number(seconds) and 0 <= seconds <= LONGEST_WAIT_SECONDS  # type: ignore[operator]
 
 
 class _LoopFields(NamedTuple):
@@ -107,7 +184,7 @@ class Loop(_LoopFields):
 
     def __new__(cls, until: Any, max_iterations: int, interval: float = 0.0) -> Self:
         """Check the numbers: see the class."""
-        if max_iterations < 1:
+        if not _is_count(max_iterations) or max_iterations < 1:
             raise InvalidInput("Loop: max_iterations is a count, 1 or more")
         if not _is_wait(interval):
             raise InvalidInput("Loop: interval is seconds, 0 to 1e9")

@@ -10,8 +10,19 @@ from math import ceil
 from typing import Any, Literal, NamedTuple
 
 from distflow.core.claim import Finish, Progress
-from distflow.core.model import LONGEST_WAIT_SECONDS, MAX_LOST, Metrics, Retry, Task, TaskResult
+from distflow.core.model import (
+    LONGEST_WAIT_SECONDS,
+    MAX_LOST,
+    Metrics,
+    Retry,
+    Task,
+    TaskResult,
+    class_names,
+)
 from distflow.core.status import TaskStatus
+
+#: Characters of an error that an event tells; all of it is in the history.
+_MAX_NOTE = 300
 
 
 class Attempt(NamedTuple):
@@ -29,7 +40,9 @@ class Outcome(NamedTuple):
 
     ``again`` says that a loop's condition was not met, ``not_done`` that the function vouches to
     have had no effect, ``timed_out`` that it was ended from outside, ``permanent`` that another
-    try cannot go better (its condition raised, it cannot be imported).
+    try cannot go better (its condition raised, it cannot be imported, it gave up). ``raised`` are
+    the classes of what it raised (see :func:`~distflow.core.model.class_names`), and
+    ``retry_after`` the seconds after which it asked to be tried again.
     """
 
     status: TaskStatus
@@ -41,12 +54,17 @@ class Outcome(NamedTuple):
     not_done: bool = False
     timed_out: bool = False
     permanent: bool = False
+    raised: tuple[str, ...] = ()
+    retry_after: float | None = None
 
 
 def timed_out(seconds: float) -> Outcome:
     """The outcome of an attempt that was ended since it ran longer than its timeout."""
     message = f"TaskTimeout: ran longer than {seconds:g} s"
-    return Outcome(TaskStatus.FAILURE, error=message, message=message, timed_out=True)
+    raised = class_names(TimeoutError)
+    return Outcome(
+        TaskStatus.FAILURE, error=message, message=message, timed_out=True, raised=raised
+    )
 
 
 class Decision(NamedTuple):
@@ -102,9 +120,14 @@ def decide(
         and not outcome.permanent
         and not looping
         and not (once and not outcome.not_done)
+        # Who asks for another try knows better than a list of classes.
+        and (outcome.retry_after is not None or task.retry.allows(outcome.raised))
     )
     if may_retry and task.retry is not None:
-        delay = backoff_seconds(task.retry, at.attempt - at.base, roll)
+        if outcome.retry_after is None:
+            delay = backoff_seconds(task.retry, at.attempt - at.base, roll)
+        else:
+            delay = min(outcome.retry_after, LONGEST_WAIT_SECONDS)
         return Decision("wait", result, retry_at, delay)
     return Decision("final", result, retry_at)
 
@@ -172,13 +195,23 @@ def to_finish(decision: Decision, task: Task, token: str, packed: bytes) -> Fini
         delay_ms=ceil(decision.delay_seconds * 1000),
         progress=decision.progress,
         keep=task.effects == "at_most_once",
+        note=_note_of(decision),
     )
+
+
+def _note_of(decision: Decision) -> str:
+    if decision.kind != "wait":
+        return ""
+    said = decision.result.error or decision.result.message or ""
+    return said.encode("utf-8", "backslashreplace").decode()[:_MAX_NOTE]
 
 
 def backoff_seconds(retry: Retry, tries: int, roll: float) -> float:
     """The delay after the ``tries``-th failed try of a generation (from 1), in seconds."""
     delay = retry.delay
-    if retry.backoff == "exponential":
+    if retry.delays:
+        delay = retry.delays[min(tries, len(retry.delays)) - 1]
+    elif retry.backoff == "exponential":
         # The exponent is capped: 2**1100 is no float.
         delay *= 2.0 ** min(tries - 1, 1000)
     if retry.max_delay is not None:

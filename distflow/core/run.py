@@ -236,7 +236,8 @@ class Event(NamedTuple):
     duration: float = 0.0
     #: Tasks of an ended batch that it did not start.
     unstarted: Sequence[str] = ()
-    #: Of a decision: what was said with it. Who decided is the ``worker``.
+    #: Of a decision: what was said with it, where who decided is the ``worker``. Of a failure that
+    #: waits for its next try: what failed.
     note: str = ""
 
 

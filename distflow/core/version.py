@@ -6,7 +6,7 @@ Version 1 is that of release 0.1, and is frozen: ``tests/released`` compares wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -18,7 +18,12 @@ FIRST, NEWEST = READ_VERSIONS[0], READ_VERSIONS[-1]
 
 #: The fields that version 1 does not know, by what has them. A run is of version 2 where one of
 #: them says more than its default. Whoever writes version 1 leaves them out.
-ADDED_FIELDS: Mapping[type, tuple[str, ...]] = {Task: (), Retry: (), Loop: (), RunOptions: ()}
+ADDED_FIELDS: Mapping[type, tuple[str, ...]] = {
+    Task: (),
+    Retry: ("on", "not_on", "delays"),
+    Loop: (),
+    RunOptions: (),
+}
 
 #: Of each, one whose optional fields say nothing.
 _PLAIN: Mapping[type, Any] = {
@@ -33,11 +38,25 @@ def run_version(tasks: Iterable[Task], options: RunOptions) -> int:
     """The lowest version that a run of these tasks and options can have."""
     if _says_more(options):
         return NEWEST
+    more = any(_says_more(part) for part in _find_parts(tasks))
+    return NEWEST if more else FIRST
+
+
+def _find_parts(tasks: Iterable[Task]) -> Iterator[Any]:
+    """The parts of tasks that may say what version 1 does not know. Many tasks share one Retry or
+    Loop: it is asked once.
+    """
     if not any(ADDED_FIELDS[kind] for kind in (Task, Retry, Loop)):
-        # A million tasks need not be looked through.
-        return FIRST
-    parts = (part for task in tasks for part in (task, task.retry, task.loop))
-    return NEWEST if any(part is not None and _says_more(part) for part in parts) else FIRST
+        return
+    looks_at_tasks = bool(ADDED_FIELDS[Task])
+    seen: set[int] = {id(None)}
+    for task in tasks:
+        if looks_at_tasks:
+            yield task
+        for part in (task.retry, task.loop):
+            if id(part) not in seen:
+                seen.add(id(part))
+                yield part
 
 
 def _says_more(part: Any) -> bool:

@@ -20,6 +20,7 @@ from distflow.redis_url import (
     tidy_url,
     unusable,
 )
+from distflow.store.cluster import refuse_cluster
 from distflow.store.keepalive import KEEPALIVE
 from distflow.store.patience import find_refusal, outlast
 from distflow.store.sentinel import open_primary
@@ -96,7 +97,8 @@ def check_redis(client: Redis, url: str) -> None:
 
     Raises:
         RedisUnavailable: it does not answer; the message names it without its password.
-        InvalidInput: it has no database of the number that the URL names.
+        InvalidInput: it has no database of the number that the URL names, or belongs to a Redis
+            Cluster.
     """
     try:
         outlast(client.ping, away_seconds=_REACH_SECONDS, refused_seconds=0.0)
@@ -106,26 +108,29 @@ def check_redis(client: Redis, url: str) -> None:
         ) from None
     # A host name that cannot be one is a UnicodeError.
     except (redis_errors.RedisError, OSError, UnicodeError) as error:
-        if find_refusal(error) is not None:
-            return
-        if isinstance(error, redis_errors.ResponseError) and "DB index" in str(error):
-            raise InvalidInput(
-                f"Redis at {hide_password(url)} has no such database: take another, such as 0"
-            ) from None
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            raise RedisUnavailable(
-                f"Redis at {hide_password(url)}: its certificate is not trusted: {_cause(error)}; "
-                "name the CA that has signed it in the URL, by ?ssl_ca_certs=FILE"
-            ) from None
-        if "CERTIFICATE_REQUIRED" in str(error):
-            raise RedisUnavailable(
-                f"Redis at {hide_password(url)} asks for a certificate: name yours in the URL, by "
-                "?ssl_certfile=FILE&ssl_keyfile=FILE"
-            ) from None
-        raise RedisUnavailable(
-            f"Redis at {hide_password(url)} cannot be reached: {_cause(error)}; start it, "
-            "or name another by --redis URL or DISTFLOW_REDIS_URL"
-        ) from None
+        if find_refusal(error) is None:
+            raise _unreachable(error, hide_password(url)) from None
+    refuse_cluster(client, f"Redis at {hide_password(url)}")
+
+
+def _unreachable(error: Exception, where: str) -> InvalidInput | RedisUnavailable:
+    """What a person is told of a server that cannot be used."""
+    if isinstance(error, redis_errors.ResponseError) and "DB index" in str(error):
+        return InvalidInput(f"Redis at {where} has no such database: take another, such as 0")
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return RedisUnavailable(
+            f"Redis at {where}: its certificate is not trusted: {_cause(error)}; "
+            "name the CA that has signed it in the URL, by ?ssl_ca_certs=FILE"
+        )
+    if "CERTIFICATE_REQUIRED" in str(error):
+        return RedisUnavailable(
+            f"Redis at {where} asks for a certificate: name yours in the URL, by "
+            "?ssl_certfile=FILE&ssl_keyfile=FILE"
+        )
+    return RedisUnavailable(
+        f"Redis at {where} cannot be reached: {_cause(error)}; start it, "
+        "or name another by --redis URL or DISTFLOW_REDIS_URL"
+    )
 
 
 def _check_files(url: str, options: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from redis import exceptions as redis_errors
 
 from distflow.core.run import UNKNOWN, ServerFacts
 from distflow.errors import InvalidInput
+from distflow.store.cluster import refuse_mode
 from distflow.store.patience import is_passing
 
 #: From the least to the most; ``unknown`` where the server does not tell.
@@ -32,6 +33,9 @@ def read_server(client: Any) -> ServerFacts:
     """What a server says of itself, by its own configuration.
 
     A managed Redis may refuse CONFIG, and an ACL may refuse INFO: that is ``unknown``.
+
+    Raises:
+        InvalidInput: it belongs to a Redis Cluster.
     """
     pipeline = client.pipeline(transaction=False)
     for name in _SETTINGS:
@@ -46,6 +50,7 @@ def read_server(client: Any) -> ServerFacts:
                 raise reply
             continue
         settings |= {_text(key): _text(value) for key, value in reply.items()}
+    refuse_mode(settings, "this Redis")
     return ServerFacts(
         durability=_durability(settings),
         redis_version=_version(settings),

@@ -282,11 +282,15 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
             run = self._find()
             return dict(run.beats) if run else {}
 
-    def read_history(self, task: str | None = None) -> list[HistoryEntry]:
-        """The history, oldest first; of one task or of all."""
+    def read_history(
+        self, task: str | None = None, *, newest: int | None = None
+    ) -> list[HistoryEntry]:
+        """The history, oldest first; of one task or of all, and of its ``newest`` entries alone."""
         with self.server.changed:
             run = self._find()
             history = [entry for entry, _kept in run.history] if run else []
+        if newest is not None:
+            history = history[max(0, len(history) - newest) :]
         return [entry for entry in history if task is None or entry.task == task]
 
     def _being_made(self, operation: str) -> MemoryRun:

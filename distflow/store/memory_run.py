@@ -157,6 +157,7 @@ class MemoryRun:
                 attempt=finish.attempt,
                 worker=finish.worker,
                 not_before=due,
+                note=finish.note,
             )
         )
 

@@ -200,9 +200,12 @@ class ReadingStore(StoreBase):
         found = self._patiently(lambda: self.client.hgetall(self.keys.beats))
         return {batch.decode(): Beat(*msgpack.unpackb(packed)) for batch, packed in found.items()}
 
-    def read_history(self, task: str | None = None) -> list[HistoryEntry]:
-        """The history, oldest first; of one task or of all."""
-        entries = self._patiently(lambda: self.client.xrange(self.keys.history))
+    def read_history(
+        self, task: str | None = None, *, newest: int | None = None
+    ) -> list[HistoryEntry]:
+        """The history, oldest first; of one task or of all, and of its ``newest`` entries alone."""
+        found = self._patiently(lambda: self.client.xrevrange(self.keys.history, count=newest))
+        entries = reversed(found)
         history = [_history_entry(fields) for _entry_id, fields in entries]
         return [entry for entry in history if task is None or entry.task == task]
 

@@ -308,6 +308,8 @@ def finish_fields(finish: Finish) -> dict[str, object]:
     if finish.kind == "wait":
         fields["kind"] = finish.kind
         fields["delay_ms"] = finish.delay_ms
+        if finish.note:
+            fields["note"] = finish.note
     if finish.kind == "wait" or finish.status == "unknown":
         fields["progress"] = finish.progress._asdict()
     return fields

@@ -65,6 +65,9 @@ SIDEWAYS = {
     ("distflow.runner", "distflow.client"),
     ("distflow.client", "distflow.handle"),
     ("distflow.runner", "distflow.events"),
+    ("distflow.runner", "distflow.transfer"),
+    ("distflow.handle", "distflow.events"),
+    ("distflow.client", "distflow.events"),
     # Attempts in this process run by the code that workers run.
     ("distflow.dispatch", "distflow_worker"),
     ("distflow_worker", "distflow.store"),

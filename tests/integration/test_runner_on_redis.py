@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from redis import Redis
 
-from distflow import Loop, Retry, Workflow
+from distflow import Loop, Retry, TaskRunnerBuilder, Workflow, connect
 from distflow.client import Client
 from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import StaleEpoch
@@ -137,3 +138,36 @@ def test_a_task_that_swallows_its_timeout(on_redis: Stage) -> None:
     result = on_redis.play(dag).results["swallows"]
     assert result.error == "TaskTimeout: ran longer than 0.5 s"
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_client_that_decodes_is_taken(
+    on_redis: Stage, stock_workers: str, encoding: str, protocol: int
+) -> None:
+    """Whatever a client makes of what Redis says: connections of our own have its settings."""
+    dag = Workflow("decoded")
+    first = dag.add("ä", behaving.count, ())
+    dag.add("b", behaving.count, ()).after(first)
+    theirs = Redis.from_url(
+        stock_workers, decode_responses=True, encoding=encoding, protocol=protocol
+    )
+    with theirs:
+        runner = TaskRunnerBuilder().with_redis(theirs).build()
+        results = runner.execute(dag, {"log": str(on_redis.log)})
+        assert {name: result.status for name, result in results.items()} == {
+            "ä": "success",
+            "b": "success",
+        }
+        client = connect(theirs, prefix="distflow")
+        assert client.redis is not theirs
+        assert client.redis.connection_pool.connection_kwargs["protocol"] == protocol
+        run = client.run(client.run_ids()[-1])
+        assert run.results()["ä"].status == "success"
+        client.redis.close()
+
+
+def test_a_client_that_speaks_in_bytes_is_used_itself(on_redis: Stage) -> None:
+    """Its connections, and its owner closes them."""
+    assert on_redis.redis is not None
+    assert connect(on_redis.redis).redis is on_redis.redis

@@ -153,3 +153,26 @@ def test_a_run_that_the_other_left_half_finished(
     assert resumed.returncode == 0, resumed.stderr
     with a_run(url, goes_on) as run:
         check_ended(run, tmp_path, CALLS_WHERE_ALL_WERE_KILLED)
+
+
+@WHO
+def test_a_snapshot_of_the_other_saves_its_work(
+    old: Release, redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path, newer: str
+) -> None:
+    """A new run that is submitted with the export of an ended one: the tasks are known again by
+    their marks, and what had succeeded is not done again.
+    """
+    begins, ends = (BESIDE, old) if newer == "first" else (old, BESIDE)
+    url, file = redis_server.url, str(tmp_path / "file")
+    start_worker(url, release=old, worker_class=FAST)
+    open_gates(tmp_path)
+    for words, release in (
+        (mixed(tmp_path), begins),
+        (["export", "r", "-o", file], begins),
+        ([*mixed(tmp_path, "next"), "--snapshot", file], ends),
+    ):
+        done = run_cli(url, *words, release=release)
+        assert done.returncode == 0, done.stderr
+    with a_run(url, "next") as run:
+        # A tolerated failure is no success.
+        check_ended(run, tmp_path, CALLS + Counter(spoil=1))

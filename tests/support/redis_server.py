@@ -22,6 +22,8 @@ from distflow.local.launch import bound_to_this_process
 from distflow.local.server import PrivateRedis
 from tests.support.wait import wait_for
 
+_HIGHEST_PORT = 65_535
+
 
 @cache
 def redis_binaries() -> tuple[Path, ...]:
@@ -132,13 +134,15 @@ class TcpServer:
     since it hands no unix socket on.
     """
 
-    def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+    def __init__(self, binary: Path | None = None, *options: str) -> None:
+        port = _free_port()
         self.url = f"redis://127.0.0.1:{port}/0"
-        command = [str(redis_binaries()[0]), "--port", str(port), "--bind", "127.0.0.1"]
+        command = [str(binary or redis_binaries()[0]), "--port", str(port), "--bind", "127.0.0.1"]
+        # What a server writes nevertheless.
+        self._folder = tempfile.TemporaryDirectory(prefix="distflow-test-")
+        command += ["--dir", self._folder.name]
         self._process = subprocess.Popen(
-            bound_to_this_process([*command, "--save", "", "--appendonly", "no"]),
+            bound_to_this_process([*command, "--save", "", "--appendonly", "no", *options]),
             stdout=subprocess.DEVNULL,
         )
         with self.client() as client:
@@ -160,6 +164,16 @@ class TcpServer:
         """Kill it."""
         self._process.kill()
         self._process.wait()
+        self._folder.cleanup()
+
+
+def _free_port() -> int:
+    """One beside which a server of a cluster has room for its bus: that port and 10,000."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port: int = probe.getsockname()[1]
+        if port <= _HIGHEST_PORT - 10_000:
+            return port
 
 
 def _answers(client: Redis) -> bool:

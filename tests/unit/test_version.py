@@ -71,8 +71,25 @@ def test_a_new_option_of_the_run_makes_it_version_2(monkeypatch: pytest.MonkeyPa
     assert plain_options(said)["batch"] is False
 
 
-def test_a_large_run_of_version_1_is_not_looked_through() -> None:
-    """Nothing that a task could say is new."""
+def test_a_part_that_many_tasks_share_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workflow of a million tasks has a few policies."""
+    asked: list[Any] = []
+    says_more = version._says_more
+
+    def note(part: Any) -> bool:
+        asked.append(part)
+        return says_more(part)
+
+    monkeypatch.setattr(version, "_says_more", note)
+    retry, loop = Retry(1), Loop("pkg:until", 2)
+    tasks = [Task(f"a{n}", "pkg:a", retry=retry, loop=loop) for n in range(9)]
+    assert run_version(tasks, OPTIONS) == 1
+    assert asked == [OPTIONS, retry, loop]
+
+
+def test_a_large_run_of_version_1_is_not_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing that a task could say is new."""
+    pretend(monkeypatch, {Task: (), Retry: (), Loop: ()})
     tasks = iter([Task("a", "pkg:a")])
     assert run_version(tasks, OPTIONS) == 1
     assert len(list(tasks)) == 1

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distflow.codec import decode_result, decode_task, encode_result, unpack
 from distflow.core.claim import Code, Finish
-from distflow.core.model import Metrics, Task, TaskResult
+from distflow.core.model import Metrics, Task, TaskResult, class_names
 from distflow.core.outcome import Attempt, Outcome, decide, timed_out, to_finish
 from distflow.core.status import TaskStatus
-from distflow.errors import NotDone, NotEncodable, NotOnDisk
+from distflow.errors import GiveUp, NotDone, NotEncodable, NotOnDisk, RetryAfter
 from distflow.faults import commit
 from distflow.ids import task_key
 from distflow_worker.context import SavedNote, TaskContext
@@ -188,6 +188,10 @@ class AttemptRun:
             return timed_out(task.timeout or 0.0)
         except NotDone as error:
             return _raised(error)._replace(not_done=True)
+        except GiveUp as error:
+            return _raised(error)._replace(permanent=True)
+        except RetryAfter as error:
+            return _raised(error)._replace(retry_after=error.seconds)
         except BaseException as error:  # noqa: BLE001 - a task may raise anything, SystemExit too
             return _raised(error)
         finally:
@@ -297,6 +301,7 @@ def _raised(error: BaseException) -> Outcome:
         message=_message_of(error) or type(error).__name__,
         error=summarise(error),
         traceback=_trace_of(error),
+        raised=class_names(type(error)),
     )
 
 

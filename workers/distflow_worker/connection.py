@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from redis import ConnectionPool, Redis
+from redis.exceptions import RedisError
+from redis.utils import str_if_bytes
 from rq.connections import get_connection_kwargs
 
-#: Imported where there are Sentinels alone.
+#: Imported where there are Sentinels, or is a cluster, alone.
 _SENTINEL = "distflow.store.sentinel"
+
+_CLUSTER = "distflow.store.cluster"
 
 #: Seconds that one command may take. RQ's own limit is minutes, which would hide a cut.
 _SOCKET_TIMEOUT_SECONDS = 10.0
 _CONNECT_TIMEOUT_SECONDS = 3.0
+
+#: What lets a client speak in other bytes than ours.
+_SPEECH = ("decode_responses", "encoding", "encoding_errors")
 
 #: Names of this very host.
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -24,12 +32,15 @@ _opened: WeakKeyDictionary[ConnectionPool, Redis] = WeakKeyDictionary()
 
 
 def open_like(connection: Redis) -> Redis:
-    """A client of the same server, or of the same service of Sentinels, with timeouts of ours."""
+    """A client of the same server, or of the same service of Sentinels, with timeouts of ours, that
+    answers in bytes.
+    """
     pool = connection.connection_pool
     options = get_connection_kwargs(connection)
     options["socket_timeout"] = _SOCKET_TIMEOUT_SECONDS
     options["socket_connect_timeout"] = _CONNECT_TIMEOUT_SECONDS
-    options.pop("decode_responses", None)
+    for name in _SPEECH:
+        options.pop(name, None)
     if hasattr(pool, "sentinel_manager"):
         client: Redis = import_module(_SENTINEL).reopen_primary(connection, options)
         return client
@@ -53,9 +64,30 @@ def name_of(connection: Redis) -> str:
 
 
 def reuse_like(connection: Redis) -> Redis:
-    """The same, made once per process: a process that runs many batches connects once."""
+    """The same, made once per process: a process that runs many batches connects once.
+
+    Raises:
+        InvalidInput: the server belongs to a Redis Cluster.
+    """
     pool = connection.connection_pool
     client = _opened.get(pool)
     if client is None:
-        client = _opened[pool] = open_like(connection)
+        client = open_like(connection)
+        if _mode_of(client) != "standalone":
+            import_module(_CLUSTER).refuse_cluster(client, "the Redis of this worker")
+        _opened[pool] = client
     return client
+
+
+def _mode_of(client: Redis) -> str:
+    """What the server said of itself when it was connected to, which costs nothing; empty where it
+    said nothing, or where it cannot be reached: the store is patient.
+    """
+    pool: Any = client.connection_pool
+    try:
+        connection = pool.get_connection()
+    except (RedisError, OSError):
+        return ""
+    said = getattr(connection, "handshake_metadata", None) or {}
+    pool.release(connection)
+    return str_if_bytes(said.get(b"mode", said.get("mode", "")))

@@ -16,8 +16,12 @@ from typing import Any, TypeVar
 
 from redis import ConnectionPool, Redis
 from redis import exceptions as redis_errors
+from redis.backoff import NoBackoff
 from redis.client import Pipeline, PubSub
+from redis.retry import Retry
 
+from distflow.redis_url import hide_password
+from distflow.store.cluster import refuse_cluster
 from distflow.store.connection import open_redis
 from distflow.store.patience import find_refusal, is_elsewhere, is_passing, outlast
 
@@ -52,7 +56,16 @@ class WorkerRedis(Redis):
 
     @classmethod
     def from_url(cls, url: str, **_options: Any) -> WorkerRedis:
-        """See :func:`distflow.store.connection.open_redis`."""
+        """See :func:`distflow.store.connection.open_redis`.
+
+        Raises:
+            InvalidInput: the URL cannot be used, or the server belongs to a Redis Cluster.
+        """
+        with open_redis(url) as probe:
+            if not hasattr(probe.connection_pool, "sentinel_manager"):
+                # Asked once: one that is away is waited for, and asked by each batch.
+                probe.set_retry(Retry(NoBackoff(), 0))
+            refuse_cluster(probe, f"Redis at {hide_password(url)}")
         client = cls.over(open_redis(url).connection_pool)
         client.auto_close_connection_pool = True
         return client

@@ -158,8 +158,8 @@ local function settle_final(results, progress, finish, packed)
     finish.duration)
 end
 
--- Let a task run again later. finish: as above, with delay_ms; what the attempt brought is kept
--- in the history under the given kind.
+-- Let a task run again later. finish: as above, with delay_ms and perhaps a note; what the attempt
+-- brought is kept in the history under the given kind.
 local function settle_waiting(progress, history, finish, packed, kind)
   local due = now_ms() + finish.delay_ms
   local next_try = finish.progress
@@ -168,5 +168,6 @@ local function settle_waiting(progress, history, finish, packed, kind)
   redis.call('HSET', progress, finish.task, cmsgpack.pack(next_try))
   remember(history, {kind = kind, task = finish.task, status = finish.status,
     attempt = finish.attempt, by = finish.worker, packed = packed, keep = finish.keep})
-  tell('waiting', finish.task, finish.status, finish.attempt, '', finish.worker, due)
+  tell('waiting', finish.task, finish.status, finish.attempt, '', finish.worker, due, 0, {},
+    finish.note or '')
 end
