@@ -35,6 +35,7 @@ from distflow.store.durability import settle_server
 from distflow.store.keys import DEFAULT_PREFIX
 from distflow.store.patience import call_patiently
 from distflow.store.redis import RedisRunStore, list_runs
+from distflow.store.sentinel import follows_primary
 from distflow.store.service import RedisServiceStore
 from distflow_worker.connection import open_like
 
@@ -48,7 +49,8 @@ def connect(url: str | Redis, *, prefix: str = DEFAULT_PREFIX) -> Client:
 
     Args:
         url: see :func:`distflow.store.connection.open_redis`; or a redis-py client, in whose
-            place one with the same settings is used where it does not answer in bytes.
+            place one with the same settings is used where it does not answer in bytes, or finds
+            its server by redis-py's own Sentinels.
         prefix: first part of every key, where several installations share a Redis.
 
     Raises:
@@ -63,7 +65,7 @@ def connect(url: str | Redis, *, prefix: str = DEFAULT_PREFIX) -> Client:
         raise InvalidInput(
             f"{type(url).__name__} is no client that distflow can use: give a URL, or a redis.Redis"
         )
-    redis = _in_bytes(url)
+    redis = _usable(url)
     refuse_cluster(redis, "this Redis")
     return Client(redis, prefix=prefix)
 
@@ -288,11 +290,13 @@ class Client:
         return RedisServiceStore(self.redis, self.prefix, patience_seconds=patience_seconds)
 
 
-def _in_bytes(client: Redis) -> Redis:
-    """A client itself where it sends UTF-8 and answers in bytes, else one alike that does."""
+def _usable(client: Redis) -> Redis:
+    """A client itself where it sends UTF-8, answers in bytes, and follows its primary if it asks
+    Sentinels; else one alike that does.
+    """
     encoder: Any = client.get_encoder()
-    is_ours = not encoder.decode_responses and encoder.encoding.lower() in ("utf-8", "utf8")
-    return client if is_ours else open_like(client)
+    speaks = not encoder.decode_responses and encoder.encoding.lower() in ("utf-8", "utf8")
+    return client if speaks and follows_primary(client) else open_like(client)
 
 
 def _describe(value: object) -> str:

@@ -273,6 +273,14 @@ def open_primary(
     return client
 
 
+def follows_primary(client: Redis) -> bool:
+    """Whether a client stays with the primary: it needs no Sentinels, or asks them as this module
+    does.
+    """
+    manager = getattr(client.connection_pool, "sentinel_manager", None)
+    return manager is None or isinstance(manager, Sentinels)
+
+
 def reopen_primary(client: Redis, options: Mapping[str, Any]) -> Redis:
     """A client of the same service as another that asks Sentinels; it follows its primary, whatever
     the other does.

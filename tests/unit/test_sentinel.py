@@ -13,10 +13,11 @@ from redis import exceptions as redis_errors
 from redis.connection import SSLConnection
 from redis.sentinel import MasterNotFoundError, Sentinel
 
+from distflow.client import connect
 from distflow.errors import RedisUnavailable
 from distflow.store import sentinel as sentinel_module
 from distflow.store.connection import check_redis, open_redis
-from distflow.store.sentinel import Sentinels, reopen_primary
+from distflow.store.sentinel import Sentinels, follows_primary, reopen_primary
 from distflow_worker.connection import open_like
 from tests.support.answering import AnsweringServer, Answers, bulk, text
 from tests.support.wait import wait_for
@@ -255,6 +256,18 @@ def test_a_worker_follows_by_itself(scene: Scene) -> None:
         client.close()
     assert pool.connection_kwargs["db"] == 3
     assert pool.connection_kwargs["password"] == "x"
+
+
+def test_a_client_of_redis_py_follows_too(scene: Scene) -> None:
+    """Given to distflow, it is used by its settings; one that follows already is used itself."""
+    hosts = [each.server.address for each in scene.sentinels]
+    theirs = Sentinel(hosts, db=3).master_for(SERVICE)  # type: ignore[no-untyped-call]
+    assert not follows_primary(theirs)
+    used = connect(theirs).redis
+    assert follows_primary(used)
+    assert used.connection_pool.connection_kwargs["db"] == 3
+    used.close()
+    assert connect(scene.client).redis is scene.client
 
 
 def test_what_is_reopened_speaks_tls() -> None:
