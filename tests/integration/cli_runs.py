@@ -14,7 +14,7 @@ from distflow.client import Client
 from distflow.handle import Run
 from tests.support.cli import kill_cli, start_cli
 from tests.support.tasks import recording
-from tests.support.wait import wait_for
+from tests.support.wait import stretched, wait_for
 
 FLOWS = "tests.support.tasks.recording"
 
@@ -52,7 +52,7 @@ def begun(folder: Path) -> bool:
 
 def end(process: subprocess.Popen[str], timeout: float = 60.0) -> tuple[int, str, list[str]]:
     """Exit code, stdout and the lines of stderr."""
-    out, err = process.communicate(timeout=timeout)
+    out, err = process.communicate(timeout=stretched(timeout))
     return process.returncode, out, err.splitlines()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.support.release import THIS, Release
 from tests.support.signals import ignoring
+from tests.support.wait import stretched
 
 #: A lease so short that a test need not wait for the one of a killed coordinator.
 SHORT_LEASE = {"DISTFLOW_LEASE_SECONDS": "1"}
@@ -55,7 +56,7 @@ def run_cli(
     """Run a command to its end."""
     process = start_cli(url, *words, env=env, release=release)
     try:
-        out, err = process.communicate(timeout=timeout)
+        out, err = process.communicate(timeout=stretched(timeout))
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()

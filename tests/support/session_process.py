@@ -12,7 +12,7 @@ from contextlib import suppress
 from distflow.local.launch import bound_to_this_process
 from distflow.local.processes import kill_session, session_members
 from tests.support.release import ROOT, THIS, Release
-from tests.support.wait import wait_for
+from tests.support.wait import stretched, wait_for
 
 __all__ = ["ROOT", "SessionProcess"]
 
@@ -52,7 +52,7 @@ class SessionProcess:
     def stop(self, timeout: float = 20.0) -> int:
         """SIGTERM; returns the exit status."""
         self.process.terminate()
-        return self.process.wait(timeout)
+        return self.process.wait(stretched(timeout))
 
     def kill(self) -> None:
         """SIGKILL to it and its children; returns when they are gone."""
