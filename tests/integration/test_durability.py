@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.backoff import NoBackoff
+from redis.connection import Connection, UnixDomainSocketConnection
+from redis.exceptions import ResponseError
+from redis.retry import Retry
 
 from distflow.client import Client
 from distflow.core.claim import Code
@@ -278,6 +282,87 @@ def test_an_outcome_that_is_not_on_disk_stands(
     store.client.config_set("appendfsync", "always")
     assert store.advance(epoch, "b1", [done]).finishes == (Code.RECORDED,)
     assert caplog.text.count("did not confirm") == count
+
+
+def test_a_connection_that_is_cut_confirms_nothing(
+    waitaof_server: RedisServer, begun: tuple[RedisRunStore, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection over which the start was written is cut before the disk is asked, and is due
+    for redis-py's look at its health, which would open another: of what that has written, nothing,
+    all is on disk. The start is asked for anew instead, and is not there.
+    """
+    call = ScriptLine.call
+    cuts = [True]
+
+    def cut(self: ScriptLine, *arguments: bytes, **options: Any) -> Any:
+        reply = call(self, *arguments, **options)
+        if cuts:
+            cuts.pop()
+            with waitaof_server.client() as other:
+                mine = [each for each in other.client_list() if each["name"] == "worker"]
+                assert len(mine) == 1
+                other.client_kill_filter(_id=mine[0]["id"])
+            self._connection.next_health_check = 0.0
+        return reply
+
+    monkeypatch.setattr(ScriptLine, "call", cut)
+    options: dict[str, Any] = {
+        "client_name": "worker",
+        "health_check_interval": 1,
+        "retry": Retry(NoBackoff(), 3),
+    }
+    with waitaof_server.client(**options) as client:
+        wary = RedisRunStore(client, "run-1", patience_seconds=2.0)
+        wary._waits_for_disk = True
+        with pytest.raises(NotOnDisk, match="the start of 'a' is on its disk: WAITAOF counts 0"):
+            wary.start_task("a", "t1")
+    assert cuts == []
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let the first reply to WAITAOF that is read be an error."""
+    sent: Any = Connection.send_command
+    asked: list[Connection] = []
+    read = UnixDomainSocketConnection.read_response
+
+    def send(self: Any, *words: Any, **options: Any) -> Any:
+        asked.extend([self] if words[0] == "WAITAOF" and not told else [])
+        return sent(self, *words, **options)
+
+    told: list[BaseException] = []
+
+    def reply(self: Any, *args: Any, **options: Any) -> Any:
+        if self in asked and not told:
+            told.append(error)
+            raise error
+        return read(self, *args, **options)
+
+    monkeypatch.setattr(UnixDomainSocketConnection, "send_command", send)
+    monkeypatch.setattr(UnixDomainSocketConnection, "read_response", reply)
+
+
+def test_a_server_that_is_demoted_meanwhile_is_asked_again(
+    begun: tuple[RedisRunStore, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """UNBLOCKED: where the start was written is no primary any more. The start is told to whoever
+    is, and the disk asked there.
+    """
+    store, _epoch = begun
+    store.patience_seconds = 5.0
+    store.client.config_set("appendfsync", "always")
+    answers(monkeypatch, ResponseError("UNBLOCKED force unblock from blocking operation"))
+    assert store.start_task("a", "t1") == Code.GRANTED
+
+
+def test_what_interrupts_the_wait_for_the_disk_leaves_no_reply_behind(
+    begun: tuple[RedisRunStore, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has the connection next would take it for its own."""
+    store, _epoch = begun
+    answers(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        store.start_task("a", "t1")
+    assert store.client.echo("mine") == b"mine"
 
 
 def test_a_server_that_stops_confirming_starts_nothing(
