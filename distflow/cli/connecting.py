@@ -11,11 +11,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from distflow.cli.common import redis_address
+from distflow.cli.common import redis_address, say
 from distflow.config import DEFAULT_REDIS_URL
 from distflow.errors import InvalidInput, RedisUnavailable
 from distflow.local.server import PrivateRedis
-from distflow.store.connection import check_redis, open_redis
+from distflow.store.connection import check_redis, find_write_refusal, open_redis
 from distflow.store.patience import describe_trouble, is_passing
 
 #: Seconds that a command waits for a Redis that refuses: one that changes something says so, and
@@ -52,6 +52,18 @@ def open_connection(
         connected(private.url if private else redis_address(redis_url)) as redis,
     ):
         yield redis
+
+
+@contextmanager
+def open_to_look(redis_url: str | None, data_dir: Path | None) -> Iterator[Redis]:
+    """As :func:`open_connection`. What was shown may stand still because Redis refuses what writes,
+    which a look does not meet: that is said at the end.
+    """
+    with open_connection(redis_url, data_dir) as redis:
+        yield redis
+        refusal = find_write_refusal(redis)
+        if refusal is not None:
+            say(f"warning: Redis refuses with {refusal}")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import click
 from redis import Redis
 
 from distflow.cli.common import connection_options, json_option, print_json, say
-from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS, open_connection
+from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS, open_to_look
 from distflow.cli.views import clip, colour, columns, span, status_lines
 from distflow.cli.waits import go_on_command
 from distflow.codec import decode_result
@@ -47,7 +47,7 @@ def status(
     run_id: str, *, with_tasks: bool, as_json: bool, redis_url: str | None, data_dir: Path | None
 ) -> None:
     """Show where a run stands, and what it waits for."""
-    with open_connection(redis_url, data_dir) as redis:
+    with open_to_look(redis_url, data_dir) as redis:
         store = _store(redis, check_run_id(run_id))
         info = store.read_info()
         if as_json:
@@ -71,7 +71,7 @@ def status(
 @connection_options
 def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None:
     """List every run, the newest first."""
-    with open_connection(redis_url, data_dir) as redis:
+    with open_to_look(redis_url, data_dir) as redis:
         run_ids = call_patiently(lambda: list_runs(redis), LOOKING_PATIENCE_SECONDS)[::-1]
         if as_json:
             print_json([status_document(info) for info in _infos(redis, run_ids)])

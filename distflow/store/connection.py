@@ -11,6 +11,7 @@ from redis import Redis
 from redis import exceptions as redis_errors
 
 from distflow.errors import InvalidInput, RedisUnavailable
+from distflow.faults import commit
 from distflow.redis_url import (
     SENTINEL,
     check_url,
@@ -22,7 +23,8 @@ from distflow.redis_url import (
 )
 from distflow.store.cluster import refuse_cluster
 from distflow.store.keepalive import KEEPALIVE
-from distflow.store.patience import find_refusal, outlast
+from distflow.store.keys import DEFAULT_PREFIX, runs_key
+from distflow.store.patience import Refusal, find_refusal, outlast
 from distflow.store.sentinel import open_primary
 
 #: Seconds that one command may take; every blocking read of ours waits for less.
@@ -30,6 +32,9 @@ SOCKET_TIMEOUT_SECONDS = 10.0
 
 #: Seconds that making a connection may take.
 CONNECT_TIMEOUT_SECONDS = 3.0
+
+#: Seconds that a server has to say whether it takes writes: it may hold them back instead.
+_ANSWER_SECONDS = 1.0
 
 #: Seconds for which a server that does not answer is tried: it may be starting.
 _REACH_SECONDS = 1.0
@@ -131,6 +136,27 @@ def _unreachable(error: Exception, where: str) -> InvalidInput | RedisUnavailabl
         f"Redis at {where} cannot be reached: {_cause(error)}; start it, "
         "or name another by --redis URL or DISTFLOW_REDIS_URL"
     )
+
+
+def find_write_refusal(client: Redis) -> Refusal | None:
+    """How Redis refuses whatever writes; None where it does not, or does not tell within a second.
+
+    It is asked by a write that changes nothing: no run has an empty name.
+    """
+    pool = client.connection_pool
+    connection: Any = pool.get_connection()
+    try:
+        with commit("ask_for_writes"):
+            connection.send_command("ZADD", runs_key(DEFAULT_PREFIX), "XX", 0, "")
+            if not connection.can_read(timeout=_ANSWER_SECONDS):
+                connection.disconnect()
+                return None
+            connection.read_response()
+    except redis_errors.RedisError as error:
+        return find_refusal(error)
+    finally:
+        pool.release(connection)
+    return None
 
 
 def _check_files(url: str, options: Mapping[str, Any]) -> None:

@@ -54,13 +54,37 @@ def test_who_looks_is_told_what_redis_refuses(server: RefusingServer, tmp_path: 
 
 
 @pytest.mark.usefixtures("run")
-@pytest.mark.parametrize("word", ["READONLY", "MISCONF", "NOREPLICAS"])
+@pytest.mark.parametrize("word", ["READONLY", "MISCONF", "NOREPLICAS", "OOM"])
 def test_who_looks_sees_what_can_be_read(server: RefusingServer, word: str) -> None:
-    """Redis refuses what writes alone."""
+    """Redis refuses what writes alone: that is why nothing moves."""
     with server.refusing(word):
         done = run_cli(server.url, "status", "x")
     assert done.returncode == 0, done.stderr
     assert "nobody" in done.stdout
+    assert done.stderr.startswith(f"warning: Redis refuses with {word}: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("run")
+def test_a_redis_that_is_well_is_not_spoken_of(server: RefusingServer) -> None:
+    """And the question leaves nothing behind."""
+    for words in (["status", "x"], ["runs"]):
+        done = run_cli(server.url, *words)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert server.control.zrange("distflow:runs", 0, -1) == [b"x"]
+
+
+def test_who_looks_is_not_held_back(server: RefusingServer) -> None:
+    """By a Redis that takes writes, and does them later."""
+    server.control.flushall()
+    server.control.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+    try:
+        done = run_cli(server.url, "runs", timeout=30)
+    finally:
+        server.control.execute_command("CLIENT", "UNPAUSE")
+    assert done.returncode == 0
+    assert done.stderr.startswith("there are no runs: ")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.usefixtures("run")
