@@ -6,7 +6,7 @@ what the command line answers with when the error ends a command.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class DistflowError(Exception):
@@ -81,6 +81,25 @@ class StaleEpoch(DistflowError):
 
 class RunGone(DistflowError):
     """The run was deleted while it was being worked on."""
+
+
+class RunForgotten(RunGone, RunNotFound):
+    """Redis has lost the data of this run."""
+
+    exit_code = 5
+
+    @classmethod
+    def because(cls, run_id: str, why: str) -> Self:
+        """The error for a run, with what is to be done."""
+        return cls(f"Redis has forgotten run {run_id}: {why}; {mend_forgotten(run_id)}")
+
+
+def mend_forgotten(run_id: str) -> str:
+    """What brings a run back that Redis has forgotten."""
+    return (
+        f"restore its AOF or RDB and go on by `distflow resume {run_id}`, or make the run again of "
+        "an export by `distflow import FILE`"
+    )
 
 
 class RedisUnavailable(DistflowError):

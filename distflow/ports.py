@@ -35,7 +35,7 @@ from distflow.core.run import (
     Vitals,
 )
 from distflow.core.status import RunStatus, TaskStatus
-from distflow.errors import DistflowError
+from distflow.errors import DistflowError, RunGone
 
 
 class WorkerPort(Protocol):
@@ -74,6 +74,7 @@ class WorkerPort(Protocol):
         *,
         asked: bytes = b"",
     ) -> TaskStatus: ...
+    def explain_gone(self) -> RunGone: ...
     def fetch_results(self, names: Sequence[str]) -> list[bytes | None]: ...
     def list_results(self) -> list[str]: ...
 

@@ -26,7 +26,7 @@ from distflow.core.plan import PlanItem
 from distflow.core.run import Event
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
-from distflow.errors import DistflowError, LeaseHeld, StaleEpoch, WrongState
+from distflow.errors import DistflowError, LeaseHeld, WrongState
 from distflow.ports import Batch, Dispatcher, KnownGraph, RunHead, RunStore
 
 _log = logging.getLogger("distflow.coordinator")
@@ -195,10 +195,8 @@ class WorkflowExecutor:
         """
         try:
             return self._step(events)
-        except StaleEpoch:
-            # Epochs grow with time: an older one is no other coordinator's.
-            if self._store.read_info().epoch > self.epoch:
-                raise
+        except DistflowError as error:
+            self._reconciler.raise_unless_forgotten(error)
         self._lead_anew()
         return None
 

@@ -15,6 +15,7 @@ from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.surroundings import Surroundings
 from distflow.core.run import Claim, Event, HeldTask, Repair
 from distflow.core.status import RunStatus
+from distflow.errors import DistflowError, RunGone, RunNotFound, StaleEpoch
 from distflow.ids import new_token
 from distflow.ports import Dispatcher, RunStore
 
@@ -82,10 +83,11 @@ class Reconciler:
         """
         led, settings = self._led, self._settings
         now = time.monotonic()
-        if self._restarts != self._surroundings.restarts:
-            self._restarts = self._surroundings.restarts
+        restarts = self._surroundings.restarts
+        if self._restarts != restarts:
             self._recovery.hold_off()
             self._read_again("redis_restarted", "Redis restarted", restarted=True)
+            self._restarts = restarts
             return
         if self._surroundings.looked_at > self._looked_at:
             self._claims = self._recovery.claims
@@ -134,6 +136,20 @@ class Reconciler:
         """What is known of the run now, to be compared with what is read of it later."""
         led = self._led
         return Known(led.state.statuses, self._claims, led.status, led.last_event)
+
+    def raise_unless_forgotten(self, error: DistflowError) -> None:
+        """Raise what ends the leading, in place of what was run into; return where Redis has merely
+        forgotten that this coordinator leads the run.
+        """
+        if not isinstance(error, StaleEpoch | RunGone | RunNotFound):
+            raise error
+        try:
+            epoch = self._store.read_info().epoch
+        except RunNotFound:
+            raise self._surroundings.explain_gone(self._store, self._restarts) from error
+        # Epochs grow with time: an older one is no other coordinator's.
+        if epoch > self._led.epoch or not isinstance(error, StaleEpoch):
+            raise error
 
     def tell_restored(self, known: Known) -> None:
         """Redis had come back with data from before this coordinator led the run; ``known`` is

@@ -23,7 +23,14 @@ from distflow.coordinator.shared import Shared
 from distflow.coordinator.surroundings import Surroundings
 from distflow.core.run import Event
 from distflow.core.status import ACTIVE_RUNS, RunStatus
-from distflow.errors import DistflowError, LeaseHeld, RedisUnavailable, RunGone, StaleEpoch
+from distflow.errors import (
+    DistflowError,
+    LeaseHeld,
+    RedisUnavailable,
+    RunGone,
+    RunNotFound,
+    StaleEpoch,
+)
 from distflow.ports import Batch, Dispatcher, RunStore, ServicePort, UnledRun
 
 _log = logging.getLogger("distflow.coordinator")
@@ -115,6 +122,8 @@ class CoordinatorService:
         #: The runs of which something is at work; the events of the others are read less often.
         self._at_work: set[str] = set()
         self._read_all_at = 0.0
+        #: Runs that were led when Redis went, with how often it had restarted by then.
+        self._left: dict[str, int] = {}
         #: Runs that have something to send; whose turn it is comes first.
         self._turns: dict[str, WorkflowExecutor] = {}
 
@@ -220,6 +229,7 @@ class CoordinatorService:
         self._discover_at = now + _DISCOVER_SECONDS
         self._store.announce(self.owner, _DISCOVER_SECONDS * _ANNOUNCED_INTERVALS)
         active = self._store.list_active()
+        self._tell_forgotten(active)
         self._resting = {run: at for run, at in self._resting.items() if run in active and at > now}
         others = sorted(active - self.led.keys() - self._resting.keys())
         unled = self._store.find_unled(others)
@@ -298,10 +308,21 @@ class CoordinatorService:
 
     def _forget_all(self) -> None:
         for executor in list(self.led.values()):
+            self._left[executor.run_id] = self._surroundings.restarts
             self._drop(executor)
             executor.abandon()
         self._unled.clear()
         self._discover_at = 0.0
+
+    def _tell_forgotten(self, active: set[str]) -> None:
+        """Say which runs Redis had when it went, and has no more."""
+        left, self._left = self._left, {}
+        for run_id in left.keys() - active:
+            store = self._ports.open_run(run_id)
+            try:
+                store.read_status()
+            except RunNotFound:
+                self._report(str(self._surroundings.explain_gone(store, left[run_id])))
 
     def _hand_over(self) -> None:
         """Release every lease: the runs need not wait until they lapse."""

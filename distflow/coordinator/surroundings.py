@@ -10,6 +10,7 @@ from distflow.coordinator.network import NetworkWatch
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.batching import BatchLimits, Estimates
 from distflow.core.copies import CopyCounter
+from distflow.errors import RunForgotten, RunGone
 from distflow.ports import Dispatcher, RunStore, ServerInfo
 
 #: Batches that may be out per live worker and queue: one at work, one behind it.
@@ -72,6 +73,15 @@ class Surroundings:
         if self._workers:
             self.count_workers()
         return True
+
+    def explain_gone(self, store: RunStore, restarts: int) -> RunGone:
+        """Why a run is missing that was there when Redis had restarted so often."""
+        server = self._store.read_server()
+        another = bool(self._server_id) and server.server_id not in ("", self._server_id)
+        if another or restarts != self.restarts:
+            why = "another process of Redis answers, and has no data of it"
+            return RunForgotten.because(store.run_id, why)
+        return store.explain_gone()
 
     def serve(self, queues: Collection[str]) -> None:
         """Batches may be sent to these queues too."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, TypeVar
 
 from redis import Redis
 
 from distflow.core.claim import Code, check_version
-from distflow.errors import DistflowError, RunGone, RunNotFound, StaleEpoch
+from distflow.errors import DistflowError, RunForgotten, RunGone, RunNotFound, StaleEpoch
 from distflow.store.keys import DEFAULT_PREFIX, RunKeys
 from distflow.store.patience import call_patiently
 from distflow.store.scripts import run_script
 
 _T = TypeVar("_T")
+
+#: Why a run is missing: work horses, which are made for every job, need not know.
+_ABSENCE = "distflow.store.absence"
 
 
 class StoreBase:
@@ -41,6 +46,10 @@ class StoreBase:
         self.prefix = prefix
         self.keys = RunKeys(prefix, run_id)
         self.patience_seconds = patience_seconds
+        #: When the run was there last, on the monotonic clock; None before it was seen.
+        self._seen_at: float | None = None
+        #: Whether this store has deleted it.
+        self._has_deleted = False
 
     def _run(self, script: str, keys: Sequence[str], *arguments: str | bytes | float) -> Any:
         return self._patiently(lambda: run_script(self.client, script, keys, arguments))
@@ -57,6 +66,9 @@ class StoreBase:
 
     def _require(self, code: int) -> None:
         """Raise what a coordinator's or a person's call has run into; OK and RECORDED pass."""
+        if code == Code.GONE:
+            raise self.explain_gone()
+        self._note_seen()
         refusal = refusal_of(Code(code), self.run_id)
         if refusal is not None:
             raise refusal
@@ -67,14 +79,35 @@ class StoreBase:
         found: bytes = self.client.hget(self.keys.meta, "v")
         return found
 
+    def _note_seen(self) -> None:
+        self._seen_at, self._has_deleted = time.monotonic(), False
+
+    def explain_gone(self) -> RunGone:
+        """Why the run, which was there, is not."""
+        if self._has_deleted:
+            return RunGone(f"run {self.run_id} was deleted")
+        gone: RunGone = import_module(_ABSENCE).explain_gone(self.run_id, self._look_for())
+        return gone
+
     def _missing(self) -> RunNotFound:
-        return RunNotFound(f"there is no run {self.run_id!r}: `distflow runs` lists what there is")
+        if self._seen_at is not None and not self._has_deleted:
+            gone = self.explain_gone()
+            if isinstance(gone, RunForgotten):
+                return gone
+        missing: RunNotFound = import_module(_ABSENCE).explain_missing(
+            self.run_id, self._look_for()
+        )
+        return missing
+
+    def _look_for(self) -> Any:
+        look_for = import_module(_ABSENCE).look_for
+        return look_for(self.client, self.prefix, self.run_id, self._seen_at)
 
 
 def refusal_of(code: Code, run_id: str) -> DistflowError | None:
-    """Why a coordinator's call was refused by a code; None where it was not."""
+    """Why a coordinator's call was refused by a code although the run is there; None where it was
+    not.
+    """
     if code == Code.STALE_EPOCH:
         return StaleEpoch(f"run {run_id}: another coordinator has taken it over")
-    if code == Code.GONE:
-        return RunGone(f"run {run_id} was deleted")
     return None

@@ -115,6 +115,7 @@ class MakingStore(StoreBase):
             raise WrongState(
                 f"run {self.run_id} {what}: cancel it first, or delete it with --force"
             )
+        self._has_deleted = True
         with commit("unlist"):
             self._patiently(lambda: self.client.zrem(runs_key(self.prefix), self.run_id))
         self.mark_active(None)

@@ -227,7 +227,7 @@ class MemoryBase:
     def _existing(self) -> MemoryRun:
         run = self._find()
         if run is None:
-            raise RunGone(f"run {self.run_id} was deleted")
+            raise self.explain_gone()
         return run
 
     def _led(self, epoch: int) -> MemoryRun:
@@ -236,6 +236,10 @@ class MemoryBase:
         if run.epoch != epoch:
             raise StaleEpoch(f"run {self.run_id}: another coordinator has taken it over")
         return run
+
+    def explain_gone(self) -> RunGone:
+        """Why the run, which was there, is not: this server forgets nothing."""
+        return RunGone(f"run {self.run_id} was deleted")
 
     def _missing(self) -> RunNotFound:
         return RunNotFound(f"there is no run {self.run_id!r}: `distflow runs` lists what there is")

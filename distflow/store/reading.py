@@ -105,6 +105,7 @@ class ReadingStore(StoreBase):
         flat, claimed, lease, now_ms = found
         if not flat:
             raise self._missing()
+        self._note_seen()
         meta = dict(zip(flat[::2], flat[1::2], strict=True))
         return _info(self.run_id, meta, claimed, lease, now_ms / 1000)
 
@@ -133,6 +134,7 @@ class ReadingStore(StoreBase):
         status, version = self._patiently(ask)
         if status is None:
             raise self._missing()
+        self._note_seen()
         check_version(self.run_id, int(version or 1))
         return RunStatus(status.decode())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from distflow.core.status import RunStatus
 from distflow.errors import DistflowError
 from distflow.faults import commit
 from distflow.ports import Renewal, UnledRun
+from distflow.store.absence import explain_gone, look_for
 from distflow.store.base import refusal_of
 from distflow.store.keys import DEFAULT_PREFIX, active_keys, coordinators_key, run_keys
 from distflow.store.leading import parse_streams
@@ -42,6 +44,8 @@ class RedisServiceStore:
         self._client: Any = client
         self._prefix = prefix
         self._patience_seconds = patience_seconds
+        #: When all leases were renewed last, on the monotonic clock: the runs were there then.
+        self._renewed_at: float | None = None
 
     def announce(self, owner: str, ttl_seconds: float) -> None:
         """Say that a coordinator is there for detached and orphaned runs."""
@@ -133,10 +137,16 @@ class RedisServiceStore:
                 arguments += (renewal.epoch, renewal.queued, renewal.waiting)
             call = partial(run_script, self._client, "renew_lease", names, arguments)
             answers += [
-                refusal_of(Code(code), renewal.run_id)
+                self._explain(Code(code), renewal.run_id)
                 for code, renewal in zip(self._patiently(call), chunk, strict=True)
             ]
+        self._renewed_at = time.monotonic()
         return answers
+
+    def _explain(self, code: Code, run_id: str) -> DistflowError | None:
+        if code != Code.GONE:
+            return refusal_of(code, run_id)
+        return explain_gone(run_id, look_for(self._client, self._prefix, run_id, self._renewed_at))
 
     def release_leases(self, owner: str, epochs: Mapping[str, int]) -> None:
         """Give leases up, as far as they are still held: run id -> epoch."""

@@ -84,6 +84,7 @@ class WorkerStore(StoreBase):
         code, *fields = self._run("begin_batch", keys, epoch, batch, worker, job)
         if code != Code.OK:
             return BatchOpening(Code(code))
+        self._note_seen()
         params, origin, context, max_result_bytes, waits = fields
         self._waits_for_disk = bool(waits)
         return BatchOpening(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from redis.exceptions import RedisError
 
 from distflow.core.claim import Advance, ClaimReply, ClaimRequest, Code, Finish
-from distflow.errors import DistflowError, RedisUnavailable
+from distflow.errors import DistflowError, RedisUnavailable, RunForgotten
 from distflow_worker.inputs import LARGE_BYTES
 
 if TYPE_CHECKING:
@@ -126,6 +126,8 @@ class Ledger:
         with self._lock:
             self._give_back()
             self._advance((), ending=True, unstarted=unstarted)
+            if self._keeper is not None:
+                self._keeper.let_go()
 
     def save(self, error: BaseException) -> None:
         """The batch ends by an error: what it has done is kept all the same."""
@@ -193,7 +195,9 @@ class Ledger:
 
         advanced = self._insist(call, once=once)
         for finish, code in zip(self._finishes, advanced.finishes, strict=True):
-            if code != Code.RECORDED:
+            if code == Code.GONE:
+                self._give_up(finish)
+            elif code != Code.RECORDED:
                 _log.warning(
                     "task %s attempt %d: its outcome %s came too late and is kept in the "
                     "history: %s",
@@ -205,6 +209,16 @@ class Ledger:
         self._finishes, self._bytes = [], 0
         self._released = []
         return advanced.claims
+
+    def _give_up(self, finish: Finish) -> None:
+        """There is no such run any more. Where Redis has forgotten it, it may come back."""
+        gone = self._store.explain_gone()
+        what = f"task {finish.task} attempt {finish.attempt}: its outcome {finish.status}"
+        if not isinstance(gone, RunForgotten) or self._make_keeper is None:
+            _log.warning("%s is dropped: %s", what, gone)
+            return
+        self._keeper = self._keeper or self._make_keeper()
+        self._keeper.keep([finish], str(gone))
 
     def _insist(self, call: Callable[[], Advance], *, once: bool) -> Advance:
         if self._keeper is None:

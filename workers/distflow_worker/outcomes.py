@@ -133,13 +133,12 @@ class OutcomeKeeper:
             return False
         self._has_warned = True
         _log.warning(
-            "batch %s: the outcomes of %s are not recorded: %s; they are kept in %s, and told for "
-            "%.0f s, or else by the next batch on this host",
+            "batch %s: the outcomes of %s are not recorded: %s; they are kept in %s until Redis has "
+            "them",
             self._home.batch,
             names,
             why,
             self._folder,
-            self._seconds,
         )
         return True
 
