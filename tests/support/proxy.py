@@ -46,7 +46,7 @@ class Proxy:
         #: Those who came after the power was lost: they get no answer.
         self._unheard: list[socket.socket] = []
         self._lost, self._over = threading.Event(), threading.Event()
-        self._closed = False
+        self._is_cut_off = self._closed = False
         self._accepting = threading.Thread(target=self._accept, name="proxy", daemon=True)
         self._accepting.start()
 
@@ -71,6 +71,16 @@ class Proxy:
         """Return at once, or never while this proxy lives: where the power is lost."""
         if self._lost.is_set():
             self._over.wait()
+
+    def cut_off(self) -> None:
+        """Cut every connection, and each that is made until :meth:`let_in`."""
+        self._is_cut_off = True
+        for link in self._links:
+            link.cut()
+
+    def let_in(self) -> None:
+        """Forward again."""
+        self._is_cut_off = False
 
     def close(self) -> None:
         """Cut every connection, and take no more."""
@@ -104,8 +114,10 @@ class Proxy:
                 self._unheard.append(near)
                 continue
             try:
-                far = self._connect()
+                far = None if self._is_cut_off else self._connect()
             except OSError:
+                far = None
+            if far is None:
                 near.close()
                 continue
             self._links.append(self._link(near, far))

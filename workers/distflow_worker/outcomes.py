@@ -133,8 +133,8 @@ class OutcomeKeeper:
             return False
         self._has_warned = True
         _log.warning(
-            "batch %s: the outcomes of %s are not recorded: %s; they are kept in %s until Redis has "
-            "them",
+            "batch %s: the outcomes of %s are not recorded: %s; they are kept in %s until Redis "
+            "has them",
             self._home.batch,
             names,
             why,

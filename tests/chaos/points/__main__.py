@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
@@ -28,6 +30,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="start no case after so many")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="distflow-points-") as folder:
+        # Workers that are not hurt, too, keep nothing where those of the user do.
+        os.environ["DISTFLOW_SPOOL"] = folder
+        _play(options)
+
+
+def _play(options: argparse.Namespace) -> None:
     began = time.monotonic()
     first = [Case(*pair) for pair in PLAYED]
     first += [Case(*pair, PROXY, kind=COUNT) for pair in PROXIED]

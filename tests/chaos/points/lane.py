@@ -23,6 +23,7 @@ from tests.chaos.points.flows import make_flow
 from tests.chaos.points.verdict import Broken, Witness
 from tests.chaos.soak.person import is_inside
 from tests.support.cli import command
+from tests.support.proxy import Proxy
 from tests.support.session_process import SessionProcess
 from tests.support.worker_process import FAST, FORKING, SIMPLE, WorkerProcess
 
@@ -102,14 +103,21 @@ class Play:
         case: which.
         flow: the name of its workflow.
         workers: how many there are.
+        apart: whether Redis may be away for them alone.
     """
 
-    def __init__(self, lane: Lane, case: Case, flow: str, workers: int = 1) -> None:
+    def __init__(
+        self, lane: Lane, case: Case, flow: str, workers: int = 1, *, apart: bool = False
+    ) -> None:
         self.lane = lane
         self.case = case
         self.folder = Path(tempfile.mkdtemp(prefix="distflow-point-"))
         self.log, self.gate = self.folder / "log", self.folder / "gate"
+        #: Where the workers that are hurt keep outcomes.
+        self.spool = self.folder / "spool"
         self.fault = make_fault(case, self.folder, lane.url)
+        #: What workers of some scenarios find Redis through.
+        self.proxy = Proxy(lane.url) if apart else None
         self.flow_name = flow
         self.flow = make_flow(flow, str(self.log), str(self.gate), lane.queue)
         self.run_id = lane.next_run_id()
@@ -203,10 +211,10 @@ class Play:
 
     def _start_worker(self, role: str) -> WorkerProcess:
         return WorkerProcess(
-            self.fault.url(role),
+            self.proxy.url if self.proxy else self.fault.url(role),
             [self.lane.queue],
             worker_class=WORKERS[role],
-            env=self.fault.environment(role),
+            env={**self.fault.environment(role), "DISTFLOW_SPOOL": str(self.spool)},
         )
 
     def kill_workers(self) -> None:
@@ -258,6 +266,10 @@ class Play:
                 run.resolve(task, "done" if done else "retry", task if done else None)
                 self.witness.retried[task] += not done
 
+    def has_kept(self) -> bool:
+        """Whether an outcome is on disk."""
+        return any(self.spool.glob("*.outcome"))
+
     def has_begun(self, task: str) -> bool:
         """Whether the task was called."""
         return any(deed.word == "start" for deed in self.witness.deeds()[task])
@@ -297,6 +309,8 @@ class Play:
             process.close()
         struck, reached = self.fault.has_struck(), self.fault.reached()
         self.fault.close()
+        if self.proxy:
+            self.proxy.close()
         shutil.rmtree(self.folder)
         seconds = time.monotonic() - self._began
         return Played(self.case, struck, broken, self.again, seconds, reached, told)

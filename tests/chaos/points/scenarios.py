@@ -14,7 +14,8 @@ from tests.chaos.points.verdict import Broken
 def play(lane: Lane, case: Case) -> Played:
     """Play a case, and judge it."""
     flow, steps = _SCENARIOS[case.scenario]
-    played = Play(lane, case, flow, workers=2 if case.scenario in _TWO_WORKERS else 1)
+    workers, apart = 2 if case.scenario in _TWO_WORKERS else 1, case.scenario in _APART
+    played = Play(lane, case, flow, workers, apart=apart)
     try:
         broken = steps(played)
     except (TimeoutError, AssertionError) as error:
@@ -69,6 +70,32 @@ def _play_orphaned(played: Play) -> list[Broken]:
 
     played.wait(begun, "the task to begin")
     played.orphan()
+    played.finish()
+    return _judge(played)
+
+
+def _play_spooled(played: Play) -> list[Broken]:
+    """Redis is away when a task ends; its worker is killed, and another delivers the outcome."""
+    played.submit()
+
+    def begun() -> bool:
+        played.serve()
+        played.lead()
+        return played.has_begun("hold")
+
+    played.wait(begun, "the charge to begin")
+    assert played.proxy is not None
+    played.proxy.cut_off()
+    played.gate.touch()
+
+    def kept() -> bool:
+        # Who was hurt before that may have lost it.
+        return played.has_kept() or (bool(played.case.point) and played.fault.has_struck())
+
+    played.wait(kept, "the outcome to be on disk")
+    played.kill_workers()
+    played.witness.look(played.run())
+    played.proxy.let_in()
     played.finish()
     return _judge(played)
 
@@ -253,6 +280,7 @@ _SCENARIOS: dict[str, tuple[str, Callable[[Play], list[Broken]]]] = {
     "apart": ("batched", _play_apart),
     "shared": ("shared", _play_shared),
     "orphaned": ("held", _play_orphaned),
+    "spooled": ("charged", _play_spooled),
     "lost": ("charged", _play_lost),
     "cancelled": ("held", _play_cancelled),
     "paused": ("held", _play_paused),
@@ -264,6 +292,9 @@ _SCENARIOS: dict[str, tuple[str, Callable[[Play], list[Broken]]]] = {
 }
 
 _TWO_WORKERS = frozenset({"shared"})
+
+#: In these the workers have a way to Redis of their own.
+_APART = frozenset({"spooled"})
 
 #: Every scenario with every role that may be hurt at a point in it.
 PLAYED = (
@@ -282,6 +313,8 @@ PLAYED = (
     ("shared", "worker"),
     ("shared", "fast"),
     ("orphaned", "fast"),
+    ("spooled", "worker"),
+    ("spooled", "fast"),
     ("lost", "resume"),
     ("lost", "resolve"),
     ("cancelled", "resume"),

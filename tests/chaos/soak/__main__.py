@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import secrets
 import shutil
 import sys
@@ -37,6 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     seed = secrets.randbelow(1 << 16) if options.seed is None else options.seed
     folder = Path(tempfile.mkdtemp(prefix="distflow-soak-"))
+    os.environ["DISTFLOW_SPOOL"] = str(folder / "spool")
     sys.stdout.write(f"soak: {options.minutes:g} minutes of faults, --seed {seed}\n")
     sys.stdout.flush()
     verdict = soak(seed, options.minutes * 60, folder)
