@@ -101,7 +101,7 @@ class BatchServing:
         with commit("forget_job"):
             pipeline = worker.connection.pipeline(transaction=False)
             pipeline.lrem(order.taken_to, 1, order.job)
-            for execution in executions:
-                execution.delete(job, pipeline)
+            for each in executions:
+                each.delete(job, pipeline)
             pipeline.delete(job.key)
             pipeline.execute()
