@@ -2,7 +2,7 @@
 # Python 3.11 or newer, make, git and a compiler.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-server check format format-check lint types mutants chaos chaos-full bench \
+.PHONY: help demo test test-server test-oldest test-newest check format format-check lint types mutants chaos chaos-full bench \
   bench-short clean distclean
 
 # What another virtual environment or project has set does not belong in this one.
@@ -16,11 +16,16 @@ STAMP := $(VENV)/.installed
 # Release 0.1 as its users have it, which tests play beside this one.
 RELEASED := .venv-0.1
 RELEASED_STAMP := $(RELEASED)/.installed
+# The lowest and the highest versions of what distflow needs; tools are those of .venv.
+OLDEST := .venv-oldest
+NEWEST := .venv-newest
 # Of faults, in `make chaos`.
 MINUTES := 2
 # What depends on the server; `make test` runs it on those of PATH and of the wheels.
 SERVER_TESTS := tests/contract $(wildcard $(addprefix tests/integration/test_, \
   acl.py data_folder.py durability.py local_server.py reconciliation.py refusals*.py))
+# What is tested with the lowest and with the highest versions.
+TESTS := tests/unit tests/contract tests/integration
 # Test files at once: most of their time is waiting for servers and workers. 0 for one by one.
 JOBS := 4
 
@@ -30,6 +35,7 @@ help:
 	@echo 'make demo    set up, then run the examples while killing their processes'
 	@echo 'make test    set up, then run every test'
 	@echo 'make test-server SERVER=/path/to/redis-server   run what depends on it on that one alone'
+	@echo 'make test-oldest | test-newest   the same with the lowest and highest versions of all it needs'
 	@echo 'make check   format check, lint, types and tests: what CI runs, and a minute of chaos'
 	@echo 'make chaos   soak for MINUTES=2: kill, freeze and restart everything; SEED=... repeats it'
 	@echo 'make chaos-full  also kill the coordinator of a run 20 times over, measure the times that are'
@@ -39,13 +45,15 @@ help:
 	@echo 'make mutants break the policy in every way known, and see the tests fail'
 	@echo 'make format | lint | types | clean | distclean'
 
+# Tried in this order.
+INTERPRETERS := python3.11 python3
 NEW_ENOUGH := sys.exit(sys.version_info < (3, 11))
 
 # An environment that works is kept: one made of two Pythons would not. A python3.11 that is
 # the stub of a version manager, or lacks venv, is passed over.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import pip, sys; $(NEW_ENOUGH)' >/dev/null 2>&1 && exit 0; \
-	for python in python3.11 python3; do \
+	for python in $(INTERPRETERS); do \
 	  if $$python -c 'import ensurepip, sys, venv; $(NEW_ENOUGH)' >/dev/null 2>&1; then \
 	    $$python -m venv --clear $(VENV); \
 	    exit $$?; \
@@ -64,6 +72,32 @@ $(RELEASED_STAMP): tests/released/constraints.txt $(wildcard tests/released/*.wh
 	  -c tests/released/constraints.txt $(wildcard tests/released/*.whl)
 	@touch $@
 
+# The lowest versions are from the time of Python 3.11: some have no wheels for newer ones.
+$(OLDEST)/.installed: pyproject.toml constraints.txt constraints-oldest.txt | $(STAMP)
+	@for python in $(PYTHON) python3.11; do \
+	  if $$python -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
+	    $$python -m venv --clear $(OLDEST); \
+	    exit $$?; \
+	  fi; \
+	done; \
+	echo 'the lowest versions are tested on Python 3.11: install python3.11 and try again' >&2; \
+	exit 1
+	$(call other-pins,$(OLDEST)) && cat constraints-oldest.txt >>$(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c $(OLDEST)/constraints.txt -e '.[dev]'
+	@touch $@
+
+$(NEWEST)/.installed: pyproject.toml constraints.txt constraints-oldest.txt | $(STAMP)
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(call other-pins,$(NEWEST))
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c $(NEWEST)/constraints.txt -e '.[dev]'
+	@touch $@
+
+# The pins of all but what constraints-oldest.txt names, as constraints.txt of the folder $(1).
+other-pins = sed 's/^/^/; s/==.*/==/' constraints-oldest.txt | \
+  grep --ignore-case --invert-match --file=- constraints.txt >$(1)/constraints.txt
+
 demo: $(STAMP)
 	$(PYTHON) -m examples.demo
 
@@ -72,6 +106,12 @@ test: $(STAMP) $(RELEASED_STAMP)
 
 test-server: $(STAMP)
 	DISTFLOW_TEST_REDIS=$(SERVER) $(PYTHON) -m pytest -n $(JOBS) --dist loadfile $(SERVER_TESTS)
+
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+
+test-newest: $(NEWEST)/.installed
+	$(NEWEST)/bin/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
 
 chaos: $(STAMP)
 	$(PYTHON) -m tests.chaos.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
@@ -122,4 +162,4 @@ clean:
 	  -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) $(RELEASED)
+	rm -rf $(VENV) $(RELEASED) $(OLDEST) $(NEWEST)

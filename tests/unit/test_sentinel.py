@@ -234,7 +234,7 @@ def test_one_that_was_demoted_is_left(scene: Scene, words: str) -> None:
 
 def test_a_subscriber_follows(scene: Scene) -> None:
     """It waits for messages, and gets those of the new primary."""
-    subscribed = b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"
+    subscribed = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"
     scene.old.reply = scene.new.reply = subscribed
     client: Any = scene.client
     with client.pubsub() as pubsub:
