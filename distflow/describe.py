@@ -196,11 +196,16 @@ def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
 
 def unserved_queues(dispatcher: Dispatcher, info: RunInfo) -> list[str]:
     """The queues where work of a run waits although no worker listens."""
-    if not _is_led(info) or info.status != RunStatus.RUNNING:
+    if not is_sending(info):
         return []
     workers = dispatcher.count_workers(info.queues)
     idle = [queue for queue in info.queues if not workers[queue]]
     return [queue for queue in idle if dispatcher.find_queued(info.run_id, [queue])]
+
+
+def is_sending(info: RunInfo) -> bool:
+    """Whether somebody leads a run and sends its tasks to workers."""
+    return _is_led(info) and info.status == RunStatus.RUNNING
 
 
 def _is_led(info: RunInfo) -> bool:

@@ -12,6 +12,9 @@ from distflow.errors import InvalidInput
 #: RQ allows letters, digits, ``_`` and ``-`` in a job id, and a run id is part of ours.
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
+#: A batch's id: its run, the epoch of the coordinator that sent it, and a number.
+_BATCH_ID = re.compile(r"(?P<run>.+)-\d+-\d+", re.DOTALL)
+
 
 def new_run_id() -> str:
     """A run id that sorts by time of creation: UTC seconds and 6 random hex digits."""
@@ -29,6 +32,12 @@ def check_run_id(run_id: str) -> str:
             f"run id {run_id!r} is not usable: take 1 to 100 letters, digits, '_' or '-'"
         )
     return run_id
+
+
+def run_of_batch(batch_id: str) -> str:
+    """The run of a batch, by its id, which its RQ job has too; empty where it is no batch's."""
+    found = _BATCH_ID.fullmatch(batch_id)
+    return found["run"] if found else ""
 
 
 def new_token() -> str:

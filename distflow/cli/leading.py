@@ -215,7 +215,9 @@ class Foreground:
                 for task, status in zip(graph.tasks, state.statuses, strict=True)
                 if status in _OPEN
             }
-            self._stall.answer = describe_wait(self._run.client, counts, queues, leading=True)
+            self._stall.answer = describe_wait(
+                self._run.client, self._run.run_id, counts, queues, leading=True
+            )
         waits_for = self._stall.answer
         self._display.update(View(len(graph), counts, running, waits_for))
 
@@ -241,7 +243,7 @@ class Foreground:
             counts = counts_of_info(info)
             if self._stall.is_due(counts):
                 self._stall.answer = describe_wait(
-                    self._run.client, counts, info.queues, leading=False
+                    self._run.client, info.run_id, counts, info.queues, leading=False
                 )
             running = {
                 name: max(0.0, info.as_of - claim.claimed / 1000)

@@ -13,7 +13,7 @@ from redis import Redis
 from distflow.cli.common import connection_options, json_option, print_json, say
 from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS, open_to_look
 from distflow.cli.views import clip, colour, columns, span, status_lines
-from distflow.cli.waits import go_on_command
+from distflow.cli.waits import go_on_command, worker_waits
 from distflow.codec import decode_result
 from distflow.core.run import RunInfo
 from distflow.core.status import TaskStatus
@@ -24,7 +24,6 @@ from distflow.describe import (
     result_documents,
     status_document,
     survey_run,
-    unserved_queues,
     why_of,
 )
 from distflow.dispatch.rq import RqDispatcher
@@ -57,9 +56,9 @@ def status(
             print_json(document)
             return
         dispatcher = RqDispatcher(redis, store.prefix, patience_seconds=LOOKING_PATIENCE_SECONDS)
-        unserved = unserved_queues(dispatcher, info)
+        workers = worker_waits(redis, dispatcher, info)
         again = go_on_command(info, dispatcher)
-        for text in status_lines(info, survey_run(store, info), unserved, again):
+        for text in status_lines(info, survey_run(store, info), workers, again):
             click.echo(text)
         if with_tasks:
             for text in _task_table(store, info):

@@ -86,14 +86,14 @@ def counts_text(info: RunInfo) -> str:
 
 
 def status_lines(
-    info: RunInfo, survey: Survey, unserved: Sequence[str], again: str
+    info: RunInfo, survey: Survey, workers: Sequence[tuple[str, str]], again: str
 ) -> Iterator[str]:
     """The compact view of ``distflow status``.
 
     Args:
         info: the run.
         survey: its tasks to name.
-        unserved: queues where its tasks wait although nobody listens.
+        workers: those that it waits for, each with the command that starts it.
         again: the command that goes on with the run.
     """
     said = info.reason if info.reason != info.status else None
@@ -111,7 +111,7 @@ def status_lines(
         repairs = (f"{count} {kind}" for kind, count in info.repairs.items())
         yield line("repairs", ", ".join(repairs))
     yield from _task_lines(info, survey)
-    yield from _next_lines(info, survey, unserved)
+    yield from _next_lines(info, survey, workers)
     standing = _standing(info)
     if standing:
         yield line("next", standing[0])
@@ -163,11 +163,11 @@ def _more(label: str, shown: int, total: int) -> Iterator[str]:
         yield line(label, f"{'and ' if shown else ''}{total - shown} more: see --tasks")
 
 
-def _next_lines(info: RunInfo, survey: Survey, unserved: Sequence[str]) -> Iterator[str]:
+def _next_lines(info: RunInfo, survey: Survey, workers: Sequence[tuple[str, str]]) -> Iterator[str]:
     """What the run waits for, each with the command that mends it."""
-    for queue in unserved:
-        yield line("waits for", f"a worker: tasks wait and nobody listens to queue {queue!r}")
-        yield line("", next_command("worker", queue), whole=True)
+    for what, command in workers:
+        yield line("waits for", what, whole=True)
+        yield line("", command, whole=True)
     for held in info.held:
         since = span(max(0.0, info.as_of - held.since))
         what = f"worker {held.worker}, frozen for {since} inside {held.task}: wake it or kill it"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import click
+from redis import Redis
 from redis.exceptions import RedisError
 from rq.suspension import is_suspended
 
 from distflow.cli.common import next_command
 from distflow.core.run import RunInfo
+from distflow.describe import is_sending, unserved_queues
+from distflow.dispatch.prefixes import Apart, find_apart
 from distflow.errors import RedisUnavailable
 from distflow.ports import Dispatcher
 from distflow.store.patience import describe_trouble
@@ -62,13 +66,50 @@ def go_on_command(info: RunInfo, dispatcher: Dispatcher) -> str:
     return next_command("run", info.workflow, "--run-id", info.run_id)
 
 
+def worker_waits(redis: Redis, dispatcher: Dispatcher, info: RunInfo) -> list[tuple[str, str]]:
+    """The workers that a run waits for: each in words, with the command that starts it."""
+    if not is_sending(info):
+        return []
+    unserved = unserved_queues(dispatcher, info)
+    # Nobody listens; or this process has the prefix of the workers, and sees no task that waits.
+    suspect = info.queues if _stands(info.counts) else unserved
+    apart = {each.queue: each for each in find_apart(redis, info.run_id, suspect)}
+    waits = [_apart_words(each) for each in apart.values()]
+    for queue in unserved:
+        if queue not in apart:
+            what = f"a worker: tasks wait and nobody listens to queue {queue!r}"
+            waits.append((what, next_command("worker", queue)))
+    return waits
+
+
+def _stands(counts: Mapping[str, int]) -> bool:
+    return bool(counts["queued"]) and not counts["running"]
+
+
+def _apart_words(apart: Apart) -> tuple[str, str]:
+    """What is missing where coordinator and workers miss each other, on lines of their own, and
+    what to type.
+    """
+    needed = f"RQ_KEY_PREFIX={apart.prefix}"
+    what = f"a worker of queue {apart.queue!r} with {needed}, as its coordinator"
+    for prefix, count in apart.workers.items():
+        what += f"\n{count} {'has' if count == 1 else 'have'} RQ_KEY_PREFIX={prefix}"
+    return what, f"env {shlex.quote(needed)} {next_command('worker', apart.queue)}"
+
+
 def describe_wait(
-    client: Client, counts: Mapping[str, int], queues: Collection[str], *, leading: bool
+    client: Client,
+    run_id: str,
+    counts: Mapping[str, int],
+    queues: Collection[str],
+    *,
+    leading: bool,
 ) -> str:
     """What a run that stands still waits for; empty where its tasks simply take their time.
 
     Args:
         client: its Redis.
+        run_id: the run.
         counts: its tasks by status.
         queues: those that its open tasks are for.
         leading: whether the counts are this process's own. What another coordinator published
@@ -77,15 +118,20 @@ def describe_wait(
     try:
         workers = client.impatient_dispatcher.count_workers(sorted(queues))
         suspended = is_suspended(client.redis)
+        idle = [queue for queue, count in workers.items() if not count]
+        suspect = queues if _stands(counts) and not leading else idle
+        apart = find_apart(client.redis, run_id, sorted(suspect))
     except RedisUnavailable as error:
         return str(error)
     except (RedisError, OSError) as error:
         return describe_trouble(error)
     if counts["running"]:
         return ""
-    idle = [queue for queue, count in workers.items() if not count]
     if suspended and counts["queued"]:
         return "the workers are suspended: `rq resume` lets them go on"
+    if apart:
+        what, command = _apart_words(apart[0])
+        return f"{'; '.join(what.splitlines())}: start one by `{command}`"
     if idle:
         names = ", ".join(map(repr, idle))
         what = f"queue {names} has" if len(idle) == 1 else f"queues {names} have"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from distflow.codec import pack_decoded
 from distflow.dispatch.headers import batch_headers
 from distflow.dispatch.hearsay import last_line, reading_serializer, to_jobs, to_text, to_time
 from distflow.faults import commit
+from distflow.ids import run_of_batch
 from distflow.ports import Batch, WorkerProbe
 from distflow.rq_compat.keys import (
     CURRENT_JOB_FIELD,
@@ -35,9 +35,6 @@ _RESULT_TTL = 10
 
 #: Seconds that RQ keeps a job that failed as a job: its error is evidence for an operator.
 _FAILURE_TTL = 24 * 3600
-
-#: A batch's id: its run, the epoch of the coordinator that sent it, and a number.
-_BATCH_ID = re.compile(r"(?P<run>.+)-\d+-\d+", re.DOTALL)
 
 #: Seconds by which the registration of a worker that runs a job outlasts its next heartbeat. Where
 #: RQ sends none, since the worker does not fork, it is due that long before the registration ends.
@@ -149,8 +146,7 @@ class RqDispatcher:
                 pipeline.lrange(self._queue(queue).key, 0, -1)
 
         waiting = {to_text(job) for jobs in self._together(ask) for job in jobs}
-        found = {job: _BATCH_ID.fullmatch(job) for job in waiting}
-        return {job for job, parts in found.items() if parts and parts["run"] == run_id}
+        return {job for job in waiting if run_of_batch(job) == run_id}
 
     def withdraw(self, run_id: str, queues: Collection[str]) -> int:
         """Take the run's waiting jobs off the queues; returns how many."""

@@ -6,6 +6,8 @@ RQ 3 puts the variable ``RQ_KEY_PREFIX`` before each of them, as it stood when R
 
 from __future__ import annotations
 
+import re
+
 import rq.defaults
 
 #: The prefix without any setting, and the only one of RQ 2.12.
@@ -25,15 +27,18 @@ CURRENT_JOB_FIELD = "current_job"
 
 _WORKER_PREFIX = f"{PREFIX}:worker:"
 
+#: What RQ 3 takes for a prefix.
+_PREFIX = re.compile(r"[A-Za-z0-9_.:{}-]+")
+
 
 def worker_key(worker: str) -> str:
     """The hash that describes a worker."""
     return _WORKER_PREFIX + worker
 
 
-def worker_name(key: str) -> str:
+def worker_name(key: str, prefix: str = PREFIX) -> str:
     """The name of the worker that a hash describes."""
-    return key.removeprefix(_WORKER_PREFIX)
+    return key.removeprefix(f"{prefix}:worker:")
 
 
 def executions_key(worker: str) -> str:
@@ -41,11 +46,26 @@ def executions_key(worker: str) -> str:
     return f"{_WORKER_PREFIX}{worker}:executions"
 
 
-def queue_workers_key(queue: str) -> str:
+def queue_key(queue: str, prefix: str = PREFIX) -> str:
+    """The list of the ids of a queue's jobs."""
+    return f"{prefix}:queue:{queue}"
+
+
+def queue_workers_key(queue: str, prefix: str = PREFIX) -> str:
     """The set of the keys of a queue's workers."""
-    return f"{WORKERS_KEY}:{queue}"
+    return f"{prefix}:workers:{queue}"
 
 
-def command_channel(worker: str) -> str:
+def command_channel(worker: str, prefix: str = PREFIX) -> str:
     """The channel on which a worker listens for commands."""
-    return f"{PREFIX}:pubsub:{worker}"
+    return f"{prefix}:pubsub:{worker}"
+
+
+#: Matches the channels of all workers, whatever their prefix is.
+COMMAND_CHANNELS = command_channel("*", "*")
+
+
+def prefix_of(channel: str) -> str:
+    """The prefix of a worker, by its channel; empty where it is no worker's."""
+    prefix, _, worker = channel.partition(":pubsub:")
+    return prefix if worker and _PREFIX.fullmatch(prefix) else ""

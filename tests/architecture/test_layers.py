@@ -77,7 +77,7 @@ SIDEWAYS = {
 #: What may import Redis and RQ.
 TRANSPORT = (
     *("distflow.store", "distflow.dispatch.rq", "distflow_worker", "distflow.local"),
-    "distflow.rq_compat",
+    *("distflow.dispatch.prefixes", "distflow.rq_compat"),
 )
 
 

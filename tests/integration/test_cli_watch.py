@@ -60,11 +60,15 @@ def test_a_watch_that_is_interrupted(scene: Scene) -> None:
     listening = scene.client.pubsub()
     listening.subscribe(PUBSUB_CHANNEL_TEMPLATE % worker.name)
     try:
-        stall = describe_wait(
-            Client(scene.client), store.read_info().counts, {"default"}, leading=False
-        )
-        own = describe_wait(
-            Client(scene.client), store.read_info().counts, {"default"}, leading=True
+        stall, own = (
+            describe_wait(
+                Client(scene.client),
+                "run-1",
+                store.read_info().counts,
+                {"default"},
+                leading=leading,
+            )
+            for leading in (False, True)
         )
     finally:
         listening.close()

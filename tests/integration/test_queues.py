@@ -131,3 +131,25 @@ def test_a_batch_that_is_sent_twice_is_queued_once_or_claimed_once(
     """Twice in one call, as a list that was put together twice may have it: no error."""
     dispatcher.dispatch([batch("a"), batch("a"), batch("b")])
     assert waiting(redis_client) == {"a-7-1", "b-7-1"}
+
+
+def test_a_batch_that_is_sent_twice(dispatcher: RqDispatcher, redis_client: Redis) -> None:
+    """In one call it is one job: RQ 3 refuses two of the same id."""
+    one, other = batch("a", 1), batch("a", 2)
+    dispatcher.dispatch([one, other, one])
+    assert Queue("default", connection=redis_client).job_ids == [one.id, other.id]
+
+
+@pytest.mark.parametrize("version", ["2.12", "3.0"])
+def test_what_a_worker_works_on(
+    dispatcher: RqDispatcher, redis_client: Redis, version: str
+) -> None:
+    """As a worker of either version says it, whichever this process has."""
+    redis_client.hset("rq:worker:w1", "last_heartbeat", "2026-01-01T00:00:00.000000Z")
+    if version == "2.12":
+        redis_client.hset("rq:worker:w1", "current_job", "run-1-1-1")
+    else:
+        redis_client.sadd("rq:worker:w1:executions", "run-1-1-1:8f14", "other:45c4")
+    probe = dispatcher.probe_workers(["w1", "w2"])
+    assert "run-1-1-1" in probe["w1"].jobs
+    assert list(probe["w2"].jobs) == []

@@ -29,7 +29,7 @@ _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
 _TYPED = re.compile(r"(?:^|[(;&|] *)distflow ([^;&|)\n]+)")
 _NAMED = re.compile(r"`distflow ((?:[a-z]+)[^`\n]*)`")
-_VARIABLE = re.compile(r"""["'`]((?:DISTFLOW_(?!TEST)|(?:RQ_)?REDIS_)[A-Z_]+)["'`]""")
+_VARIABLE = re.compile(r"""["'`]((?:DISTFLOW_(?!TEST)|(?:RQ_)?REDIS_|RQ_KEY_)[A-Z_]+)["'`]""")
 _HEADING = re.compile(r"^#{1,4} (.+)$", re.MULTILINE)
 
 

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+import rq.defaults
 from redis import Redis
 
 from tests.support.release import THIS, Release
@@ -21,6 +22,11 @@ SIMPLE = "rq.worker.SimpleWorker"
 FAST = "distflow_worker.FastWorker"
 
 _numbers = itertools.count(1)
+
+
+def key_prefix(asked: str) -> str:
+    """Of RQ's keys in a process with this ``RQ_KEY_PREFIX``, which RQ 2.12 ignores."""
+    return asked if hasattr(rq.defaults, "RQ_KEY_PREFIX") else "rq"
 
 
 class WorkerProcess(SessionProcess):
@@ -38,6 +44,7 @@ class WorkerProcess(SessionProcess):
         release: Release = THIS,
     ) -> None:
         self.url = url
+        self._prefix = key_prefix((env or {}).get("RQ_KEY_PREFIX", "rq"))
         name = name or f"worker-{os.getpid()}-{next(_numbers)}"
         command = [str(release.python), "-m", "rq.cli", "worker", "--url", url, "--name", name]
         command += ["--worker-class", worker_class, *extra_args, *queues]
@@ -45,9 +52,10 @@ class WorkerProcess(SessionProcess):
 
     def wait_ready(self, timeout: float = 20.0) -> WorkerProcess:
         """Return when it is registered and listens."""
+        key = f"{self._prefix}:worker:{self.name}"
         with Redis.from_url(self.url) as client:
             wait_for(
-                lambda: self.has_ended() or client.hget(f"rq:worker:{self.name}", "state"),
+                lambda: self.has_ended() or client.hget(key, "state"),
                 timeout,
                 f"worker {self.name} to listen",
             )
