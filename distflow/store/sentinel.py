@@ -21,7 +21,12 @@ from redis import exceptions as redis_errors
 from redis.backoff import ConstantBackoff, NoBackoff
 from redis.connection import SSLConnection
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel, SentinelManagedConnection
+from redis.sentinel import (
+    MasterNotFoundError,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+)
 from redis.utils import str_if_bytes
 
 from distflow.store.patience import find_refusal
@@ -80,16 +85,20 @@ class Sentinels(Sentinel):
         )
         self._known: Primary | None = None
         self._asked_at = float("-inf")
+        self._sure_until = float("-inf")
         self._turn = 0
         #: Position of a Sentinel that does not answer -> until when it is left alone.
         self._resting: dict[int, float] = {}
 
     def discover_master(self, service_name: str) -> Address:
-        """The primary's address, as the Sentinel says that knows of the latest failover.
+        """The primary's address, as the Sentinel says that knows of the latest failover; what all
+        said a moment ago, unless there is doubt.
 
         Raises:
             MasterNotFoundError: no Sentinel knows it; the message says why of each.
         """
+        if self._known is not None and time.monotonic() < self._sure_until:
+            return self._known.address
         answers, failures = [], []
         for position in range(len(self.sentinels)):
             answer = self._ask(position, service_name)
@@ -105,7 +114,12 @@ class Sentinels(Sentinel):
                 f"no Sentinel knows the primary of {service_name!r}: {'; '.join(failures)}"
             )
         self._known = max(answers)
+        self._sure_until = self._asked_at + ASK_SECONDS
         return self._known.address
+
+    def doubt(self) -> None:
+        """Something was wrong with the primary: whoever connects next asks all."""
+        self._sure_until = float("-inf")
 
     def has_moved(self, service_name: str, address: Address) -> bool:
         """Whether the primary is known to be elsewhere. One Sentinel is asked, each in its turn, if
@@ -121,6 +135,7 @@ class Sentinels(Sentinel):
                 self._known is None or answer.epoch > self._known.epoch
             ):
                 self._known = answer
+                self.doubt()
         return self._known is not None and self._known.address != address
 
     def _ask(self, position: int, service_name: str) -> Primary | str:
@@ -145,6 +160,17 @@ class Sentinels(Sentinel):
         return Primary(int(epoch), (str_if_bytes(host), int(port)))
 
 
+class FollowingPool(SentinelConnectionPool):
+    """The connections to the primary of a service, and those to its Sentinels."""
+
+    def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's
+        """As redis-py's; who lets go of all needs no Sentinels either."""
+        super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                sentinel.connection_pool.disconnect()
+
+
 class FollowingConnection(SentinelManagedConnection):
     """A connection to the primary of a service, which it leaves when that is another server."""
 
@@ -155,6 +181,14 @@ class FollowingConnection(SentinelManagedConnection):
         if self._sock and self._has_moved():
             self._drop()
         super().connect()  # type: ignore[no-untyped-call]
+
+    def connect_to(self, address: Address) -> None:
+        """As redis-py's."""
+        try:
+            super().connect_to(address)  # type: ignore[no-untyped-call]
+        except BaseException:
+            self.connection_pool.sentinel_manager.doubt()
+            raise
 
     def on_connect_check_health(self, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's
         """As redis-py's; a server that is no primary is refused."""
@@ -232,7 +266,8 @@ class FollowingConnection(SentinelManagedConnection):
         self._leave(f"{self.host}:{self.port} is the primary no more")
 
     def _leave(self, why: str) -> NoReturn:
-        """The next try asks the Sentinels."""
+        """The next try asks all Sentinels."""
+        self.connection_pool.sentinel_manager.doubt()
         self._drop()
         raise redis_errors.ConnectionError(why)
 
@@ -269,7 +304,9 @@ def open_primary(
         connection_class=FollowingSSLConnection if tls else FollowingConnection,
         **options,
     )
-    client: Redis = sentinels.master_for(service)  # type: ignore[no-untyped-call]
+    client: Redis = sentinels.master_for(  # type: ignore[no-untyped-call]
+        service, connection_pool_class=FollowingPool
+    )
     return client
 
 

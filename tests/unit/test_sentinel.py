@@ -109,6 +109,34 @@ def test_it_finds_the_primary(scene: Scene) -> None:
     assert [scene.get() for _ in range(50)] == ["old"] * 50
 
 
+def test_several_connections_ask_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What all Sentinels have just said holds for the next connection too."""
+    monkeypatch.setattr(sentinel_module, "ASK_SECONDS", 60.0)
+    pool: Any = scene.client.connection_pool
+    for connection in [pool.get_connection() for _ in range(4)]:
+        pool.release(connection)
+    asked = [len(each.server.commands) for each in scene.sentinels]
+    # Its epoch, and its address.
+    assert asked == [2, 2, 2]
+    # One that fails is evidence enough to ask again.
+    scene.fail_over(0, 1, 2)
+    pool.disconnect()
+    scene.old.server.close()
+    assert scene.get() == "new"
+
+
+def test_a_client_that_is_closed_lets_go_of_all(scene: Scene) -> None:
+    """Also of the connections to Sentinels; it may be used again."""
+    assert scene.get() == "old"
+    pool: Any = scene.client.connection_pool
+    sentinels = [each.connection_pool for each in pool.sentinel_manager.sentinels]
+    (connection,) = sentinels[0]._available_connections
+    assert connection._sock
+    scene.client.close()
+    assert not connection._sock
+    assert scene.get() == "old"
+
+
 def test_a_frozen_sentinel_costs_little(scene: Scene) -> None:
     """It is waited for once, and then left alone for a while."""
     scene.sentinels[0].frozen = True
