@@ -19,6 +19,7 @@ import pytest
 
 from distflow import codec
 from tests.conftest import StartWorker
+from tests.support import timeout
 from tests.support.pages import PAGES, Block, Section, read_sections, typed_commands
 from tests.support.redis_server import RedisPool
 from tests.support.wait import stretched
@@ -30,7 +31,9 @@ _ANY_LINES = re.compile(r"^\.\.\.\n", re.MULTILINE)
 #: What a command says only where it takes long: how far a run is, and what it waits for.
 _SLOW = re.compile(r"^(\d+(\.\d+)? (s|min): \d+/\d+ done|waits: ).*\n", re.MULTILINE)
 #: A killed coordinator is waited for; longer than a command takes to start.
-_SETTINGS = {"DISTFLOW_LEASE_SECONDS": "3"}
+_LEASE_SECONDS = 3
+#: In the place of the command `timeout`.
+_TIMEOUT = f'timeout() {{ "{sys.executable}" "{timeout.__file__}" "$@"; }}\n'
 _MARK = "----- the next command -----"
 
 
@@ -49,8 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
-    for name, value in _SETTINGS.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DISTFLOW_LEASE_SECONDS", f"{stretched(_LEASE_SECONDS):.1f}")
     scripts = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
     registered = codec._by_code.copy(), codec._by_type.copy()
@@ -122,7 +124,7 @@ def run_session(section: Section, block: Block, names: dict[str, Any]) -> None:
 def run_commands(section: Section, block: Block, folder: Path) -> None:
     """Run a session of bash."""
     typed = typed_commands(block)
-    script = f"\necho '{_MARK}'\n".join(each.command for each in typed)
+    script = _TIMEOUT + f"\necho '{_MARK}'\n".join(each.command for each in typed)
     done = subprocess.run(
         ["bash", "-c", script],
         stdin=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ import random
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -356,6 +357,16 @@ def test_a_tolerated_failure_that_was_set_aside_is_superseded(
     assert plain["results"]["a"]["status"] == "skipped"
 
 
+@contextmanager
+def traced() -> Iterator[None]:
+    """Memory is measured for a block, and not for what comes after one that fails."""
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+
+
 def test_large_results_are_read_a_few_at_a_time(
     here: Callable[[str], RedisRunStore],
     there: Callable[[str], RedisRunStore],
@@ -374,10 +385,9 @@ def test_large_results_are_read_a_few_at_a_time(
         store.advance(epoch, "b1", finishes=done[chunk : chunk + 40])
     export_run(store, tmp_path / "s")
     assert store.cuts[:2] == [100, 13]
-    tracemalloc.start()
-    import_run(tmp_path / "s", there)
-    _now, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    with traced():
+        import_run(tmp_path / "s", there)
+        _now, peak = tracemalloc.get_traced_memory()
     assert peak < 20 * 2**20
     assert there("run-1").read_info().counts["success"] == count
 
@@ -397,13 +407,12 @@ def test_memory_per_task_is_bounded(
         make_run(store, tasks, chunk=512)
         del tasks
         path = tmp_path / store.run_id
-        tracemalloc.start()
-        export_run(store, path)
-        peaks["export"].append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.reset_peak()
-        import_run(path, there)
-        peaks["import"].append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        with traced():
+            export_run(store, path)
+            peaks["export"].append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.reset_peak()
+            import_run(path, there)
+            peaks["import"].append(tracemalloc.get_traced_memory()[1])
     for before, after in peaks.values():
         assert (after - before) / (large - small) < 200
 
