@@ -35,6 +35,9 @@ class Counted(MemoryRunStore):
     def advance(
         self, epoch: int, batch: str, finishes: Any = (), claims: Any = (), **more: Any
     ) -> Advance:
+        # As a store that waits for an answer does.
+        if meanwhile := more.pop("meanwhile", None):
+            meanwhile()
         self.claimed.append([wanted.task for wanted in claims])
         self.finished.append([done.task for done in finishes])
         return super().advance(epoch, batch, finishes, claims, **more)
@@ -46,24 +49,30 @@ class Taken:
     Args:
         tasks: of the run, in dependency order.
         batch: the names of those that travel in the batch; all of them where it is left out.
-        short: the functions that are known to be short.
+        short: whether the functions are known to be short; or how long they take, in ms.
         cancelled: what the heartbeat has been told.
         should_stop: whether the worker is to stop.
         before: called with the store when the run is led, before the batch is taken.
+        verify: the batch asks the hooks of its tasks.
+        deadline: what guards a call.
     """
 
     def __init__(
         self,
         *tasks: Task,
         batch: Sequence[str] | None = None,
-        short: bool = False,
+        short: bool | float = False,
         cancelled: Callable[[], bool] = lambda: False,
         should_stop: Callable[[], bool] = lambda: False,
         before: Callable[[Counted, int], object] = lambda _store, _epoch: None,
+        verify: bool = False,
+        deadline: Callable[[float | None], Any] = lambda _seconds: nullcontext(),
     ) -> None:
         self.store = store = Counted("run-1")
         store.create_run(RunSpec("run-1", "m:flow", {}, "origin", RunOptions()), "made", tasks)
         self.epoch = epoch = store.acquire_lease("anna", 60.0)
+        #: What was told to be at work, empty between two.
+        self.at_work: list[str] = []
         before(store, epoch)
         store.begin_batch(epoch, "b1", "w1", "job")
         view = RunView(
@@ -74,22 +83,35 @@ class Taken:
             context=lambda: None,
             max_result_bytes=1 << 24,
             cancelled=cancelled,
-            deadline=lambda _seconds: nullcontext(),
+            deadline=deadline,
         )
         mine = tuple(task for task in tasks if batch is None or task.name in batch)
-        sent = Batch("b1", "default", mine, "run-1", epoch)
+        sent = Batch("b1", "default", mine, "run-1", epoch, verify)
+        measured = 0.1 if short is True else short
         BatchSequence(
             store,
             view,
             epoch,
             "b1",
             batch_headers(sent),
-            expected={task.function: 0.1 for task in mine} if short else {},
+            expected={task.function: measured for task in mine} if measured else {},
             should_stop=should_stop,
-            on_attempt=lambda _attempt: None,
+            on_attempt=lambda attempt: self.at_work.append(attempt.task.name if attempt else ""),
         ).run()
         #: Every outcome by task.
         self.results: Mapping[str, TaskResult] = {
             name: decode_result(packed)
             for name, packed in store.server.runs["run-1"].results.items()
         }
+
+    @property
+    def unstarted(self) -> Sequence[str]:
+        """What the batch left to others, as its end tells."""
+        ends = [each for each in self.store.read_events("0-0") if each.kind == "batch_ended"]
+        (end,) = ends
+        return end.unstarted
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """The events of tasks: kind and task."""
+        return [(each.kind, each.task) for each in self.store.read_events("0-0") if each.task]

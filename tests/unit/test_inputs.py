@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from distflow.codec import encode_result
 from distflow.core.claim import Code
 from distflow.core.model import Effects, Ref, Task, TaskResult
 from distflow.core.status import TaskStatus
+from distflow_worker.inputs import LARGE_BYTES, BatchInputs
 from tests.support.stores import claim, final, finish
 from tests.support.taking import Counted, Taken
 
@@ -136,6 +138,39 @@ def test_large_inputs_are_fetched_when_they_are_wanted() -> None:
     assert len(first) == 64
     assert others == [[f"p{number}"] for number in range(1, 70)]
     assert all(taken.results[child.name].data == LARGE for child in children)
+
+
+def test_what_was_fetched_is_not_fetched_again() -> None:
+    """A task beyond those that were fetched ahead for needs another result: what is known by then
+    is left out.
+    """
+    parents = [make("p", SMALL), make("late", SMALL)]
+    children = [after(f"c{number}", "measure", "p", effects="normal") for number in range(70)]
+    children[66] = after("c66", "measure", "late", effects="normal")
+    taken = Taken(
+        *parents,
+        *children,
+        batch=[child.name for child in children],
+        before=record(SMALL, "p", "late"),
+    )
+    assert taken.store.fetched == [["p"], ["late"]]
+
+
+def test_a_large_result_of_the_batch_is_not_kept() -> None:
+    """It is recorded at once, and is read where it is wanted: many of them may not fit."""
+    large, small = b"x" * (LARGE_BYTES + 1), b"x" * LARGE_BYTES
+    asked: list[Sequence[str]] = []
+
+    def fetch(names: Sequence[str]) -> list[bytes | None]:
+        asked.append(list(names))
+        return [large for _ in names]
+
+    inputs = BatchInputs(fetch, [("a", b""), ("b", b"")])
+    inputs.note("a", large)
+    inputs.note("b", small)
+    assert inputs.get(["b", "a"], 1) == [small, large]
+    assert inputs.get(["a"], 1) == [large]
+    assert asked == [["a"], ["a"]]
 
 
 def test_what_the_batch_makes_itself_is_not_asked_for_before() -> None:

@@ -88,8 +88,6 @@ class Ledger:
 
     def take_held(self, task: str) -> Held | None:
         """The claim on a task that was claimed ahead; from now on it is at work."""
-        if not self._held:
-            return None
         with self._lock:
             self._taken_at = time.monotonic()
             return self._held.pop(task, None)
