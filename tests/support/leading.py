@@ -122,6 +122,8 @@ class PlayedWorker:
         self.connected = True
         #: How long Redis takes to drop its connection when its host is gone; None for long.
         self.drop_seconds: float | None = 0.0
+        #: Whether its task has run longer than its timeout.
+        self.overdue = False
         #: When it was frozen, in Unix seconds; None while it is awake.
         self.frozen_at: float | None = None
         #: Task -> the token and attempt of its claim.
@@ -159,7 +161,8 @@ class PlayedWorker:
     def beat(self) -> None:
         """Say that its batch lives, if it has one and is awake."""
         if self.batch and self.connected and self.frozen_at is None:
-            self._store.beat(self.batch.id, self.name, self.batch.id, self.task)
+            said = (self.batch.id, self.name, self.batch.id, self.task)
+            self._store.beat(*said, overdue=self.overdue)
 
     def finish(self, task: str, status: str = "success", *, ending: bool = True) -> Code:
         """Tell how a task ended, and end the batch."""
@@ -179,6 +182,13 @@ class PlayedWorker:
         if ending:
             self.batch = None
         return told.finishes[0]
+
+    def release(self, task: str) -> None:
+        """Give a claim back, untouched."""
+        assert self.batch is not None
+        token, _attempt = self.held.pop(task)
+        self._store.advance(self.batch.epoch, self.batch.id, released=[(task, token)])
+        self.task = ""
 
     def end(self) -> None:
         """End the batch."""
@@ -248,6 +258,12 @@ class Leading:
         """Begin to lead, and send what is ready."""
         self.executor.begin(**options)
         assert self.step() is None
+
+    def take_over(self) -> None:
+        """Its coordinator was killed, and another comes."""
+        self.executor.abandon()
+        self.executor = self.make_executor()
+        self.begin(force=True)
 
     def step(self, seconds: float = 0.0) -> RunStatus | None:
         """Let time pass, and then the coordinator see what has happened; the status of a run that
