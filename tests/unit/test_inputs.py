@@ -198,7 +198,7 @@ def test_a_result_that_redis_lost_fails_the_task_that_needs_it() -> None:
     taken = Taken(*tasks, batch=["c"], before=before)
     result = taken.results["c"]
     assert result.status == TaskStatus.FAILURE
-    assert result.message == "Redis has lost the result of 'p': it came back with older data"
+    assert result.message == "Redis has no result of 'p' any more: restore its data"
 
 
 def test_a_tolerated_failure_gives_nothing() -> None:

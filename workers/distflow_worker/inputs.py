@@ -99,7 +99,7 @@ def _refs(value: Any) -> list[Ref]:
 def _input(name: str, packed: bytes | None) -> Any:
     """What a dependency gives its dependents: None in place of a tolerated failure."""
     if packed is None:
-        raise LookupError(f"Redis has lost the result of {name!r}: it came back with older data")
+        raise LookupError(f"Redis has no result of {name!r} any more: restore its data")
     if status_of(packed) != TaskStatus.SUCCESS:
         return None
     return decode_result(packed).data
