@@ -13,7 +13,9 @@ import pytest
 from distflow import config
 from distflow.core.claim import Advance, Code, Finish
 from distflow.errors import InvalidInput, RedisRefuses, RedisUnavailable
+from distflow.store.connection import open_redis
 from distflow_worker import outcomes as outcomes_module
+from distflow_worker.connection import name_of, open_like
 from distflow_worker.ledger import Ledger
 from distflow_worker.outcomes import Home, OutcomeKeeper
 from distflow_worker.spool import Spool
@@ -276,6 +278,30 @@ def test_a_ledger_tells_what_it_has_kept(folder: Path) -> None:
     ledger.end([])
     assert store.got == [["a", "b"]]
     assert files(folder) == 0
+
+
+# Where they belong
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("redis://user:secret@host:6380/2", "host:6380/2"),
+        ("rediss://:secret@host/", "host:6379/0"),
+        ("redis://localhost", "localhost:6379/0"),
+        ("redis://127.0.0.1:6379/0", "localhost:6379/0"),
+        ("redis://[::1]:6379", "localhost:6379/0"),
+        ("unix://user:secret@/run/redis.sock?db=3", "/run/redis.sock/3"),
+        ("redis+sentinel://user:secret@one:1,two:2/main/4", "sentinel main/4"),
+    ],
+)
+def test_a_redis_has_one_name_without_its_login(url: str, name: str) -> None:
+    """For all workers of a host, however they write its address; and it stands on their disk."""
+    with open_redis(url) as client:
+        assert name_of(client) == name
+        # As a batch connects, with timeouts of its own.
+        with open_like(client) as like:
+            assert name_of(like) == name
 
 
 # The settings
