@@ -37,16 +37,20 @@ class Canceller:
         self._reconciler = reconciler
         self._surroundings = surroundings
         self._settings = settings
-        #: Unix seconds on Redis's clock; None before the cancellation was seen.
-        self._seen_at: float | None = None
+        #: Whether the cancellation was seen.
+        self._is_seen = False
+        #: When what runs is stopped: as Redis says it, in Unix seconds, and on the monotonic clock.
+        self._told_stop_at: float | None = None
+        self._stop_at = float("inf")
+        self._clock_sets = surroundings.clock_sets
         #: On the monotonic clock: a batch that begins at this very moment is stopped the next time.
         self._stopped_at = 0.0
 
     def step(self) -> None:
         """Cancel what no worker holds; what runs may end by itself, and is then killed."""
         led = self._led
-        if self._seen_at is None:
-            self._seen_at = self._surroundings.now()
+        if not self._is_seen:
+            self._is_seen = True
             led.withdraw()
         cancelled = led.state.cancel_open()
         if cancelled:
@@ -56,10 +60,25 @@ class Canceller:
         now = time.monotonic()
         if not led.state.claimed or now - self._stopped_at < self._settings.watch_seconds:
             return
-        # Asked again each time: another cancellation may have shortened it.
-        stop_at = self._store.read_info().stop_at
-        if stop_at is None:
-            stop_at = self._seen_at + self._settings.grace_seconds
-        if self._surroundings.now() >= stop_at:
+        if now >= self._find_stop(now):
             self._stopped_at = now
             self._reconciler.stop_running()
+
+    def _find_stop(self, now: float) -> float:
+        """When what runs is stopped, on the monotonic clock: Redis's may be set meanwhile. It is
+        asked again each time, since another cancellation may have shortened it.
+        """
+        info = self._store.read_info()
+        if info.stop_at is None:
+            self._stop_at = min(self._stop_at, now + self._settings.grace_seconds)
+        elif info.stop_at != self._told_stop_at:
+            self._told_stop_at = info.stop_at
+            self._stop_at = min(self._stop_at, now + max(0.0, info.stop_at - info.as_of))
+        if info.stop_at is not None and self._clock_sets != self._surroundings.clock_sets:
+            self._clock_sets = self._surroundings.clock_sets
+            # For whoever leads the run next.
+            right = info.as_of + max(0.0, self._stop_at - now)
+            self._told_stop_at = round(right * 1000) / 1000
+            times = round(info.stop_at * 1000), round(right * 1000)
+            self._store.set_times(self._led.epoch, (), stop_at=times)
+        return self._stop_at

@@ -18,7 +18,7 @@ from distflow.coordinator.reconcile import Reconciler
 from distflow.coordinator.reopen import read_run
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.shared import Shared
-from distflow.coordinator.surroundings import Surroundings
+from distflow.coordinator.surroundings import Surroundings, own_ms
 from distflow.core.batching import Estimates
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
@@ -162,6 +162,8 @@ class WorkflowExecutor:
         """Read the run, under a lease that was just acquired."""
         self._keeper.add(self.run_id, self.epoch, self._load)
         head = self._store.read_head(with_tasks=self.known is None, with_server=not self._shared)
+        # At once: what follows may take long.
+        self._surroundings.look(head.server)
         self._has_ended = False
         if not head.info.is_first_led:
             # The index lies in another slot, so that a crash may have left it behind.
@@ -176,7 +178,6 @@ class WorkflowExecutor:
         known, self.known = self.known, None
         found = read_run(self._store, self.epoch, head, known, reopen=reopen)
         self.graph, self.plan, standing = found
-        self._surroundings.look(head.server)
         parts = (self._store, self._dispatcher, self._surroundings, self._announcer)
         self._run = self._led = led = LedRun(*parts, self.epoch, self.graph, standing=standing)
         self._shared_out_at = time.monotonic()
@@ -224,11 +225,12 @@ class WorkflowExecutor:
         led = self._run
         led.apply(events)
         self._surroundings.look()
+        led.follow_clock()
         self._reconciler.look()
         if time.monotonic() - self._shared_out_at > self._settings.watch_seconds:
             self._shared_out_at = time.monotonic()
             led.outbox.share_out(led.running)
-        led.state.on_time(self._surroundings.now_ms())
+        led.state.on_time(own_ms())
         if self._interrupt.is_set():
             return self._interrupt_run()
         self._check_stop()
@@ -299,10 +301,9 @@ class WorkflowExecutor:
             moments.append(led.outbox.due)
         due_ms = led.state.next_due()
         if due_ms is not None:
-            moments.append(due_ms / 1000 - self._surroundings.clock_offset)
-        timeout, began = led.info.options.timeout, led.info.clock_at
-        if timeout is not None and began is not None and led.status == RunStatus.RUNNING:
-            moments.append(began + timeout - self._surroundings.clock_offset)
+            moments.append(due_ms / 1000)
+        if led.deadline is not None and led.status == RunStatus.RUNNING:
+            moments.append(led.deadline)
         return min(moments)
 
     # How
@@ -366,11 +367,10 @@ class WorkflowExecutor:
         led = self._run
         if led.status != RunStatus.RUNNING:
             return
-        timeout, began = led.info.options.timeout, led.info.clock_at
         if self._cancel_signal is not None and self._cancel_signal.is_set():
             reason = "cancelled by a signal"
-        elif timeout is not None and began is not None and self._is_over(began + timeout):
-            reason = f"timed out after {timeout:g} s"
+        elif led.deadline is not None and time.monotonic() > led.deadline:
+            reason = f"timed out after {led.info.options.timeout:g} s"
         else:
             return
         # Where it was paused at this very moment, the event says so.
@@ -382,9 +382,6 @@ class WorkflowExecutor:
                 reason=reason,
                 grace_seconds=self._settings.grace_seconds,
             )
-
-    def _is_over(self, moment: float) -> bool:
-        return self._surroundings.now() > moment
 
     def _write_skips(self) -> None:
         skips = self._run.state.take_skips()

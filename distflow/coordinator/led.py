@@ -7,14 +7,17 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from math import ceil
 
 from distflow.codec import encode_result
 from distflow.coordinator.announcer import Announcer
 from distflow.coordinator.outbox import Outbox
 from distflow.coordinator.reopen import read_standing
-from distflow.coordinator.surroundings import Surroundings
+from distflow.coordinator.surroundings import Surroundings, own_ms
+from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import MAX_LOST, TaskResult
+from distflow.core.outcome import longest_wait_seconds
 from distflow.core.run import Claim, Event, RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
@@ -26,6 +29,9 @@ _log = logging.getLogger("distflow.coordinator")
 
 #: Looked up once per task: an enumeration takes longer to be asked.
 _STATUSES = {status.value: status for status in TaskStatus}
+
+#: A wait that stands this much too far in the future is moved.
+_MISPLACED_MS = 1000
 
 
 class LedRun:
@@ -45,6 +51,8 @@ class LedRun:
     outbox: Outbox
     info: RunInfo
     status: RunStatus
+    #: When it times out, on the monotonic clock; None for never.
+    deadline: float | None
     #: Id of the newest event that was applied.
     last_event: str
 
@@ -84,8 +92,13 @@ class LedRun:
             for task, status in zip(graph.tasks, standing.statuses, strict=True)
             if status is not None
         }
-        claims, now_ms = standing.claims, self._surroundings.now_ms()
-        self.state = TaskStateManager(graph, outcomes, claims, standing.progress, now_ms)
+        claims = standing.claims
+        self._clock_sets = self._surroundings.clock_sets
+        self.deadline = self._find_deadline()
+        progress, misplaced = self._place_waits(standing.progress)
+        self.state = TaskStateManager(graph, outcomes, claims, progress, own_ms())
+        if misplaced:
+            self._store.set_times(self.epoch, misplaced)
         self.running = dict.fromkeys(claims, time.monotonic())
         self.close()
         self.outbox = Outbox(
@@ -99,6 +112,62 @@ class LedRun:
         # Whatever was left there, by a predecessor too, would be refused or run twice for nothing.
         if self._number or not self.info.is_first_led:
             self.withdraw()
+
+    def _find_deadline(self) -> float | None:
+        """When the run times out, on the monotonic clock."""
+        timeout, began = self.info.options.timeout, self.info.clock_at
+        if timeout is None or began is None:
+            return None
+        # It did not begin in the future: Redis's clock was set back since.
+        return time.monotonic() + timeout - max(0.0, self._surroundings.now() - began)
+
+    def _place_waits(
+        self, progress: Mapping[str, Progress]
+    ) -> tuple[dict[str, Progress], list[tuple[str, int, int]]]:
+        """The same with times on this host's own clock; and those that Redis has wrong, as
+        ``set_times`` takes them: a task would wait for longer than it was told to.
+        """
+        placed: dict[str, Progress] = {}
+        misplaced = []
+        now_ms = self._surroundings.now_ms()
+        for name, known in progress.items():
+            index = self.graph.index.get(name)
+            if not known.not_before or index is None:
+                placed[name] = known
+                continue
+            left_ms = self._wait_ms(index, known)
+            placed[name] = known._replace(not_before=own_ms() + left_ms)
+            if known.not_before - now_ms - left_ms > _MISPLACED_MS:
+                misplaced.append((name, known.not_before, now_ms + left_ms))
+        return placed, misplaced
+
+    def _wait_ms(self, index: int, known: Progress) -> int:
+        """For how long a task waits, if not longer than it can have been told to."""
+        left_ms = known.not_before - self._surroundings.now_ms()
+        longest_ms = ceil(longest_wait_seconds(self.graph.tasks[index], known) * 1000)
+        return max(0, min(left_ms, longest_ms))
+
+    def follow_clock(self) -> None:
+        """Where Redis's clock was set, move what is waited for to where it now stands: whoever
+        leads the run next, and the scripts, go by that clock.
+        """
+        if self._clock_sets == self._surroundings.clock_sets:
+            return
+        self._clock_sets = self._surroundings.clock_sets
+        now_ms, own = self._surroundings.now_ms(), own_ms()
+        found = self._store.read_progress()
+        waits = []
+        for index, due_ms in self.state.waits().items():
+            name = self.graph.tasks[index].name
+            if name in found and found[name].not_before:
+                waits.append((name, found[name].not_before, now_ms + max(0, due_ms - own)))
+        clock_at = None
+        timeout = self.info.options.timeout
+        if self.deadline is not None and timeout is not None and self.info.clock_at is not None:
+            began_ms = now_ms + int((self.deadline - time.monotonic() - timeout) * 1000)
+            clock_at = round(self.info.clock_at * 1000), began_ms
+            self.info = replace(self.info, clock_at=began_ms / 1000)
+        self._store.set_times(self.epoch, waits, clock_at=clock_at)
 
     @property
     def is_at_work(self) -> bool:
@@ -200,7 +269,9 @@ class LedRun:
             self._announcer.tell_finished(event)
         elif event.kind == "waiting":
             self.running.pop(name, None)
-            self.state.on_waiting(index, event.not_before, self._surroundings.now_ms())
+            # The event tells of the next attempt, or iteration, what is known of it by then.
+            known = Progress(attempt=event.attempt + 1, not_before=event.not_before)
+            self.state.on_waiting(index, own_ms() + self._wait_ms(index, known), own_ms())
             self._announcer.tell_waiting(event)
         elif event.kind == "released":
             self.running.pop(name, None)

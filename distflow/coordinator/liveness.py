@@ -44,6 +44,12 @@ class _Watch:
     seen: float = 0.0
     #: Seconds between two heartbeats of its worker; None while they are unknown.
     interval: float | None = None
+    #: When the heartbeat after the last that was seen is due, on the coordinator's monotonic clock.
+    due: float | None = None
+    #: Whether the transport's clock was set: it may have forgotten the worker.
+    is_distrusted: bool = False
+    #: The heartbeat that was the last when it was set: nothing can be told of it.
+    unmeasurable: float | None = None
 
 
 class LivenessMonitor:
@@ -125,13 +131,40 @@ class LivenessMonitor:
         """Learn from what the transport says how often workers send heartbeats."""
         for watch in self._watches.values():
             probe = probes.get(watch.beat.worker) if watch.beat else None
-            if probe is None or watch.interval is not None or probe.overdue is None:
+            if probe is None or probe.overdue is None:
+                continue
+            if watch.due is None or watch.heard_at != probe.heard_at:
+                # The transport's clock may be set: no heartbeat is due later than the next one, nor
+                # was before that one was sent.
+                longest = _LONGEST_INTERVAL_SECONDS if watch.interval is None else watch.interval
+                watch.due = max(now - max(probe.overdue, -longest), watch.seen)
+            if watch.is_distrusted and watch.unmeasurable is None:
+                watch.unmeasurable = probe.heard_at
+            if watch.interval is not None or probe.heard_at == watch.unmeasurable:
+                watch.heard_at, watch.seen = probe.heard_at, now
                 continue
             if watch.heard_at and watch.heard_at != probe.heard_at:
                 watch.heard_after = watch.seen
             watch.heard_at, watch.seen = probe.heard_at, now
             if watch.heard_after is not None:
                 watch.interval = max(0.0, now - watch.heard_after - probe.overdue)
+
+    def distrust(self) -> None:
+        """The transport's clock was set: what it knew of the workers may have expired."""
+        for watch in self._watches.values():
+            watch.is_distrusted, watch.unmeasurable = True, None
+            if watch.interval is not None and watch.interval > _LONGEST_INTERVAL_SECONDS:
+                # It may be by so much that the clock was set.
+                watch.interval = None
+
+    def _overdue(self, watch: _Watch, probe: WorkerProbe) -> float | None:
+        """The seconds since a worker's next heartbeat was due. The transport tells, by a clock that
+        may be set; what was seen of it is at least as much.
+        """
+        if probe.overdue is None or watch.due is None or self._looked is None:
+            return probe.overdue
+        seen = self._looked - watch.due
+        return seen if watch.is_distrusted else max(probe.overdue, seen)
 
     def is_lost(self, batch: str, probes: Mapping[str, WorkerProbe], now: float) -> bool:
         """Whether a suspect batch has lost its worker, by what the transport says of it.
@@ -142,7 +175,9 @@ class LivenessMonitor:
         if watch.beat is None:
             return True
         probe = probes.get(watch.beat.worker)
-        if probe is None or not probe.connected or watch.beat.job not in probe.jobs:
+        if probe is None or not probe.connected:
+            return True
+        if watch.beat.job not in probe.jobs and not (watch.is_distrusted and not probe.jobs):
             return True
         return self._is_silent(watch, probe, now)
 
@@ -154,21 +189,23 @@ class LivenessMonitor:
             return False
         if watch.interval is not None and watch.interval > _LONGEST_INTERVAL_SECONDS:
             return False
+        overdue = self._overdue(watch, probe)
         return (
             now - watch.changed >= self._silent_seconds
-            and probe.overdue is not None
-            and probe.overdue >= self._silent_seconds
+            and overdue is not None
+            and overdue >= self._silent_seconds
         )
 
     def is_frozen(self, batch: str, probes: Mapping[str, WorkerProbe]) -> bool:
         """Whether the worker of a suspect batch, which is not lost, is silent as well."""
         watch = self._watches[batch]
         probe = probes.get(watch.beat.worker) if watch.beat else None
-        if probe is None or probe.overdue is None:
+        overdue = None if probe is None else self._overdue(watch, probe)
+        if overdue is None:
             return False
         if watch.interval is None:
-            return probe.overdue >= _UNKNOWN_LATE_SECONDS
-        return probe.overdue >= max(_LATE_SECONDS, _LATE_SHARE * watch.interval)
+            return overdue >= _UNKNOWN_LATE_SECONDS
+        return overdue >= max(_LATE_SECONDS, _LATE_SHARE * watch.interval)
 
     def silent_since(self, batch: str) -> float:
         """When the beat of a batch last changed, on the monotonic clock."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from distflow.codec import SCALARS, pack_decoded
-from distflow.coordinator.surroundings import Surroundings
+from distflow.coordinator.surroundings import Surroundings, own_ms
 from distflow.core.batching import BatchComposer
 from distflow.core.graph import Graph
 from distflow.core.model import Ref, Task
@@ -253,7 +253,7 @@ class Outbox:
         bounced = self._bounced.get(index, 0)
         self._bounced[index] = bounced + 1
         if bounced:
-            now_ms = self._surroundings.now_ms()
+            now_ms = own_ms()
             self._state.on_waiting(index, now_ms + _BOUNCE_MS, now_ms)
 
     def is_out(self, batch_id: str) -> bool:

@@ -22,6 +22,9 @@ class OverdueTasks:
     def __init__(self, graph: Graph, patience_seconds: float) -> None:
         self._graph = graph
         self._patience_seconds = patience_seconds
+        #: (batch, task) -> when it started, on the monotonic clock, as it was known first: Redis's
+        #: may be set meanwhile.
+        self._began: dict[tuple[str, str], float] = {}
         #: (batch, task) -> since when it is seen to be overdue, on the monotonic clock.
         self._since: dict[tuple[str, str], float] = {}
         #: Those of them whose batch was to be stopped.
@@ -46,12 +49,19 @@ class OverdueTasks:
             now: Unix seconds on Redis's clock.
         """
         late = []
+        self._began = {
+            (claim.batch, name): self._began.get(
+                (claim.batch, name), monotonic - max(0.0, now - claim.started / 1000)
+            )
+            for name, claim in claims.items()
+            if claim.started and self._timeout(name) is not None
+        }
         for name, claim in claims.items():
             beat = beats.get(claim.batch)
             told = beat is not None and _tells(beat, name)
             # A start that rode with its claim is earlier than the call, by an import that may
             # take long: a worker that beats knows better.
-            if told or (claim.batch in silent and self._has_passed(name, claim, now)):
+            if told or (claim.batch in silent and self._has_passed(name, claim, monotonic)):
                 late.append((claim.batch, name))
         self._since = {key: self._since.get(key, monotonic) for key in late}
         self._stopped = {
@@ -64,10 +74,13 @@ class OverdueTasks:
         beat = beats.get(batch)
         return (beat is not None and _tells(beat, task)) or (batch, task) in self._stopped
 
-    def _has_passed(self, name: str, claim: Claim, now: float) -> bool:
+    def _has_passed(self, name: str, claim: Claim, monotonic: float) -> bool:
+        timeout, began = self._timeout(name), self._began.get((claim.batch, name))
+        return timeout is not None and began is not None and began < monotonic - timeout
+
+    def _timeout(self, name: str) -> float | None:
         index = self._graph.index.get(name)
-        timeout = None if index is None else self._graph.tasks[index].timeout
-        return timeout is not None and 0 < claim.started / 1000 < now - timeout
+        return None if index is None else self._graph.tasks[index].timeout
 
 
 def _tells(beat: Beat, task: str) -> bool:

@@ -61,6 +61,7 @@ class Reconciler:
         )
         self._drift = DriftWatch(settings.stale_seconds)
         self._restarts = surroundings.restarts
+        self._clock_sets = surroundings.clock_sets
         #: Claims that were read before Redis was last seen to be the same process.
         self._claims: Mapping[str, Claim] = {}
         self._looked_at = self._checked_at = self._indexed_at = time.monotonic()
@@ -89,6 +90,9 @@ class Reconciler:
             self._read_again("redis_restarted", "Redis restarted", restarted=True)
             self._restarts = restarts
             return
+        if self._clock_sets != self._surroundings.clock_sets:
+            self._clock_sets = self._surroundings.clock_sets
+            self._recovery.distrust()
         if self._surroundings.looked_at > self._looked_at:
             self._claims = self._recovery.claims
         at_work = led.is_at_work

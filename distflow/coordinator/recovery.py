@@ -228,6 +228,10 @@ class Recovery:
         self._seen_at = self._monotonic()
         self._monitor.rest(self._seen_at)
 
+    def distrust(self) -> None:
+        """Redis's clock was set: see :meth:`LivenessMonitor.distrust`."""
+        self._monitor.distrust()
+
     def close(self) -> None:
         """The run is watched no more."""
         self._monitor.forget()
@@ -323,7 +327,9 @@ class Recovery:
         started = claim.started > 0
         metrics = None
         if started:
-            began, ended = claim.started / 1000, self._now()
+            began = claim.started / 1000
+            # Redis's clock may have been set back since.
+            ended = max(began, self._now())
             metrics = Metrics(began, ended, ended - began)
         decision = decide_lost(
             task,

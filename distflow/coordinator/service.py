@@ -35,6 +35,9 @@ from distflow.ports import Batch, Dispatcher, RunStore, ServicePort, UnledRun
 
 _log = logging.getLogger("distflow.coordinator")
 
+#: Seconds between two looks whether leases of others end in time.
+_SHORTEN_SECONDS = 30.0
+
 #: Seconds between two looks for runs that nobody leads.
 _DISCOVER_SECONDS = 1.0
 
@@ -116,7 +119,7 @@ class CoordinatorService:
         self._surroundings = Surroundings(ports.open_run("-"), ports.dispatcher, self._settings)
         #: Run id -> when it may be tried again, on the monotonic clock.
         self._resting: dict[str, float] = {}
-        self._discover_at = 0.0
+        self._discover_at = self._shorten_at = 0.0
         #: Runs that nobody led when that was asked last, and how they stood.
         self._unled: deque[tuple[str, RunStatus]] = deque()
         #: The runs of which something is at work; the events of the others are read less often.
@@ -232,6 +235,9 @@ class CoordinatorService:
         self._tell_forgotten(active)
         self._resting = {run: at for run, at in self._resting.items() if run in active and at > now}
         others = sorted(active - self.led.keys() - self._resting.keys())
+        if now >= self._shorten_at:
+            self._shorten_at = now + _SHORTEN_SECONDS
+            self._store.shorten_leases(others)
         unled = self._store.find_unled(others)
         self._unled = deque(
             (run_id, run.status) for run_id, run in unled.items() if self._is_fit(run)
@@ -250,7 +256,9 @@ class CoordinatorService:
 
     def _is_fit(self, run: UnledRun) -> bool:
         # Who submits a run without detaching it leads it in a moment.
-        settled = run.detached or run.led_before or run.age_seconds > self._settings.lease_seconds
+        # One that was made in the future is from before Redis's clock was set back.
+        is_new = 0 <= run.age_seconds <= self._settings.lease_seconds
+        settled = run.detached or run.led_before or not is_new
         return run.status in ACTIVE_RUNS and settled
 
     def _adopt(self, run_id: str, status: RunStatus) -> None:

@@ -16,6 +16,17 @@ from distflow.ports import Dispatcher, RunStore, ServerInfo
 #: Batches that may be out per live worker and queue: one at work, one behind it.
 _BATCHES_PER_WORKER = 2
 
+#: Seconds by which a clock may differ from what it was thought to be, between two looks, without
+#: having been set: it runs a little faster or slower than this host's.
+_SLEWED_SECONDS = 1.0
+
+
+def own_ms() -> int:
+    """Milliseconds on this host's monotonic clock: lengths are measured by it, since Redis's clock
+    may be set.
+    """
+    return int(time.monotonic() * 1000)
+
 
 class Surroundings:
     """Redis's clock and identity, the workers, and how many batches are out for them.
@@ -44,6 +55,8 @@ class Surroundings:
         self._server_id = ""
         #: Redis's clock less this host's monotonic one, in seconds.
         self.clock_offset = 0.0
+        #: How often Redis's clock was seen to have been set.
+        self.clock_sets = 0
         #: How often Redis was seen to have restarted, or another to have taken its place.
         self.restarts = 0
         #: Whether batches of any run may be judged by their silence.
@@ -63,8 +76,14 @@ class Surroundings:
         now = time.monotonic()
         if now - self.looked_at < self._watch_seconds:
             return False
+        # What was read at this moment may be as old as its reply took.
+        asked_at = now
         server = server or self._store.read_server()
-        self.looked_at = time.monotonic()
+        before, self.looked_at = self.looked_at, time.monotonic()
+        if before > float("-inf"):
+            early = server.now - (asked_at + self.clock_offset)
+            late = server.now - (self.looked_at + self.clock_offset)
+            self.clock_sets += early < -_SLEWED_SECONDS or late > _SLEWED_SECONDS
         # Redis's clock may be set: it is asked again each time.
         self.clock_offset = server.now - self.looked_at
         if server.server_id:

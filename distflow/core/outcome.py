@@ -219,6 +219,17 @@ def backoff_seconds(retry: Retry, tries: int, roll: float) -> float:
     return min(delay, LONGEST_WAIT_SECONDS) * (1 + retry.jitter * (2 * roll - 1))
 
 
+def longest_wait_seconds(task: Task, progress: Progress) -> float:
+    """How long a task can have been told to wait before the try that is next: where it would be
+    more, a clock was set.
+    """
+    longest = 0.0 if task.loop is None else task.loop.interval
+    if task.retry is not None:
+        tries = max(1, progress.attempt - 1 - progress.base)
+        longest = max(longest, backoff_seconds(task.retry, tries, 1.0))
+    return longest
+
+
 def _result(
     status: TaskStatus,
     outcome: Outcome,

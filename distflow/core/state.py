@@ -58,7 +58,7 @@ class TaskStateManager:
         outcomes: the status of every task that has an outcome.
         claims: the claims that are held.
         progress: what else is known of tasks.
-        now_ms: Unix milliseconds on Redis's clock.
+        now_ms: milliseconds on the caller's clock, as all times here.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class TaskStateManager:
         self._suspects.add(index)
 
     def on_waiting(self, index: int, due_ms: int, now_ms: int) -> None:
-        """The task runs again, not before a time on Redis's clock."""
+        """The task runs again, not before a time."""
         if self.statuses[index] in _FINAL:
             return
         if self.statuses[index] == _S.UNKNOWN:
@@ -224,8 +224,16 @@ class TaskStateManager:
         return cancelled
 
     def next_due(self) -> int | None:
-        """When the next waiting task is due, in ms on Redis's clock."""
+        """When the next waiting task is due, in ms."""
         return self._timers[0][0] if self._timers else None
+
+    def waits(self) -> dict[int, int]:
+        """When each waiting task is due, in ms, by index."""
+        return {
+            index: due_ms
+            for index, due_ms in self._due.items()
+            if self.statuses[index] == _S.WAITING
+        }
 
     @property
     def in_flight(self) -> int:

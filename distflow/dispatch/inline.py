@@ -198,7 +198,7 @@ class _Worker(threading.Thread):
             attempt.time_out(seconds)
             self._store.advance(batch.epoch, batch.id, ending=True)
             return
-        attempt.ended_at = time.time()
+        attempt.end()
         finish = attempt.finish(timed_out(seconds))
         self._store.advance(batch.epoch, batch.id, [finish], ending=True)
 

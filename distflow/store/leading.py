@@ -165,6 +165,37 @@ class LeadStore(StoreBase):
             if code == Code.WRONG_STATE:
                 raise WrongState(f"run {self.run_id} is not being reopened any more")
 
+    def set_times(
+        self,
+        epoch: int,
+        waits: Sequence[tuple[str, int, int]],
+        *,
+        clock_at: tuple[int, int] | None = None,
+        stop_at: tuple[int, int] | None = None,
+    ) -> None:
+        """Redis's clock was set: move what the run waits for. Each is given by the time that the
+        caller saw, and the right one, in Unix ms; what has changed since stays.
+
+        Args:
+            epoch: the caller's.
+            waits: of tasks, by name: before when they do not run.
+            clock_at: since when the run's timeout counts.
+            stop_at: when what runs of a cancelled run is stopped.
+
+        Raises:
+            StaleEpoch: another coordinator has taken over.
+        """
+        moved: list[tuple[str, int, int]] = [
+            (f":{task}", seen, right) for task, seen, right in waits
+        ]
+        for name, times in (("clock_at", clock_at), ("stop_at", stop_at)):
+            if times is not None:
+                moved.append((name, *times))
+        keys = (self.keys.meta, self.keys.progress)
+        for start in range(0, len(moved), _NAMES_PER_CALL):
+            flat = [part for some in moved[start : start + _NAMES_PER_CALL] for part in some]
+            self._require(self._run("set_times", keys, epoch, *flat))
+
     def set_status(
         self,
         new: RunStatus,

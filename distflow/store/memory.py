@@ -139,6 +139,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
             check_version(self.run_id, run.spec.version)
             now = self.server.now_ms()
             lease = run.holder(now)
+            grace_left = run.grace_left(now)
             by_outcome = run.count()
             counts = {status.value: by_outcome.get(status, 0) for status in OUTCOMES}
             counts["running"] = len(run.claims)
@@ -164,7 +165,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
                 coordinator=lease.owner if lease else None,
                 as_of=self.server.clock(),
                 clock_at=_seconds(run.clock_at),
-                stop_at=_seconds(run.stop_at),
+                stop_at=None if grace_left is None else (now + grace_left) / 1000,
                 reason=run.reason,
                 gap=run.spec.gap,
                 repairs=dict(run.repairs),

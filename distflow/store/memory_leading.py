@@ -30,18 +30,20 @@ class MemoryLeadStore(MemoryBase):
             run = self._existing()
             check_version(self.run_id, run.spec.version)
             now = self.server.now_ms()
-            expires = now + int(ttl_seconds * 1000)
+            ttl_ms = int(ttl_seconds * 1000)
+            expires = now + ttl_ms
+            run.shorten_lease(now)
             holder = run.holder(now)
             # The reply to this very acquisition was lost.
             if holder and holder.owner == owner and holder.epoch == run.epoch:
-                run.lease = holder._replace(expires=expires)
+                run.lease = holder._replace(expires=expires, ttl_ms=ttl_ms)
                 return run.epoch
             if holder and not force:
                 raise LeaseHeld(f"run {self.run_id} is led by {holder.owner}")
             first = run.epoch == 0
             # Epochs grow, and repeat not even where a clock goes back or a run is restored.
             run.epoch = max(run.epoch + 1, now)
-            run.lease = Lease(owner, run.epoch, expires)
+            run.lease = Lease(owner, run.epoch, expires, ttl_ms)
             if first:
                 run.started_at = run.clock_at = now
             else:
@@ -59,7 +61,8 @@ class MemoryLeadStore(MemoryBase):
         """
         with self.server.changed:
             run = self._led(epoch)
-            run.lease = Lease(owner, epoch, self.server.now_ms() + int(ttl_seconds * 1000))
+            ttl_ms = int(ttl_seconds * 1000)
+            run.lease = Lease(owner, epoch, self.server.now_ms() + ttl_ms, ttl_ms)
             run.queued, run.waiting = queued, waiting
 
     def release_lease(self, owner: str, epoch: int, *, is_over: bool = False) -> None:
@@ -205,6 +208,28 @@ class MemoryLeadStore(MemoryBase):
                     continue
                 run.progress[task] = progress
 
+    def set_times(
+        self,
+        epoch: int,
+        waits: Sequence[tuple[str, int, int]],
+        *,
+        clock_at: tuple[int, int] | None = None,
+        stop_at: tuple[int, int] | None = None,
+    ) -> None:
+        """Redis's clock was set: move what the run waits for. Each is given by the time that the
+        caller saw, and the right one, in Unix ms; what has changed since stays.
+        """
+        with self.server.changed:
+            run = self._led(epoch)
+            for task, seen, right in waits:
+                known = run.progress.get(task)
+                if known is not None and known.not_before == seen:
+                    run.progress[task] = known._replace(not_before=right)
+            if clock_at is not None and run.clock_at == clock_at[0]:
+                run.clock_at = clock_at[1]
+            if stop_at is not None and run.stop_at == stop_at[0]:
+                run.stop_at = stop_at[1]
+
     def set_status(
         self,
         new: RunStatus,
@@ -237,10 +262,11 @@ class MemoryLeadStore(MemoryBase):
             run = self._existing() if epoch is None else self._led(epoch)
             check_version(self.run_id, run.spec.version)
             now = self.server.now_ms()
-            stop_at = None if grace_seconds is None else now + int(grace_seconds * 1000)
+            grace = None if grace_seconds is None else int(grace_seconds * 1000)
             if run.status == new:
-                if stop_at is not None:
-                    run.stop_at = min(stop_at, run.stop_at or stop_at)
+                if grace is not None:
+                    left = run.grace_left(now)
+                    run.stop_in(now, grace if left is None else min(grace, left))
                 return new
             if run.status not in allowed:
                 raise WrongState(f"run {self.run_id} is {run.status}")
@@ -249,7 +275,8 @@ class MemoryLeadStore(MemoryBase):
             run.ended_at = now if new in ENDED_RUNS else None
             if new in ENDED_RUNS:
                 run.queued = run.waiting = 0
-            run.stop_at = run.stop_at if stop_at is None else stop_at
+            if grace is not None:
+                run.stop_in(now, grace)
             if restart_clock:
                 run.clock_at = now
             run.append_event(Event("", "moved", status=new.value))

@@ -30,6 +30,8 @@ class Lease(NamedTuple):
     owner: str
     epoch: int
     expires: int
+    #: How long it was asked for.
+    ttl_ms: int
 
 
 @dataclass(slots=True)
@@ -53,6 +55,8 @@ class MemoryRun:
     ended_at: int | None = None
     clock_at: int | None = None
     stop_at: int | None = None
+    #: Of ``stop_at``: that, and in how many ms it was asked to be.
+    grace: tuple[int, int] | None = None
     queued: int = 0
     waiting: int = 0
     lease: Lease | None = None
@@ -77,6 +81,24 @@ class MemoryRun:
     def holder(self, now: int) -> Lease | None:
         """The lease, unless it has lapsed."""
         return self.lease if self.lease and self.lease.expires > now else None
+
+    def shorten_lease(self, now: int) -> None:
+        """A clock may have been set back: no lease is held for longer than it was asked for."""
+        lease = self.lease
+        if lease and lease.expires - now > lease.ttl_ms:
+            self.lease = lease._replace(expires=now + lease.ttl_ms)
+
+    def stop_in(self, now: int, ms: int) -> None:
+        """What runs is stopped so many ms from now."""
+        self.stop_at = now + ms
+        self.grace = self.stop_at, ms
+
+    def grace_left(self, now: int) -> int | None:
+        """In how many ms what runs is stopped; None where it is not."""
+        if self.stop_at is None:
+            return None
+        left = self.stop_at - now
+        return min(left, self.grace[1]) if self.grace and self.grace[0] == self.stop_at else left
 
     def outcome(self, task: str) -> TaskStatus | None:
         """The status of a task that has an outcome."""

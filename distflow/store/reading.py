@@ -294,6 +294,17 @@ def _history_entry(fields: dict[bytes, bytes]) -> HistoryEntry:
     )
 
 
+def _stop_at(stop_at: str | None, grace: str | None, now: float) -> float | None:
+    """When what runs is stopped. Where Redis's clock was set back that is not later than was asked
+    for: ``grace`` has the time that was worked out, and in how many ms that was to be.
+    """
+    if stop_at is None:
+        return None
+    found = int(stop_at) / 1000
+    of, _, asked_ms = (grace or "").partition(" ")
+    return min(found, now + int(asked_ms) / 1000) if of == stop_at else found
+
+
 def _info(
     run_id: str, meta: dict[bytes, bytes], claimed: int, lease: bytes | None, now: float
 ) -> RunInfo:
@@ -343,7 +354,7 @@ def _info(
         coordinator=lease.decode().partition(" ")[2] if lease else None,
         as_of=now,
         clock_at=moment("clock_at"),
-        stop_at=moment("stop_at"),
+        stop_at=_stop_at(text("stop_at"), text("grace"), now),
         reason=text("reason"),
         gap=text("gap") == "1",
         repairs={

@@ -28,6 +28,9 @@ _T = TypeVar("_T")
 _KEYS_PER_COMMAND = 1000
 _LEASES_PER_SCRIPT = 100
 
+#: Seconds that an announcement of a coordinator holds at most.
+_LONGEST_ANNOUNCEMENT_SECONDS = 60.0
+
 
 class RedisServiceStore:
     """All runs on one Redis: see :class:`distflow.ports.ServicePort`.
@@ -49,18 +52,9 @@ class RedisServiceStore:
 
     def announce(self, owner: str, ttl_seconds: float) -> None:
         """Say that a coordinator is there for detached and orphaned runs."""
-        key = coordinators_key(self._prefix)
-
-        def tell() -> None:
-            seconds, micros = self._client.time()
-            now = seconds + micros / 1e6
-            with commit("announce"):
-                pipeline = self._client.pipeline(transaction=False)
-                pipeline.zadd(key, {owner: now + ttl_seconds})
-                pipeline.zremrangebyscore(key, "-inf", now)
-                pipeline.execute()
-
-        self._patiently(tell)
+        keys = (coordinators_key(self._prefix),)
+        arguments = (owner, int(ttl_seconds * 1000), int(_LONGEST_ANNOUNCEMENT_SECONDS * 1000))
+        self._patiently(partial(run_script, self._client, "announce", keys, arguments))
 
     def withdraw_announcement(self, owner: str) -> None:
         """Say that a coordinator is there no more."""
@@ -73,8 +67,9 @@ class RedisServiceStore:
         def ask() -> list[bytes]:
             seconds, micros = self._client.time()
             now = seconds + micros / 1e6
+            # What ends later is from before Redis's clock was set back.
             found: list[bytes] = self._client.zrangebyscore(
-                coordinators_key(self._prefix), now, "+inf"
+                coordinators_key(self._prefix), now, now + _LONGEST_ANNOUNCEMENT_SECONDS
             )
             return found
 
@@ -123,6 +118,17 @@ class RedisServiceStore:
             for run_id, (status, created_at, detached, epoch) in zip(unled, found, strict=True)
             if status is not None
         }
+
+    def shorten_leases(self, run_ids: Sequence[str]) -> None:
+        """Let no lease of these runs be held for longer than its holder asked for: Redis's clock
+        may have been set back.
+        """
+        for start in range(0, len(run_ids), _LEASES_PER_SCRIPT):
+            names: list[str] = []
+            for run_id in run_ids[start : start + _LEASES_PER_SCRIPT]:
+                keys = run_keys(self._prefix, run_id)
+                names += (keys.meta, keys.lease)
+            self._patiently(partial(run_script, self._client, "shorten_leases", names, ()))
 
     def renew_leases(self, renewals: Sequence[Renewal]) -> list[DistflowError | None]:
         """Keep leases that one owner has; per lease None, or why it is lost."""

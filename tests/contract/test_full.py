@@ -78,6 +78,9 @@ TAKEN: dict[str, Ask] = {
     ),
     "hold_tasks": lambda store, epoch: store.hold_tasks(epoch, [HeldTask("a", "w1", 1.0)]),
     "trim_events": lambda store, epoch: store.trim_events(epoch, store.last_event_id()),
+    "set_times": lambda store, epoch: store.set_times(
+        epoch, [("a", 1, 2)], clock_at=(1, 2), stop_at=(1, 2)
+    ),
     "mark_active": lambda store, _: store.mark_active(1),
     "unlist": lambda store, _: store.mark_active(None),
     "delete": lambda store, _: store.delete_run(force=True),

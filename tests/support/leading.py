@@ -45,6 +45,8 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds = _BEGIN_SECONDS
+        #: By how much Redis's clock was set forward.
+        self.set_by = 0.0
 
     def monotonic(self) -> float:
         return self.seconds
@@ -53,7 +55,8 @@ class Clock:
         self.seconds += seconds
 
     def unix(self) -> float:
-        return _UNIX_SECONDS + self.seconds
+        """Redis's clock, and that of every host."""
+        return _UNIX_SECONDS + self.seconds + self.set_by
 
     def rule(self, patch: pytest.MonkeyPatch) -> None:
         """Take the place of the real one in every module of the coordinator."""

@@ -64,6 +64,10 @@ class Subject(ABC):
         """Let the clock of the run differ from the true time."""
 
     @abstractmethod
+    def stretch_lease(self, ms: int) -> None:
+        """Let the lease run out later, as it does where the server's clock is set back."""
+
+    @abstractmethod
     def lapse_lease(self) -> None:
         """Let the lease run out now."""
 
@@ -107,6 +111,11 @@ class MemorySubject(Subject):
             run.lease = run.lease._replace(expires=run.lease.expires + moved)
         self._offset_ms = offset_ms
 
+    def stretch_lease(self, ms: int) -> None:
+        run = self.server.runs["run-1"]
+        assert run.lease is not None
+        run.lease = run.lease._replace(expires=run.lease.expires + ms)
+
     def lapse_lease(self) -> None:
         self.server.runs["run-1"].lease = None
 
@@ -147,6 +156,9 @@ class RedisSubject(Subject):
 
     def set_clock(self, offset_ms: int) -> None:
         self.client.hset(self.keys.meta, "clock_offset_ms", offset_ms)
+
+    def stretch_lease(self, ms: int) -> None:
+        self.client.pexpire(self.keys.lease, self.client.pttl(self.keys.lease) + ms)
 
     def lapse_lease(self) -> None:
         self.client.delete(self.keys.lease)

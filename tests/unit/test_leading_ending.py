@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from distflow.core.claim import Code
+from distflow.core.model import Retry
 from distflow.core.run import RunOptions
 from distflow.core.status import RunStatus
 from distflow.errors import WrongState
@@ -255,7 +256,7 @@ def test_a_run_that_takes_too_long_is_cancelled(lead: Lead) -> None:
 
 def test_a_timeout_wakes_a_coordinator_of_which_nothing_is_due(lead: Lead) -> None:
     """A run whose only task waits for ten minutes is looked at again when its time is over."""
-    led = lead(played("a"), options=RunOptions(timeout=20.0))
+    led = lead(played("a", retry=Retry(1, delay=600.0)), options=RunOptions(timeout=20.0))
     worker = led.at_work("a")
     worker.fail("a", delay_ms=600_000)
     led.step()
@@ -269,7 +270,7 @@ def test_a_timeout_wakes_a_coordinator_of_which_nothing_is_due(lead: Lead) -> No
 
 def test_a_retry_wakes_a_coordinator_of_which_nothing_is_due(lead: Lead) -> None:
     """The task is sent again at its time, and not at the next look."""
-    led = lead(played("a"))
+    led = lead(played("a", retry=Retry(1, delay=3.0)))
     led.at_work("a").fail("a", delay_ms=3_000)
     led.step()
     assert led.executor.wake_at == pytest.approx(led.clock.seconds + 3.0, abs=0.01)

@@ -18,6 +18,7 @@ from distflow.core.outcome import (
     backoff_seconds,
     decide,
     decide_lost,
+    longest_wait_seconds,
 )
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput
@@ -384,3 +385,43 @@ def test_every_task_ends(task: Task, base: int, data: st.DataObject) -> None:
         assert all(old <= new for old, new in zip(before[:4], after[:4], strict=True))
         progress = after
     pytest.fail(f"no end after {attempts + losses + iterations} turns")
+
+
+@pytest.mark.parametrize(
+    ("policy", "attempt", "base", "longest"),
+    [
+        ({}, 5, 0, 0.0),
+        ({"retry": Retry(3, delay=2.0)}, 2, 0, 2.0),
+        ({"retry": Retry(9, delay=2.0, backoff="exponential")}, 5, 0, 16.0),
+        ({"retry": Retry(9, delay=2.0, backoff="exponential")}, 5, 3, 2.0),
+        ({"retry": Retry(9, delay=2.0, backoff="exponential", max_delay=5.0)}, 9, 0, 5.0),
+        ({"retry": Retry(3, delay=2.0, jitter=0.5)}, 2, 0, 3.0),
+        ({"loop": Loop("m:f", 3, interval=7.0)}, 1, 0, 7.0),
+        ({"loop": Loop("m:f", 3, interval=7.0), "retry": Retry(3, delay=9.0)}, 1, 0, 9.0),
+    ],
+)
+def test_no_wait_is_longer(policy: Any, attempt: int, base: int, longest: float) -> None:
+    """Whatever a decision says, the bound holds: by it a clock that was set is told from a wait."""
+    task = Task("a", "m:f", **policy)
+    assert longest_wait_seconds(task, Progress(attempt, base=base)) == longest
+
+
+@given(
+    st.integers(1, 9),
+    st.integers(0, 8),
+    st.floats(0, 0.999),
+    st.sampled_from(["fixed", "exponential"]),
+    st.floats(0, 1),
+)
+def test_what_is_decided_is_within_the_bound(
+    attempt: int, base: int, roll: float, backoff: Any, jitter: float
+) -> None:
+    """The delay of a retry is never more than what the next try is known to have waited for."""
+    retry = Retry(9, delay=2.0, backoff=backoff, max_delay=100.0, jitter=jitter)
+    at = Attempt(attempt + base, 1, base, 0, started=True)
+    decision = decide(
+        Task("t", "m:f", retry=retry), at, RAISED, metrics=METRICS, worker="w", roll=roll
+    )
+    assert decision.kind == "wait"
+    longest = longest_wait_seconds(Task("t", "m:f", retry=retry), decision.progress)
+    assert decision.delay_seconds <= longest + 1e-9

@@ -73,7 +73,7 @@ class AttemptRun:
         #: Whether the function may have had effects.
         self.started = header["effects"] != "at_most_once"
         self.started_at: float | None = None
-        self.ended_at = 0.0
+        self.ended_at = self._began = 0.0
 
     @property
     def task(self) -> Task:
@@ -166,8 +166,13 @@ class AttemptRun:
             if code != Code.GRANTED:
                 raise ClaimVoid
             self.started = True
-        self.started_at = time.time()
+        self.started_at, self._began = time.time(), time.monotonic()
         return True
+
+    def end(self) -> None:
+        """Note when the call ended: by how long it took, since the clock may have been set."""
+        if self.started_at is not None:
+            self.ended_at = self.started_at + time.monotonic() - self._began
 
     def _call(
         self,
@@ -195,7 +200,7 @@ class AttemptRun:
         except BaseException as error:  # noqa: BLE001 - a task may raise anything, SystemExit too
             return _raised(error)
         finally:
-            self.ended_at = time.time()
+            self.end()
 
     def finish(self, outcome: Outcome) -> Finish:
         """Decide what the outcome means, and encode it."""

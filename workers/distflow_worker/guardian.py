@@ -222,7 +222,9 @@ class Guardian:
         # The user's modules, which may have registered types, are not imported here.
         attempt.read_body(opaque=True)
         attempt.started = True
-        attempt.started_at, attempt.ended_at = call.started_at, time.time()
+        # The clock may have been set back since.
+        attempt.started_at = call.started_at
+        attempt.ended_at = max(call.started_at, time.time())
         return attempt.finish(timed_out(call.seconds))
 
 

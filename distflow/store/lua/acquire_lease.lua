@@ -11,17 +11,18 @@ if not run_exists() then return {CODE.GONE} end
 if is_too_new() then return {CODE.TOO_NEW} end
 write_though_full()
 local holder = redis.call('GET', lease)
+if holder then shorten_lease(meta, lease) end
 local stored = redis.call('HGET', meta, 'epoch')
 -- The reply to this very acquisition was lost.
 if holder == stored .. ' ' .. owner then
-  redis.call('PEXPIRE', lease, ttl_ms)
+  redis.call('SET', lease, holder, 'PX', ttl_ms)
   return {CODE.OK, stored}
 end
 if holder and force ~= '1' then return {CODE.HELD, string.match(holder, ' (.*)')} end
 local now = now_ms()
 local epoch = text(math.max(tonumber(stored) + 1, now))
 redis.call('SET', lease, epoch .. ' ' .. owner, 'PX', ttl_ms)
-redis.call('HSET', meta, 'epoch', epoch)
+redis.call('HSET', meta, 'epoch', epoch, 'lease_ms', ttl_ms)
 if stored ~= '0' then
   remember(history, {kind = 'taken_over', by = owner, note = 'epoch ' .. epoch})
 else

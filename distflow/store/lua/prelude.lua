@@ -86,6 +86,15 @@ local function read_progress(progress, task)
   return packed and cmsgpack.unpack(packed) or {}
 end
 
+-- A lease ends when Redis's clock says so, which may have been set back: it is never held for longer
+-- than its holder asked for. One who lives renews it long before.
+local function shorten_lease(meta, lease)
+  local asked = tonumber(redis.call('HGET', meta, 'lease_ms') or '')
+  if asked and redis.call('PTTL', lease) > asked then
+    redis.call('SET', lease, redis.call('GET', lease), 'PX', asked)
+  end
+end
+
 local HISTORY_LIMIT = 10000
 local HISTORY_BYTES = 65536
 

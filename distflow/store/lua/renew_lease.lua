@@ -12,7 +12,7 @@ local function renew(meta, lease, epoch, queued, waiting)
   -- is ours, nobody else led.
   if known ~= epoch then return CODE.STALE_EPOCH end
   redis.call('SET', lease, epoch .. ' ' .. owner, 'PX', ttl_ms)
-  redis.call('HSET', meta, 'n_queued', queued, 'n_waiting', waiting)
+  redis.call('HSET', meta, 'n_queued', queued, 'n_waiting', waiting, 'lease_ms', ttl_ms)
   return CODE.OK
 end
 

@@ -1,0 +1,27 @@
+-- Redis's clock was set: move what the run waits for to where it now stands, as its coordinator has
+-- measured it. What has changed since the caller looked stays.
+-- KEYS    meta progress
+-- ARGV    epoch, then in turn what is moved (clock_at, stop_at, or : and a task), the time in ms
+--         that the caller saw, and the right one
+-- Returns OK, STALE_EPOCH or GONE
+-- Events  none: the caller is the one who waits
+local meta, progress = KEYS[1], KEYS[2]
+local epoch = ARGV[1]
+if not run_exists() then return CODE.GONE end
+-- A coordinator that slept has measured nothing.
+if redis.call('HGET', meta, 'epoch') ~= epoch then return CODE.STALE_EPOCH end
+write_though_full()
+for i = 2, #ARGV, 3 do
+  local what, seen, right = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if string.sub(what, 1, 1) ~= ':' then
+    if redis.call('HGET', meta, what) == seen then redis.call('HSET', meta, what, right) end
+  else
+    local task = string.sub(what, 2)
+    local last = read_progress(progress, task)
+    if last.not_before == tonumber(seen) then
+      last.not_before = tonumber(right)
+      redis.call('HSET', progress, task, cmsgpack.pack(last))
+    end
+  end
+end
+return CODE.OK
