@@ -43,6 +43,9 @@ _log = logging.getLogger("distflow")
 
 _T = TypeVar("_T")
 
+#: Seconds that who takes something back waits for a Redis that is away or refuses.
+_UNDO_PATIENCE_SECONDS = 2.0
+
 
 def connect(url: str | Redis, *, prefix: str = DEFAULT_PREFIX) -> Client:
     """A client for the runs on a Redis.
@@ -112,6 +115,10 @@ class Client:
         patience = self.patience_seconds if patience_seconds is None else patience_seconds
         return RedisRunStore(self.redis, run_id, prefix=self.prefix, patience_seconds=patience)
 
+    def brief_store(self, run_id: str) -> RedisRunStore:
+        """The same with little patience, for taking back what could not be done."""
+        return self.store(run_id, patience_seconds=_UNDO_PATIENCE_SECONDS)
+
     def patiently(self, call: Callable[[], _T]) -> _T:
         """What Redis answers to a call that may be made again.
 
@@ -176,6 +183,7 @@ class Client:
             notes,
             max_graph_bytes=max_graph_bytes,
             progress=lambda written: progress(written, len(graph)),
+            undo=self.brief_store(run_id),
         )
         run = Run(self, run_id)
         if snapshot is None and not detach and is_frozen(graph):

@@ -52,11 +52,14 @@ def write_run(
     *,
     max_graph_bytes: int = MAX_GRAPH_BYTES,
     progress: Progressing = lambda _written: None,
+    undo: RunStore | None = None,
 ) -> None:
     """Write a run whose graph is validated; from then on it can be led.
 
     What fails midway is removed again; what is cut off midway is left as ``creating``.
     ``progress`` is told between two chunks of tasks how many are written; what it raises ends this.
+    ``undo`` is the same run with little patience, for taking back what was written: who has waited
+    for Redis in vain need not do so twice.
 
     Raises:
         RunExists: there is a run of this id.
@@ -70,7 +73,7 @@ def write_run(
     for chunk in _slices(_task_sizes(graph, max_graph_bytes), CHUNK_TASKS):
         chunks.append(chunk)
         progress(0)
-    operation = new_token()
+    operation, undo = new_token(), undo or store
     is_small = len(chunks) == 1 and not hydration and not notes
     try:
         store.create_run(spec, operation, graph.tasks if is_small else None)
@@ -79,8 +82,8 @@ def write_run(
     except BaseException:
         # Whether it is there nobody knows; asked again, only what is ours says that it is.
         with suppress(DistflowError):
-            store.create_run(spec, operation)
-            store.delete_run(force=True)
+            undo.create_run(spec, operation)
+            undo.delete_run(force=True)
         raise
     if is_small:
         return
@@ -98,7 +101,7 @@ def write_run(
         raise
     except BaseException:
         with suppress(DistflowError):
-            store.delete_run(force=True)
+            undo.delete_run(force=True)
         raise
 
 

@@ -110,6 +110,7 @@ def import_run(
     *,
     run_id: str | None = None,
     server: ServerFacts = UNKNOWN_SERVER,
+    make_undo: Callable[[str], RunStore] | None = None,
 ) -> str:
     """Make a run of an exported one, with its outcomes; a resume goes on with it.
 
@@ -120,6 +121,7 @@ def import_run(
         make_store: the store of a run id.
         run_id: of the new run; None takes that of the exported one.
         server: what the new run's Redis says of itself.
+        make_undo: as ``make_store``, with little patience, for taking back what was written.
 
     Returns:
         The run id.
@@ -140,7 +142,7 @@ def import_run(
             raise
         except BaseException:
             with suppress(DistflowError):
-                store.delete_run(force=True)
+                (make_undo or make_store)(spec.run_id).delete_run(force=True)
             raise
         return spec.run_id
 

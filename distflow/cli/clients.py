@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from distflow.cli.connecting import CHANGING_PATIENCE_SECONDS, open_connection
 from distflow.client import Client
+from distflow.store.patience import hurry
 
 
 @contextmanager
@@ -17,9 +19,12 @@ def open_client(
     *,
     create: bool = False,
     patience_seconds: float = CHANGING_PATIENCE_SECONDS,
+    interrupt: threading.Event | None = None,
 ) -> Iterator[Client]:
     """A client for the length of a block: see :func:`open_connection`. ``patience_seconds`` is how
-    long it waits for a Redis that refuses.
+    long it waits for a Redis that refuses, ``interrupt`` what cuts that short.
     """
     with open_connection(redis_url, data_dir, create=create) as redis:
+        if interrupt is not None:
+            hurry(redis, interrupt.is_set)
         yield Client(redis, patience_seconds=patience_seconds)

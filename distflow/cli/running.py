@@ -144,7 +144,10 @@ def submit(
         options = {"keep": keep, "accept_gap": accept_gap}
         _print_plan(workflow, run_id, snapshot, as_json=as_json, **options)
         return ExitCode.SUCCESS
-    with interruptible() as interrupt, open_client(redis_url, data_dir, create=True) as client:
+    with (
+        interruptible() as interrupt,
+        open_client(redis_url, data_dir, create=True, interrupt=interrupt) as client,
+    ):
         run = client.create(
             workflow,
             run_id=run_id,
@@ -199,7 +202,10 @@ def resume(
     A run that another coordinator leads is unpaused and followed, and taken over when that
     coordinator is gone. A started at-most-once task never starts again by this.
     """
-    with interruptible() as interrupt, open_client(redis_url, data_dir) as client:
+    with (
+        interruptible() as interrupt,
+        open_client(redis_url, data_dir, interrupt=interrupt) as client,
+    ):
         run = client.run(run_id)
         check_gap(run, accept_gap=accept_gap)
         warn_of_durability(run)

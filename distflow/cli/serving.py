@@ -37,7 +37,7 @@ def coordinator(*, redis_url: str | None, data_dir: Path | None) -> int:
     dies. SIGTERM and Ctrl-C hand the runs over at once, and end it with 0.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    with interruptible() as stop, open_client(redis_url, data_dir) as client:
+    with interruptible() as stop, open_client(redis_url, data_dir, interrupt=stop) as client:
         service = CoordinatorService(
             client.service_ports(),
             stop,

@@ -102,7 +102,9 @@ def import_(
     """
     with open_client(redis_url, data_dir, create=True) as client, _readable(file) as source:
         server = client.settle_server(durability, allow_eviction=allow_eviction)
-        made = import_run(source, client.store, run_id=run_id, server=server)
+        made = import_run(
+            source, client.store, run_id=run_id, server=server, make_undo=client.brief_store
+        )
         run = client.run(made)
         info = run.info()
         warn_of_durability(run)

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 from redis import exceptions as redis_errors
 
@@ -34,9 +35,15 @@ _PAUSE_GROWTH = 1.25
 
 #: Seconds of trouble before a word of it, and between two words; with less patience than the last
 #: there is none, since the error at its end says it.
-_TELL_AFTER_SECONDS = 1.0
+_TELL_AFTER_SECONDS = 0.5
 _TELL_AGAIN_SECONDS = 60.0
 _TELL_PATIENCE_SECONDS = 5.0
+
+#: Seconds that a process which is told to end waits at most.
+_HURRIED_SECONDS = 2.0
+
+#: Of clients: whether the process that uses it is told to end.
+_told_to_end: WeakKeyDictionary[Any, Callable[[], bool]] = WeakKeyDictionary()
 
 
 class Refusal(NamedTuple):
@@ -227,6 +234,11 @@ def call_patiently(call: Callable[[], _T], patience_seconds: float, client: Any 
         raise kind(describe_trouble(error)) from error
 
 
+def hurry(client: Any, is_told_to_end: Callable[[], bool]) -> None:
+    """Once that is so, who waits on a client waits two seconds more, and no longer."""
+    _told_to_end[client] = is_told_to_end
+
+
 def outlast(
     call: Callable[[], _T],
     *,
@@ -241,6 +253,7 @@ def outlast(
         RedisError: as redis-py's.
     """
     began = time.monotonic()
+    ends_at = float("inf")
     trouble: Trouble | None = None
     while True:
         try:
@@ -249,7 +262,10 @@ def outlast(
             if not is_passing(error):
                 raise
             patience = away_seconds if find_refusal(error) is None else refused_seconds
-            if time.monotonic() - began >= patience:
+            now = time.monotonic()
+            if ends_at == float("inf") and _is_told_to_end(client):
+                ends_at = now + _HURRIED_SECONDS
+            if now - began >= patience or now >= ends_at:
                 raise
             trouble = trouble or Trouble(client, began)
             trouble.wait(error, patience)
@@ -257,6 +273,11 @@ def outlast(
             if trouble is not None:
                 trouble.end()
             return answer
+
+
+def _is_told_to_end(client: Any) -> bool:
+    ask = None if client is None else _told_to_end.get(client)
+    return ask is not None and ask()
 
 
 class Trouble:

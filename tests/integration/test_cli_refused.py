@@ -106,6 +106,20 @@ def test_who_changes_something_waits(server: RefusingServer, words: list[str]) -
             process.close()
 
 
+def test_a_service_can_be_stopped_meanwhile(server: RefusingServer) -> None:
+    """It waits for as long as it takes, but not when it is told to end."""
+    process = SessionProcess("service", command("coordinator", "--redis", server.url))
+    try:
+        wait_for(lambda: "is ready" in process.log(), 30, "it to be ready")
+        with server.refusing("NOREPLICAS"):
+            wait_for(lambda: "refuses with NOREPLICAS" in process.log(), 30, "it to be refused")
+            process.process.send_signal(signal.SIGTERM)
+            assert process.process.wait(20) == 0
+            assert "Traceback" not in process.log()
+    finally:
+        process.close()
+
+
 @pytest.mark.parametrize("fast", [False, True])
 def test_a_worker_can_be_stopped_meanwhile(server: RefusingServer, *, fast: bool) -> None:
     """An idle one ends within seconds: that it has ended need not be registered."""

@@ -17,6 +17,7 @@ from distflow.store.patience import (
     REFUSALS,
     call_patiently,
     find_refusal,
+    hurry,
     is_passing,
     outlast,
 )
@@ -216,6 +217,24 @@ def test_patience_ends(clock: Clock) -> None:
     assert 60 <= clock.now - 1000 <= 61
     with pytest.raises(RedisUnavailable, match="cannot be reached: gone"):
         call_patiently(failing(redis_errors.ConnectionError("gone")), 0)
+
+
+def test_who_is_told_to_end_waits_no_longer(clock: Clock) -> None:
+    """Two seconds more, whatever the patience was, so that a service can be stopped; another client
+    of the same process waits on.
+    """
+
+    class Client:
+        """Anything that may be referred to weakly."""
+
+    told, other = Client(), Client()
+    hurry(told, lambda: clock.now >= 1010)
+    with pytest.raises(RedisRefuses):
+        call_patiently(always(SAID["OOM"][0]), 60, told)
+    assert 1012 <= clock.now <= 1014
+    with pytest.raises(RedisRefuses):
+        call_patiently(always(SAID["OOM"][0]), 60, other)
+    assert clock.now >= 1072
 
 
 def test_what_lasts_is_raised_at_once(clock: Clock) -> None:

@@ -1,0 +1,40 @@
+"""How a run is written where Redis does not take it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from distflow.core.graph import Graph
+from distflow.core.model import Task
+from distflow.core.run import RunSpec
+from distflow.creation import write_run
+from distflow.errors import RedisRefuses, RunNotFound
+from distflow.store.memory import MemoryRunStore, MemoryServer
+
+
+class Refused(MemoryRunStore):
+    """A store that was refused for as long as it is patient; ``calls`` is how often."""
+
+    calls = 0
+
+    def create_run(
+        self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
+    ) -> None:
+        self.calls += 1
+        raise RedisRefuses
+
+
+def test_who_has_waited_in_vain_does_not_wait_again() -> None:
+    """What may have been written is taken back by the store that has little patience: a submit ends
+    after a minute, and not after two.
+    """
+    server = MemoryServer()
+    store, undo = Refused("r", server=server), MemoryRunStore("r", server=server)
+    spec = RunSpec("r", "m:flow", {}, "origin")
+    with pytest.raises(RedisRefuses):
+        write_run(store, spec, Graph.compile([Task("a", "m:f")]), undo=undo)
+    assert store.calls == 1
+    with pytest.raises(RunNotFound):
+        undo.read_info()
