@@ -31,10 +31,6 @@ from tests.support.wait import wait_for
 IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
 
 
-#: What nohup, and & in a script, let a command ignore; and what nothing should.
-IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
-
-
 @pytest.fixture
 def start() -> Iterator[StartCli]:
     """Starts commands, and ends them with the test."""
