@@ -153,3 +153,13 @@ def test_what_a_worker_works_on(
     probe = dispatcher.probe_workers(["w1", "w2"])
     assert "run-1-1-1" in probe["w1"].jobs
     assert list(probe["w2"].jobs) == []
+
+
+def test_copies_are_entries_of_one_job(dispatcher: RqDispatcher, redis_client: Redis) -> None:
+    """A queue names it several times, behind what was there; all go with it."""
+    dispatcher.dispatch([batch("a"), batch("b")._replace(copies=3)])
+    entries = Queue("default", connection=redis_client).job_ids
+    assert entries == ["a-7-1", "b-7-1", "b-7-1", "b-7-1"]
+    assert dispatcher.find_queued("b", ["default"]) == {"b-7-1"}
+    dispatcher.withdraw("b", ["default"])
+    assert waiting(redis_client) == {"a-7-1"}

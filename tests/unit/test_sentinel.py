@@ -221,6 +221,31 @@ def test_nobody_goes_on_with_a_server_that_is_replaced(scene: Scene) -> None:
     assert len(scene.old.told) == seen
 
 
+def test_a_connection_that_is_kept_sends_nothing_more(scene: Scene) -> None:
+    """As a worker keeps one for a batch: it fails before its command is sent."""
+    pool: Any = scene.client.connection_pool
+    connection = pool.get_connection()
+    scene.fail_over(0, 1, 2)
+    wait_for(lambda: pool.sentinel_manager.has_moved(SERVICE, scene.old.server.address), 5)
+    with pytest.raises(redis_errors.ConnectionError, match="is the primary no more"):
+        connection.send_command("SET", "key", "value")
+    assert scene.old.told == []
+    pool.release(connection)
+
+
+def test_an_idle_connection_is_made_anew(scene: Scene) -> None:
+    """It leads to the new primary when it is taken from the pool, without an error."""
+    pool: Any = scene.client.connection_pool
+    connection = pool.get_connection()
+    pool.release(connection)
+    scene.fail_over(0, 1, 2)
+    wait_for(lambda: pool.sentinel_manager.has_moved(SERVICE, scene.old.server.address), 5)
+    again = pool.get_connection()
+    assert again is connection
+    assert (again.host, again.port) == scene.new.server.address
+    pool.release(again)
+
+
 def test_a_replica_is_refused(scene: Scene) -> None:
     """What all Sentinels say may be old: a server says itself what it is."""
     scene.old.role = "slave"
