@@ -231,7 +231,7 @@ class Outbox:
         before = time.monotonic() - _HELD_SECONDS
         for batch_id, sent in self._sent.items():
             queue = sent.batch.queue
-            if sent.batch.verify or len(sent.tasks) == 1 or self._surroundings.room(queue) <= 0:
+            if len(sent.tasks) == 1 or self._surroundings.room(queue) <= 0:
                 continue
             begun = [running[t.name] for t in sent.batch.tasks if t.name in running]
             if not begun or max(begun) > before or self._state.ready(queue).peek() is not None:

@@ -10,7 +10,7 @@ from distflow.core.claim import Code
 from distflow.core.model import TaskResult
 from distflow.core.run import RunOptions
 from distflow.core.status import RunStatus, TaskStatus
-from tests.support.leading import played
+from tests.support.leading import Leading, played
 from tests.support.stores import outcome
 from tests.unit.conftest import Lead
 
@@ -63,13 +63,63 @@ def test_the_attempts_of_what_is_cancelled_count_on(lead: Lead) -> None:
 
 
 def test_what_waits_behind_a_long_task_goes_to_a_worker_that_idles(lead: Lead) -> None:
-    """A second after the task began, and not before: it may have been short."""
+    """A second after the task began, and not before: it may be short. When its batch was sent does
+    not matter.
+    """
     led = lead(played("a"), played("b"), options=RunOptions())
+    led.go_on(10.0)
     led.take(led.worker(), "a")
     led.worker("idle")
-    led.go_on(0.5)
+    led.go_on(1.0)
     assert led.sent_with("b") == 1
-    led.go_on(3.0)
+    led.go_on(2.5)
+    assert led.sent_with("b") == 2
+
+
+def queued(led: Leading) -> int:
+    """The tasks that travel in a batch which nobody has claimed them from."""
+    assert led.executor.state is not None
+    return led.executor.state.counts[TaskStatus.QUEUED]
+
+
+def test_nothing_is_taken_from_a_batch_for_which_nobody_idles(lead: Lead) -> None:
+    """All workers have enough to do, or the run may not do more at once: it stays where it is."""
+    busy = lead(*[played(name) for name in ("a", "b", "c")], options=RunOptions())
+    busy.take(busy.worker(), "a")
+    busy.executor._surroundings.out["default"] += 10
+    busy.go_on(5.0)
+    assert queued(busy) == 2
+
+
+def test_nothing_is_taken_from_a_batch_where_others_wait(lead: Lead) -> None:
+    """The run may do one thing at a time: what is ready comes before what travels already."""
+    led = lead(
+        *[played(name) for name in ("a", "b")],
+        played("c", batch=False),
+        options=RunOptions(concurrency=1),
+    )
+    assert [each.name for each in led.transport.sent[0].tasks] == ["a", "b"]
+    led.take(led.worker(), "a")
+    led.worker("idle")
+    led.go_on(5.0)
+    assert (queued(led), led.sent_with("c")) == (1, 0)
+
+
+def test_a_question_is_no_work_that_concurrency_counts(lead: Lead) -> None:
+    """While a hook is asked, as many tasks run as may."""
+    led = lead(
+        played("b"),
+        played("a", "at_most_once", verify="m:hook"),
+        options=RunOptions(concurrency=1, batch=False),
+    )
+    led.at_work("b").fail("b", delay_ms=15_000)
+    led.go_on(1.0)
+    led.at_work("a").die()
+    led.go_on(8.0)
+    (asking,) = led.transport.queued.values()
+    assert asking.verify
+    assert led.sent_with("b") == 1
+    led.go_on(8.0)
     assert led.sent_with("b") == 2
 
 
