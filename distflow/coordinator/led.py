@@ -17,8 +17,8 @@ from distflow.coordinator.surroundings import Surroundings, own_ms
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import MAX_LOST, TaskResult
-from distflow.core.outcome import longest_wait_seconds
-from distflow.core.run import Claim, Event, RunInfo
+from distflow.core.outcome import left_of_wait_ms, longest_wait_seconds
+from distflow.core.run import Claim, Event, RunInfo, event_ms
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import WrongState
@@ -129,23 +129,21 @@ class LedRun:
         """
         placed: dict[str, Progress] = {}
         misplaced = []
-        now_ms = self._surroundings.now_ms()
+        now_ms, told_ms = self._surroundings.now_ms(), event_ms(self.last_event)
         for name, known in progress.items():
             index = self.graph.index.get(name)
             if not known.not_before or index is None:
                 placed[name] = known
                 continue
-            left_ms = self._wait_ms(index, known)
+            left_ms = left_of_wait_ms(known.not_before, now_ms, told_ms)
+            if known.not_before <= told_ms:
+                # It was over, or is of a time after the clock was set back: nobody knows.
+                longest = longest_wait_seconds(self.graph.tasks[index], known)
+                left_ms = min(left_ms, ceil(longest * 1000))
             placed[name] = known._replace(not_before=own_ms() + left_ms)
             if known.not_before - now_ms - left_ms > _MISPLACED_MS:
                 misplaced.append((name, known.not_before, now_ms + left_ms))
         return placed, misplaced
-
-    def _wait_ms(self, index: int, known: Progress) -> int:
-        """For how long a task waits, if not longer than it can have been told to."""
-        left_ms = known.not_before - self._surroundings.now_ms()
-        longest_ms = ceil(longest_wait_seconds(self.graph.tasks[index], known) * 1000)
-        return max(0, min(left_ms, longest_ms))
 
     def follow_clock(self) -> None:
         """Where Redis's clock was set, move what is waited for to where it now stands: whoever
@@ -269,9 +267,9 @@ class LedRun:
             self._announcer.tell_finished(event)
         elif event.kind == "waiting":
             self.running.pop(name, None)
-            # The event tells of the next attempt, or iteration, what is known of it by then.
-            known = Progress(attempt=event.attempt + 1, not_before=event.not_before)
-            self.state.on_waiting(index, own_ms() + self._wait_ms(index, known), own_ms())
+            told_ms, now_ms = event_ms(event.id), self._surroundings.now_ms()
+            left_ms = left_of_wait_ms(event.not_before, now_ms, told_ms)
+            self.state.on_waiting(index, own_ms() + left_ms, own_ms())
             self._announcer.tell_waiting(event)
         elif event.kind == "released":
             self.running.pop(name, None)

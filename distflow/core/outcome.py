@@ -219,10 +219,22 @@ def backoff_seconds(retry: Retry, tries: int, roll: float) -> float:
     return min(delay, LONGEST_WAIT_SECONDS) * (1 + retry.jitter * (2 * roll - 1))
 
 
-def longest_wait_seconds(task: Task, progress: Progress) -> float:
-    """How long a task can have been told to wait before the try that is next: where it would be
-    more, a clock was set.
+def left_of_wait_ms(not_before: int, now_ms: int, told_ms: int) -> int:
+    """For how long a task still waits: for no longer than it was told to, where Redis's clock was
+    set back since.
+
+    Args:
+        not_before: until when, in Unix ms.
+        now_ms: the time now.
+        told_ms: when an event told of that wait, or of something later: such times never go back.
     """
+    left = not_before - now_ms
+    asked = not_before - told_ms
+    return max(0, min(left, asked) if asked > 0 else left)
+
+
+def longest_wait_seconds(task: Task, progress: Progress) -> float:
+    """How long a task can have been told to wait before the try that is next, but by RetryAfter."""
     longest = 0.0 if task.loop is None else task.loop.interval
     if task.retry is not None:
         tries = max(1, progress.attempt - 1 - progress.base)

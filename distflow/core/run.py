@@ -216,6 +216,13 @@ def event_order(event_id: str) -> tuple[int, int]:
     return int(number), int(part or 0)
 
 
+def event_ms(event_id: str) -> int:
+    """When an event was told, in Unix ms on Redis's clock: never less than of one before it, also
+    where that clock was set back.
+    """
+    return event_order(event_id)[0]
+
+
 class Event(NamedTuple):
     """Something that an entry of a run's events stream tells its coordinator.
 

@@ -44,7 +44,8 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
                 self.server.index.append(self.run_id)
             run = self._find()
             if run is None:
-                made = MemoryRun(spec, operation, params, now, self.server.changed)
+                server = self.server
+                made = MemoryRun(spec, operation, params, now, server.changed, server.now_ms)
                 self.server.runs[self.run_id] = made
                 if tasks is not None:
                     made.graph[0] = list(tasks)

@@ -45,6 +45,8 @@ class MemoryRun:
     created_at: int
     #: The lock under which everything here is read and written; events wake its waiters.
     changed: Condition
+    #: The server's clock.
+    now_ms: Callable[[], int]
     status: RunStatus = RunStatus.CREATING
     total: int = 0
     epoch: int = 0
@@ -70,7 +72,8 @@ class MemoryRun:
     progress: dict[str, Progress] = field(default_factory=dict)
     beats: dict[str, Beat] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
-    events_made: int = 0
+    #: Time and number of the newest that ever was.
+    last_event: tuple[int, int] = (0, 0)
     #: Kind of repair -> how often it was made, and the operation that made the last.
     repairs: Counter[str] = field(default_factory=Counter)
     repair_operation: str = ""
@@ -115,8 +118,10 @@ class MemoryRun:
 
     def append_event(self, event: Event) -> None:
         """Append an event under the next id, and wake those who wait for one."""
-        self.events_made += 1
-        self.events.append(event._replace(id=f"{self.events_made}-0"))
+        # As those of Redis: times that never go back.
+        at = max(self.now_ms(), self.last_event[0])
+        self.last_event = at, self.last_event[1] + 1 if at == self.last_event[0] else 0
+        self.events.append(event._replace(id="{}-{}".format(*self.last_event)))
         self.changed.notify_all()
 
     def remember(self, entry: HistoryEntry, *, keep: bool = False) -> None:

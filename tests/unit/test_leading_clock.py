@@ -45,8 +45,9 @@ def waiting(lead: Lead, seconds: float, **fields: Any) -> Leading:
         ({"retry": Retry(3, delay=4.0)}, 4.0),
         ({"retry": Retry(3, delay=1.0, backoff="exponential", jitter=0.5)}, 1.5),
         ({"loop": Loop("m:f", 3, interval=4.0)}, 4.0),
+        ({"retry": Retry(3)}, 6.0),
     ],
-    ids=["fixed", "backoff", "loop"],
+    ids=["fixed", "backoff", "loop", "retry_after"],
 )
 def test_a_wait_is_never_longer_than_asked_for(
     lead: Lead, fields: dict[str, Any], seconds: float, *, taken_over: bool
@@ -59,10 +60,13 @@ def test_a_wait_is_never_longer_than_asked_for(
     led.take(led.worker("w2"), "a")
 
 
-def test_a_wait_is_never_shorter_than_asked_for(lead: Lead) -> None:
-    """Forward by an hour: the wait goes on, also under one who takes the run over."""
-    led = waiting(lead, 60.0, retry=Retry(3, delay=60.0))
-    set_clock(led, HOUR)
+@pytest.mark.parametrize("by", [0.0, HOUR])
+def test_a_wait_is_never_shorter_than_asked_for(lead: Lead, by: float) -> None:
+    """Forward by an hour: the wait goes on, also under one who takes the run over, and whoever had
+    asked for it: the task's policy, or the task itself.
+    """
+    led = waiting(lead, 60.0, retry=Retry(3, delay=1.0))
+    set_clock(led, by)
     led.go_on(30.0)
     set_clock(led, 0.0, taken_over=True)
     led.go_on(20.0)

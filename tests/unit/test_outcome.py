@@ -18,6 +18,7 @@ from distflow.core.outcome import (
     backoff_seconds,
     decide,
     decide_lost,
+    left_of_wait_ms,
     longest_wait_seconds,
 )
 from distflow.core.status import TaskStatus
@@ -404,6 +405,25 @@ def test_no_wait_is_longer(policy: Any, attempt: int, base: int, longest: float)
     """Whatever a decision says, the bound holds: by it a clock that was set is told from a wait."""
     task = Task("a", "m:f", **policy)
     assert longest_wait_seconds(task, Progress(attempt, base=base)) == longest
+
+
+@pytest.mark.parametrize(
+    ("not_before", "now", "told", "left"),
+    [
+        (5000, 3000, 3000, 2000),
+        (5000, 4000, 3000, 1000),
+        (5000, 6000, 3000, 0),
+        (5000, 3000, 0, 2000),
+        # The clock was set back by 1000 since it was told; and before that.
+        (5000, 2000, 3000, 2000),
+        (5000, 2000, 6000, 3000),
+        # It was set forward.
+        (5000, 9000, 3000, 0),
+    ],
+)
+def test_what_is_left_of_a_wait(not_before: int, now: int, told: int, left: int) -> None:
+    """Never more than was asked for."""
+    assert left_of_wait_ms(not_before, now, told) == left
 
 
 @given(
