@@ -22,8 +22,8 @@ NEWEST := .venv-newest
 # Of faults, in `make chaos`.
 MINUTES := 2
 # What depends on the server; `make test` runs it on those of PATH and of the wheels.
-SERVER_TESTS := tests/contract $(wildcard $(addprefix tests/integration/test_, \
-  acl.py data_folder.py durability.py local_server.py reconciliation.py refusals*.py))
+SERVER_TESTS := tests/contract $(patsubst %,tests/integration/test_%.py, acl cli_refused \
+  data_folder durability forgotten full_redis local_server reconciliation redis_refuses)
 # What is tested with the lowest and with the highest versions.
 TESTS := tests/unit tests/contract tests/integration
 # Test files at once: most of their time is waiting for servers and workers. 0 for one by one.

@@ -136,9 +136,17 @@ def test_verdicts(outcomes: dict[str, TaskStatus], cancelled: bool, verdict: Run
     assert fresh(graph_of(a="", b_ok="", c=""), **outcomes).verdict(cancelled=cancelled) == verdict
 
 
+@pytest.fixture(scope="module", params=["chain", "fan"])
+def large(request: pytest.FixtureRequest) -> Graph:
+    """100,000 tasks, in a row or behind one."""
+    above = [0, *(range(99_999) if request.param == "chain" else [0] * 99_999)]
+    parents: list[tuple[str, ...]] = [(f"t{index}",) for index in above]
+    parents[0] = ()
+    return Graph.compile([Task(f"t{i}", "m:f", depends_on=p) for i, p in enumerate(parents)])
+
+
 @pytest.mark.parametrize("first", [S.SUCCESS, S.FAILURE])
-@pytest.mark.parametrize("shape", ["chain", "fan"])
-def test_it_is_linear(shape: str, first: TaskStatus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_linear(large: Graph, first: TaskStatus, monkeypatch: pytest.MonkeyPatch) -> None:
     """100,000 tasks in a row or behind one: no recursion, and each is made ready once."""
     pushes = []
 
@@ -148,19 +156,15 @@ def test_it_is_linear(shape: str, first: TaskStatus, monkeypatch: pytest.MonkeyP
 
     counting = SimpleNamespace(heappop=heapq.heappop, heappush=push)
     monkeypatch.setattr(ready_module, "heapq", counting)
-    size = 100_000
-    above = range(size) if shape == "chain" else [0] * size
-    names = [(f"t{above[i - 1]}",) if i else () for i in range(size)]
-    tasks = [Task(f"t{i}", "m:f", depends_on=names[i]) for i in range(size)]
-    graph = Graph.compile(tasks)
-    state = fresh(graph)
+    size = len(large.tasks)
+    state = fresh(large)
     state.on_finished(0, first)
     for index in range(1, size):
         state.on_finished(index, S.SUCCESS)
     assert state.is_over
     assert state.counts[S.SUCCESS if first == S.SUCCESS else S.SKIPPED] >= size - 1
     assert len(pushes) == (size if first == S.SUCCESS else 1)
-    again = fresh(graph, **{task.name: first for task in tasks[:1]})
+    again = fresh(large, t0=first)
     assert again.counts[S.SKIPPED] == (0 if first == S.SUCCESS else size - 1)
 
 
