@@ -105,6 +105,22 @@ def test_messages_may_hold_anything() -> None:
 
 # Tasks
 
+raised = st.lists(st.sampled_from(["builtins:OSError", "m:Outer.Inner"]), max_size=2).map(tuple)
+retries = st.builds(
+    Retry,
+    st.integers(0, 3),
+    st.floats(0, 9),
+    st.sampled_from(["fixed", "exponential"]),
+    st.none() | st.floats(0, 9),
+    st.floats(0, 1),
+    st.integers(0, 3),
+    raised,
+    raised,
+    st.none(),
+) | st.builds(
+    lambda delays: Retry(delays=delays), st.lists(st.floats(0, 9), min_size=1, max_size=3)
+)
+
 tasks = st.builds(
     Task,
     text,
@@ -112,16 +128,7 @@ tasks = st.builds(
     args=st.lists(st.builds(Ref, text) | st.tuples(text), max_size=3).map(tuple),
     kwargs=st.dictionaries(text, st.builds(Ref, text), max_size=2),
     depends_on=st.lists(text, max_size=3).map(tuple),
-    retry=st.none()
-    | st.builds(
-        Retry,
-        st.integers(0, 3),
-        st.floats(0, 9),
-        st.sampled_from(["fixed", "exponential"]),
-        st.none() | st.floats(0, 9),
-        st.floats(0, 1),
-        st.integers(0, 3),
-    ),
+    retry=st.none() | retries,
     loop=st.none() | st.builds(Loop, text, st.integers(1, 3), st.floats(0, 9)),
     timeout=st.none() | st.floats(0.1, 9),
     condition=st.none() | text,
