@@ -103,6 +103,7 @@ def test_what_is_said_of_workers(
     register("ghost", ["default"], alive=False)
     job = Queue("default", connection=redis_client).enqueue("m:f", job_id="run-7-1")
     busy.prepare_execution(job)
+    busy.prepare_job_execution(job)
     probes = dispatcher.probe_workers(["busy", "ghost", "gone", ""])
     assert probes.keys() == {"busy", "ghost", "gone"}
     assert {name: probe.connected for name, probe in probes.items()} == {
