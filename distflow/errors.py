@@ -112,6 +112,10 @@ class RedisRefuses(RedisUnavailable):
     """Redis answers, and does not do what it is asked."""
 
 
+class RedisFull(RedisRefuses):
+    """Redis has reached its ``maxmemory``, and takes no more work."""
+
+
 class NotOnDisk(DistflowError):
     """Redis did not confirm that a write is on its disk."""
 

@@ -296,7 +296,11 @@ class Dispatcher(Protocol):
     """How batches reach workers. A job's own status decides nothing: see the store."""
 
     def dispatch(self, batches: Sequence[Batch]) -> None:
-        """Send batches of any runs, in order; a batch that is sent twice is harmless."""
+        """Send batches of any runs, in order; a batch that is sent twice is harmless.
+
+        Raises:
+            RedisFull: the transport has no room for them now.
+        """
 
     def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
         """How many workers say that they listen to each queue."""

@@ -16,6 +16,7 @@ from distflow.coordinator.led import LedRun
 from distflow.coordinator.notices import Listener, Signal
 from distflow.coordinator.reconcile import Reconciler
 from distflow.coordinator.reopen import read_run
+from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.shared import Shared
 from distflow.coordinator.surroundings import Surroundings, own_ms
@@ -134,7 +135,7 @@ class WorkflowExecutor:
                     return ended
                 batches = self.take_batches()
                 if batches:
-                    self._dispatcher.dispatch(batches)
+                    send_batches(self._dispatcher, batches, self.keep)
                 elif events and self.is_busy:
                     # Many short tasks are at work: what they tell is read together.
                     time.sleep(PACE_SECONDS)
@@ -248,6 +249,10 @@ class WorkflowExecutor:
         if led.status != RunStatus.RUNNING:
             return []
         return led.outbox.take_batches(limit)
+
+    def keep(self, batch: Batch) -> None:
+        """Redis had no room for a batch: see :meth:`Outbox.keep`."""
+        self._run.outbox.keep(batch)
 
     def end(self) -> None:
         """Give the lease up; the run goes on when another leads it."""

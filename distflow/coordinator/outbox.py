@@ -19,6 +19,9 @@ from distflow.ports import Batch
 #: Milliseconds that a task waits which came back unclaimed more than once.
 _BOUNCE_MS = 1000
 
+#: Seconds for which nothing is sent to a queue where Redis had no room for a batch.
+_FULL_REST_SECONDS = 1.0
+
 #: Seconds that a queue rests at most, whose workers cannot begin batches.
 _LONGEST_REST_SECONDS = 60.0
 
@@ -204,6 +207,20 @@ class Outbox:
         self._failed.pop(queue, None)
         if vanished:
             self._surroundings.copies.note_vanished(queue, sent.at, now)
+
+    def keep(self, batch: Batch) -> None:
+        """Redis had no room for a batch: it was not sent, and its queue rests for a moment."""
+        sent = self._forget(batch.id)
+        if sent is None:
+            return
+        for index in sent.tasks:
+            if batch.verify:
+                self._state.on_unanswered(index, in_vain=False)
+            elif self._carrier.get(index) == batch.id:
+                del self._carrier[index]
+                self._state.on_unstarted(index)
+        times = self._failed.get(batch.queue, (0, 0.0))[0]
+        self._failed[batch.queue] = times, time.monotonic() + _FULL_REST_SECONDS
 
     def _forget(self, batch_id: str) -> _Sent | None:
         """A batch is out no more."""

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from distflow.coordinator.executor import PACE_SECONDS, WorkflowExecutor
 from distflow.coordinator.lease import LeaseKeeper, new_owner
 from distflow.coordinator.notices import Listener
+from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.shared import Shared
 from distflow.coordinator.surroundings import Surroundings
@@ -221,8 +222,13 @@ class CoordinatorService:
             if taken and run_id in self._turns:
                 waiting.append((run_id, executor))
         if batches:
-            self._ports.dispatcher.dispatch(batches)
+            send_batches(self._ports.dispatcher, batches, self._keep)
         return bool(batches)
+
+    def _keep(self, batch: Batch) -> None:
+        executor = self.led[batch.run_id]
+        executor.keep(batch)
+        self._note(executor)
 
     # Runs come and go
 

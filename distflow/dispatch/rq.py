@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from redis import Redis
+from redis import exceptions as redis_errors
 from rq import Queue
 from rq.command import send_command
 from rq.job import Job, JobStatus
@@ -15,6 +16,7 @@ from rq.results import Result
 from distflow.codec import pack_decoded
 from distflow.dispatch.headers import batch_headers
 from distflow.dispatch.hearsay import last_line, reading_serializer, to_jobs, to_text, to_time
+from distflow.errors import RedisFull
 from distflow.faults import commit
 from distflow.ids import run_of_batch
 from distflow.ports import Batch, WorkerProbe
@@ -27,7 +29,7 @@ from distflow.rq_compat.keys import (
     worker_name,
 )
 from distflow.store.keepalive import server_drop_seconds
-from distflow.store.patience import call_patiently
+from distflow.store.patience import Trouble, call_patiently, describe_trouble, is_full
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
 
 #: Seconds that RQ keeps a job it has done with. Nobody reads it; 0 costs RQ more than a few.
@@ -66,6 +68,8 @@ class RqDispatcher:
         self._client: Any = client
         self._prefix = prefix
         self._patience_seconds = patience_seconds
+        #: Since Redis has had no room for a batch.
+        self._full: Trouble | None = None
         #: What was told last of the server's keepalive, and when to ask again.
         self._drops: float | None = None
         self._ask_again_at = float("-inf")
@@ -73,6 +77,10 @@ class RqDispatcher:
     def dispatch(self, batches: Sequence[Batch]) -> None:
         """Enqueue batches, all in one pipeline. What is sent twice, since a reply was lost or
         copies are wanted, is claimed once.
+
+        Raises:
+            RedisFull: Redis has no room for them. That is not waited for: who leads runs has other
+                things to do meanwhile, such as to cancel them.
         """
         jobs = {
             queue: [self._job(batch) for batch in mine]
@@ -88,15 +96,32 @@ class RqDispatcher:
                     for _ in range(batch.copies - 1):
                         self._queue(batch.queue).push_job_id(batch.id, pipeline=pipeline)
 
-            self._together(send)
+            try:
+                self._together(send, waits_for_room=False)
+            except RedisFull as error:
+                self._full = self._full or Trouble(self._client, time.monotonic())
+                self._full.tell(error.__cause__ or error, float("inf"))
+                raise
+        if self._full is not None:
+            self._full.end()
+            self._full = None
 
-    def _together(self, ask: Callable[[Any], None]) -> list[Any]:
-        """Redis's replies to what ``ask`` puts into a pipeline."""
+    def _together(self, ask: Callable[[Any], None], *, waits_for_room: bool = True) -> list[Any]:
+        """Redis's replies to what ``ask`` puts into a pipeline.
+
+        Raises:
+            RedisFull: Redis has no room, and that is not waited for.
+        """
 
         def call() -> list[Any]:
             pipeline = self._client.pipeline(transaction=False)
             ask(pipeline)
-            replies: list[Any] = pipeline.execute()
+            try:
+                replies: list[Any] = pipeline.execute()
+            except redis_errors.RedisError as error:
+                if not waits_for_room and is_full(error):
+                    raise RedisFull(describe_trouble(error)) from error
+                raise
             return replies
 
         return call_patiently(call, self._patience_seconds, self._client)

@@ -198,6 +198,12 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, _AWAY) and not isinstance(error, _LASTING)
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether Redis has reached its maxmemory."""
+    refusal = find_refusal(error)
+    return refusal is not None and refusal.word == "OOM"
+
+
 def describe_trouble(error: BaseException) -> str:
     """What a passing error means, in one line: for a refusal also what ends it."""
     refusal = find_refusal(error)
@@ -300,6 +306,12 @@ class Trouble:
         if self._client is not None and is_elsewhere(error):
             # A primary that was made a replica keeps its connections.
             self._client.connection_pool.disconnect(inuse_connections=False)
+        self.tell(error, patience_seconds)
+        time.sleep(self._pause_seconds)
+        self._pause_seconds = min(_LONGEST_PAUSE_SECONDS, self._pause_seconds * _PAUSE_GROWTH)
+
+    def tell(self, error: BaseException, patience_seconds: float) -> None:
+        """Tell of the trouble where it lasts; the caller tries again."""
         now = time.monotonic()
         if now >= self._tell_at and patience_seconds >= _TELL_PATIENCE_SECONDS:
             self._tell_at = now + _TELL_AGAIN_SECONDS
@@ -307,8 +319,6 @@ class Trouble:
             left = self._since + patience_seconds - now
             until = "as long as it takes" if left == float("inf") else f"{left:.0f} s more"
             _log.warning("%s (trying again, %s)", describe_trouble(error), until)
-        time.sleep(self._pause_seconds)
-        self._pause_seconds = min(_LONGEST_PAUSE_SECONDS, self._pause_seconds * _PAUSE_GROWTH)
 
     def end(self) -> None:
         """Redis does what it is asked again."""

@@ -30,9 +30,11 @@ def started_commands() -> Iterator[StartCli]:
         started.append(start_cli(*args, **options))  # type: ignore[arg-type]
         return started[-1]
 
-    yield start
-    for process in started:
-        kill_cli(process)
+    try:
+        yield start
+    finally:
+        for process in started:
+            kill_cli(process)
 
 
 def dag(log: Path, size: int = 5) -> list[str]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from distflow.core.model import Task
 from distflow.core.status import RunStatus
+from tests.integration.cli_runs import begun, end, held, started_commands, starts
 from tests.integration.cli_scene import Scene
 from tests.support.full import fill, make_room
 from tests.support.redis_server import RedisPool, redis_binaries, version_name
+from tests.support.wait import wait_for
 
 
 @pytest.fixture(params=redis_binaries(), ids=version_name)
@@ -117,3 +122,66 @@ def test_purge(scene: Scene) -> None:
     assert result.exit_code == 0, result.output
     assert scene.client.zrange("distflow:runs", 0, -1) == [b"run-1"]
     assert list(scene.client.scan_iter("*{ended}*")) == []
+
+
+@contextmanager
+def _at_work(scene: Scene, folder: Path, *leader: str) -> Iterator[list[subprocess.Popen[str]]]:
+    """A worker inside the first of two tasks of the run ``led``, and who leads it, while Redis is
+    filled; then the task ends. The processes: the worker, then the leader.
+    """
+    make_room(scene.client)
+    with started_commands() as start:
+        processes = [start(scene.url, "worker"), start(scene.url, *leader)]
+        if "submit" not in leader:
+            scene.cli("submit", *held(folder), "--run-id", "led", "--detach")
+        wait_for(lambda: begun(folder), 30, "the task to begin")
+        fill(scene.client)
+        (folder / "gate").touch()
+        store = scene.store("led")
+        wait_for(lambda: store.read_info().counts["success"] == 1, 20, "the outcome")
+        try:
+            yield processes
+        finally:
+            # A work horse that waits for room would keep the pipe open of which the end is read.
+            make_room(scene.client)
+
+
+def _says_so(process: subprocess.Popen[str]) -> bool:
+    assert process.stderr is not None
+    return "OOM" in process.stderr.readline()
+
+
+def test_a_led_run_goes_on_with_room(scene: Scene, tmp_path: Path) -> None:
+    """A worker keeps what it has done and takes nothing more; who leads the run says that it waits
+    for room, and goes on; nothing is lost, and nothing runs twice.
+    """
+    submit = ("submit", *held(tmp_path), "--run-id", "led")
+    with _at_work(scene, tmp_path, *submit) as (worker, leader):
+        wait_for(partial(_says_so, leader), 20, "a word of it")
+        assert (worker.poll(), leader.poll()) == (None, None)
+        assert set(starts(tmp_path)) == {"hold"}
+        make_room(scene.client)
+        assert end(leader)[0] == 0
+        assert worker.poll() is None
+    assert set(starts(tmp_path).values()) == {1}
+    assert len(starts(tmp_path)) == 2
+
+
+def test_a_led_run_is_cancelled(scene: Scene, tmp_path: Path) -> None:
+    """Who leads it hears of that, though it waits for room."""
+    submit = ("submit", *held(tmp_path), "--run-id", "led")
+    with _at_work(scene, tmp_path, *submit) as (_worker, leader):
+        wait_for(partial(_says_so, leader), 20, "a word of it")
+        result = scene.cli("cancel", "led")
+        assert result.exit_code == 0, result.output
+        assert end(leader)[0] == 1
+    assert scene.store("led").read_info().counts["cancelled"] == 1
+
+
+def test_a_service_goes_on(scene: Scene, tmp_path: Path) -> None:
+    """It leads its runs still, and ends one that is cancelled."""
+    with _at_work(scene, tmp_path, "coordinator") as (_worker, service):
+        store = scene.store("led")
+        store.set_status(RunStatus.CANCELLING, {RunStatus.RUNNING}, grace_seconds=1.0)
+        wait_for(lambda: store.read_status() == RunStatus.CANCELLED, 20, "the end of the run")
+        assert service.poll() is None

@@ -18,11 +18,13 @@ import distflow.coordinator
 from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Notice
+from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.claim import ClaimRequest, Code, Finish
 from distflow.core.model import Effects, Task, TaskResult
 from distflow.core.run import RunInfo, RunOptions, RunSpec
 from distflow.core.status import RunStatus
+from distflow.errors import RedisFull
 from distflow.ports import Batch, WorkerProbe
 from distflow.store.memory import MemoryRunStore, MemoryServer
 from tests.support.stores import again, final
@@ -79,10 +81,16 @@ class Transport:
         self.failures: dict[str, str] = {}
         #: Jobs that workers were told to stop.
         self.stopped: list[str] = []
+        #: Whether there is no room for more, and how often that was said.
+        self.full = False
+        self.refused = 0
         #: How often a run's jobs were taken off the queues.
         self.withdrawals = 0
 
     def dispatch(self, batches: Sequence[Batch]) -> None:
+        if batches and self.full:
+            self.refused += 1
+            raise RedisFull("no room")
         self.sent += batches
         self.queued |= {batch.id: batch for batch in batches}
 
@@ -275,7 +283,7 @@ class Leading:
         self.clock.sleep(seconds)
         ended = self.executor.step(self.store.read_events(self.executor.last_event))
         if ended is None:
-            self.transport.dispatch(self.executor.take_batches())
+            send_batches(self.transport, self.executor.take_batches(), self.executor.keep)
         return ended
 
     def go_on(self, seconds: float) -> RunStatus | None:
