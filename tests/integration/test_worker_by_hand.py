@@ -62,5 +62,5 @@ def test_it_works_and_is_preloaded(client: Client, by_hand: subprocess.Popen[byt
     run = client.submit(flow)
     assert run.wait(timeout=30) == RunStatus.SUCCESS
     assert run.results()["look"].data is True
-    (key,) = wait_for(lambda: list(client.redis.scan_iter("rq:worker:*")), what="its registration")
+    (key,) = wait_for(lambda: client.redis.smembers("rq:workers"), what="its registration")
     assert 16 <= int(client.redis.ttl(key)) <= 76
