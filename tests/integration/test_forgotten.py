@@ -116,6 +116,9 @@ def test_a_deleted_run_was_deleted(emptied: RedisServer, tmp_path: Path) -> None
     """Another run is there, and Redis has not restarted."""
     words = ["-p", f"log={tmp_path / 'log'}", "-p", f"gate={tmp_path / 'gate'}", "--detach"]
     assert run_cli(emptied.url, "submit", FLOW, "--run-id", "other", *words).returncode == 4
+    with emptied.client() as client:
+        # In the second of its start, Redis does not tell whether a look came before it.
+        wait_for(lambda: client.info("server")["uptime_in_seconds"] > 1, 30, "Redis to be older")
     leader = start_cli(emptied.url, "resume", "r")
     wait_for(lambda: led_by(emptied), 30, "somebody to lead the run")
     assert run_cli(emptied.url, "delete", "r", "--force").returncode == 0
