@@ -132,6 +132,7 @@ HELD = [
     Held("own-again", {**OWN, "worker_class": FAST}, "idempotent", "success", 30.0),
     Held("stock-once", {}, "at_most_once", "unknown", 60.0),
     Held("stock-normal", {}, "normal", "failure", 60.0),
+    Held("stock-again", {}, "idempotent", "success", 60.0),
 ]
 
 
