@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from redis import Redis
@@ -21,8 +22,10 @@ from distflow.core.run import (
     RunSpec,
     ServerFacts,
 )
+from distflow.core.status import RunStatus
 from distflow.creation import Hydration, is_frozen, write_run
 from distflow.dispatch.rq import RqDispatcher
+from distflow.earlier import find_or_create
 from distflow.errors import InvalidInput
 from distflow.events import EventHub
 from distflow.handle import Run
@@ -155,8 +158,7 @@ class Client:
             raise InvalidInput(f"concurrency is a count of 1 or more, not {concurrency}")
         if timeout is not None and not timeout > 0:
             raise InvalidInput(f"timeout is seconds, more than 0, not {timeout}")
-        if not isinstance(workflow, WorkflowTemplate | Workflow):
-            raise InvalidInput(f"a run is made of a workflow, not of {_describe(workflow)}")
+        _check_workflow(workflow)
         built = workflow.build(params)
         check_importable(built)
         graph = built.compile()
@@ -208,6 +210,7 @@ class Client:
         durability: str | None = None,
         allow_eviction: bool = False,
         batch: bool = True,
+        or_resume: bool = False,
         listener: Listener | None = None,
     ) -> Run:
         """Create a run and coordinate it on a thread of this process.
@@ -231,13 +234,17 @@ class Client:
                 ``at_most_once`` tasks are on Redis's disk; None takes what its settings give.
             allow_eviction: use a Redis whose ``maxmemory-policy`` is not ``noeviction``.
             batch: whether short tasks travel together, in one job of RQ.
+            or_resume: if there is a run of this ``run_id`` already, of the same workflow and
+                parameters, go on with that one, as ``Run.resume`` does; with ``detach`` it is left
+                as it is.
             listener: told what happens to the run, on its thread.
 
         Raises:
             InvalidInput: the workflow, the parameters, the snapshot or the id cannot be used, or
                 the Redis does not give what is asked of it; nothing was written.
         """
-        run = self.create(
+        create = partial(
+            self.create,
             workflow,
             params,
             run_id=run_id,
@@ -253,11 +260,29 @@ class Client:
             detach=detach,
             batch=batch,
         )
+        if or_resume:
+            run, earlier = self._find_or_create(workflow, params, run_id, create)
+        else:
+            run, earlier = create(), False
         for warning in run.warnings:
             _log.warning("run %s: %s", run.run_id, warning)
-        if not detach:
-            run.lead_in_background(reopen=False, listener=listener)
+        if not detach and not (earlier and run.status() == RunStatus.SUCCESS):
+            run.lead_in_background(reopen=earlier, listener=listener)
         return run
+
+    def _find_or_create(
+        self,
+        workflow: WorkflowTemplate | Workflow,
+        params: Mapping[str, Any] | None,
+        run_id: str | None,
+        create: Callable[[], Run],
+    ) -> tuple[Run, bool]:
+        if run_id is None:
+            raise InvalidInput("or_resume needs the run_id to go on with")
+        _check_workflow(workflow)
+        given = workflow.params if isinstance(workflow, Workflow) else (params or {})
+        reference = workflow.reference or workflow.name
+        return find_or_create(self, run_id, reference, given, create)
 
     def settle_server(self, durability: str | None, *, allow_eviction: bool) -> ServerFacts:
         """What a new run records of its Redis: see :func:`distflow.store.durability.settle_server`,
@@ -305,6 +330,11 @@ def _usable(client: Redis) -> Redis:
     encoder: Any = client.get_encoder()
     speaks = not encoder.decode_responses and encoder.encoding.lower() in ("utf-8", "utf8")
     return client if speaks and follows_primary(client) else open_like(client)
+
+
+def _check_workflow(value: object) -> None:
+    if not isinstance(value, WorkflowTemplate | Workflow):
+        raise InvalidInput(f"a run is made of a workflow, not of {_describe(value)}")
 
 
 def _describe(value: object) -> str:

@@ -35,7 +35,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     #: The run waits for a person.
     BLOCKED = 3
-    #: The run was paused or detached before its end.
+    #: The run was paused before its end, or its end was not waited for.
     PAUSED = 4
     #: Redis cannot be reached, or refuses.
     UNREACHABLE = 5

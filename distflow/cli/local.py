@@ -16,12 +16,12 @@ from distflow.cli.progress import WritingProgress
 from distflow.cli.running import build_workflow, check_gap, print_run_id, run_options
 from distflow.client import Client
 from distflow.core.status import RunStatus
-from distflow.errors import InvalidInput, RunExists, RunNotFound
+from distflow.earlier import find_earlier
+from distflow.errors import RunExists
 from distflow.handle import Run
 from distflow.local.server import PrivateRedis
 from distflow.local.workers import LocalWorkers
 from distflow.params import load_workflow, read_pairs
-from distflow.plain import to_plain
 from distflow.snapshot import Snapshot
 
 #: Seconds between two looks at whether the workers live.
@@ -158,25 +158,13 @@ def _earlier_run(
     """
     if run_id is None:
         return None
-    try:
-        run = client.run(run_id)
-    except RunNotFound:
+    run = find_earlier(client, run_id, reference, given)
+    if run is None:
         return None
-    info = run.info()
-    if info.status == RunStatus.SUCCESS:
+    if run.status() == RunStatus.SUCCESS:
         raise RunExists(
             f"run {run_id} has succeeded: take another --run-id, or see "
             f"`{next_command('status', run_id)}`"
         )
-    if info.workflow != reference:
-        raise InvalidInput(
-            f"run {run_id} is of workflow {info.workflow}, not {reference}: take another --run-id"
-        )
-    for name, value in given.items():
-        if name not in info.params or to_plain(info.params[name]) != to_plain(value):
-            raise InvalidInput(
-                f"run {run_id} has another value for parameter {name!r}: go on with it without "
-                "-p, or take another --run-id"
-            )
     check_gap(run, accept_gap=False)
     return run

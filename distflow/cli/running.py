@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from distflow.cli.clients import open_client
 from distflow.cli.common import (
     ExitCode,
     connection_options,
+    exit_code_of,
     json_option,
     next_command,
     print_json,
@@ -26,11 +28,13 @@ from distflow.cli.waits import go_on_command
 from distflow.client import Client
 from distflow.core.graph import Graph
 from distflow.core.run import MAX_GRAPH_BYTES
+from distflow.core.status import RunStatus
 from distflow.describe import status_document
+from distflow.earlier import find_or_create
 from distflow.errors import DistflowError, InvalidInput
-from distflow.handle import Run
+from distflow.handle import STANDING, Run
 from distflow.ids import check_run_id
-from distflow.params import load_workflow, parse_params
+from distflow.params import load_workflow, parse_params, read_pairs
 from distflow.plain import to_plain
 from distflow.snapshot import Snapshot, hydration_outcomes
 from distflow.store.durability import WAITAOF
@@ -107,7 +111,10 @@ def run_options(command: _F) -> _F:
 @click.command()
 @run_options
 @click.option(
-    "--detach", is_flag=True, help="Create the run, leave it to a coordinator, and exit with 4."
+    "--detach", is_flag=True, help="Create the run, leave it to a coordinator, and exit with 0."
+)
+@click.option(
+    "--or-resume", is_flag=True, help="Go on with the run of this --run-id, if it is there."
 )
 @eviction_option
 @click.option("--dry-run", is_flag=True, help="Print what would run, in order; write nothing.")
@@ -128,6 +135,7 @@ def submit(
     durability: str | None,
     allow_eviction: bool,
     detach: bool,
+    or_resume: bool,
     dry_run: bool,
     redis_url: str | None,
     data_dir: Path | None,
@@ -138,9 +146,14 @@ def submit(
     The first line on stdout is the run's id. Ctrl-C leaves the run as it is, to be resumed.
     Workers are started elsewhere: `distflow worker` or `rq worker`.
     """
-    workflow = build_workflow(workflow_path, pairs)
+    if or_resume and (run_id is None or dry_run):
+        raise InvalidInput("--or-resume needs the --run-id to go on with, and no --dry-run")
+    # A run that is there goes on with what it was given: its parameters need not be given again.
+    template = load_workflow(workflow_path)
+    given = read_pairs(template, pairs)
+    workflow = None if or_resume else build_workflow(workflow_path, pairs)
     snapshot = Snapshot.load(snapshot_path) if snapshot_path else None
-    if dry_run:
+    if workflow and dry_run:
         options = {"keep": keep, "accept_gap": accept_gap}
         _print_plan(workflow, run_id, snapshot, as_json=as_json, **options)
         return ExitCode.SUCCESS
@@ -148,8 +161,8 @@ def submit(
         interruptible() as interrupt,
         open_client(redis_url, data_dir, create=True, interrupt=interrupt) as client,
     ):
-        run = client.create(
-            workflow,
+        create = partial(
+            client.create,
             run_id=run_id,
             snapshot=snapshot,
             keep=keep,
@@ -163,17 +176,32 @@ def submit(
             batch=not no_batch,
             progress=WritingProgress(interrupt),
         )
+        if workflow:
+            run, earlier = create(workflow), False
+        else:
+            run, earlier = find_or_create(
+                client,
+                check_run_id(run_id or ""),
+                template.reference or template.name,
+                given,
+                lambda: create(build_workflow(workflow_path, pairs)),
+            )
         # Who leads it reads it from Redis: a large one need not be here twice.
         del workflow
         print_run_id(run, as_json=as_json)
+        if earlier:
+            say(f"run {run.run_id} is there already: going on with it")
+            check_gap(run, accept_gap=accept_gap)
         warn_of_durability(run)
         if not detach:
-            return see_through(run, interrupt, reopen=False, as_json=as_json)
-        for line in _detached_lines(client, run.run_id):
+            return see_through(run, interrupt, reopen=earlier, as_json=as_json)
+        for line in _detached_lines(client, run):
             say(line)
+        info = run.info()
         if as_json:
-            print_json(status_document(run.info()))
-        return ExitCode.PAUSED
+            print_json(status_document(info))
+        # One that was there may need more than a coordinator.
+        return exit_code_of(info.status) if info.status in STANDING else ExitCode.SUCCESS
 
 
 @click.command()
@@ -212,14 +240,22 @@ def resume(
         return see_through(run, interrupt, reopen=True, force=force, as_json=as_json)
 
 
-def _detached_lines(client: Client, run_id: str) -> list[str]:
+def _detached_lines(client: Client, run: Run) -> list[str]:
     """What becomes of a detached run, and the next command."""
+    info = run.info()
+    if info.status in STANDING:
+        what = f"run {run.run_id} stands as it is: {info.status}"
+        again = go_on_command(info, client.impatient_dispatcher)
+        return [what if info.status == RunStatus.SUCCESS else f"{what}; go on with it: {again}"]
+    watch = next_command("watch", run.run_id)
+    if info.coordinator is not None:
+        return [f"{info.coordinator} leads it: {watch}"]
     count = len(client.coordinators())
     if not count:
-        lead = f"or lead it here: {next_command('resume', run_id)}"
+        lead = f"or lead it here: {next_command('resume', run.run_id)}"
         return [f"no coordinator is there: start {next_command('coordinator')}", lead]
     who = "a coordinator takes" if count == 1 else f"one of {count} coordinators takes"
-    return [f"{who} it: {next_command('watch', run_id)}"]
+    return [f"{who} it: {watch}"]
 
 
 def build_workflow(path: str, pairs: tuple[str, ...]) -> Workflow:

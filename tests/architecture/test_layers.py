@@ -38,6 +38,7 @@ LAYERS = {
     "distflow.advice": 4,
     "distflow.creation": 4,
     "distflow.transfer": 5,
+    "distflow.earlier": 5,
     "distflow.handle": 5,
     "distflow.client": 5,
     "distflow.describe": 5,
@@ -67,6 +68,8 @@ SIDEWAYS = {
     ("distflow.runner", "distflow.events"),
     ("distflow.runner", "distflow.transfer"),
     ("distflow.handle", "distflow.events"),
+    ("distflow.earlier", "distflow.handle"),
+    ("distflow.client", "distflow.earlier"),
     ("distflow.client", "distflow.events"),
     # Attempts in this process run by the code that workers run.
     ("distflow.dispatch", "distflow_worker"),

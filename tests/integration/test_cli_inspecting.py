@@ -94,7 +94,8 @@ def test_looking_costs_the_same_whatever_the_size(scene: Scene) -> None:
     small one: by ``status`` while it is led, and by ``watch`` and ``status`` when it has ended.
     """
     costs = []
-    for run_id, total in (("small", 20), ("large", 12_000)):
+    # The first of all makes the server know the scripts.
+    for run_id, total in (("first", 20), ("small", 20), ("large", 12_000)):
         names = [f"t{number:05}" for number in range(total)]
         tasks = [Task(name, "pkg:f", continue_on_error=name > names[-4]) for name in names]
         store, epoch = scene.open_graph(tasks, run_id)
@@ -105,7 +106,7 @@ def test_looking_costs_the_same_whatever_the_size(scene: Scene) -> None:
         scene.leave(store, epoch)
         told += [cost(scene, "watch", run_id), cost(scene, "status", run_id)]
         costs.append(told)
-    for (small_calls, small_bytes), (large_calls, large_bytes) in zip(*costs, strict=True):
+    for (small_calls, small_bytes), (large_calls, large_bytes) in zip(*costs[1:], strict=True):
         assert small_calls == large_calls
         assert abs(small_bytes - large_bytes) < 200
 

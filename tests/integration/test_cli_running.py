@@ -178,9 +178,9 @@ def test_resume_by_force(
 
 
 def test_detach(redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path) -> None:
-    """--detach creates the run and ends with 4, since the run has not ended; a resume leads it."""
+    """--detach creates the run and ends with 0: it did what it was asked; a resume leads it."""
     done = run_cli(redis_server.url, "submit", *dag(tmp_path / "log"), "--run-id", "d", "--detach")
-    assert (done.returncode, done.stdout) == (4, "d\n")
+    assert (done.returncode, done.stdout) == (0, "d\n")
     assert done.stderr == (
         "no coordinator is there: start distflow coordinator\nor lead it here: distflow resume d\n"
     )
@@ -193,7 +193,7 @@ def test_no_batch(words: tuple[str, ...], redis_server: RedisServer, tmp_path: P
     """Tasks travel together, unless --no-batch is given: the run is made so."""
     run_id = "alone" if words else "together"
     submit = ["submit", *dag(tmp_path / "log"), "--detach", "--run-id", run_id, *words]
-    assert run_cli(redis_server.url, *submit).returncode == 4
+    assert run_cli(redis_server.url, *submit).returncode == 0
     with redis_server.client() as redis:
         assert run_of(redis, run_id).info().options.batch is not bool(words)
 

@@ -1,0 +1,114 @@
+"""``submit --or-resume``: the same command makes a run, and goes on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from distflow import Client, Workflow, connect
+from distflow.cli import main
+from distflow.core.status import RunStatus
+from distflow.errors import InvalidInput, RunExists
+from tests.conftest import StartWorker
+from tests.integration.cli_runs import StartCli, begun, dag, end, held, started_commands, starts
+from tests.support.cli import kill_cli
+from tests.support.redis_server import RedisServer
+from tests.support.tasks import recording
+from tests.support.wait import wait_for
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> Iterator[Client]:
+    """Of the shared server."""
+    with connect(redis_server.url).redis as redis:
+        yield Client(redis)
+
+
+@pytest.fixture
+def start() -> Iterator[StartCli]:
+    """Starts commands, and ends them with the test."""
+    with started_commands() as start_command:
+        yield start_command
+
+
+def submit(server: RedisServer, *words: str) -> Result:
+    """The command, in this process."""
+    return CliRunner().invoke(main, ["submit", *words, "--redis", server.url], prog_name="distflow")
+
+
+def test_a_killed_submit_is_typed_again(
+    redis_server: RedisServer, start_worker: StartWorker, start: StartCli, tmp_path: Path
+) -> None:
+    """It takes the run up; once more, and there is nothing to do. Nothing runs twice."""
+    words = ["submit", *held(tmp_path), "--run-id", "r", "--or-resume"]
+    start_worker(redis_server.url)
+    first = start(redis_server.url, *words)
+    wait_for(lambda: begun(tmp_path), 20, "a task to begin")
+    kill_cli(first)
+    (tmp_path / "gate").touch()
+    code, out, lines = end(start(redis_server.url, *words))
+    assert (code, out) == (0, "r\n"), lines
+    assert "run r is there already: going on with it" in lines
+    # Its parameters are the run's own.
+    code, out, lines = end(
+        start(redis_server.url, *words[:2], "--run-id", "r", "--or-resume", "--detach")
+    )
+    assert (code, out) == (0, "r\n"), lines
+    assert lines[-1] == "run r stands as it is: success"
+    assert set(starts(tmp_path).values()) == {1}
+
+
+def test_what_is_another_run(redis_server: RedisServer, client: Client, tmp_path: Path) -> None:
+    """Another workflow, or another parameter, under this id: refused, and the run stays."""
+    words = [*dag(tmp_path / "log"), "--detach", "--or-resume"]
+    assert submit(redis_server, *words, "--run-id", "r").exit_code == 0
+    made = client.run("r").info().created_at
+    again = submit(redis_server, *words, "--run-id", "r")
+    assert again.exit_code == 0
+    other = submit(redis_server, *held(tmp_path), "--run-id", "r", "--or-resume")
+    assert other.exit_code == 2
+    assert "run r is of workflow tests.support.tasks.recording:random_dag, not" in other.stderr
+    changed = submit(redis_server, *words, "-p", "seed=9", "--run-id", "r")
+    assert changed.exit_code == 2
+    assert "has another value for parameter 'seed': leave that out to go on" in changed.stderr
+    assert client.run("r").info().created_at == made
+    for options in ([], ["--run-id", "r", "--dry-run"]):
+        refused = submit(redis_server, *words, *options)
+        assert refused.exit_code == 2
+        assert "--or-resume needs the --run-id to go on with, and no --dry-run" in refused.stderr
+
+
+def test_in_python(redis_server: RedisServer, client: Client, start_worker: StartWorker) -> None:
+    """It goes on with what did not succeed, and leaves alone what did."""
+    start_worker(redis_server.url)
+    flow = Workflow("one")
+    flow.add("a", recording.echo, (1,))
+    first = client.submit(flow, run_id="p", detach=True)
+    assert client.submit(flow, run_id="p", detach=True, or_resume=True).run_id == "p"
+    first.cancel()
+    first.lead_in_background(reopen=False)
+    assert first.wait(20) == RunStatus.CANCELLED
+    assert client.submit(flow, run_id="p", or_resume=True).wait(20) == RunStatus.SUCCESS
+    assert client.submit(flow, run_id="p", or_resume=True).wait(20) == RunStatus.SUCCESS
+    with pytest.raises(RunExists):
+        client.submit(flow, run_id="p")
+    with pytest.raises(InvalidInput, match="or_resume needs the run_id"):
+        client.submit(flow, or_resume=True)
+
+
+def test_another_was_faster(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look for the run and its creation: it is found then."""
+    flow = Workflow("one")
+    flow.add("a", recording.echo, (1,))
+    create = Client.create
+
+    def create_twice(self: Client, *arguments: object, **options: object) -> object:
+        create(self, *arguments, **options)  # type: ignore[arg-type]
+        return create(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Client, "create", create_twice)
+    assert client.submit(flow, run_id="p", detach=True, or_resume=True).run_id == "p"
+    assert client.run_ids() == ["p"]
