@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -30,6 +29,7 @@ from distflow.errors import InvalidInput
 from distflow.events import EventHub
 from distflow.handle import Run
 from distflow.ids import check_run_id, new_origin, new_run_id
+from distflow.logs import get_logger
 from distflow.ports import KnownGraph
 from distflow.snapshot import Snapshot, hydration_notes, hydration_outcomes
 from distflow.store.cluster import refuse_cluster
@@ -42,7 +42,7 @@ from distflow.store.sentinel import follows_primary
 from distflow.store.service import RedisServiceStore
 from distflow_worker.connection import open_like
 
-_log = logging.getLogger("distflow")
+_log = get_logger("distflow")
 
 _T = TypeVar("_T")
 

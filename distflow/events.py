@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import sys
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
@@ -11,9 +9,11 @@ from typing import IO, Literal, Protocol
 
 from distflow.coordinator.notices import Listener, Notice
 from distflow.errors import InvalidInput
-from distflow.plain import iso_time
+from distflow.logs import get_logger
+from distflow.plain import iso_time, json_text
+from distflow.text import visible
 
-_log = logging.getLogger("distflow.events")
+_log = get_logger("distflow.events")
 
 #: What callbacks may be registered for.
 EVENTS = (
@@ -182,7 +182,7 @@ def _json_line(notice: Notice) -> str:
         "worker": notice.worker or None,
         "message": notice.message or None,
     }
-    return json.dumps(fields, ensure_ascii=False)
+    return json_text(fields)
 
 
 def _text_line(notice: Notice) -> str:
@@ -196,4 +196,4 @@ def _text_line(notice: Notice) -> str:
         f"{notice.duration:.3f} s" if notice.duration else "",
         notice.message,
     )
-    return " ".join(word for word in words if word)
+    return visible(" ".join(word for word in words if word))

@@ -32,6 +32,7 @@ from distflow.ids import new_token
 from distflow.ports import Dispatcher, KnownGraph
 from distflow.snapshot import Snapshot
 from distflow.store.leading import Decision
+from distflow.text import visible
 from distflow.transfer import read_snapshot
 
 if TYPE_CHECKING:
@@ -343,9 +344,10 @@ def _leave_runs() -> None:
     for thread, run, _interrupt in led:
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive() or _is_left(run):
+            run_id = visible(run.run_id)
             sys.stderr.write(
-                f"distflow: this process ended before run {run.run_id} did, which wait() waits "
-                f"for: go on with it by `distflow resume {run.run_id}`\n"
+                f"distflow: this process ended before run {run_id} did, which wait() waits for: go "
+                f"on with it by `distflow resume {run_id}`\n"
             )
 
 

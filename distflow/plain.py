@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from math import isfinite
@@ -10,6 +11,10 @@ from typing import Any
 
 from distflow.codec import encode_result, unpack
 from distflow.core.model import TaskResult
+from distflow.text import visible
+
+#: What a JSON text may hold that a terminal, or who reads it by lines, could take for more.
+_SUSPECT_IN_JSON = re.compile(r"[^ -~\n]")
 
 
 def to_plain(value: Any) -> Any:
@@ -52,6 +57,25 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def json_text(document: Any, *, indent: int | None = None) -> str:
+    """What JSON can say -> JSON. It reads as what ``json.dumps`` would write, and has escapes for
+    whatever :func:`~distflow.text.visible` has escapes for.
+
+    Raises:
+        ValueError: it holds a NaN or an infinity.
+    """
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=indent)
+    # JSON itself has escapes for the control characters of ASCII, all but the last.
+    plain = text.isascii() and "\x7f" not in text
+    return text if plain else _SUSPECT_IN_JSON.sub(_escape_in_json, text)
+
+
+def _escape_in_json(match: re.Match[str]) -> str:
+    character = match[0]
+    # What is beyond 16 bits becomes the two escapes that JSON has for it.
+    return character if visible(character) == character else json.dumps(character)[1:-1]
 
 
 def plain_result(result: TaskResult) -> dict[str, Any]:

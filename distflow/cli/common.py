@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, NamedTuple, TextIO, TypeVar
 
 import click
 from click.exceptions import NoArgsIsHelpError
@@ -18,10 +17,28 @@ from click.exceptions import NoArgsIsHelpError
 from distflow.config import DEFAULT_REDIS_URL, URL_VARIABLES, environment_url
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError
-from distflow.plain import to_plain
+from distflow.plain import json_text, to_plain
 from distflow.redis_url import hide_password, tidy_url
+from distflow.text import visible
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Painted(NamedTuple):
+    """A line with one word in a colour, which vanishes where there is no terminal."""
+
+    before: str
+    word: str
+    after: str = ""
+    #: As click names it; None is none.
+    colour: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.before}{self.word}{self.after}"
+
+
+#: What is printed: it may hold text from outside.
+Line = str | Painted
 
 
 class ExitCode(IntEnum):
@@ -103,28 +120,73 @@ def next_command(*words: str) -> str:
         where = ["--redis", hide_password(params["redis_url"])]
     elif params.get("data_dir"):
         where = ["--data", str(params["data_dir"])]
-    return shlex.join(["distflow", *words, *where])
+    return " ".join(map(quote_word, ["distflow", *words, *where]))
+
+
+def quote_word(word: str) -> str:
+    r"""A word of a command to type. One that cannot be printed is quoted as bash, zsh and ksh read
+    it, such as ``$'a\x1b'``.
+    """
+    if word.isprintable():
+        return shlex.quote(word)
+    return "$'" + "".join(map(_escape_for_shell, word)) + "'"
+
+
+def _escape_for_shell(character: str) -> str:
+    if character.isprintable():
+        return f"\\{character}" if character in "\\'" else character
+    # By \x the shell means a byte.
+    return f"\\x{ord(character):02x}" if character.isascii() else f"\\U{ord(character):08x}"
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout; values that JSON does not have become text."""
-    text = json.dumps(to_plain(document), ensure_ascii=False, allow_nan=False, indent=2)
-    show(text)
-
-
-def show(text: str) -> None:
-    """Print a line on stdout at once. A reader that has gone does not end the command."""
     try:
-        click.echo(text)
-        sys.stdout.flush()
+        _write(json_text(to_plain(document), indent=2))
     except BrokenPipeError:
         silence()
 
 
-def say(text: str) -> None:
-    """Tell a person something, on stderr, if that can still be written to."""
+def put(line: Line) -> None:
+    """Print one line on stdout: what is in it does nothing to the terminal, and is no other line.
+
+    Raises:
+        BrokenPipeError: nobody reads it.
+    """
+    _write(_rendered(line))
+
+
+def show(line: Line) -> None:
+    """As :func:`put`. A reader that has gone does not end the command."""
+    try:
+        put(line)
+    except BrokenPipeError:
+        silence()
+
+
+def say(line: Line) -> None:
+    """Tell a person something in one line, on stderr, if that can still be written to."""
     with suppress(OSError):
-        click.echo(text, err=True)
+        _write(_rendered(line), err=True)
+
+
+def _rendered(line: Line) -> str:
+    if isinstance(line, str):
+        return visible(line)
+    word = click.style(visible(line.word), fg=line.colour)
+    return f"{visible(line.before)}{word}{visible(line.after)}"
+
+
+def _write(text: str, *, err: bool = False) -> None:
+    """Where all output of commands meets."""
+    try:
+        click.echo(text, err=err)
+    except UnicodeEncodeError:
+        # The terminal has not all characters.
+        stream = sys.stderr if err else sys.stdout
+        click.echo(
+            text.encode(stream.encoding, "backslashreplace").decode(stream.encoding), err=err
+        )
 
 
 def run_guarded(call: Callable[[], Any]) -> int:
@@ -152,7 +214,8 @@ def _run_guarded(call: Callable[[], Any]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
     except NoArgsIsHelpError as error:
-        say(error.format_message())
+        for line in error.format_message().splitlines():
+            say(line)
         return ExitCode.USAGE
     except click.ClickException as error:
         return _tell(_usage_line(error), ExitCode.USAGE)

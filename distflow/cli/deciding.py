@@ -14,6 +14,7 @@ from distflow.cli.common import (
     json_option,
     next_command,
     print_json,
+    put,
     say,
 )
 from distflow.cli.views import span
@@ -96,14 +97,14 @@ def resolve(
         )
         return
     what = "will run again" if decision == "retry" else f"is {status} now"
-    click.echo(f"task {task!r} of run {run_id} {what}")
+    put(f"task {task!r} of run {run_id} {what}")
     if left:
         more = "1 task is" if left == 1 else f"{left} tasks are"
-        click.echo(f"{more} still unknown: {next_command('status', run_id)}")
+        put(f"{more} still unknown: {next_command('status', run_id)}")
     if info.coordinator is not None:
-        click.echo(f"{info.coordinator} goes on with the run")
+        put(f"{info.coordinator} goes on with the run")
     else:
-        click.echo(f"go on with the run: {again}")
+        put(f"go on with the run: {again}")
 
 
 @click.command("delete")
@@ -130,7 +131,7 @@ def delete(
         for info in infos:
             _delete(client, info, force=force)
             if not as_json:
-                click.echo(f"deleted run {info.run_id}")
+                put(f"deleted run {info.run_id}")
     if as_json:
         print_json({"deleted": [info.run_id for info in infos]})
 
@@ -166,7 +167,7 @@ def purge(
             if not as_json:
                 age = span(info.as_of - (info.ended_at or 0.0))
                 verb = "would delete" if dry_run else "deleted"
-                click.echo(f"{verb} run {run_id}: {info.status}, ended {age} ago")
+                put(f"{verb} run {run_id}: {info.status}, ended {age} ago")
     if as_json:
         print_json({"deleted": deleted, "dry_run": dry_run})
     elif not deleted:

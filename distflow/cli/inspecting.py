@@ -15,6 +15,7 @@ from distflow.cli.common import (
     json_option,
     next_command,
     print_json,
+    put,
     say,
 )
 from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS
@@ -65,7 +66,7 @@ def watch(
         else:
             seconds = (info.ended_at or info.as_of) - (info.started_at or info.created_at)
             for text in outcome_lines(run, info, max(0.0, seconds)):
-                click.echo(text)
+                put(text)
     ctx.exit(ExitCode.INTERRUPTED if interrupted else exit_code_of(info.status))
 
 
@@ -85,7 +86,7 @@ def show(
             print_json(document)
             return
         for text in task_lines(document):
-            click.echo(text)
+            put(text)
 
 
 @click.command("graph")
@@ -126,7 +127,8 @@ def graph(
             statuses = live_statuses(run.store, drawn, run.info().as_of)
     text = (to_mermaid if form == "mermaid" else to_dot)(drawn, statuses)
     if output is None or str(output) == "-":
-        click.echo(text, nl=False)
+        for each in text.splitlines():
+            put(each)
     else:
         output.write_text(text, encoding="utf-8")
         say(f"wrote {output}")

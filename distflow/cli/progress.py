@@ -19,11 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from distflow.cli.common import ExitCode, say
-from distflow.cli.views import clip, span, visible
+from distflow.cli.views import clip, span
 from distflow.core.run import RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
 from distflow.describe import COUNTED
+from distflow.text import one_line
 
 #: Tasks at work that a terminal shows.
 _SHOWN_RUNNING = 6
@@ -145,7 +146,7 @@ class PlainDisplay:
 
     def note(self, text: str) -> None:
         """One line."""
-        say(visible(" ".join(text.split())))
+        say(one_line(text))
 
     def update(self, view: View) -> None:
         """A line with the counts, if it is time for one; what is waited for is said at once."""
@@ -184,7 +185,7 @@ class TerminalDisplay:
 
     def note(self, text: str) -> None:
         """One line above the bar."""
-        line = Text(visible(" ".join(text.split())))
+        line = Text(one_line(text))
         word = text.split(maxsplit=1)[0].rstrip(":")
         line.stylize(_COLOURS.get(word, ""), 0, len(word))
         with suppress(OSError):
@@ -215,7 +216,7 @@ class TerminalDisplay:
         if len(longest) > _SHOWN_RUNNING:
             lines.append(f"  and {len(longest) - _SHOWN_RUNNING} more")
         # Not clipped: it ends with a command to copy.
-        waits = [Text(f"waits: {view.waits_for}", "yellow")] if view.waits_for else []
+        waits = [Text(one_line(f"waits: {view.waits_for}"), "yellow")] if view.waits_for else []
         return Group(bar, *(Text(line, no_wrap=True, overflow="crop") for line in lines), *waits)
 
     def __enter__(self) -> Self:

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 from redis import Redis
 
-from distflow.cli.common import connection_options, json_option, print_json, say
+from distflow.cli.common import Line, connection_options, json_option, print_json, put, say
 from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS, open_to_look
-from distflow.cli.views import clip, colour, columns, span, status_lines
+from distflow.cli.views import clip, columns, painted, span, status_lines
 from distflow.cli.waits import go_on_command, worker_waits
 from distflow.codec import decode_result
 from distflow.core.run import RunInfo
@@ -59,10 +59,10 @@ def status(
         workers = worker_waits(redis, dispatcher, info)
         again = go_on_command(info, dispatcher)
         for text in status_lines(info, survey_run(store, info), workers, again):
-            click.echo(text)
+            put(text)
         if with_tasks:
             for text in _task_table(store, info):
-                click.echo(text)
+                put(text)
 
 
 @click.command("runs")
@@ -80,13 +80,15 @@ def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None
             return
         # A longer id moves its own row alone.
         width = min(max(map(len, run_ids)), max(8, columns() - _RUNS_COLUMNS))
-        click.echo(f"{'RUN':<{width}}  {'STATUS':<11}  {'DONE':>13}  {'AGE':>6}  WORKFLOW")
+        put(f"{'RUN':<{width}}  {'STATUS':<11}  {'DONE':>13}  {'AGE':>6}  WORKFLOW")
         for info in _infos(redis, run_ids):
             done = f"{done_count(info)}/{info.total}"
             age = span(info.as_of - info.created_at)
-            row = f"{info.run_id:<{width}}  {colour(info.status, 11)}  {done:>13}  {age:>6}  "
-            room = columns() - len(click.unstyle(row))
-            click.echo(row + clip(info.workflow, max(room, 10)))
+            row = painted(
+                f"{info.run_id:<{width}}  ", info.status, f"  {done:>13}  {age:>6}  ", width=11
+            )
+            room = max(10, columns() - len(str(row)))
+            put(row._replace(after=row.after + clip(info.workflow, room)))
 
 
 def _store(redis: Redis, run_id: str) -> RedisRunStore:
@@ -104,14 +106,15 @@ def _infos(redis: Redis, run_ids: list[str]) -> Iterator[RunInfo]:
             say(str(error))
 
 
-def _task_table(store: RunStore, info: RunInfo) -> Iterator[str]:
+def _task_table(store: RunStore, info: RunInfo) -> Iterator[Line]:
     yield ""
     for task, cut in iter_cuts(store):
         state = live_status(cut, info.as_of)
         result = None if cut.packed is None else decode_result(cut.packed, opaque=True)
         took = span(result.metrics.duration) if result and result.metrics else ""
         attempt = result.attempt if result else cut.claim.attempt if cut.claim else 0
-        start = f"{colour(state, 9)}  {attempt or '':>3}  {took:>7}  "
-        room = columns() - len(click.unstyle(start))
+        row = painted("", state, f"  {attempt or '':>3}  {took:>7}  ", width=9)
+        room = columns() - len(str(row))
         why = why_of(result) if result and state != TaskStatus.SUCCESS else ""
-        yield start + clip(f"{task.name}: {why}" if why else task.name, room)
+        said = clip(f"{task.name}: {why}" if why else task.name, room)
+        yield row._replace(after=row.after + said)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from distflow.cli.views import clip, colour, columns, line, span, visible
+from distflow.cli.common import Line
+from distflow.cli.views import block, clip, columns, line, painted, span
+from distflow.plain import json_text
 
 #: Lines of a value, and of history, that are shown without ``--json``.
 _VALUE_LINES = 40
@@ -18,13 +19,13 @@ _SHOWN_DEPENDENCIES = 10
 _SATISFIED = "success"
 
 
-def task_lines(document: Mapping[str, Any]) -> Iterator[str]:
+def task_lines(document: Mapping[str, Any]) -> Iterator[Line]:
     """The text of a task document: see :func:`distflow.describe.task_document`."""
     yield line("task", f"{document['task']}", whole=True)
     yield line("run", document["run_id"], whole=True)
     tolerated = document["continue_on_error"] and document["status"] == "failure"
     goes_on = " (tolerated: what depends on it goes on)" if tolerated else ""
-    yield "status".ljust(11) + colour(document["status"]) + goes_on
+    yield painted("status".ljust(11), document["status"], goes_on)
     yield line("function", document["function"])
     effects = "" if document["effects"] == "normal" else f", effects {document['effects']}"
     yield line("queue", document["queue"] + effects)
@@ -33,7 +34,7 @@ def task_lines(document: Mapping[str, Any]) -> Iterator[str]:
     if document["verify"]:
         yield line("verify", document["verify"])
     if document["saved"] is not None:
-        yield line("saved", clip(json.dumps(document["saved"], ensure_ascii=False), columns() - 11))
+        yield line("saved", json_text(document["saved"]))
     yield from _live_lines(document)
     yield from _result_lines(document["result"])
     yield from _dependency_lines(document["dependencies"])
@@ -82,25 +83,25 @@ def _result_lines(result: Mapping[str, Any] | None) -> Iterator[str]:
     message, error = result["message"] or "", result["error"] or ""
     # An exception's own message is in both.
     if message.strip() and not error.strip().endswith(message.strip()):
-        yield line("message", message.strip(), whole=True)
+        yield from block("message", message.strip())
     if error:
-        yield line("error", error.strip(), whole=True)
+        yield from block("error", error.strip())
     if result["status"] == _SATISFIED or result["data"] is not None:
         yield from _value_lines(result["data"])
     if result.get("traceback"):
         yield "traceback"
         for text in result["traceback"].rstrip().splitlines():
-            yield "  " + visible(text)
+            yield "  " + text
 
 
 def _value_lines(data: Any) -> Iterator[str]:
-    lines = json.dumps(data, ensure_ascii=False, indent=2).splitlines()
+    lines = json_text(data, indent=2).splitlines()
     if len(lines) == 1:
         yield line("result", lines[0])
         return
     yield "result"
     for text in lines[:_VALUE_LINES]:
-        yield "  " + visible(text)
+        yield "  " + text
     if len(lines) > _VALUE_LINES:
         yield f"  … {len(lines) - _VALUE_LINES} more lines: see --json"
 

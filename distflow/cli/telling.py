@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from distflow.cli.common import next_command
 from distflow.cli.progress import Display, counts_of_info, counts_text
-from distflow.cli.views import clip, columns, span, visible
+from distflow.cli.views import clip, columns, span
 from distflow.cli.waits import go_on_command
 from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
@@ -18,6 +18,7 @@ from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.describe import FoundTask, survey_run, why_of
 from distflow.handle import Run
 from distflow.ports import RunStore
+from distflow.text import one_line
 
 #: Lines of each kind that are told while a run goes on; the counts tell the rest.
 _MOST_LINES = 50
@@ -160,7 +161,7 @@ def outcome_lines(
 def _wrapped(text: str) -> list[str]:
     """Broken between names to the width of the terminal."""
     return textwrap.wrap(
-        visible(text),
+        one_line(text),
         columns(),
         break_long_words=False,
         break_on_hyphens=False,

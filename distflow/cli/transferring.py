@@ -17,6 +17,7 @@ from distflow.cli.common import (
     json_option,
     next_command,
     print_json,
+    put,
     say,
 )
 from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS
@@ -113,7 +114,7 @@ def import_(
     if as_json:
         print_json({"run_id": made, "gap": info.gap, "resume": resume})
         return
-    click.echo(made)
+    put(made)
     if info.gap:
         say(
             "the original may have gone on since it was exported, and has at_most_once tasks "

@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 
-import click
-
-from distflow.cli.common import next_command
+from distflow.cli.common import Line, Painted, next_command
 from distflow.core.run import UNKNOWN, RunInfo, ServerFacts
 from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.describe import COUNTED, Survey, done_count
+from distflow.text import one_line
 
 #: Statuses of runs and tasks that have a colour of their own.
 _COLOURS: Mapping[str, str] = {
@@ -36,9 +35,9 @@ _SHORT_SECONDS = 9.95
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
-def colour(status: str, width: int = 0) -> str:
-    """A status in its colour, padded to a width; colours vanish where there is no terminal."""
-    return click.style(status.ljust(width), fg=_COLOURS.get(status))
+def painted(before: str, status: str, after: str = "", *, width: int = 0) -> Painted:
+    """A line with a status in its colour, padded to a width."""
+    return Painted(before, status.ljust(width), after, _COLOURS.get(status))
 
 
 def span(seconds: float) -> str:
@@ -57,24 +56,19 @@ def columns() -> int:
 
 def clip(text: str, width: int) -> str:
     """The text in one line of at most ``width`` columns, with ``…`` where it was cut."""
-    joined = " ".join(visible(text).split())
+    joined = one_line(text)
     return joined if len(joined) <= width else joined[: max(0, width - 1)] + "…"
-
-
-def visible(text: str) -> str:
-    """Control characters as their escapes; line breaks and tabs stay."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 def line(label: str, text: str, *, whole: bool = False) -> str:
     """A label and its text; clipped to the terminal, unless the text is to be copied whole."""
-    if whole:
-        return label.ljust(_LABEL) + visible(text).replace("\n", "\n" + " " * _LABEL)
-    return label.ljust(_LABEL) + clip(text, columns() - _LABEL)
+    return label.ljust(_LABEL) + (text if whole else clip(text, columns() - _LABEL))
+
+
+def block(label: str, text: str) -> Iterator[str]:
+    """A label and the lines of a text, whole, below each other."""
+    for number, part in enumerate(text.splitlines() or [""]):
+        yield ("" if number else label).ljust(_LABEL) + part
 
 
 def counts_text(info: RunInfo) -> str:
@@ -87,7 +81,7 @@ def counts_text(info: RunInfo) -> str:
 
 def status_lines(
     info: RunInfo, survey: Survey, workers: Sequence[tuple[str, str]], again: str
-) -> Iterator[str]:
+) -> Iterator[Line]:
     """The compact view of ``distflow status``.
 
     Args:
@@ -102,7 +96,7 @@ def status_lines(
     yield line("workflow", info.workflow)
     if info.params:
         yield line("params", ", ".join(f"{name}={info.params[name]!r}" for name in info.params))
-    yield "status".ljust(_LABEL) + colour(info.status) + reason
+    yield painted("status".ljust(_LABEL), info.status, reason)
     yield line("tasks", counts_text(info))
     yield line("time", _times(info))
     yield line("led by", info.coordinator or "nobody")
@@ -166,7 +160,7 @@ def _more(label: str, shown: int, total: int) -> Iterator[str]:
 def _next_lines(info: RunInfo, survey: Survey, workers: Sequence[tuple[str, str]]) -> Iterator[str]:
     """What the run waits for, each with the command that mends it."""
     for what, command in workers:
-        yield line("waits for", what, whole=True)
+        yield from block("waits for", what)
         yield line("", command, whole=True)
     for held in info.held:
         since = span(max(0.0, info.as_of - held.since))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq.suspension import is_suspended
 
-from distflow.cli.common import next_command
+from distflow.cli.common import next_command, quote_word
 from distflow.core.run import RunInfo
 from distflow.describe import is_sending, unserved_queues
 from distflow.dispatch.prefixes import Apart, find_apart
@@ -94,7 +93,7 @@ def _apart_words(apart: Apart) -> tuple[str, str]:
     what = f"a worker of queue {apart.queue!r} with {needed}, as its coordinator"
     for prefix, count in apart.workers.items():
         what += f"\n{count} {'has' if count == 1 else 'have'} RQ_KEY_PREFIX={prefix}"
-    return what, f"env {shlex.quote(needed)} {next_command('worker', apart.queue)}"
+    return what, f"env {quote_word(needed)} {next_command('worker', apart.queue)}"
 
 
 def describe_wait(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -28,9 +27,10 @@ from distflow.core.run import Event
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import DistflowError, LeaseHeld, WrongState
+from distflow.logs import get_logger
 from distflow.ports import Batch, Dispatcher, KnownGraph, RunHead, RunStore
 
-_log = logging.getLogger("distflow.coordinator")
+_log = get_logger("distflow.coordinator")
 
 #: Seconds that a coordinator lets events gather while many tasks are on their way.
 PACE_SECONDS = 0.002

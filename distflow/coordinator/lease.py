@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from distflow.errors import DistflowError, RedisUnavailable
 from distflow.ids import new_token
+from distflow.logs import get_logger
 from distflow.ports import Renewal, RunStore
 
-_log = logging.getLogger("distflow.coordinator")
+_log = get_logger("distflow.coordinator")
 
 #: Renews leases; answers per lease None, or why it is lost.
 Renew = Callable[[Sequence[Renewal]], Sequence[DistflowError | None]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,9 +22,10 @@ from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import WrongState
 from distflow.ids import new_token
+from distflow.logs import get_logger
 from distflow.ports import Dispatcher, RunStore, Standing
 
-_log = logging.getLogger("distflow.coordinator")
+_log = get_logger("distflow.coordinator")
 
 #: Looked up once per task: an enumeration takes longer to be asked.
 _STATUSES = {status.value: status for status in TaskStatus}

@@ -32,9 +32,10 @@ from distflow.errors import (
     RunNotFound,
     StaleEpoch,
 )
+from distflow.logs import get_logger
 from distflow.ports import Batch, Dispatcher, RunStore, ServicePort, UnledRun
 
-_log = logging.getLogger("distflow.coordinator")
+_log = get_logger("distflow.coordinator")
 
 #: Seconds between two looks whether leases of others end in time.
 _SHORTEN_SECONDS = 30.0

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from distflow.core.graph import Graph
 from distflow.core.status import TaskStatus
+from distflow.text import visible
 
 #: Fill colours, all light enough for black text. A task that has not been tried has none.
 _FILLS: Mapping[TaskStatus, str] = {
@@ -79,20 +80,13 @@ def to_dot(graph: Graph, statuses: Mapping[str, TaskStatus] | None = None) -> st
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _visible(name: str) -> str:
-    """Line breaks, controls and what reorders text become their escapes: a label is one line."""
-    if name.isprintable():
-        return name
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-
-
 def _mermaid_text(name: str) -> str:
     # ASCII only in the expression: letters of other scripts stay as they are.
     return _MERMAID_MARKUP.sub(
-        lambda match: f"#{ord(match[0])};" if match[0].isascii() else match[0], _visible(name)
+        lambda match: f"#{ord(match[0])};" if match[0].isascii() else match[0], visible(name)
     )
 
 
 def _dot_text(name: str) -> str:
     # Graphviz reads HTML entities in plain labels too.
-    return _visible(name).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
+    return visible(name).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from distflow.core.claim import Progress
 from distflow.core.model import Metrics, TaskResult
 from distflow.core.version import FIRST
 from distflow.errors import DistflowError, SnapshotInvalid
-from distflow.plain import to_plain
+from distflow.plain import json_text, to_plain
 from distflow.snapshot.reader import SnapshotReader, open_snapshot
 from distflow.snapshot.records import Header, Outcome
 from distflow.snapshot.writer import SnapshotWriter, Target, open_target
@@ -204,7 +203,7 @@ class Snapshot(Mapping[str, TaskResult]):
             "progress": {name: known._asdict() for name, known in self._progress.items()},
             "saved": {name: _plain(note) for name, note in self._notes.items()},
         }
-        return json.dumps(document, ensure_ascii=False, allow_nan=False)
+        return json_text(document)
 
 
 def _plain(packed: bytes) -> Any:

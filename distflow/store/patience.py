@@ -7,7 +7,6 @@ does; where a reply was lost, the command must be idempotent.
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Callable
@@ -17,8 +16,9 @@ from weakref import WeakKeyDictionary
 from redis import exceptions as redis_errors
 
 from distflow.errors import RedisRefuses, RedisUnavailable
+from distflow.logs import get_logger
 
-_log = logging.getLogger("distflow.redis")
+_log = get_logger("distflow.redis")
 
 _T = TypeVar("_T")
 

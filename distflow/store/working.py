@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -24,10 +23,11 @@ from distflow.core.claim import (
 )
 from distflow.core.status import TaskStatus
 from distflow.errors import NotOnDisk, WrongState
+from distflow.logs import get_logger
 from distflow.store.base import StoreBase
 from distflow.store.line import DiskReply, ScriptLine
 
-_log = logging.getLogger("distflow.worker")
+_log = get_logger("distflow.worker")
 
 #: How long one WAITAOF waits: shorter than what a worker's connection allows for a reply.
 _DISK_WAIT_MS = 2000

@@ -18,9 +18,11 @@ LAYERS = {
     "distflow.errors": 0,
     "distflow.faults": 0,
     "distflow.ids": 0,
+    "distflow.logs": 0,
     "distflow.procfs": 0,
     "distflow.redis_url": 0,
     "distflow.rq_compat": 0,
+    "distflow.text": 0,
     "distflow.core": 1,
     "distflow.codec": 2,
     "distflow.fingerprint": 2,
@@ -51,6 +53,7 @@ LAYERS = {
 SIDEWAYS = {
     ("distflow.ids", "distflow.errors"),
     ("distflow.config", "distflow.errors"),
+    ("distflow.logs", "distflow.text"),
     ("distflow.redis_url", "distflow.errors"),
     ("distflow.fingerprint", "distflow.codec"),
     ("distflow.plain", "distflow.codec"),
@@ -156,12 +159,14 @@ def test_the_worker_knows_no_coordinator() -> None:
         "distflow.codec",
         "distflow.config",
         "distflow.ids",
+        "distflow.logs",
         "distflow.errors",
         "distflow.faults",
         "distflow.procfs",
         "distflow.redis_url",
         "distflow.rq_compat",
         "distflow.store",
+        "distflow.text",
     }
     wrong = [
         f"{path.name}:{line} imports {imported}"

@@ -285,22 +285,6 @@ def test_show_a_value(scene: Scene) -> None:
     assert re.search(r"^result +null$", scene.cli("show", "run-1", "b").stdout, re.MULTILINE)
 
 
-def test_nothing_commands_the_terminal(scene: Scene) -> None:
-    """Whatever tasks are named, say or return, no escape sequence reaches the terminal."""
-    evil = "\x1b[2J\x9b2J\r\x07"
-    store, epoch = scene.open_run("a" + evil, "b")
-    scene.settle(store, epoch, "a" + evil, "failure", error=evil, traceback=evil, worker=evil)
-    scene.settle(store, epoch, "b", "success", data=[evil, {evil: 1}])
-    for words in (
-        *[("status", "run-1"), ("status", "run-1", "--tasks"), ("runs",), ("show", "run-1", "b")],
-        ("show", "run-1", "a" + evil),
-    ):
-        text = scene.cli(*words).stdout
-        assert text
-        assert text.isascii() or "…" in text
-        assert text.replace("\n", "").isprintable(), words
-
-
 def test_show_a_task_at_work(scene: Scene) -> None:
     """What a worker holds is shown with the worker, and what waits for a time with the time."""
     busy_run(scene)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from distflow import config
 from distflow.codec import unpack
 from distflow.core.claim import READ_VERSIONS, Code, said_versions
 from distflow.errors import DistflowError
+from distflow.logs import get_logger
 from distflow.rq_compat.keys import SUSPENDED_KEY, worker_key
 from distflow.store.patience import call_patiently
 from distflow.store.working import WorkerStore
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from distflow_worker.outcomes import OutcomeKeeper
     from distflow_worker.verify import Verification
 
-_log = logging.getLogger("distflow.worker")
+_log = get_logger("distflow.worker")
 
 #: What keeps outcomes that Redis does not take, and what delivers them later: imported where there
 #: are any.

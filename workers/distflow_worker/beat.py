@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from distflow.core.claim import Code
 from distflow.errors import DistflowError
+from distflow.logs import get_logger
 from distflow.store.working import WorkerStore
 from distflow_worker.attempt import AttemptRun
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     # Imported by the batches that need it alone.
     from distflow_worker.verify import Verification
 
-_log = logging.getLogger("distflow.worker")
+_log = get_logger("distflow.worker")
 
 #: Seconds between two beats.
 BEAT_SECONDS = 1.0

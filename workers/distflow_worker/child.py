@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import signal
@@ -14,7 +13,9 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-_log = logging.getLogger("distflow.worker")
+from distflow.logs import get_logger
+
+_log = get_logger("distflow.worker")
 
 #: Seconds that a child without work may take to end, once it is told to.
 _END_SECONDS = 2.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -11,13 +10,14 @@ from redis.exceptions import RedisError
 
 from distflow.core.claim import READ_VERSIONS, Code
 from distflow.errors import DistflowError
+from distflow.logs import get_logger
 from distflow.store.working import WorkerStore
 from distflow_worker.spool import Spool
 
 if TYPE_CHECKING:
     from distflow_worker.spool import FoundOutcome
 
-_log = logging.getLogger("distflow.worker")
+_log = get_logger("distflow.worker")
 
 #: Seconds that a batch spends on it at most: the next one goes on.
 _MOST_SECONDS = 2.0

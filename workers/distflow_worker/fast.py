@@ -20,6 +20,7 @@ from distflow.errors import InvalidInput, UntrustedBytes
 from distflow.faults import commit
 from distflow.rq_compat.keys import SUSPENDED_KEY
 from distflow.rq_compat.worker import AdaptedWorker
+from distflow.text import visible
 from distflow_worker.child import Child, Order
 from distflow_worker.patient import WorkerRedis
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
@@ -44,7 +45,7 @@ def _read_limits() -> dict[str, int]:
         return {"jobs": config.fast_jobs(), "rss_mb": config.fast_rss_mb()}
     except InvalidInput as error:
         # Nobody catches it: RQ's commands would show where it comes from, and not what it says.
-        print(f"distflow: {error}", file=sys.stderr)  # noqa: T201 - before there is a log
+        print(visible(f"distflow: {error}"), file=sys.stderr)  # noqa: T201 - before there is a log
         raise SystemExit(error.exit_code) from None
 
 

@@ -6,7 +6,6 @@ ended from outside, by a guardian.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgpack
 
+from distflow.logs import get_logger
 from distflow_worker.attempt import AttemptRun
 from distflow_worker.deadline import Deadline, DeadlinePassed
 from distflow_worker.guardian import DISARMED, Call, Guarded, guard
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     # Imported by the batches that need it alone.
     from distflow_worker.verify import Verification
 
-_log = logging.getLogger("distflow.worker")
+_log = get_logger("distflow.worker")
 
 #: Seconds that a guardian may take to answer; then it is taken for lost.
 _ANSWER_SECONDS = 10.0

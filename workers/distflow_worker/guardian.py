@@ -7,7 +7,6 @@ ended it also records, since the horse cannot any more.
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import signal
@@ -27,6 +26,7 @@ from redis.exceptions import RedisError
 from distflow.core.claim import ClaimReply, Finish
 from distflow.core.outcome import timed_out
 from distflow.errors import DistflowError
+from distflow.logs import get_logger
 from distflow.store.working import WorkerStore
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.beat import Heartbeat
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     # Imported when there is something to record.
     from distflow_worker.outcomes import OutcomeKeeper
 
-_log = logging.getLogger("distflow.worker")
+_log = get_logger("distflow.worker")
 
 #: Seconds beyond the timeout that a task has to end by itself, once it was interrupted.
 SOFT_SECONDS = 1.0

@@ -6,7 +6,6 @@ may wait for each other, for 50 ms and 256 KiB at most: what is lost of them may
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from redis.exceptions import RedisError
 
 from distflow.core.claim import Advance, ClaimReply, ClaimRequest, Code, Finish
 from distflow.errors import DistflowError, RedisUnavailable, RunForgotten
+from distflow.logs import get_logger
 from distflow_worker.inputs import LARGE_BYTES
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from distflow.ports import WorkerPort
     from distflow_worker.outcomes import OutcomeKeeper
 
-_log = logging.getLogger("distflow.worker")
+_log = get_logger("distflow.worker")
 
 #: Seconds that one call may take where another follows: the store of a ledger whose outcomes are
 #: kept is that patient.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from distflow.core.claim import Finish
 from distflow.errors import RedisUnavailable
+from distflow.logs import get_logger
 
 if TYPE_CHECKING:
     # Imported when the first outcome is not taken: few processes ever need it.
     from distflow_worker.spool import KeptFile
 
-_log = logging.getLogger("distflow.worker")
+_log = get_logger("distflow.worker")
 
 _T = TypeVar("_T")
 

@@ -8,7 +8,6 @@ lists, a count, RQ or a coordinator finds.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,12 +19,13 @@ from redis.backoff import NoBackoff
 from redis.client import Pipeline, PubSub
 from redis.retry import Retry
 
+from distflow.logs import get_logger
 from distflow.redis_url import hide_password
 from distflow.store.cluster import refuse_cluster
 from distflow.store.connection import open_redis
 from distflow.store.patience import find_refusal, is_elsewhere, is_passing, outlast
 
-_log = logging.getLogger("distflow.worker")
+_log = get_logger("distflow.worker")
 
 _T = TypeVar("_T")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from distflow.core.claim import SHORT_MS, ClaimRequest, Code
 from distflow.ids import new_token
+from distflow.logs import get_logger
 from distflow_worker.attempt import AttemptRun, ClaimVoid, RunView
 from distflow_worker.inputs import BatchInputs
 from distflow_worker.ledger import FLUSH_SECONDS, Held, Ledger
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from distflow_worker.outcomes import OutcomeKeeper
     from distflow_worker.verify import Verification
 
-_log = logging.getLogger("distflow.worker")
+_log = get_logger("distflow.worker")
 
 #: What asks verify hooks: few batches do, and every job would pay for its import.
 VERIFY = "distflow_worker.verify"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import logging
 import os
 import stat
 import time
@@ -18,9 +17,10 @@ import msgpack
 
 from distflow.core.claim import Finish, Progress
 from distflow.faults import commit
+from distflow.logs import get_logger
 from distflow_worker.outcomes import Home
 
-_log = logging.getLogger("distflow.worker")
+_log = get_logger("distflow.worker")
 
 #: Of what a file holds: another one is for another distflow to read.
 _FORMAT = 1

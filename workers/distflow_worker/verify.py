@@ -5,7 +5,6 @@ A work horse imports this only when it is given such a task: the others need not
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from distflow.codec import decode_result, decode_task, encode_result, unpack
@@ -14,12 +13,13 @@ from distflow.core.claim import Unknown
 from distflow.core.model import Task, TaskResult
 from distflow.errors import NotDone, NotEncodable, RunNotFound, WrongState
 from distflow.ids import new_token
+from distflow.logs import get_logger
 from distflow_worker.attempt import RunView, peek_function, summarise, task_context
 from distflow_worker.context import SavedNote
 from distflow_worker.deadline import DeadlinePassed
 from distflow_worker.functions import load_function
 
-_log = logging.getLogger("distflow.worker")
+_log = get_logger("distflow.worker")
 
 #: Characters of a note that are kept: it goes to the history for ever.
 _NOTE_CHARS = 2000

@@ -1,0 +1,33 @@
+"""Text from outside is data: whatever a name, an error or a note holds, it is shown, and no more.
+
+All that commands print passes here by :mod:`distflow.cli.common`, all that distflow logs by
+:mod:`distflow.logs`.
+"""
+
+from __future__ import annotations
+
+#: Spaces of other widths: they are not printable in Python's eyes, and harmless.
+_SPACES = frozenset(" \xa0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))))
+
+
+def visible(text: str) -> str:
+    r"""Text in one line: line breaks, control characters, what reorders text and lone surrogates
+    become escapes such as ``\n`` and ``\x1b``. Tabs stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in _SPACES or c == "\t" else _escape(c) for c in text)
+
+
+def one_line(text: str) -> str:
+    """Text of several lines in one, with a space where a line ends."""
+    return visible(" ".join(text.split()))
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """``1 task``, ``2 tasks``, ``1,000 tasks``; the plural of most nouns needs not be given."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()

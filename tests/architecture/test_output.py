@@ -1,0 +1,40 @@
+"""Whatever is printed or logged passes one place, where text from outside is made visible."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.architecture.test_layers import ROOT, modules
+
+#: Where all output of commands meets, and all records; each other line says that it does the same.
+PLACES = {
+    ("distflow.cli.common", "click.echo"),
+    ("distflow.logs", "logging.getLogger"),
+    ("distflow.events", "print"),
+    ("distflow.handle", "sys.stderr.write"),
+    ("distflow_worker.fast", "print"),
+}
+
+WRITERS = ("print", "click.echo", "click.secho", "logging.getLogger")
+
+
+def writes_in(path: Path) -> Iterator[tuple[str, int]]:
+    """What a file calls that prints or logs, with its line."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called in WRITERS or called.startswith(("sys.stdout.write", "sys.stderr.write")):
+                yield called, node.lineno
+
+
+def test_all_output_meets_in_one_place() -> None:
+    """Nothing else prints, and every logger is made where its records become visible."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} calls {called}"
+        for name, path in modules()
+        for called, line in writes_in(path)
+        if (name, called) not in PLACES
+    ]
+    assert wrong == []
