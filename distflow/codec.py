@@ -326,7 +326,8 @@ def encode_task(task: Task) -> dict[str, Any]:
         # The last three are of version 2: what version 1 reads has six.
         fields["retry"] = retry if any(retry[_RETRY_1:]) else retry[:_RETRY_1]
     if task.loop:
-        fields["loop"] = [task.loop.until, task.loop.max_iterations, task.loop.interval]
+        # A fourth is of version 2: in version 1, a loop sees data.
+        fields["loop"] = list(task.loop[:_LOOP_1] if task.loop.sees == "data" else task.loop)
     for name in _OPTIONS:
         value = getattr(task, name)
         if value != _DEFAULTS[name]:
@@ -334,8 +335,8 @@ def encode_task(task: Task) -> dict[str, Any]:
     return fields
 
 
-#: Fields of a Retry in version 1.
-_RETRY_1 = 6
+#: Fields of a Retry and of a Loop in version 1.
+_RETRY_1, _LOOP_1 = 6, 3
 
 _OPTIONS = (
     "timeout",
@@ -361,7 +362,8 @@ def decode_task(fields: Mapping[str, Any]) -> Task:
         fields.get("kwargs", _NO_KWARGS),
         tuple(fields.get("depends_on", ())),
         Retry(*retry) if retry else None,
-        loop=Loop(*loop) if loop else None,
+        # Without a fourth it is one of version 1.
+        loop=Loop(*[*loop, "data"][: _LOOP_1 + 1]) if loop else None,
         **{name: fields[name] for name in fields.keys() & _DEFAULTS.keys()},
     )
 

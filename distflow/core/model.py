@@ -17,6 +17,9 @@ from distflow.errors import InvalidInput
 Backoff = Literal["fixed", "exponential"]
 Effects = Literal["normal", "idempotent", "at_most_once"]
 
+#: What a loop's ``until`` is given.
+Sees = Literal["result", "data"]
+
 #: An exception class, or its ``"module:Name"``.
 Raised = type[BaseException] | str
 
@@ -166,29 +169,40 @@ class _LoopFields(NamedTuple):
     until: Any
     max_iterations: int
     interval: float
+    sees: Sees
 
 
 class Loop(_LoopFields):
     """Run a task again until ``until(ctx, result)`` is true.
 
+    Each iteration calls the function, and tries it again as its ``Retry`` says, which counts anew
+    in each of them. Then ``until`` is asked, about a failure too.
+
     Args:
-        until: a module-level function, or its ``"pkg.module:name"``.
-        max_iterations: runs after which the task is a ``failure``.
-        interval: seconds between two runs.
+        until: a module-level function, or its ``"pkg.module:name"``. It gets the TaskResult of the
+            iteration: ``success`` or ``failure``.
+        max_iterations: iterations after which the task is a ``failure``.
+        interval: seconds between two iterations.
+        sees: ``"data"`` is the loop of release 0.1: ``until`` gets what the function returned, and
+            is not asked about failures, and all iterations share one ``Retry``.
 
     Raises:
-        InvalidInput: a number is out of its range.
+        InvalidInput: a number is out of its range, or ``sees`` is neither.
     """
 
     __slots__ = ()
 
-    def __new__(cls, until: Any, max_iterations: int, interval: float = 0.0) -> Self:
-        """Check the numbers: see the class."""
+    def __new__(
+        cls, until: Any, max_iterations: int, interval: float = 0.0, sees: Sees = "result"
+    ) -> Self:
+        """Check what is given: see the class."""
         if not _is_count(max_iterations) or max_iterations < 1:
             raise InvalidInput("Loop: max_iterations is a count, 1 or more")
         if not _is_wait(interval):
             raise InvalidInput("Loop: interval is seconds, 0 to 1e9")
-        return super().__new__(cls, until, max_iterations, interval)
+        if sees not in ("result", "data"):
+            raise InvalidInput(f"Loop: sees is 'result' or 'data', not {sees!r:.60}")
+        return super().__new__(cls, until, max_iterations, interval, sees)
 
 
 class Task(NamedTuple):

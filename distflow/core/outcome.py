@@ -13,6 +13,7 @@ from distflow.core.claim import Finish, Progress
 from distflow.core.model import (
     LONGEST_WAIT_SECONDS,
     MAX_LOST,
+    Loop,
     Metrics,
     Retry,
     Task,
@@ -38,9 +39,10 @@ class Attempt(NamedTuple):
 class Outcome(NamedTuple):
     """What a worker saw of an attempt.
 
-    ``again`` says that a loop's condition was not met, ``not_done`` that the function vouches to
-    have had no effect, ``timed_out`` that it was ended from outside, ``permanent`` that another
-    try cannot go better (its condition raised, it cannot be imported, it gave up). ``raised`` are
+    ``met`` is what a loop's ``until`` answered, None where nobody could ask it, and True where it
+    raised: the loop is over. ``not_done`` says that the function vouches to have had no effect,
+    ``timed_out`` that it was ended from outside, ``permanent`` that another try cannot go better
+    (its condition raised, it cannot be imported, it gave up). ``raised`` are
     the classes of what it raised (see :func:`~distflow.core.model.class_names`), and
     ``retry_after`` the seconds after which it asked to be tried again.
     """
@@ -50,7 +52,7 @@ class Outcome(NamedTuple):
     message: str | None = None
     error: str | None = None
     traceback: str | None = None
-    again: bool = False
+    met: bool | None = None
     not_done: bool = False
     timed_out: bool = False
     permanent: bool = False
@@ -98,38 +100,61 @@ def decide(
     once = task.effects == "at_most_once"
     retry_at = Progress(at.attempt + 1, at.iteration, at.base, at.lost)
     status, message = outcome.status, outcome.message
-    # What the function says of itself, that it failed for one, is not for the loop to overrule.
-    looping = outcome.again and task.loop is not None and status == TaskStatus.SUCCESS
-    if looping and task.loop is not None:
-        # Workflows refuse such a loop; a graph from elsewhere does not start twice either.
-        if at.iteration < task.loop.max_iterations and not once:
-            progress = Progress(at.attempt, at.iteration + 1, at.base, at.lost)
-            result = _result(TaskStatus.SUCCESS, outcome, at, metrics, worker, started=False)
-            return Decision("wait", result, progress, task.loop.interval)
-        status = TaskStatus.FAILURE
-        message = f"the loop's condition was not met in {at.iteration} iterations"
     if outcome.timed_out and once and at.started:
         status = TaskStatus.UNKNOWN
+    looping = is_unmet(task, outcome)
+    delay = None if looping and outcome.met is False else _retry_delay(task, at, outcome, roll)
+    if delay is None and looping and task.loop is not None:
+        # Workflows refuse such a loop; a graph from elsewhere does not start twice either.
+        if at.iteration < task.loop.max_iterations and not once:
+            result = _result(status, outcome, at, metrics, worker, started=False)
+            pause = max(task.loop.interval, outcome.retry_after or 0.0)
+            progress = _next_iteration(task.loop, at)
+            return Decision("wait", result, progress, min(pause, LONGEST_WAIT_SECONDS))
+        status = TaskStatus.FAILURE
+        message = f"the loop's condition was not met in {at.iteration} iterations"
     # What was never called, or vouches to have had no effect, may run again.
     touched = once and at.started and not outcome.not_done and status != TaskStatus.SUCCESS
     result = _result(status, outcome, at, metrics, worker, started=touched, message=message)
-    may_retry = (
-        status == TaskStatus.FAILURE
-        and task.retry is not None
-        and at.attempt - at.base <= task.retry.attempts
-        and not outcome.permanent
-        and not looping
-        and not (once and not outcome.not_done)
-        # Who asks for another try knows better than a list of classes.
-        and (outcome.retry_after is not None or task.retry.allows(outcome.raised))
-    )
-    if may_retry and task.retry is not None:
-        if outcome.retry_after is None:
-            delay = backoff_seconds(task.retry, at.attempt - at.base, roll)
-        else:
-            delay = min(outcome.retry_after, LONGEST_WAIT_SECONDS)
+    if delay is not None:
         return Decision("wait", result, retry_at, delay)
     return Decision("final", result, retry_at)
+
+
+def is_unmet(task: Task, outcome: Outcome) -> bool:
+    """Whether a task's loop is not over by an outcome, if no retry is left: its condition was not
+    met, or nobody could ask.
+
+    What the function says of itself, that it was skipped for one, is not for a loop to overrule;
+    nor was a failure in a loop of version 1.
+    """
+    if task.loop is None or outcome.permanent:
+        return False
+    if task.loop.sees == "data":
+        return outcome.met is False and outcome.status == TaskStatus.SUCCESS
+    return outcome.met is not True and outcome.status in (TaskStatus.SUCCESS, TaskStatus.FAILURE)
+
+
+def _next_iteration(loop: Loop, at: Attempt) -> Progress:
+    """An iteration is no attempt: it goes on with the number of the last one."""
+    if loop.sees == "data":
+        return Progress(at.attempt, at.iteration + 1, at.base, at.lost)
+    return Progress(at.attempt, at.iteration + 1, at.attempt - 1)
+
+
+def _retry_delay(task: Task, at: Attempt, outcome: Outcome, roll: float) -> float | None:
+    """The seconds until an attempt's retry; None where it is not tried again."""
+    retry, once = task.retry, task.effects == "at_most_once"
+    if outcome.status != TaskStatus.FAILURE or outcome.permanent or retry is None:
+        return None
+    if at.attempt - at.base > retry.attempts or (once and not outcome.not_done):
+        return None
+    # Who asks for another try knows better than a list of classes.
+    if outcome.retry_after is not None:
+        return min(outcome.retry_after, LONGEST_WAIT_SECONDS)
+    return (
+        backoff_seconds(retry, at.attempt - at.base, roll) if retry.allows(outcome.raised) else None
+    )
 
 
 def decide_lost(

@@ -21,15 +21,15 @@ FIRST, NEWEST = READ_VERSIONS[0], READ_VERSIONS[-1]
 ADDED_FIELDS: Mapping[type, tuple[str, ...]] = {
     Task: (),
     Retry: ("on", "not_on", "delays"),
-    Loop: (),
+    Loop: ("sees",),
     RunOptions: (),
 }
 
-#: Of each, one whose optional fields say nothing.
+#: Of each, one whose optional fields say nothing that version 1 does not: a Loop is one of 0.1.
 _PLAIN: Mapping[type, Any] = {
     Task: Task("", ""),
     Retry: Retry(),
-    Loop: Loop("", 1),
+    Loop: Loop("", 1, sees="data"),
     RunOptions: RunOptions(),
 }
 

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -199,7 +199,8 @@ class _Worker(threading.Thread):
             self._store.advance(batch.epoch, batch.id, ending=True)
             return
         attempt.end()
-        finish = attempt.finish(timed_out(seconds))
+        # Nothing can interrupt this thread: a loop's condition takes the time that it takes.
+        finish = attempt.finish(attempt.ask_loop(timed_out(seconds), nullcontext))
         self._store.advance(batch.epoch, batch.id, [finish], ending=True)
 
 

@@ -273,7 +273,8 @@ def _finish(run: MemoryRun, done: Finish, now: int) -> Code:
     if done.kind == "final":
         run.settle_final(done)
     else:
-        kind = "looped" if done.status == TaskStatus.SUCCESS else "retried"
+        # A loop's next iteration goes on with the number of the last attempt.
+        kind = "looped" if done.progress.attempt == done.attempt else "retried"
         run.settle_waiting(done, kind, done.token, now)
     return Code.RECORDED
 

@@ -65,20 +65,24 @@ def test_only_an_unknown_outcome_leaves_progress(subject: Subject) -> None:
     assert store.read_progress() == {"a": Progress(2, token="t1", started=True)}
 
 
-@pytest.mark.parametrize("status", ["success", "failure"])
-def test_a_wait_is_recorded_once(subject: Subject, status: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "following", "kind"),
+    [("failure", 2, "retried"), ("failure", 1, "looped"), ("success", 1, "looped")],
+)
+def test_a_wait_is_recorded_once(subject: Subject, status: str, following: int, kind: str) -> None:
     """RECORDED: progress and one event, no result; what the attempt brought is in the history."""
     store = subject.store
     epoch = open_run(store)
     claim(store, epoch, "a", "t1")
-    wait = again("a", "t1", delay_ms=60_000)._replace(status=status)
+    wait = again("a", "t1", delay_ms=60_000)
+    wait = wait._replace(status=status, progress=Progress(following))
     assert finish(store, epoch, wait) == Code.RECORDED
     after = picture(subject)
     known = store.read_progress()["a"]
-    assert known == Progress(2, not_before=known.not_before, token="t1")
+    assert known == Progress(following, not_before=known.not_before, token="t1")
     assert (after.results, after.claims) == ({}, {})
     (entry,) = store.read_history()
-    assert entry.kind == {"success": "looped", "failure": "retried"}[status]
+    assert entry.kind == kind
     assert (entry.task, entry.attempt, entry.by, entry.packed) == ("a", 1, "w1", wait.packed)
     event = store.read_events("0-0")[-1]
     assert (event.kind, event.task, event.attempt) == ("waiting", "a", 1)

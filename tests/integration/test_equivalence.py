@@ -36,6 +36,7 @@ STEPS = (
     *["not_done", "bad until", "unencodable"],
     *behaving.RETURNED,
 )
+UNTIL = (behaving.until, behaving.until, behaving.until_anything)
 CONDITIONS = (None,) * 15 + ("always", "always", "never", "raising")
 KNOWN = (None,) * 12 + ("success",) * 5 + ("failure", "skipped", "cancelled") * 2 + ("unknown",)
 EFFECTS: tuple[Effects, ...] = ("normal", "normal", "idempotent", "at_most_once")
@@ -65,7 +66,7 @@ def make_case(choose: random.Random, prefix: str = "t") -> Case:
                 args=(tuple(choose.choices(STEPS, k=choose.randint(1, 3))),),
                 depends_on=tuple(parents),
                 retry=Retry(choose.randint(0, 2)) if choose.random() < 0.4 else None,
-                loop=Loop(behaving.until, choose.randint(1, 3)) if looping else None,
+                loop=Loop(choose.choice(UNTIL), choose.randint(1, 3)) if looping else None,
                 condition=condition and f"tests.support.tasks.behaving:{condition}",
                 priority=choose.randint(-1, 1),
                 continue_on_error=choose.random() < 0.35,
@@ -118,7 +119,7 @@ def check(
         task.name: Meaning(
             results[task.name].status.value if task.name in results else "",
             calls[task.name],
-            calls[f"?{task.name}"],
+            calls[f"?{task.name}"] + calls[f"!{task.name}"],
             meant[task.name].roots,
         )
         for task in case.tasks
@@ -145,7 +146,7 @@ def check_order(tasks: Sequence[Task], lines: Sequence[Sequence[str]]) -> None:
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for number, line in enumerate(lines):
-        name = line[0].removeprefix("?")
+        name = line[0].lstrip("?!")
         first.setdefault(name, number)
         last[name] = number
     assert len({tuple(line) for line in lines}) == len(lines), "an attempt was repeated"

@@ -48,7 +48,7 @@ TASK: Mapping[str, Any] = {
     "kwargs": {"x": 2.5, "y": b"z"},
     "depends_on": ("b", "c"),
     "retry": Retry(3, 1.0, "exponential", 9.0, 0.5, 2),
-    "loop": Loop("pkg:until", 5, 2.0),
+    "loop": Loop("pkg:until", 5, 2.0, sees="data"),
     "timeout": 3.0,
     "condition": "pkg:wanted",
     "priority": -4,
@@ -181,7 +181,7 @@ def tasks_of_version_1() -> list[Task]:
     for name, value in PARTS["retry"].items():
         found.append(some._replace(retry=Retry(**{"attempts": 1, name: value})))
     for name, value in PARTS["loop"].items():
-        least = {"until": "pkg:until", "max_iterations": 2}
+        least = {"until": "pkg:until", "max_iterations": 2, "sees": "data"}
         found.append(some._replace(loop=Loop(**{**least, name: value})))
     return [*found, Task(**TASK)]
 

@@ -13,7 +13,8 @@ from distflow.core.model import Task, TaskResult
 
 class Meaning(NamedTuple):
     """What a task comes to. ``status`` is empty for one that waits behind an unknown task;
-    ``roots`` are the tasks that the message of its skip may name.
+    ``asked`` is how often its condition and that of its loop were asked, and ``roots`` are the
+    tasks that the message of its skip may name.
     """
 
     status: str
@@ -64,28 +65,47 @@ def _meaning(
     condition = (task.condition or "").rpartition(":")[2]
     if condition in ("never", "raising"):
         return Meaning("skipped" if condition == "never" else "failure", asked=1, roots=itself)
-    status, calls = _play(task)
-    return Meaning(status, calls, int(task.condition is not None), itself)
+    played = _play(task)
+    return Meaning(played.status, played.calls, played.asked + bool(condition), itself)
 
 
-def _play(task: Task) -> tuple[str, int]:
+class _Played(NamedTuple):
+    """What a task, or an iteration of it, comes to; how often its function was called, and the
+    condition of its loop asked, until then; and whether the loop goes on.
+    """
+
+    status: str
+    calls: int
+    asked: int
+    goes_on: bool
+
+
+def _play(task: Task) -> _Played:
     """Call the function as often as its policy says."""
-    once = task.effects == "at_most_once"
-    retries = task.retry.attempts if task.retry else 0
-    rounds = task.loop.max_iterations if task.loop else 0
-    steps, calls = task.args[0], 0
+    played = _Played("failure", 0, 0, goes_on=True)
+    for _iteration in range(task.loop.max_iterations if task.loop else 1):
+        played = _iterate(task, played.calls, played.asked)
+        if not played.goes_on:
+            return played
+    return played._replace(status="failure")
+
+
+def _iterate(task: Task, calls: int, asked: int) -> _Played:
+    """One iteration, with all of its tries."""
+    steps, loop = task.args[0], task.loop
+    tries = 1 + (task.retry.attempts if task.retry else 0)
     while True:
         step = steps[min(calls, len(steps) - 1)]
-        calls += 1
-        if step in ("success", "skipped", "cancelled", "unknown"):
-            return step, calls
-        if step == "unencodable" or (step == "again" and rounds == 1):
-            return "failure", calls
-        if step == "again" and rounds:
-            rounds -= 1
-        elif step in ("ok", "again") or (step == "bad until" and not task.loop):
-            return "success", calls
-        elif retries and (step == "not_done" or not once):
-            retries -= 1
-        else:
-            return "failure", calls
+        calls, tries = calls + 1, tries - 1
+        if step in ("skipped", "cancelled", "unknown"):
+            return _Played(step, calls, asked, goes_on=False)
+        raises = loop is not None and step == "bad until"
+        well = step in ("success", "ok", "again", "bad until")
+        asked += loop is not None and (well or step == "unencodable")
+        if well and not raises:
+            return _Played("success", calls, asked, goes_on=loop is not None and step == "again")
+        if step == "unencodable" or (raises and not tries):
+            return _Played("failure", calls, asked, goes_on=False)
+        if not tries or (task.effects == "at_most_once" and step != "not_done"):
+            goes_on = loop is not None and loop.until.__name__ == "until"
+            return _Played("failure", calls, asked + (loop is not None), goes_on)

@@ -91,9 +91,9 @@ def test_a_claim_that_never_started_is_retried_beyond_its_losses() -> None:
 def test_an_iteration_is_told_in_every_field() -> None:
     """What a loop's run brought goes to the history with its times and its worker."""
     task = Task("a", "m:f", loop=Loop("m:g", 9, interval=1.5))
-    outcome = Outcome(TaskStatus.SUCCESS, data=7, again=True)
+    outcome = Outcome(TaskStatus.SUCCESS, data=7, met=False)
     result = TaskResult(TaskStatus.SUCCESS, data=7, metrics=METRICS, attempt=4, worker="w1")
-    again = NEXT._replace(attempt=4, iteration=3)
+    again = NEXT._replace(attempt=4, iteration=3, base=3, lost=0)
     told = decide(task, AT, outcome, metrics=METRICS, worker="w1", roll=0.5)
     assert told == Decision("wait", result, again, 1.5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,7 +34,8 @@ RAISED = Outcome(S.FAILURE, message="no", error="ValueError: no", traceback="Tra
 NOT_DONE = RAISED._replace(not_done=True)
 TIMED_OUT = Outcome(S.FAILURE, error="TaskTimeout: …", timed_out=True)
 PERMANENT = RAISED._replace(permanent=True)
-AGAIN = OK._replace(again=True)
+AGAIN = OK._replace(met=False)
+MET = OK._replace(met=True)
 
 
 def task_of(effects: Any = "normal", **options: Any) -> Task:
@@ -174,34 +176,87 @@ def test_at_most_once_is_never_looped() -> None:
 # Loops
 
 
-def test_an_iteration_is_not_an_attempt() -> None:
-    """A loop goes on with the same attempt number, so that its retries are all still there."""
-    task = task_of(loop=Loop("m:u", 3, interval=1.5), retry=Retry(1))
-    decision = judge(task, attempt(2, iteration=2, base=1, lost=1), AGAIN)
+@pytest.mark.parametrize("seen", [OK, RAISED])
+def test_each_iteration_has_its_own_retries(seen: Outcome) -> None:
+    """A loop goes on with the same attempt number, and its retries are all there again, lost
+    workers included; whether the iteration ended well or not.
+    """
+    task = task_of(loop=Loop("m:u", 3, interval=1.5), retry=Retry(2))
+    decision = judge(task, attempt(5, iteration=2, base=2, lost=1), seen._replace(met=False))
     assert (decision.kind, decision.delay_seconds) == ("wait", 1.5)
-    assert decision.progress == Progress(attempt=2, iteration=3, base=1, lost=1)
-    assert decision.result.status == S.SUCCESS
+    assert decision.progress == Progress(attempt=5, iteration=3, base=4, lost=0)
+    assert decision.result.status == seen.status
 
 
-def test_a_loop_that_is_never_satisfied_fails() -> None:
-    """The last iteration is a failure that names the loop, and is not retried."""
+def test_a_failure_is_retried_before_its_loop_is_asked() -> None:
+    """Two retries are three tries, in the second iteration too."""
+    task = task_of(loop=Loop("m:u", 9, interval=7.0), retry=Retry(2, delay=1.0))
+    said, at = [], attempt()
+    for _ in range(6):
+        decision = judge(task, at, RAISED)
+        assert decision.kind == "wait"
+        said.append((decision.progress.attempt, decision.progress.iteration))
+        at = Attempt(*decision.progress[:4], started=True)
+    assert said == [(2, 1), (3, 1), (3, 2), (4, 2), (5, 2), (5, 3)]
+
+
+@pytest.mark.parametrize("seen", [OK, RAISED])
+def test_a_loop_that_is_never_satisfied_fails(seen: Outcome) -> None:
+    """The last iteration is a failure that names the loop, and is not retried; what it failed of
+    itself stays to be seen.
+    """
     task = task_of(loop=Loop("m:u", 3), retry=Retry(5))
-    decision = judge(task, attempt(iteration=3), AGAIN)
+    decision = judge(task, attempt(iteration=3), seen._replace(met=False))
     assert (decision.kind, decision.result.status) == ("final", S.FAILURE)
     assert decision.result.message == "the loop's condition was not met in 3 iterations"
+    assert (decision.result.error, decision.result.data) == (seen.error, seen.data)
 
 
-def test_a_loop_that_is_satisfied_ends() -> None:
-    """The first iteration whose condition holds is the outcome."""
-    decision = judge(task_of(loop=Loop("m:u", 3)), attempt(iteration=1), OK)
-    assert (decision.kind, decision.result.status) == ("final", S.SUCCESS)
+@pytest.mark.parametrize("seen", [OK, RAISED])
+def test_a_loop_that_is_satisfied_ends(seen: Outcome) -> None:
+    """The first iteration whose condition holds is the outcome, also where that is a failure."""
+    decision = judge(task_of(loop=Loop("m:u", 3)), attempt(), seen._replace(met=True))
+    assert (decision.kind, decision.result.status) == ("final", seen.status)
+    assert decision.result.message == seen.message
 
 
-@pytest.mark.parametrize("status", [S.FAILURE, S.SKIPPED, S.CANCELLED, S.UNKNOWN])
+def test_what_nobody_could_ask_about_has_not_met_the_condition() -> None:
+    """A task whose process was ended by its timeout, or whose worker was lost, runs again."""
+    task = task_of(loop=Loop("m:u", 3, interval=2.0), timeout=5.0)
+    for decision in (judge(task, attempt(), TIMED_OUT), lose(task, attempt())):
+        assert (decision.kind, decision.delay_seconds) == ("wait", 2.0)
+        assert decision.progress == Progress(attempt=1, iteration=2)
+
+
+def test_who_gives_up_ends_its_loop() -> None:
+    """No other try can go better: the next iteration is one as well."""
+    decision = judge(task_of(loop=Loop("m:u", 3)), attempt(), PERMANENT)
+    assert (decision.kind, decision.result.message) == ("final", "no")
+
+
+def test_the_next_iteration_comes_no_earlier_than_was_asked_for() -> None:
+    """RetryAfter counts also where no retry is left."""
+    later = RAISED._replace(retry_after=30.0, met=False)
+    assert judge(task_of(loop=Loop("m:u", 3, 1.0)), attempt(), later).delay_seconds == 30.0
+    assert judge(task_of(loop=Loop("m:u", 3, 60.0)), attempt(), later).delay_seconds == 60.0
+
+
+@pytest.mark.parametrize("status", [S.SKIPPED, S.CANCELLED, S.UNKNOWN])
 def test_a_loop_does_not_overrule_what_the_function_says(status: TaskStatus) -> None:
-    """A function that says that it failed has failed, whatever its loop waits for."""
-    decision = judge(task_of(loop=Loop("m:u", 3)), attempt(), Outcome(status, again=True))
+    """What says of itself that it was skipped is no iteration that came to nothing."""
+    decision = judge(task_of(loop=Loop("m:u", 3)), attempt(), Outcome(status))
     assert (decision.kind, decision.result.status) == ("final", status)
+
+
+def test_a_loop_of_version_1_keeps_its_meaning() -> None:
+    """All iterations share one Retry, and a failure ends the loop, whatever it was."""
+    loop = Loop("m:u", 3, interval=1.5, sees="data")
+    decision = judge(task_of(loop=loop), attempt(2, iteration=2, base=1, lost=1), AGAIN)
+    assert (decision.kind, decision.delay_seconds) == ("wait", 1.5)
+    assert decision.progress == Progress(attempt=2, iteration=3, base=1, lost=1)
+    assert judge(task_of(loop=loop), attempt(iteration=3), AGAIN).result.status == S.FAILURE
+    for seen in (RAISED, TIMED_OUT, Outcome(S.FAILURE, met=False), MET):
+        assert judge(task_of(loop=loop), attempt(), seen).kind == "final"
 
 
 # Lost workers
@@ -328,27 +383,29 @@ def test_delays_that_nobody_can_wait_for_are_refused(bad: float) -> None:
 # Whatever happens, it ends
 
 
-def flagged(status: TaskStatus, flags: set[str]) -> Outcome:
-    """An outcome with some of its flags set."""
+def flagged(status: TaskStatus, flags: set[str], met: bool | None) -> Outcome:
+    """An outcome with some of its flags set, and what its loop's condition said."""
     fields: Any = dict.fromkeys(flags, True)
-    return Outcome(status)._replace(**fields)
+    return Outcome(status, met=met)._replace(**fields)
 
 
 outcomes = st.builds(
     flagged,
     st.sampled_from([S.SUCCESS, S.FAILURE, S.FAILURE, S.SKIPPED, S.CANCELLED, S.UNKNOWN]),
-    st.sets(st.sampled_from(["again", "not_done", "timed_out", "permanent"]), max_size=2),
+    st.sets(st.sampled_from(["not_done", "timed_out", "permanent"]), max_size=2),
+    st.sampled_from([None, True, False]),
 )
+SEES: st.SearchStrategy[Any] = st.sampled_from(["result", "data"])
 happenings = st.tuples(st.booleans(), st.sampled_from(["lost", RAISED, NOT_DONE, AGAIN]) | outcomes)
 tasks = st.tuples(
     st.sampled_from(EFFECTS),
     st.none() | st.tuples(st.integers(0, 4), st.integers(0, 6)),
-    st.none() | st.integers(1, 4),
+    st.none() | st.builds(partial(Loop, "m:u"), st.integers(1, 4), sees=SEES),
 ).map(
     lambda drawn: task_of(
         drawn[0],
         retry=drawn[1] and Retry(drawn[1][0], lost=drawn[1][1]),
-        loop=drawn[2] and Loop("m:u", drawn[2]),
+        loop=drawn[2],
     )
 )
 
@@ -356,19 +413,19 @@ tasks = st.tuples(
 @settings(max_examples=500)
 @given(tasks, st.integers(0, 5), st.data())
 def test_every_task_ends(task: Task, base: int, data: st.DataObject) -> None:
-    """Promise 4: any outcomes in any order end within attempts + losses + iterations, and what
-    runs at most once has no second start without ``NotDone`` (promise 3).
+    """Promise 4: any outcomes in any order end within the attempts and losses of each iteration,
+    and what runs at most once has no second start without ``NotDone`` (promise 3).
     """
     attempts = task.retry.attempts if task.retry else 0
     losses = max(MAX_LOST, task.retry.lost if task.retry else 0)
     iterations = task.loop.max_iterations if task.loop else 1
     progress = Progress(attempt=base + 1, base=base)
     started_before = False
-    for _turn in range(attempts + losses + iterations):
+    for _turn in range((attempts + losses + 1) * iterations):
         at_most_once = task.effects == "at_most_once"
         started, what = data.draw(happenings)
         started = started or not at_most_once
-        at = Attempt(progress.attempt, progress.iteration, base, progress.lost, started)
+        at = Attempt(*progress[:4], started)
         decision = lose(task, at) if isinstance(what, str) else judge(task, at, what)
         assert not (at_most_once and started and started_before)
         not_done = not isinstance(what, str) and what.not_done
@@ -380,10 +437,13 @@ def test_every_task_ends(task: Task, base: int, data: st.DataObject) -> None:
             return
         assert decision.result.status in {S.SUCCESS, S.FAILURE}
         assert not decision.result.started
-        # One of the three grows at every turn, and none ever shrinks.
+        # One of the three grows at every turn, and none shrinks but in another iteration.
         before, after = (progress, decision.progress)
-        assert before[:4] != after[:4]
-        assert all(old <= new for old, new in zip(before[:4], after[:4], strict=True))
+        assert (before.iteration, before.attempt, before.lost) < (
+            after.iteration,
+            after.attempt,
+            after.lost,
+        )
         progress = after
     pytest.fail(f"no end after {attempts + losses + iterations} turns")
 

@@ -29,7 +29,7 @@ def test_what_the_first_release_knows_is_version_1() -> None:
         kwargs={"x": 1},
         depends_on=("b",),
         retry=Retry(1, 1.0, "exponential", 2.0, 0.5, 1),
-        loop=Loop("pkg:until", 2, 1.0),
+        loop=Loop("pkg:until", 2, 1.0, sees="data"),
         timeout=1.0,
         condition="pkg:c",
         priority=1,
@@ -47,7 +47,7 @@ def test_what_the_first_release_knows_is_version_1() -> None:
     [
         (Task, "priority", Task("a", "pkg:a", priority=1)),
         (Retry, "jitter", Task("a", "pkg:a", retry=Retry(1, jitter=0.5))),
-        (Loop, "interval", Task("a", "pkg:a", loop=Loop("pkg:until", 2, 1.0))),
+        (Loop, "interval", Task("a", "pkg:a", loop=Loop("pkg:until", 2, 1.0, sees="data"))),
     ],
 )
 def test_a_new_field_that_says_something_makes_it_version_2(
@@ -55,9 +55,14 @@ def test_a_new_field_that_says_something_makes_it_version_2(
 ) -> None:
     """Of one task among many; where it has its default, 0.1 knows as much."""
     pretend(monkeypatch, {kind: (field,)})
-    silent = Task("b", "pkg:b", retry=Retry(1), loop=Loop("pkg:until", 2))
+    silent = Task("b", "pkg:b", retry=Retry(1), loop=Loop("pkg:until", 2, sees="data"))
     assert run_version([silent] * 3, OPTIONS) == 1
     assert run_version([silent, said, silent], OPTIONS) == 2
+
+
+def test_a_loop_is_of_version_2() -> None:
+    """Its condition sees more than in 0.1, where a run that has none is at home still."""
+    assert run_version([Task("a", "pkg:a", loop=Loop("pkg:until", 2))], OPTIONS) == 2
 
 
 def test_a_new_option_of_the_run_makes_it_version_2(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +86,7 @@ def test_a_part_that_many_tasks_share_is_asked_once(monkeypatch: pytest.MonkeyPa
         return says_more(part)
 
     monkeypatch.setattr(version, "_says_more", note)
-    retry, loop = Retry(1), Loop("pkg:until", 2)
+    retry, loop = Retry(1), Loop("pkg:until", 2, sees="data")
     tasks = [Task(f"a{n}", "pkg:a", retry=retry, loop=loop) for n in range(9)]
     assert run_version(tasks, OPTIONS) == 1
     assert asked == [OPTIONS, retry, loop]

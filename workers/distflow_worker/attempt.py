@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from distflow.codec import decode_result, decode_task, encode_result, unpack
 from distflow.core.claim import Code, Finish
 from distflow.core.model import Metrics, Task, TaskResult, class_names
-from distflow.core.outcome import Attempt, Outcome, decide, timed_out, to_finish
+from distflow.core.outcome import (
+    Attempt,
+    Decision,
+    Outcome,
+    decide,
+    is_unmet,
+    timed_out,
+    to_finish,
+)
 from distflow.core.status import TaskStatus
 from distflow.errors import GiveUp, NotDone, NotEncodable, NotOnDisk, RetryAfter
 from distflow.faults import commit
@@ -74,6 +82,8 @@ class AttemptRun:
         self.started = header["effects"] != "at_most_once"
         self.started_at: float | None = None
         self.ended_at = self._began = 0.0
+        #: What ``until`` of a loop is called with; None before the function is.
+        self._looking: TaskContext | None = None
 
     @property
     def task(self) -> Task:
@@ -139,8 +149,10 @@ class AttemptRun:
             )
         if not begun:
             return Outcome(TaskStatus.CANCELLED, message="the run was cancelled before it started")
+        self._looking = context
         with commit("call"):
-            return self._call(task, function, args, kwargs, context)
+            outcome = self._call(task, function, args, kwargs)
+        return self.ask_loop(outcome, self.view.deadline)
 
     def _context(self) -> TaskContext:
         note = SavedNote(self.view.store, self.task.name, self.token)
@@ -180,15 +192,14 @@ class AttemptRun:
         function: Callable[..., Any],
         args: list[Any],
         kwargs: dict[str, Any],
-        context: TaskContext | None,
     ) -> Outcome:
         try:
+            met = None
             with self.view.deadline(task.timeout):
                 returned = function(*args, **kwargs)
-                again = task.loop is not None and not load_function(task.loop.until)(
-                    context, returned
-                )
-            return _returned(returned, again=again)
+                if task.loop is not None and task.loop.sees == "data":
+                    met = bool(load_function(task.loop.until)(self._looking, returned))
+            return _returned(returned)._replace(met=met)
         except DeadlinePassed:
             return timed_out(task.timeout or 0.0)
         except NotDone as error:
@@ -202,23 +213,44 @@ class AttemptRun:
         finally:
             self.end()
 
-    def finish(self, outcome: Outcome) -> Finish:
-        """Decide what the outcome means, and encode it."""
+    def ask_loop(
+        self,
+        outcome: Outcome,
+        deadline: Callable[[float | None], AbstractContextManager[object]],
+    ) -> Outcome:
+        """The outcome with what ``until`` of its loop says of it, where that is to be asked.
+
+        One that takes too long has not answered; one that raises ends the loop by that failure.
+        """
+        loop, context, self._looking = self.task.loop, self._looking, None
+        if loop is None or loop.sees == "data" or context is None:
+            return outcome
+        decision = self._decide(outcome._replace(met=True))
+        if decision.kind == "wait" or not is_unmet(self.task, outcome):
+            return outcome
+        try:
+            with deadline(self.task.timeout):
+                met = load_function(loop.until)(context, decision.result)
+            return outcome._replace(met=bool(met))
+        except DeadlinePassed:
+            return timed_out(self.task.timeout or 0.0)
+        except BaseException as error:  # noqa: BLE001 - the user's code raises anything
+            return _raised(error)._replace(met=True, timed_out=outcome.timed_out)
+
+    def _decide(self, outcome: Outcome) -> Decision:
         claim = self.claim
         at = Attempt(claim.attempt, claim.iteration, claim.base, claim.lost, self.started)
         metrics = None
         if self.started_at is not None:
             duration = self.ended_at - self.started_at
             metrics = Metrics(self.started_at, self.ended_at, duration)
+        roll, worker = random.random(), self.view.worker
+        return decide(self.task, at, outcome, metrics=metrics, worker=worker, roll=roll)
+
+    def finish(self, outcome: Outcome) -> Finish:
+        """Decide what the outcome means, and encode it."""
         while True:
-            decision = decide(
-                self.task,
-                at,
-                outcome,
-                metrics=metrics,
-                worker=self.view.worker,
-                roll=random.random(),
-            )
+            decision = self._decide(outcome)
             try:
                 packed = encode_result(decision.result, self.view.max_result_bytes)
                 break
@@ -288,16 +320,15 @@ def _message_of(error: BaseException) -> str:
         return f"<its __str__ raised {type(another).__name__}>"
 
 
-def _returned(returned: Any, *, again: bool) -> Outcome:
+def _returned(returned: Any) -> Outcome:
     if isinstance(returned, TaskResult):
         return Outcome(
             returned.status,
             data=returned.data,
             message=returned.message,
             error=returned.error,
-            again=again,
         )
-    return Outcome(TaskStatus.SUCCESS, data=returned, again=again)
+    return Outcome(TaskStatus.SUCCESS, data=returned)
 
 
 def _raised(error: BaseException) -> Outcome:

@@ -78,7 +78,8 @@ local function finish(done, held, packed)
     if code then return code end
   end
   if done.kind == 'wait' then
-    local kind = done.status == 'success' and 'looped' or 'retried'
+    -- A loop's next iteration goes on with the number of the last attempt.
+    local kind = done.progress.attempt == done.attempt and 'looped' or 'retried'
     settle_waiting(progress, history, done, packed, kind)
     any_progress = true
     return CODE.RECORDED

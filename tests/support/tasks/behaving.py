@@ -35,10 +35,17 @@ def behave(steps, *, ctx):
 
 
 def until(ctx, result):
-    """Whether a loop ends: not while the function returns ``again``."""
-    if result == "bad until":
+    """Whether a loop ends: not while the function fails or returns ``again``."""
+    return until_anything(ctx, result) and result.status == "success"
+
+
+def until_anything(ctx, result) -> bool:
+    """Likewise, but a failure ends it too."""
+    note(ctx.params["log"], f"!{ctx.task}", ctx.attempt, ctx.iteration, result.status.value)
+    assert result.attempt == ctx.attempt
+    if result.data == "bad until":
         raise LookupError("the loop's condition raises")
-    return result != "again"
+    return bool(result.data != "again")
 
 
 def never(ctx):
@@ -100,7 +107,7 @@ def count(*, ctx):
 
 
 def third(ctx, result):
-    return result == 3
+    return result.data == 3
 
 
 def heed(*, ctx) -> str:
@@ -211,7 +218,7 @@ def keyword(params, size=3, *, snapshot=None):
 
 
 def second(ctx, result):
-    return result == 2
+    return result.data == 2
 
 
 def swallow():

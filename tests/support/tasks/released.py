@@ -1,6 +1,6 @@
 """Workflows that two releases play together: tasks of each kind that release 0.1 knows.
 
-Release 0.1 imports this module too: nothing newer is used here.
+Release 0.1 imports this module too: nothing newer is used here, but what lets a loop be one of 0.1.
 """
 
 from __future__ import annotations
@@ -59,7 +59,13 @@ def spoil(log: str) -> TaskResult:
     return TaskResult(TaskStatus.FAILURE)
 
 
-@task(loop=Loop(is_third, 5))
+#: A loop of version 1, in either release.
+THRICE = Loop(is_third, 5)
+if "sees" in Loop._fields:
+    THRICE = THRICE._replace(sees="data")
+
+
+@task(loop=THRICE)
 def poll(log: str, *, ctx) -> int:
     """Once per iteration."""
     note(log, "poll", ctx.iteration)

@@ -8,7 +8,10 @@ from typing import Any
 #: The tasks that were called, in this order.
 CALLED: list[str] = []
 
-#: By task: what it does; nothing where it is not named.
+#: What the conditions of loops were asked about.
+ASKED: list[Any] = []
+
+#: By task: what it does; nothing where it is not named. Behind a ``!``, its loop's condition.
 ACTS: dict[str, Callable[[], Any]] = {}
 
 
@@ -27,3 +30,9 @@ def looks(ctx):
     """A condition."""
     CALLED.append(f"?{ctx.task}")
     return ACTS[f"?{ctx.task}"]()
+
+
+def until(ctx, result):
+    """A loop's condition."""
+    ASKED.append(result)
+    return ACTS[f"!{ctx.task}"]()
