@@ -58,15 +58,16 @@ _BUILT_IN = (
     Extension(2, tuple, list, tuple),
     Extension(3, set, list, set),
     Extension(4, frozenset, list, frozenset),
-    # Of a time zone only the offset travels, not its rules: the instant is what must survive.
-    Extension(5, datetime, datetime.isoformat, datetime.fromisoformat),
-    Extension(6, date, date.isoformat, date.fromisoformat),
+    # Of a time zone only the offset travels: the instant is what must survive. Where ``fold`` is 1
+    # a space stands for the T: whoever reads either, as release 0.1 does, reads the same time.
     Extension(
-        7,
-        timedelta,
-        lambda delta: [delta.days, delta.seconds, delta.microseconds],
-        lambda parts: timedelta(*parts),
+        5,
+        datetime,
+        lambda moment: moment.isoformat(" " if moment.fold else "T"),
+        lambda text: datetime.fromisoformat(text).replace(fold=int(" " in text)),
     ),
+    Extension(6, date, date.isoformat, date.fromisoformat),
+    Extension(7, timedelta, lambda t: [t.days, t.seconds, t.microseconds], lambda t: timedelta(*t)),
     Extension(9, uuid.UUID, lambda value: value.bytes, lambda raw: uuid.UUID(bytes=raw)),
     Extension(10, complex, lambda value: [value.real, value.imag], lambda parts: complex(*parts)),
 )

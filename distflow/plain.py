@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from math import isfinite
 from typing import Any
@@ -21,10 +22,12 @@ def to_plain(value: Any) -> Any:
     """Anything that :func:`pack` takes -> what JSON can say, for people and ``--json``.
 
     Times become ISO 8601, Decimals and UUIDs text, bytes their UTF-8 text or hex digits, sets
-    lists, NaN and infinities text. It cannot be turned back.
+    lists, NaN and infinities text. It cannot be turned back. Keys become text; of those that are
+    the same text then, the one that was text stays, and others say their type: ``"1 (int)"``.
     """
     if isinstance(value, Mapping):
-        return {_plain_key(key): to_plain(element) for key, element in value.items()}
+        elements = map(to_plain, value.values())
+        return dict(zip(_plain_keys(list(value)), elements, strict=True))
     if isinstance(value, (list, tuple, set, frozenset)):
         return [to_plain(element) for element in value]
     if isinstance(value, bytes):
@@ -43,8 +46,21 @@ def to_plain(value: Any) -> Any:
     return str(value)
 
 
-def _plain_key(key: Any) -> str:
-    return key if isinstance(key, str) else str(to_plain(key))
+def _plain_keys(keys: Sequence[Any]) -> list[str]:
+    texts = [key if isinstance(key, str) else str(to_plain(key)) for key in keys]
+    if len(set(texts)) == len(texts):
+        return texts
+    often = Counter(texts)
+    taken = {key for key in keys if isinstance(key, str)}
+    for at, (key, text) in enumerate(zip(keys, texts, strict=True)):
+        if isinstance(key, str):
+            continue
+        if often[text] > 1:
+            texts[at] = f"{text} ({type(key).__name__})"
+        while texts[at] in taken:
+            texts[at] += "'"
+        taken.add(texts[at])
+    return texts
 
 
 def parse_json(text: str | bytes) -> Any:

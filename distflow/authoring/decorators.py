@@ -23,6 +23,9 @@ class TaskFunction:
     anywhere else it is the plain function.
     """
 
+    #: Says of an instance that it is one, to those who do not import this class.
+    __distflow_task__ = True
+
     __name__: str
 
     def __init__(self, function: Callable[..., Any], task_options: TaskOptions) -> None:

@@ -44,8 +44,9 @@ _SETTINGS = (
 @click.option(
     "--allow",
     metavar="PATTERNS",
-    help="Import these functions only, such as myapp.*,other.tasks:send; unpickle nothing, and run"
-    " distflow's jobs alone.  [default: DISTFLOW_ALLOW, else any function]",
+    help="Import the tasks of these modules and these functions only, such as"
+    " myapp.*,other.tasks:send; unpickle nothing, and run distflow's jobs alone."
+    "  [default: DISTFLOW_ALLOW, else any function]",
 )
 @connection_options
 def worker(

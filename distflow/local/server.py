@@ -31,6 +31,7 @@ from redis.retry import Retry
 
 from distflow.errors import InvalidInput, RedisUnavailable
 from distflow.local.data import choose_binary, note_writer
+from distflow.local.folder import close_folder, open_log
 from distflow.local.locks import FileLock, exclusive, is_held
 
 #: How long a server may take, beyond loading its data, to answer or to go.
@@ -140,6 +141,7 @@ def _usable_folder(data_dir: Path) -> Path:
     try:
         folder = data_dir.expanduser().resolve()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        close_folder(folder)
         FileLock(folder / "start.lock").release()
     except (OSError, RuntimeError) as error:
         raise InvalidInput(f"data folder {data_dir} cannot be used: {error}") from error
@@ -198,7 +200,7 @@ def _spawn(folder: Path, binary: Path, lock: FileLock) -> subprocess.Popen[bytes
     command = [os.fspath(binary)]
     for name, value in settings.items():
         command += [f"--{name}", os.fspath(value)]
-    with (folder / "redis.log").open("ab") as log:
+    with open_log(folder / "redis.log") as log:
         # A session of its own: Ctrl-C at the terminal is for the coordinator, not for Redis.
         process = subprocess.Popen(
             command,
@@ -208,6 +210,8 @@ def _spawn(folder: Path, binary: Path, lock: FileLock) -> subprocess.Popen[bytes
             cwd=folder,
             start_new_session=True,
             pass_fds=(lock.fd,),
+            # The folder may be open: what is in it need not be.
+            umask=0o077,
         )
     _children[process.pid] = process
     return process

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from distflow.errors import DistflowError, InvalidInput
+from distflow.local.folder import open_log
 from distflow.local.launch import bound_to_this_process
 from distflow.local.processes import kill_session
 
@@ -108,7 +109,7 @@ class LocalWorkers:
 
     def _spawn(self, number: int) -> None:
         modules = [str(self._cwd), *filter(None, [os.environ.get("PYTHONPATH")])]
-        with self.log_path(number).open("ab") as log:
+        with open_log(self.log_path(number)) as log:
             self._workers[number] = subprocess.Popen(
                 bound_to_this_process(self._command),
                 stdin=subprocess.DEVNULL,

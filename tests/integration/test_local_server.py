@@ -107,6 +107,21 @@ def test_settings(folder: Path, binary: Path) -> None:
         assert {name: config[name] for name in wanted} == wanted
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_nobody_else_reads_the_data(folder: Path, shared: bool) -> None:
+    """A data folder that was open is closed; in one that has other things too, each file is."""
+    folder.chmod(0o777)
+    if shared:
+        (folder / "notes.txt").touch(0o644)
+    with PrivateRedis.start(folder) as server, Redis.from_url(server.url) as client:
+        client.set("k", "v")
+        made = [path for path in folder.rglob("*") if path.name != "notes.txt"]
+        # The locks, and which server it is, say nothing.
+        opened = {p.name for p in made if p.stat().st_mode & 0o077 and p.suffix != ".lock"}
+        assert opened <= {"written-by"}
+        assert folder.stat().st_mode & 0o777 == (0o777 if shared else 0o700)
+
+
 def test_stop_ends_the_server(folder: Path) -> None:
     """After the only user left, no process is left; leaving twice is no error."""
     server = PrivateRedis.start(folder)

@@ -100,7 +100,7 @@ def test_allowed_functions_only(
     results = run.results()
     good = results.pop("good")
     assert (good.status.value, good.data) == ("success", "done")
-    assert set(results) == {"module", "imported", "condition", "import"}
+    assert set(results) == {"module", "imported", "unnamed", "condition", "import"}
     for name, result in results.items():
         assert result.status.value == "failure", name
         assert str(result.error).startswith("NotAllowed: function "), name

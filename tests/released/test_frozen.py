@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -221,6 +221,17 @@ def test_a_result_is_understood(old: Release) -> None:
     results = [full, *(TaskResult(TaskStatus.SUCCESS, data=value) for value in VALUES)]
     packed = [codec.encode_result(result).hex() for result in results]
     assert ask(old, "recode", given="\n".join(packed)) == [[again] for again in packed]
+
+
+def test_a_repeated_hour_is_read(old: Release) -> None:
+    """The second half past two of a night is the half past two of 0.1, which knew no other."""
+    second = datetime(2026, 10, 25, 2, 30, tzinfo=timezone(timedelta(hours=1)), fold=1)
+    told, read = (
+        codec.encode_result(TaskResult(TaskStatus.SUCCESS, data=moment)).hex()
+        for moment in (second, second.replace(fold=0))
+    )
+    assert told != read
+    assert ask(old, "recode", given=told) == [[read]]
 
 
 def busy_run(subject: RedisSubject) -> None:

@@ -13,6 +13,12 @@ from distflow_worker.functions import load_function
 
 HERE = "tests.support.tasks.guarded"
 
+#: What a module's own name does not admit: it was not made to be called by whoever sends tasks.
+UNNAMED = (
+    *("plain", "always", "press", "Press", "pretending", "system", "os.system"),
+    *("work.__call__", "work.__distflow_function__"),
+)
+
 
 @pytest.fixture(autouse=True)
 def no_cache() -> Iterator[None]:
@@ -31,15 +37,18 @@ def no_cache() -> Iterator[None]:
         (f"{HERE}:work", f"{HERE}:work"),
         (f"{HERE}:w*", f"{HERE}:work"),
         ("tests.*:work", f"{HERE}:work"),
-        (HERE, f"{HERE}:press"),
-        (HERE, f"{HERE}:Press.squeeze"),
-        (f"{HERE},posix", f"{HERE}:system"),
-        (f"{HERE},posix:system", f"{HERE}:os.system"),
-        ("tests.support.tasks.recording", "tests.support.tasks.recording:chained"),
+        (f"{HERE}:plain", f"{HERE}:plain"),
+        (f"{HERE}:*", f"{HERE}:press"),
+        (f"{HERE}:Press.*", f"{HERE}:Press.squeeze"),
+        (f"{HERE}:*,posix:*", f"{HERE}:system"),
+        (f"{HERE}:*,posix:system", f"{HERE}:os.system"),
+        ("tests.support.tasks.recording:*", "tests.support.tasks.recording:chained"),
     ],
 )
 def test_allowed(patterns: str, reference: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Functions at home in a module that matches, with or without ``@task``; others by both."""
+    """Tasks by their module or their name, other functions by their name; those that are at home
+    elsewhere by both.
+    """
     monkeypatch.setenv(ALLOW_VARIABLE, patterns)
     assert callable(load_function(reference))
 
@@ -56,13 +65,14 @@ def test_allowed(patterns: str, reference: str, monkeypatch: pytest.MonkeyPatch)
         (f"{HERE}:work", f"{HERE}:work.__call__", "no pattern of"),
         ("", f"{HERE}:work", "no pattern of"),
         (",", f"{HERE}:work", "no pattern of"),
-        (HERE, f"{HERE}:os.system", "it is 'posix:system'"),
-        (HERE, f"{HERE}:system", "it is 'posix:system'"),
-        (HERE, f"{HERE}:system_by_part", "it is 'functools:partial'"),
-        (HERE, f"{HERE}:note", "it is 'tests.support.tasks.recording:note'"),
-        (HERE, f"{HERE}:Path", "it is 'pathlib:Path'"),
-        (HERE, f"{HERE}:work.__globals__.get", "it is 'None:dict.get'"),
-        (HERE, f"{HERE}:work.__class__", "it is 'builtins:function'"),
+        *((HERE, f"{HERE}:{name}", f"add '{HERE}:{name}', or '{HERE}:*' for") for name in UNNAMED),
+        (f"{HERE}:*", f"{HERE}:os.system", "it is 'posix:system'"),
+        (f"{HERE}:*,posix", f"{HERE}:system", "it is 'posix:system'"),
+        (f"{HERE}:*", f"{HERE}:system_by_part", "it is 'functools:partial'"),
+        (f"{HERE}:*", f"{HERE}:note", "it is 'tests.support.tasks.recording:note'"),
+        (f"{HERE}:*", f"{HERE}:Path", "it is 'pathlib:Path'"),
+        (f"{HERE}:*", f"{HERE}:plain.__globals__.get", "it is 'None:dict.get'"),
+        (f"{HERE}:*", f"{HERE}:plain.__class__", "it is 'builtins:function'"),
         ("*:work", f"{HERE}:work.__globals__.get", "no pattern of"),
     ],
 )

@@ -19,7 +19,7 @@ from distflow import codec
 from distflow.core.model import Metrics, Ref, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, NotEncodable
-from distflow.plain import plain_result
+from distflow.plain import plain_result, to_plain
 from distflow.registry import register_type
 
 S = TaskStatus
@@ -63,7 +63,7 @@ def same(left: Any, right: Any) -> bool:
         return bool(str(left) == str(right))
     if isinstance(left, datetime):
         # Two zones at a repeated hour are never equal to Python: the wall and the offset are.
-        return bool(left.isoformat() == right.isoformat())
+        return bool(left.isoformat() == right.isoformat() and left.fold == right.fold)
     return bool(left == right)
 
 
@@ -88,6 +88,7 @@ scalars = st.one_of(
     st.floats(),
     st.sampled_from([Decimal("NaN"), Decimal("-sNaN123"), Decimal("-0.00"), Decimal("1E+999")]),
     st.datetimes(),
+    st.builds(datetime.replace, st.datetimes(), fold=st.integers(0, 1)),
     st.datetimes(timezones=st.timezones()),
     st.complex_numbers(),
     st.builds(Ref, text),
@@ -370,3 +371,15 @@ def test_a_registered_type_that_raises_is_named() -> None:
     register_type(41, Text, str, lambda value: 1 / 0)
     with pytest.raises(NotEncodable, match="division by zero"):
         codec.unpack(codec.pack([Text("a")]))
+
+
+def test_json_keeps_keys_that_are_one_text() -> None:
+    """Text is first; the others say what they are, in the order of the mapping."""
+    keys: dict[Any, str] = {1: "int", "1": "text", b"1": "bytes", "1 (int)": "other", 2: "alone"}
+    assert list(to_plain(keys).items()) == [
+        ("1 (int)'", "int"),
+        ("1", "text"),
+        ("1 (bytes)", "bytes"),
+        ("1 (int)", "other"),
+        ("2", "alone"),
+    ]

@@ -1,7 +1,8 @@
 """Which functions this process may import, as ``DISTFLOW_ALLOW`` says.
 
-Its patterns, with commas between them, are ``MODULE`` or ``MODULE:NAME``. In both parts ``*``,
-``?`` and ``[...]`` stand for what they do in names of files, and ``*`` for dots too.
+Its patterns, with commas between them, are ``MODULE``, for the ``@task`` functions of a module, or
+``MODULE:NAME``, for any function. In both parts ``*``, ``?`` and ``[...]`` stand for what they do
+in names of files, and ``*`` for dots too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def check_reference(reference: str) -> None:
         NotAllowed: no pattern matches it.
     """
     allowed = config.allowed_functions()
-    if allowed is None or _matches(allowed, reference):
+    # What is a task is known of what was imported.
+    if allowed is None or _admits(allowed, reference, is_task=True):
         return
     raise NotAllowed(
         f"function {reference!r} is not allowed on host {socket.gethostname()}: no pattern of "
@@ -32,34 +34,49 @@ def check_reference(reference: str) -> None:
     )
 
 
-def check_home(reference: str, function: Any) -> None:
-    """See that what an allowed name gave was defined in that module, or is allowed itself.
+def check_home(reference: str, function: Any, *, is_task: bool) -> None:
+    """See that what an allowed name gave may be called: it is a task, or it was named; and it was
+    defined in that module, or is allowed where it was.
 
     ``myapp.shell:run`` may have been imported there from ``subprocess``.
 
+    Args:
+        reference: ``"pkg.module:name"``.
+        function: what was found there, without its ``@task``.
+        is_task: whether it had one.
+
     Raises:
-        NotAllowed: it comes from elsewhere, or does not tell where from.
+        NotAllowed: it may not, or does not tell where it comes from.
     """
     allowed = config.allowed_functions()
     if allowed is None:
         return
-    module = getattr(function, "__module__", None)
-    if module == reference.partition(":")[0]:
-        return
+    at_home = getattr(function, "__module__", None)
     name = getattr(function, "__qualname__", type(function).__qualname__)
-    home = f"{module}:{name}"
-    if module and _matches(allowed, home):
+    home = f"{at_home}:{name}"
+    where = f"function {reference!r} is not allowed on host {socket.gethostname()}"
+    if not _admits(allowed, reference, is_task=is_task):
+        module = reference.partition(":")[0]
+        raise NotAllowed(
+            f"{where}: it is no @task, and {config.ALLOW_VARIABLE}={allowed!r} does not name it: "
+            f"add {reference!r}, or {module + ':*'!r} for every function of that module"
+        )
+    if at_home == reference.partition(":")[0]:
         return
-    raise NotAllowed(
-        f"function {reference!r} is not allowed on host {socket.gethostname()}: it is {home!r}, "
-        f"which no pattern of {config.ALLOW_VARIABLE}={allowed!r} matches"
-    )
+    if not at_home or not _admits(allowed, home, is_task=is_task):
+        raise NotAllowed(
+            f"{where}: it is {home!r}, which no pattern of {config.ALLOW_VARIABLE}={allowed!r} "
+            "matches"
+        )
 
 
-def _matches(patterns: str, reference: str) -> bool:
+def _admits(patterns: str, reference: str, *, is_task: bool) -> bool:
     module, _, name = reference.partition(":")
     for pattern in patterns.split(","):
-        module_pattern, _, name_pattern = pattern.strip().partition(":")
-        if fnmatchcase(module, module_pattern) and fnmatchcase(name, name_pattern or "*"):
+        module_pattern, named, name_pattern = pattern.strip().partition(":")
+        if not fnmatchcase(module, module_pattern):
+            continue
+        # ``MODULE:`` names nothing.
+        if fnmatchcase(name, name_pattern) if named else is_task:
             return True
     return False

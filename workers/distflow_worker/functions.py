@@ -32,9 +32,11 @@ def load_function(reference: str) -> Callable[..., Any]:
     if not callable(found):
         kind = type(found).__name__
         raise TypeError(f"{reference!r} is a {kind}, not a function")
+    # A decorator above @task may have copied what that has: it is no task for that.
+    is_task = getattr(type(found), "__distflow_task__", False)
     # What @task made wraps it, and would only lengthen every traceback.
-    function: Callable[..., Any] = getattr(found, "__distflow_function__", found)
-    check_home(reference, function)
+    function: Callable[..., Any] = found.__distflow_function__ if is_task else found
+    check_home(reference, function, is_task=is_task)
     return function
 
 

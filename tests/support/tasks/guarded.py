@@ -9,15 +9,26 @@ from os import system  # noqa: F401 - another
 from pathlib import Path
 from typing import Any
 
-from distflow import Workflow
+from distflow import Workflow, task
 from tests.support.tasks.recording import note
 
 system_by_part = partial(os.system)
 
 
+@task
 def work(log: str) -> str:
     note(log, "work")
     return "done"
+
+
+def plain(log: str) -> str:
+    note(log, "plain")
+    return "done"
+
+
+#: A function that says of itself that it is a task.
+pretending = partial(plain)
+pretending.__distflow_function__ = plain  # type: ignore[attr-defined]
 
 
 def is_preloaded() -> bool:
@@ -50,6 +61,7 @@ def temptations(log: str) -> Workflow:
     flow.add("good", f"{here}:work", (log,))
     flow.add("module", "os:system", (touch,))
     flow.add("imported", f"{here}:system", (touch,))
+    flow.add("unnamed", f"{here}:plain", (f"{log}.out",))
     flow.add("condition", f"{here}:work", (log,), condition="tests.support.tasks.forbidden:always")
     flow.add("import", "tests.support.tasks.forbidden:work", (log,))
     return flow
