@@ -9,6 +9,7 @@ from distflow.authoring.imports import did_you_mean
 from distflow.codec import decode_result, status_of, unpack
 from distflow.core.graph import Graph
 from distflow.core.model import Task, TaskResult
+from distflow.core.resolution import is_dead_end, is_decided
 from distflow.core.run import HistoryEntry, RunInfo, TaskCut
 from distflow.core.status import ENDED_RUNS, OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import TaskNotFound
@@ -52,10 +53,15 @@ _CHUNK = 1000
 
 
 class FoundTask(NamedTuple):
-    """A task that a person should know of; ``why`` is its error or message, in one line."""
+    """A task that a person should know of; ``why`` is its error or message, in one line.
+
+    No resume runs a ``dead_end`` again; ``decided`` says that a person has said how it ended.
+    """
 
     name: str
     why: str
+    dead_end: bool = False
+    decided: bool = False
 
 
 class RunningTask(NamedTuple):
@@ -226,7 +232,8 @@ def find_task(store: RunStore, name: str) -> Task:
         names += [task.name for task in tasks]
     hint = did_you_mean(name, names) if len(names) <= _GUESSED_TASKS else ""
     raise TaskNotFound(
-        f"run {store.run_id} has no task {name!r}{hint or '; see `distflow status --tasks`'}"
+        f"run {store.run_id} has no task {name!r}"
+        + (hint or f"; see `distflow status {store.run_id} --tasks`")
     )
 
 
@@ -299,12 +306,13 @@ def _chunks(store: RunStore) -> Iterator[list[Task]]:
 
 
 def _reasons(store: RunStore, names: Sequence[str]) -> list[FoundTask]:
-    return [
-        FoundTask(name, why_of(decode_result(packed, opaque=True)))
-        for name, packed in zip(names, store.read_results(names), strict=True)
+    found = []
+    for name, packed in zip(names, store.read_results(names), strict=True):
         # A resume may have set it aside in between.
-        if packed is not None
-    ]
+        if packed is not None:
+            result = decode_result(packed, opaque=True)
+            found.append(FoundTask(name, why_of(result), is_dead_end(result), is_decided(result)))
+    return found
 
 
 def _asked(store: RunStore, hooked: Sequence[str]) -> dict[str, str]:

@@ -8,14 +8,14 @@ import socket
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, overload
 
-from distflow.codec import decode_result, encode_result
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Listener, Signal
 from distflow.coordinator.reopen import read_graph
 from distflow.core.graph import Graph
 from distflow.core.model import LONGEST_WAIT_SECONDS, TaskResult
+from distflow.core.resolution import Decision
 from distflow.core.run import RunInfo
 from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, RunStatus, TaskStatus
 from distflow.errors import (
@@ -24,14 +24,13 @@ from distflow.errors import (
     LeaseHeld,
     RunNotFound,
     StaleEpoch,
-    TaskNotFound,
     WrongState,
 )
 from distflow.events import both
-from distflow.ids import new_token
+from distflow.outlook import next_steps, read_outlook
 from distflow.ports import Dispatcher, KnownGraph
+from distflow.resolving import NOTHING, Saying, find_unknown, resolve_tasks
 from distflow.snapshot import Snapshot
-from distflow.store.leading import Decision
 from distflow.text import visible
 from distflow.transfer import read_snapshot
 
@@ -116,11 +115,6 @@ class Run:
                 (name, value) for name, value in zip(chunk, found, strict=True) if value is not None
             )
         return {task.name: packed[task.name] for task in graph.tasks if task.name in packed}
-
-    def check_task(self, task: str) -> None:
-        """Raise TaskNotFound where the run has no such task."""
-        if task not in self.graph().index:
-            raise TaskNotFound(f"run {self.run_id} has no task {task!r}")
 
     # Leading
 
@@ -222,20 +216,21 @@ class Run:
             elif unled_since is None:
                 unled_since = now
             elif now - unled_since > patience:
-                raise WrongState(
-                    f"nobody coordinates run {self.run_id}: start `distflow coordinator`, or go "
-                    f"on with it by `distflow resume {self.run_id}`"
-                )
+                raise WrongState(self._unled_words(info))
             if deadline is not None and now >= deadline:
-                unled = (
-                    f", and nobody coordinates it: go on with it by `distflow resume {self.run_id}`"
-                )
-                raise TimeoutError(
-                    f"run {self.run_id} is still {info.status}"
-                    + (unled if unled_since is not None else "")
-                )
+                still = f"run {self.run_id} is still {info.status}"
+                if unled_since is not None:
+                    still = f"{still}: {self._unled_words(info)}"
+                raise TimeoutError(still)
             if not ours:
                 time.sleep(0.1)
+
+    def _unled_words(self, info: RunInfo) -> str:
+        """That nobody coordinates the run, and what to type."""
+        steps = next_steps(info, read_outlook(self.store, info))
+        mend = "; ".join(f"{step.why}: `distflow {' '.join(step.words)}`" for step in steps)
+        service = ", or start `distflow coordinator`" if info.status in ACTIVE_RUNS else ""
+        return f"nobody coordinates run {self.run_id}; {mend}{service}"
 
     def _is_leading(self) -> bool:
         return self._leader is not None and self._leader.is_alive()
@@ -294,44 +289,56 @@ class Run:
             grace_seconds=grace,
         )
 
+    @overload
     def resolve(
-        self, task: str, decision: Decision, data: Any = None, *, note: str = ""
-    ) -> TaskStatus:
-        """Decide an ``unknown`` task.
+        self, task: str, decision: Decision, data: Any = NOTHING, *, note: str = ""
+    ) -> TaskStatus: ...
+
+    @overload
+    def resolve(
+        self,
+        task: list[str] | tuple[str, ...],
+        decision: Decision,
+        data: Any = NOTHING,
+        *,
+        note: str = "",
+    ) -> dict[str, TaskStatus]: ...
+
+    def resolve(
+        self,
+        task: str | list[str] | tuple[str, ...],
+        decision: Decision,
+        data: Any = NOTHING,
+        *,
+        note: str = "",
+    ) -> TaskStatus | dict[str, TaskStatus]:
+        """Decide tasks that are ``unknown``, or that started at most once and failed: all or none.
+
+        A decision can be corrected by another, until a dependent has begun. Who leads the run is
+        told; one that has ended goes on by :meth:`resume`.
 
         Args:
-            task: its name.
+            task: its name, or the names of several.
             decision: ``done`` (with its ``data``), ``fail``, or ``retry`` to run it again.
-            data: what the function would have returned.
+            data: what the function would have returned; needed where a dependent takes it.
             note: for the history.
 
         Returns:
-            The task's status from now on.
+            The task's status from now on; of several, by name.
 
         Raises:
             TaskNotFound: the run has no such task.
-            WrongState: the task is not unknown.
-            InvalidInput: there is no such decision.
+            WrongState: a task is none that a person may decide, or a dependent of it has begun.
+            InvalidInput: there is no such decision, or it needs data. Nothing was changed.
         """
-        if decision not in get_args(Decision):
-            known = ", ".join(map(repr, get_args(Decision)))
-            raise InvalidInput(f"a task is resolved by one of {known}, not by {decision!r}")
-        self.check_task(task)
-        who = who_am_i()
-        packed = b""
-        if decision != "retry":
-            before = self.store.read_results([task])[0]
-            attempt = decode_result(before, opaque=True).attempt if before else 0
-            result = TaskResult(
-                TaskStatus.SUCCESS if decision == "done" else TaskStatus.FAILURE,
-                message=f"resolved by {who}" + (f": {note}" if note else ""),
-                error=None if decision == "done" else "resolved as failed",
-                data=data if decision == "done" else None,
-                attempt=attempt,
-                started=decision == "fail",
-            )
-            packed = encode_result(result)
-        return self.store.resolve_task(new_token(), task, decision, packed, who, note)
+        names = [task] if isinstance(task, str) else list(task)
+        saying = Saying(decision, data, who_am_i(), note)
+        statuses = resolve_tasks(self.store, self.graph(), names, saying)
+        return statuses[task] if isinstance(task, str) else statuses
+
+    def unknown_tasks(self) -> list[str]:
+        """The tasks that are ``unknown``: they wait for a decision."""
+        return find_unknown(self.store, self.graph())
 
 
 @atexit.register

@@ -22,6 +22,7 @@ from distflow.core.claim import (
 )
 from distflow.core.graph import Graph
 from distflow.core.model import Task
+from distflow.core.resolution import Decision, Resolution
 from distflow.core.run import (
     Beat,
     Claim,
@@ -93,6 +94,15 @@ class RunStore(WorkerPort, Protocol):
     def seal_run(self, operation: str, total: int) -> None: ...
     def delete_run(self, *, force: bool = False) -> None: ...
     def mark_active(self, version: int | None) -> None: ...
+
+    def resolve_tasks(
+        self,
+        operation: str,
+        decision: Decision,
+        resolutions: Sequence[Resolution],
+        who: str,
+        note: str,
+    ) -> list[TaskStatus]: ...
 
     def read_info(self) -> RunInfo: ...
     def read_status(self) -> RunStatus: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,23 @@ from distflow.cli.common import (
 from distflow.cli.views import span
 from distflow.cli.waits import go_on_command
 from distflow.client import Client
+from distflow.core.resolution import Decision
 from distflow.core.run import RunInfo
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
-from distflow.describe import find_task, live_status
-from distflow.errors import InvalidInput, NotEncodable, RunNotFound, RunTooNew, WrongState
+from distflow.errors import InvalidInput, RunNotFound, RunTooNew, WrongState
 from distflow.handle import Run
+from distflow.outlook import read_outlook
 from distflow.plain import parse_json
-from distflow.store.leading import Decision
+from distflow.resolving import NOTHING
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 #: A run that waits for a person is no ended one, whatever its age.
 _PURGED = ENDED_RUNS - {RunStatus.BLOCKED}
+
+
+#: Of a ``--done`` without JSON: no value that could be given.
+_NO_JSON = ""
 
 
 class _ResolveCommand(click.Command):
@@ -43,11 +49,14 @@ class _ResolveCommand(click.Command):
 
 @click.command("resolve", cls=_ResolveCommand)
 @click.argument("run_id")
-@click.argument("task")
+@click.argument("tasks", metavar="TASK…", nargs=-1)
+@click.option(
+    "--all-unknown", is_flag=True, help="In place of TASK: every unknown task of the run."
+)
 @click.option(
     "--done",
     is_flag=False,
-    flag_value="null",
+    flag_value=_NO_JSON,
     metavar="[JSON]",
     help="It happened; JSON is what the function would have returned.",
 )
@@ -58,8 +67,9 @@ class _ResolveCommand(click.Command):
 @connection_options
 def resolve(
     run_id: str,
-    task: str,
+    tasks: tuple[str, ...],
     *,
+    all_unknown: bool,
     done: str | None,
     retry: bool,
     fail: bool,
@@ -68,43 +78,49 @@ def resolve(
     redis_url: str | None,
     data_dir: Path | None,
 ) -> None:
-    """Decide an unknown task.
+    """Say how tasks ended that run at most once.
 
-    It started, at most once, and nobody knows how it ended: find out, then say it here.
+    Such a task is unknown, since its worker was lost, or it started and failed. Find out what
+    happened, then say it here: of several tasks at once, all or none. A decision can be corrected
+    by another until a dependent has begun.
     """
     decision, data = _decision(done, retry=retry, fail=fail)
+    if all_unknown == bool(tasks):
+        raise InvalidInput("resolve takes the tasks to decide: TASK…, or --all-unknown")
     with open_client(redis_url, data_dir) as client:
         run = client.run(run_id)
-        find_task(run.store, task)
-        _check_unknown(run, task)
-        try:
-            status = run.resolve(task, decision, data, note=note)
-        except NotEncodable as error:
-            raise InvalidInput(f"--done: {error}") from None
+        names = run.unknown_tasks() if all_unknown else list(tasks)
+        statuses = run.resolve(names, decision, data, note=note) if names else {}
         info = run.info()
-        again = go_on_command(info, client.impatient_dispatcher)
-    left = info.counts["unknown"]
+        lines = list(_resolved_lines(run, info, statuses))
     if as_json:
-        print_json(
-            {
-                "run_id": run_id,
-                "task": task,
-                "decision": decision,
-                "status": status.value,
-                "unknown": left,
-                "coordinator": info.coordinator,
-            }
-        )
+        document: dict[str, Any] = {"run_id": run_id, "decision": decision}
+        if len(statuses) == 1:
+            ((document["task"], document["status"]),) = statuses.items()
+        document["tasks"] = statuses
+        document |= {"unknown": info.counts["unknown"], "coordinator": info.coordinator}
+        print_json(document)
         return
-    what = "will run again" if decision == "retry" else f"is {status} now"
-    put(f"task {task!r} of run {run_id} {what}")
+    for line in lines:
+        put(line)
+
+
+def _resolved_lines(run: Run, info: RunInfo, statuses: Mapping[str, TaskStatus]) -> Iterator[str]:
+    """What was decided, and what to type next."""
+    if not statuses:
+        yield f"run {info.run_id} has no unknown task: there is nothing to decide"
+        return
+    for task, status in statuses.items():
+        what = "will run again" if status == TaskStatus.READY else f"is {status} now"
+        yield f"task {task!r} of run {info.run_id} {what}"
+    left = info.counts["unknown"]
     if left:
         more = "1 task is" if left == 1 else f"{left} tasks are"
-        put(f"{more} still unknown: {next_command('status', run_id)}")
+        yield f"{more} still unknown: {next_command('status', info.run_id)}"
     if info.coordinator is not None:
-        put(f"{info.coordinator} goes on with the run")
-    else:
-        put(f"go on with the run: {again}")
+        yield f"{info.coordinator} goes on with the run"
+    elif read_outlook(run.store, info).resumes:
+        yield f"go on with the run: {go_on_command(info, run.client.impatient_dispatcher)}"
 
 
 @click.command("delete")
@@ -191,8 +207,8 @@ def parse_age(text: str) -> float:
 def _decision(done: str | None, *, retry: bool, fail: bool) -> tuple[Decision, Any]:
     if (done is not None) + retry + fail != 1:
         raise InvalidInput("resolve takes one decision: --done [JSON], --retry or --fail")
-    if done is None:
-        return ("retry" if retry else "fail"), None
+    if done is None or not done.strip():
+        return ("done" if done is not None else "retry" if retry else "fail"), NOTHING
     try:
         return "done", parse_json(done)
     except ValueError as error:
@@ -200,13 +216,6 @@ def _decision(done: str | None, *, retry: bool, fail: bool) -> tuple[Decision, A
             f"--done {done!r:.60} is not JSON ({error}): quote text as '\"text\"', and put a plain "
             "--done last"
         ) from None
-
-
-def _check_unknown(run: Run, task: str) -> None:
-    cut = run.store.read_cut([task])[0]
-    status = live_status(cut, run.info().as_of)
-    if status != TaskStatus.UNKNOWN:
-        raise WrongState(f"task {task!r} is {status}: only an unknown task can be resolved")
 
 
 def _find_deletable(client: Client, run_id: str) -> RunInfo:
@@ -227,18 +236,19 @@ def _check_deletable(info: RunInfo) -> None:
     elif running:
         what = f"has {running} tasks at work" if running > 1 else "has a task at work"
     elif unknown:
-        what = (
-            "1 unknown task: resolve it"
-            if unknown == 1
-            else f"{unknown} unknown tasks: resolve them"
+        status = next_command("status", info.run_id)
+        raise WrongState(
+            f"run {info.run_id} has {unknown} unknown task{'' if unknown == 1 else 's'}, see "
+            f"`{status}`: decide, or delete it with --force"
         )
-        raise WrongState(f"run {info.run_id} has {what}, or delete it with --force")
     else:
         return
-    cancel = next_command("cancel", info.run_id)
-    raise WrongState(
-        f"run {info.run_id} {what}: cancel it first by `{cancel}`, or delete it with --force"
-    )
+    if info.status in ENDED_RUNS - {RunStatus.BLOCKED}:
+        # It ended without them: nobody cancels what has ended.
+        mend = "let that end first"
+    else:
+        mend = f"cancel it first by `{next_command('cancel', info.run_id)}`"
+    raise WrongState(f"run {info.run_id} {what}: {mend}, or delete it with --force")
 
 
 def _is_older(info: RunInfo, seconds: float) -> bool:

@@ -13,7 +13,6 @@ from distflow.cli.common import (
     connection_options,
     exit_code_of,
     json_option,
-    next_command,
     print_json,
     put,
     say,
@@ -23,6 +22,7 @@ from distflow.cli.leading import Foreground, interruptible
 from distflow.cli.progress import open_display
 from distflow.cli.taskview import task_lines
 from distflow.cli.telling import outcome_lines
+from distflow.cli.views import step_command
 from distflow.core.graph import Graph
 from distflow.core.render import to_dot, to_mermaid
 from distflow.core.status import TaskStatus
@@ -34,6 +34,7 @@ from distflow.describe import (
 )
 from distflow.errors import InvalidInput
 from distflow.handle import Run
+from distflow.outlook import next_steps, read_outlook
 from distflow.params import load_workflow, parse_params
 
 #: Seconds between two looks of ``watch`` at a run that nobody leads.
@@ -146,8 +147,9 @@ def _follow(run: Run) -> bool:
         said = False
         while foreground.follow() is None:
             if not said:
-                resume = next_command("resume", run.run_id)
-                display.note(f"waits: nobody coordinates it: go on with it by `{resume}`")
+                info = run.info()
+                for step in next_steps(info, read_outlook(run.store, info)):
+                    display.note(f"waits: {step.why}: `{step_command(step)}`")
                 said = True
             time.sleep(_POLL_SECONDS)
         return interrupt.is_set()

@@ -29,6 +29,7 @@ from distflow.describe import (
 from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import RunNotFound, RunTooNew
 from distflow.ids import check_run_id
+from distflow.outlook import read_outlook
 from distflow.ports import RunStore
 from distflow.store.patience import call_patiently
 from distflow.store.redis import RedisRunStore, list_runs
@@ -58,7 +59,9 @@ def status(
         dispatcher = RqDispatcher(redis, store.prefix, patience_seconds=LOOKING_PATIENCE_SECONDS)
         workers = worker_waits(redis, dispatcher, info)
         again = go_on_command(info, dispatcher)
-        for text in status_lines(info, survey_run(store, info), workers, again):
+        survey = survey_run(store, info)
+        outlook = read_outlook(store, info, survey)
+        for text in status_lines(info, survey, outlook, workers, again):
             put(text)
         if with_tasks:
             for text in _task_table(store, info):

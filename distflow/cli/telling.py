@@ -8,15 +8,17 @@ from collections.abc import Iterator, Sequence
 
 from distflow.cli.common import next_command
 from distflow.cli.progress import Display, counts_of_info, counts_text
-from distflow.cli.views import clip, columns, span
+from distflow.cli.views import clip, columns, span, step_command
 from distflow.cli.waits import go_on_command
 from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Notice
+from distflow.core.plan import PlanItem
 from distflow.core.run import RunInfo
-from distflow.core.status import ACTIVE_RUNS, RunStatus
+from distflow.core.status import ACTIVE_RUNS, TaskStatus
 from distflow.describe import FoundTask, survey_run, why_of
 from distflow.handle import Run
+from distflow.outlook import decide_step, next_steps, read_outlook
 from distflow.ports import RunStore
 from distflow.text import one_line
 
@@ -101,7 +103,7 @@ def resume_lines(run: Run, executor: WorkflowExecutor) -> Iterator[str]:
         parts.append(f"{actions['again']} evaluated again ({former})")
     stay = actions["keep"] - done
     if stay:
-        parts.append(f"{stay} failed at most once and stay so")
+        parts.append(f"{stay} failed at most once and stay{'s' if stay == 1 else ''} so")
     if actions["adopt"]:
         parts.append(f"{actions['adopt']} at work")
     if actions["run"]:
@@ -113,7 +115,12 @@ def resume_lines(run: Run, executor: WorkflowExecutor) -> Iterator[str]:
     if asked:
         yield f"unknown: {_names(asked, len(asked))}: asking the verify hook"
     if left:
-        yield f"unknown: {_names(left, len(left))}: waiting for `distflow resolve`"
+        words = next_command("resolve", run.run_id, *left[:_SHOWN_NAMES])
+        yield f"unknown: {_names(left, len(left))}: waiting for `{words}`"
+    ends = [graph.tasks[item.task].name for item in reversed(plan) if _stays(item)]
+    if ends:
+        words = next_command("resolve", run.run_id, *ends[:_SHOWN_NAMES])
+        yield f"failed at most once: {_names(ends, len(ends))}: until `{words}` says what happened"
     context = run.info().options.context
     if context:
         yield (
@@ -145,17 +152,23 @@ def outcome_lines(
         yield from _wrapped(f"tolerated: {_names(_task_names(survey.tolerated), tolerated)}")
     if survey.unknown:
         yield from _wrapped(f"unknown: {_names(_task_names(survey.unknown), unknown)}")
-        words = next_command("resolve", info.run_id, survey.unknown[0].name)
-        yield f"find out what happened, then: {words} --done [JSON] | --retry | --fail"
+        step = decide_step(info.run_id, survey.unknown[:1], "")
+        yield f"find out what happened, then: {step_command(step)}"
     elif survey.failed:
         yield f"see why: {next_command('show', info.run_id, survey.failed[0].name)}"
     if info.coordinator is not None and info.status in ACTIVE_RUNS:
         watch = next_command("watch", info.run_id)
         yield f"{info.coordinator} leads it on; look again: {watch}"
-    elif info.status == RunStatus.CANCELLING:
-        yield f"end it: {next_command('cancel', info.run_id)}"
-    elif info.status != RunStatus.SUCCESS:
-        yield f"go on: {again or go_on_command(info, run.client.impatient_dispatcher)}"
+        return
+    for step in next_steps(info, read_outlook(run.store, info, survey)):
+        if step.words[0] == "resume":
+            yield f"go on: {again or go_on_command(info, run.client.impatient_dispatcher)}"
+        else:
+            yield f"{step.why}: {step_command(step)}"
+
+
+def _stays(item: PlanItem) -> bool:
+    return item.action == "keep" and item.seen != TaskStatus.SUCCESS
 
 
 def _wrapped(text: str) -> list[str]:

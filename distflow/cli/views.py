@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from distflow.cli.common import Line, Painted, next_command
 from distflow.core.run import UNKNOWN, RunInfo, ServerFacts
-from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.describe import COUNTED, Survey, done_count
+from distflow.outlook import Outlook, Step, decide_step, next_steps
 from distflow.text import one_line
 
 #: Statuses of runs and tasks that have a colour of their own.
@@ -80,13 +80,18 @@ def counts_text(info: RunInfo) -> str:
 
 
 def status_lines(
-    info: RunInfo, survey: Survey, workers: Sequence[tuple[str, str]], again: str
+    info: RunInfo,
+    survey: Survey,
+    outlook: Outlook,
+    workers: Sequence[tuple[str, str]],
+    again: str,
 ) -> Iterator[Line]:
     """The compact view of ``distflow status``.
 
     Args:
         info: the run.
         survey: its tasks to name.
+        outlook: what can become of it.
         workers: those that it waits for, each with the command that starts it.
         again: the command that goes on with the run.
     """
@@ -106,11 +111,15 @@ def status_lines(
         yield line("repairs", ", ".join(repairs))
     yield from _task_lines(info, survey)
     yield from _next_lines(info, survey, workers)
-    standing = _standing(info)
-    if standing:
-        yield line("next", standing[0])
-        resumes = standing[1] == "resume"
-        yield line("", again if resumes else next_command(standing[1], info.run_id), whole=True)
+    for step in next_steps(info, outlook):
+        yield line("next", step.why)
+        resumes = step.words[0] == "resume"
+        yield line("", again if resumes else step_command(step), whole=True)
+
+
+def step_command(step: Step) -> str:
+    """What to type, with the choices that there are."""
+    return f"{next_command(*step.words)} {step.choices}".rstrip()
 
 
 def _durability(server: ServerFacts) -> str:
@@ -173,25 +182,4 @@ def _next_lines(info: RunInfo, survey: Survey, workers: Sequence[tuple[str, str]
             yield line("waits for", f"the verify hook of {task.name}{where}; or a decision")
         else:
             yield line("waits for", f"a decision on {task.name}")
-        words = next_command("resolve", info.run_id, task.name)
-        yield line("", f"{words} --done | --retry | --fail", whole=True)
-
-
-def _standing(info: RunInfo) -> tuple[str, str] | None:
-    """Why nothing goes on, and the command that changes it; None where something does."""
-    decided = info.status == RunStatus.BLOCKED and not info.counts["unknown"]
-    if info.status == RunStatus.CREATING:
-        return "its submit has not ended; if that was cut off, remove the run", "delete"
-    if info.status == RunStatus.CANCELLING and info.coordinator is None:
-        return "nobody carries the cancellation out", "cancel"
-    if info.status in ACTIVE_RUNS and info.coordinator is None:
-        return "nobody coordinates it: go on with it", "resume"
-    if info.status == RunStatus.PAUSED:
-        return "it is paused: go on with it", "resume"
-    if info.status == RunStatus.INTERRUPTED:
-        return "it was interrupted: go on with it", "resume"
-    if info.status == RunStatus.BLOCKED:
-        return "go on with it" if decided else "once that is decided, go on with it", "resume"
-    if info.status in {RunStatus.FAILURE, RunStatus.CANCELLED}:
-        return "run again what did not succeed", "resume"
-    return None
+        yield line("", step_command(decide_step(info.run_id, [task], "")), whole=True)

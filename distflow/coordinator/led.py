@@ -19,7 +19,7 @@ from distflow.core.model import MAX_LOST, TaskResult
 from distflow.core.outcome import left_of_wait_ms, longest_wait_seconds
 from distflow.core.run import Claim, Event, RunInfo, event_ms
 from distflow.core.state import TaskStateManager
-from distflow.core.status import RunStatus, TaskStatus
+from distflow.core.status import FINAL, RunStatus, TaskStatus
 from distflow.errors import WrongState
 from distflow.ids import new_token
 from distflow.logs import get_logger
@@ -275,5 +275,13 @@ class LedRun:
             self.running.pop(name, None)
             self.state.on_released(index)
         elif event.kind == "resolved":
-            self.state.on_resolved(index, TaskStatus(event.status))
+            self._apply_decision(index, TaskStatus(event.status))
             self._announcer.tell_resolved(event)
+
+    def _apply_decision(self, index: int, status: TaskStatus) -> None:
+        known = self.state.statuses[index]
+        if known in FINAL and known != status:
+            # What was skipped because of it is evaluated again: where all that stands is read.
+            self.attach()
+        else:
+            self.state.on_resolved(index, status)

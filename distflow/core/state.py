@@ -15,7 +15,7 @@ from distflow.core.graph import Graph
 from distflow.core.model import MAX_LOST
 from distflow.core.ready import ReadyQueue, sort_key
 from distflow.core.run import Claim
-from distflow.core.status import OUTCOMES, TASK_MOVES, RunStatus, TaskStatus, check_move
+from distflow.core.status import FINAL, TASK_MOVES, RunStatus, TaskStatus, check_move
 
 _S = TaskStatus
 
@@ -38,7 +38,6 @@ def _reached_from(status: TaskStatus) -> frozenset[TaskStatus]:
 _REACHED = {status: _reached_from(status) for status in TaskStatus}
 
 _BAD = frozenset({_S.FAILURE, _S.SKIPPED, _S.CANCELLED})
-_FINAL = OUTCOMES - {_S.UNKNOWN}
 _UNHELD = frozenset({_S.PENDING, _S.READY, _S.QUEUED, _S.WAITING})
 _OPEN = (_S.READY, _S.QUEUED, _S.CLAIMED, _S.STARTED, _S.WAITING)
 
@@ -120,7 +119,7 @@ class TaskStateManager:
 
     def on_waiting(self, index: int, due_ms: int, now_ms: int) -> None:
         """The task runs again, not before a time."""
-        if self.statuses[index] in _FINAL:
+        if self.statuses[index] in FINAL:
             return
         if self.statuses[index] == _S.UNKNOWN:
             # Its worker was alive after all, and vouches that nothing happened.
@@ -135,7 +134,7 @@ class TaskStateManager:
     def on_finished(self, index: int, status: TaskStatus) -> None:
         """The task has an outcome. A final one never changes; an unknown one may be decided."""
         old = self.statuses[index]
-        if old in _FINAL or old == status:
+        if old in FINAL or old == status:
             return
         self._set(index, status)
         if status != _S.UNKNOWN:

@@ -94,6 +94,9 @@ TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
 #: What a TaskResult may say.
 OUTCOMES = frozenset({_T.SUCCESS, _T.FAILURE, _T.SKIPPED, _T.CANCELLED, _T.UNKNOWN})
 
+#: Those that only a person changes: a resume, or a decision on what started at most once.
+FINAL = OUTCOMES - {_T.UNKNOWN}
+
 #: What a person's resume evaluates again (a started ``at_most_once`` task excepted).
 REOPENED = frozenset({_T.FAILURE, _T.SKIPPED, _T.CANCELLED})
 

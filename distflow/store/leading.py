@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import msgpack
 
@@ -17,8 +17,6 @@ from distflow.store.base import StoreBase
 from distflow.store.keys import active_keys
 from distflow.store.scripts import ScriptCall, run_scripts
 from distflow.store.working import finish_fields
-
-Decision = Literal["done", "fail", "retry"]
 
 #: Names that one call of a script is given: it must not hold Redis for long.
 _NAMES_PER_CALL = 1000

@@ -66,7 +66,7 @@ class MakingStore(StoreBase):
         if code == Code.EXISTS:
             raise RunExists(
                 f"run {self.run_id!r} exists already: take another --run-id, "
-                f"or go on with it by `distflow resume {self.run_id}`"
+                f"or look at it by `distflow status {self.run_id}`"
             )
 
     def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:

@@ -17,13 +17,14 @@ from distflow.errors import RunExists, WrongState
 from distflow.ports import RunHead, ServerInfo, Standing, Troubles
 from distflow.store.memory_leading import MemoryLeadStore
 from distflow.store.memory_mending import MemoryMendingStore
+from distflow.store.memory_resolving import MemoryResolvingStore
 from distflow.store.memory_run import MemoryRun, MemoryServer
 from distflow.store.memory_working import MemoryWorkerStore
 
 __all__ = ["MemoryRunStore", "MemoryServer"]
 
 
-class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
+class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, MemoryMendingStore):
     """One run in memory: see :class:`distflow.ports.RunStore`. Safe to share between threads."""
 
     def create_run(
@@ -53,7 +54,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryLeadStore, MemoryMendingStore):
             elif run.operation != operation:
                 raise RunExists(
                     f"run {self.run_id!r} exists already: take another --run-id, "
-                    f"or go on with it by `distflow resume {self.run_id}`"
+                    f"or look at it by `distflow status {self.run_id}`"
                 )
 
     def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from distflow.codec import status_of
 from distflow.core.claim import (
     Advance,
     BatchOpening,
@@ -12,14 +11,11 @@ from distflow.core.claim import (
     ClaimRequest,
     Code,
     Finish,
-    Progress,
     Unknown,
-    check_version,
 )
-from distflow.core.run import Beat, Claim, Event, HistoryEntry
+from distflow.core.run import Beat, Claim, Event
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.store.memory_run import MemoryBase, MemoryRun
-from distflow.store.working import Answer, not_unknown
 
 
 class MemoryWorkerStore(MemoryBase):
@@ -148,65 +144,6 @@ class MemoryWorkerStore(MemoryBase):
                 return None
             return Unknown(run.results[task], run.last_try(task).lost)
 
-    def resolve_task(
-        self,
-        operation: str,
-        task: str,
-        decision: Answer,
-        packed: bytes,
-        who: str,
-        note: str,
-        *,
-        asked: bytes = b"",
-    ) -> TaskStatus:
-        """Decide an unknown task, and return its status from now on.
-
-        Args:
-            operation: the caller's id for this decision, kept over its retries.
-            task: the task.
-            decision: ``done`` and ``fail`` come with an encoded TaskResult, the others with none.
-            packed: that TaskResult, or empty.
-            who: for the history.
-            note: for the history.
-            asked: the encoded unknown outcome that a verify hook was asked about.
-
-        Raises:
-            WrongState: the task is not unknown, or not the one that was asked about; the message
-                says what it is.
-            RunNotFound: there is no such run.
-        """
-        with self.server.changed:
-            run = self._find()
-            if run is None:
-                raise self._missing()
-            check_version(self.run_id, run.spec.version)
-            known = run.results.get(task)
-            last = run.last_try(task)
-            # The reply to this very decision was lost, and much may have happened since.
-            if run.resolved.get(task) == operation:
-                return TaskStatus.READY if known is None else status_of(known)
-            if known is not None and known == packed:
-                return status_of(known)
-            if known is None and last.token == operation:
-                return TaskStatus.READY
-            if known is None or status_of(known) != TaskStatus.UNKNOWN:
-                raise not_unknown(task, "" if known is None else status_of(known))
-            # A slow hook was asked about an earlier attempt.
-            if asked and asked != known:
-                raise not_unknown(task, TaskStatus.UNKNOWN)
-            run.resolved[task] = operation
-            now = self.server.now_ms()
-            kind = "asked" if decision == "undecided" else "resolved"
-            entry = HistoryEntry(now / 1000, kind, task, decision, by=who, note=note, packed=known)
-            run.remember(entry, keep=True)
-            status = _decide(run, task, decision, packed, operation, asked=bool(asked))
-            run.append_event(
-                Event("", "resolved", task=task, status=status.value, worker=who, note=note)
-            )
-            if status != TaskStatus.UNKNOWN:
-                run.unblock()
-            return status
-
     def fetch_results(self, names: Sequence[str]) -> list[bytes | None]:
         """The encoded TaskResults of tasks, None where there is no outcome."""
         with self.server.changed:
@@ -218,26 +155,6 @@ class MemoryWorkerStore(MemoryBase):
         with self.server.changed:
             run = self._find()
             return list(run.results) if run else []
-
-
-def _decide(
-    run: MemoryRun, task: str, decision: Answer, packed: bytes, operation: str, *, asked: bool
-) -> TaskStatus:
-    """Let an unknown task be what was decided of it."""
-    last = run.last_try(task)
-    if decision == "undecided":
-        return TaskStatus.UNKNOWN
-    if decision == "retry":
-        del run.results[task]
-        again = Progress(attempt=last.attempt, base=last.attempt - 1, token=operation)
-        # A hook's decision gives no new budget: a task that kills its workers must end.
-        if asked:
-            again = again._replace(base=last.base, lost=last.lost + 1)
-        run.progress[task] = again
-        return TaskStatus.READY
-    run.results[task] = packed
-    run.progress.pop(task, None)
-    return status_of(packed)
 
 
 def _finish(run: MemoryRun, done: Finish, now: int) -> Code:

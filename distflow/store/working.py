@@ -249,20 +249,28 @@ class WorkerStore(StoreBase):
                 says what it is.
             RunNotFound: there is no such run.
         """
-        keys = self.keys
-        used = (
-            *(keys.meta, keys.results, keys.progress, keys.events, keys.history),
-            *(keys.troubles, keys.traits),
-        )
-        code, status = self._run(
-            "resolve_task", used, operation, task, decision, packed, who, note, asked
+        about = (task, packed, asked, b"", "", 0, 0)
+        code, *answers = self._run(
+            "resolve_tasks",
+            self.resolved_keys,
+            *(operation, decision, who, note, "1" if asked else ""),
+            *about,
         )
         if code == Code.GONE:
             raise self._missing()
         self._require(code)
         if code == Code.WRONG_STATE:
-            raise not_unknown(task, status.decode())
-        return TaskStatus(status.decode())
+            raise not_unknown(task, answers[1].decode())
+        return TaskStatus(answers[0].decode())
+
+    @property
+    def resolved_keys(self) -> tuple[str, ...]:
+        """What a decision reads and writes."""
+        keys = self.keys
+        return (
+            *(keys.meta, keys.results, keys.claims, keys.progress, keys.events),
+            *(keys.history, keys.troubles, keys.traits, keys.lease),
+        )
 
     def fetch_origin(self) -> str | None:
         """What the run has unlike every other of its id; None where there is no such run."""

@@ -29,7 +29,7 @@ def test_a_run_is_created_once(subject: Subject) -> None:
     before = picture(subject)
     store.create_run(make_spec(concurrency=3), "creation")
     assert picture(subject) == before
-    with pytest.raises(RunExists, match=r"run 'run-1' exists already: .*distflow resume run-1"):
+    with pytest.raises(RunExists, match=r"run 'run-1' exists already: .*distflow status run-1"):
         store.create_run(make_spec(), "another")
     assert picture(subject) == before
 

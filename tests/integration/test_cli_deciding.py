@@ -78,9 +78,10 @@ def test_resolve_retry(scene: Scene) -> None:
     document = json.loads(scene.cli("resolve", "run-1", "pay", "--retry", "--json").stdout)
     assert document == {
         "run_id": "run-1",
-        "task": "pay",
         "decision": "retry",
+        "task": "pay",
         "status": "ready",
+        "tasks": {"pay": "ready"},
         "unknown": 0,
         "coordinator": None,
     }
@@ -100,6 +101,25 @@ def test_resolve_says_what_is_left(scene: Scene) -> None:
     assert "resume" not in text
 
 
+def test_resolve_several(scene: Scene) -> None:
+    """Every unknown task at once, and once more: then there is nothing to decide."""
+    store, epoch = scene.open_run("pay", "pay again", "open")
+    for task in ("pay", "pay again"):
+        scene.settle(store, epoch, task, "unknown")
+    words = ("resolve", "run-1", "--all-unknown", "--done", "[1]", "--json")
+    document = json.loads(scene.cli(*words).stdout)
+    assert document["tasks"] == {"pay": "success", "pay again": "success"}
+    assert "task" not in document
+    assert store.read_statuses(["pay", "open"]) == ["success", None]
+    assert json.loads(scene.cli(*words).stdout)["tasks"] == {}
+    said = scene.cli(*words[:-1]).stdout
+    assert said == "run run-1 has no unknown task: there is nothing to decide\n"
+    assert "anna leads run run-1" in scene.refused("resolve", "run-1", "pay", "--fail")
+    scene.leave(store, epoch)
+    both = scene.cli("resolve", "run-1", "pay", "pay again", "--fail").stdout
+    assert both.count("is failure now") == 2
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -109,6 +129,9 @@ def test_resolve_says_what_is_left(scene: Scene) -> None:
         (("pay", "--done", "{id: 3}"), "is not JSON"),
         (("pay", "--done", str(2**70)), "64 bits"),
         (("paid", "--done"), "task 'paid' is success"),
+        (("--done",), "TASK…, or --all-unknown"),
+        (("pay", "--all-unknown", "--done"), "TASK…, or --all-unknown"),
+        (("pay", "paid", "--fail"), "task 'paid' is success"),
         (("open", "--retry"), "task 'open' is pending"),
         (("payy", "--done"), "did you mean 'pay'?"),
     ],
@@ -133,7 +156,8 @@ def test_delete(scene: Scene) -> None:
         [Batch("run-1-7-1", "default", (task,), "run-1", 7)]
     )
     assert scene.refused("delete", "run-1") == (
-        "distflow: run run-1 has 1 unknown task: resolve it, or delete it with --force"
+        "distflow: run run-1 has 1 unknown task, see `distflow status run-1`: decide, or delete it "
+        "with --force"
     )
     assert store.read_status() == RunStatus.PAUSED
     result = scene.cli("delete", "run-1", "run-1", "--force")

@@ -127,7 +127,7 @@ def test_status_says_what_it_waits_for(scene: Scene) -> None:
     busy_run(scene)
     scene.client.rpush("rq:queue:default", "run-1-1-1")
     text = scene.cli("status", "run-1").stdout
-    assert "distflow resolve run-1 lost --done | --retry | --fail" in text
+    assert "distflow resolve run-1 lost --done [JSON] | --retry | --fail" in text
     assert "bad: ValueError: no such day xxx" in text
     assert "later: attempt 2 in 4 min" in text
     assert re.search(r"busy: .* on worker-9", text)

@@ -122,7 +122,7 @@ def test_what_waits_for_a_person_goes_on_with_workers(
     again = f"distflow run {words[0]} --run-id b --data {data_dir}"
     code, _out, lines = end(process)
     assert (code, lines[-1]) == (3, f"go on: {again}")
-    resolved = run_cli("", "resolve", "b", "hold", "--data", str(data_dir), "--done")
+    resolved = run_cli("", "resolve", "b", "hold", "--data", str(data_dir), "--done", "1")
     assert f"go on with the run: {again}" in resolved.stdout
     assert again in run_cli("", "status", "b", "--data", str(data_dir)).stdout
     ended = run_cli("", *again.split()[1:])

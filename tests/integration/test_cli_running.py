@@ -106,10 +106,10 @@ def test_failure_ends_with_1_and_names_it(
     assert "failure: reckless: ValueError: after the money had moved" in lines
     assert any(line.startswith("retry: careful: attempt 1 failed") for line in lines)
     assert "failed: reckless" in lines
-    assert lines[-2:] == [
-        f"see why: distflow show f reckless --redis {redis_server.url}",
-        f"go on: distflow resume f --redis {redis_server.url}",
-    ]
+    assert lines[-2] == f"see why: distflow show f reckless --redis {redis_server.url}"
+    decide = f"distflow resolve f reckless --redis {redis_server.url}"
+    choices = "--done [JSON] | --retry | --fail"
+    assert lines[-1] == f"reckless: failed at most once: {decide} {choices}"
 
 
 def test_resume_unpauses_and_follows(

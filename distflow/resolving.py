@@ -1,0 +1,216 @@
+"""A person decides on tasks of a run: all that is said is checked, then written, or nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, get_args
+
+from distflow.authoring.imports import did_you_mean
+from distflow.codec import decode_result, encode_result
+from distflow.core.claim import Progress
+from distflow.core.graph import Graph
+from distflow.core.model import TaskResult
+from distflow.core.resolution import (
+    Decision,
+    Dependent,
+    Resolution,
+    decided_result,
+    has_begun,
+    is_dead_end,
+    is_decidable,
+    said_tries,
+    satisfies,
+    takes_result,
+)
+from distflow.core.run import TaskCut
+from distflow.core.status import TaskStatus
+from distflow.errors import InvalidInput, NotEncodable, TaskNotFound, WrongState
+from distflow.ids import new_token
+from distflow.ports import RunStore
+from distflow.store.resolving import begun_already
+
+#: Names that are read at a time.
+_CHUNK = 1000
+
+
+class _Nothing:
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+#: Stands for data that were not given: None is what a function may have returned.
+NOTHING: Final = _Nothing()
+
+
+class Saying(NamedTuple):
+    """What a person says: ``data`` is what the function would have returned, or NOTHING."""
+
+    decision: Decision
+    data: Any
+    who: str
+    note: str
+
+
+def resolve_tasks(
+    store: RunStore, graph: Graph, names: Sequence[str], saying: Saying
+) -> dict[str, TaskStatus]:
+    """Decide on tasks of a run, all or none, and return their statuses from now on.
+
+    Args:
+        store: the run.
+        graph: its graph.
+        names: the tasks.
+        saying: what is decided of them all.
+
+    Raises:
+        TaskNotFound: the run has no such task.
+        WrongState: a task is none that a person may decide, or a dependent of it has begun.
+        InvalidInput: the decision cannot be taken: nothing was changed.
+    """
+    if saying.decision not in get_args(Decision):
+        known = ", ".join(map(repr, get_args(Decision)))
+        raise InvalidInput(f"a task is resolved by one of {known}, not by {saying.decision!r}")
+    chosen = list(dict.fromkeys(names))
+    for name in chosen:
+        if name not in graph.index:
+            hint = did_you_mean(name, graph.index)
+            raise TaskNotFound(f"run {store.run_id} has no task {name!r}{hint}")
+    if saying.decision == "done" and saying.data is NOTHING:
+        _check_unwanted(graph, chosen)
+    resolver = _Resolver(store, graph, saying)
+    cuts = _read_cuts(store, chosen)
+    items = [resolver.resolution(name, cut) for name, cut in zip(chosen, cuts, strict=True)]
+    statuses = store.resolve_tasks(
+        resolver.operation, saying.decision, items, saying.who, saying.note
+    )
+    return dict(zip(chosen, statuses, strict=True))
+
+
+def find_unknown(store: RunStore, graph: Graph) -> list[str]:
+    """The unknown tasks of a run, in the graph's order."""
+    found = []
+    for start in range(0, len(graph), _CHUNK):
+        names = [task.name for task in graph.tasks[start : start + _CHUNK]]
+        statuses = store.read_statuses(names)
+        found += [
+            name
+            for name, status in zip(names, statuses, strict=True)
+            if status == TaskStatus.UNKNOWN
+        ]
+    return found
+
+
+def _check_unwanted(graph: Graph, names: Sequence[str]) -> None:
+    """Refuse a decision without a value where a dependent takes it."""
+    for name in names:
+        for child in graph.children[graph.index[name]]:
+            if takes_result(graph.tasks[child], name):
+                raise InvalidInput(
+                    f"task {graph.tasks[child].name!r} takes what {name!r} returns: say what that "
+                    "is, by --done JSON (data=); it is null for None"
+                )
+
+
+class _Resolver:
+    """Makes what the store is told of each task of one decision."""
+
+    def __init__(self, store: RunStore, graph: Graph, saying: Saying) -> None:
+        self._store = store
+        self._graph = graph
+        self._saying = saying
+        self.operation = new_token()
+
+    def resolution(self, name: str, cut: TaskCut) -> Resolution:
+        """What is decided of a task, as it was seen."""
+        if cut.packed is None:
+            return self._correct_retry(name, cut)
+        before = decode_result(cut.packed, opaque=True)
+        if not is_decidable(before):
+            raise self._refusal(name, before)
+        task = self._graph.tasks[self._graph.index[name]]
+        known = cut.progress.attempt if cut.progress else 1
+        again = max(known, before.attempt + 1)
+        after = self._status
+        item = self._item(name, cut.packed, before.attempt, again)
+        if satisfies(task, before.status):
+            # Who rests on it may run at any moment.
+            unled = after is None or not satisfies(task, after)
+            return item._replace(dependents=self._unbegun(name), unled=unled)
+        if is_dead_end(before) and (after is None or satisfies(task, after)):
+            return item._replace(skipped=self._skipped_by(name))
+        return item
+
+    def _correct_retry(self, name: str, cut: TaskCut) -> Resolution:
+        """An earlier decision may have let the task run again: the store knows."""
+        attempt = cut.progress.attempt if cut.progress else 1
+        if cut.claim is not None or cut.progress is None or not cut.progress.token:
+            what = "at work" if cut.claim else "pending"
+            raise WrongState(f"task {name!r} is {what}: there is nothing to decide yet")
+        return self._item(name, None, attempt - 1, attempt)
+
+    @property
+    def _status(self) -> TaskStatus | None:
+        """Of the outcome that is decided; None where the task runs again."""
+        of = {"done": TaskStatus.SUCCESS, "fail": TaskStatus.FAILURE}
+        return of.get(self._saying.decision)
+
+    def _item(self, name: str, seen: bytes | None, attempt: int, again: int) -> Resolution:
+        decision, data, who, note = self._saying
+        if decision == "retry":
+            progress = Progress(again, base=again - 1, token=self.operation)
+            return Resolution(name, b"", seen, progress)
+        value = None if data is NOTHING else data
+        result = decided_result(decision, attempt, value, who=who, note=note)
+        try:
+            return Resolution(name, encode_result(result), seen)
+        except NotEncodable as error:
+            raise InvalidInput(f"--done: {error}") from None
+
+    def _unbegun(self, name: str) -> tuple[Dependent, ...]:
+        """The direct dependents of a task, of which none has begun."""
+        graph = self._graph
+        names = [graph.tasks[child].name for child in graph.children[graph.index[name]]]
+        found = []
+        for child, cut in zip(names, _read_cuts(self._store, names), strict=True):
+            result = None if cut.packed is None else decode_result(cut.packed, opaque=True)
+            if has_begun(cut, result):
+                raise begun_already(name, child)
+            status = "" if result is None else result.status.value
+            found.append(Dependent(child, status, said_tries(cut.progress)))
+        return tuple(found)
+
+    def _skipped_by(self, name: str) -> tuple[str, ...]:
+        """The tasks that were skipped because of one, however far behind it they stand."""
+        graph = self._graph
+        reached = {graph.index[name]}
+        skipped: list[str] = []
+        level = [graph.index[name]]
+        while level:
+            below = {child for index in level for child in graph.children[index]} - reached
+            reached |= below
+            level = []
+            for start in range(0, len(below), _CHUNK):
+                indices = sorted(below)[start : start + _CHUNK]
+                names = [graph.tasks[index].name for index in indices]
+                for index, status in zip(indices, self._store.read_statuses(names), strict=True):
+                    if status == TaskStatus.SKIPPED:
+                        level.append(index)
+                        skipped.append(graph.tasks[index].name)
+        return tuple(skipped)
+
+    def _refusal(self, name: str, before: TaskResult) -> WrongState:
+        run_id = self._store.run_id
+        if before.status == TaskStatus.SUCCESS:
+            return WrongState(f"task {name!r} is success: what its worker has done stays done")
+        return WrongState(
+            f"task {name!r} is {before.status}, and not for good: `distflow resume {run_id}` "
+            "evaluates it again"
+        )
+
+
+def _read_cuts(store: RunStore, names: Sequence[str]) -> list[TaskCut]:
+    return [
+        cut
+        for start in range(0, len(names), _CHUNK)
+        for cut in store.read_cut(names[start : start + _CHUNK])
+    ]

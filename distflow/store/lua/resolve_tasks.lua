@@ -1,0 +1,162 @@
+-- A person decides on tasks, all of them or none; a verify hook decides an unknown task, or says that
+-- it cannot tell.
+-- KEYS    meta results claims progress events history troubles traits lease
+-- ARGV    operation, decision (done, fail, retry or undecided), who, note, and 1 where a hook says so
+--         (else empty); then per task: its name, packed TaskResult (empty for retry and undecided),
+--         the packed outcome that the caller saw (empty: any unknown one; -: none, since an earlier
+--         decision lets it run again), packed Progress for retry (empty: made here), 1 where nobody
+--         may lead the run (else empty), the number of dependents and of each its name, the status
+--         of its outcome (empty: none) and its tries, the number of tasks that were skipped because
+--         of it and their names
+-- Returns {OK, status of each task}; or {code, task, its status or who leads, a dependent or empty}:
+--         WRONG_STATE where something is not as the caller saw it, HELD, TOO_NEW or GONE
+-- Events  resolved
+local meta, results, claims, progress, events = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local history, troubles, traits, lease = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local operation, decision, who, note, by_hook = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+if not run_exists() then return {CODE.GONE, '', '', ''} end
+-- More may follow from a decision there than is known here.
+if is_too_new() then return {CODE.TOO_NEW, '', '', ''} end
+write_though_full()
+
+local next_argument = 6
+local function take()
+  next_argument = next_argument + 1
+  return ARGV[next_argument - 1]
+end
+
+local function take_item()
+  local item = {task = take(), packed = take(), seen = take(), next_try = take(),
+    unled = take() == '1', dependents = {}, skipped = {}}
+  for i = 1, tonumber(take()) do
+    item.dependents[i] = {take(), take(), take()}
+  end
+  for i = 1, tonumber(take()) do
+    item.skipped[i] = take()
+  end
+  item.memory = 'resolved:' .. item.task
+  item.known = redis.call('HGET', results, item.task)
+  item.last = read_progress(progress, item.task)
+  return item
+end
+
+local function status_in(packed)
+  return packed and status_of(packed) or ''
+end
+
+local function tries_of(task)
+  local known = read_progress(progress, task)
+  return text(known.attempt or 1) .. ':' .. text(known.iteration or 1) .. ':' .. text(known.lost or 0)
+end
+
+-- Whether something is not as the caller saw it: decided already, or its worker told the true outcome
+-- in the meantime; or a slow hook was asked about an earlier attempt, and knows nothing of this one.
+local function is_overtaken(item)
+  if item.seen == '' then return status_in(item.known) ~= 'unknown' end
+  if item.seen ~= '-' then return item.seen ~= item.known end
+  -- From its claim on it has begun.
+  local decided = redis.call('HGET', META, item.memory)
+  return item.known or not decided or item.last.token ~= decided
+    or redis.call('HEXISTS', claims, item.task) == 1
+end
+
+-- The first dependent that has begun since the caller looked: what it rests on must not change.
+local function find_begun(item)
+  for _, dependent in ipairs(item.dependents) do
+    local task, status, tries = dependent[1], dependent[2], dependent[3]
+    if redis.call('HEXISTS', claims, task) == 1 or tries_of(task) ~= tries
+      or status_in(redis.call('HGET', results, task)) ~= status then
+      return task
+    end
+  end
+end
+
+local function let_run_again(item)
+  local next_try = item.next_try
+  if next_try == '' then
+    -- An unknown outcome that came from a snapshot may have no progress here.
+    local last = item.last
+    local attempt = last.attempt or 1
+    local made = {attempt = attempt, iteration = 1, base = attempt - 1, lost = 0,
+      not_before = 0, token = operation, started = false}
+    -- A hook's decision gives no new budget: a task that kills its workers must end.
+    if by_hook == '1' then
+      made.base = last.base or 0
+      made.lost = (last.lost or 0) + 1
+    end
+    next_try = cmsgpack.pack(made)
+  end
+  redis.call('HDEL', results, item.task)
+  redis.call('HSET', progress, item.task, next_try)
+end
+
+-- Let what was skipped be evaluated again. A skipped task never ran: nothing of it is evidence.
+local function set_aside(tasks)
+  for i = 1, #tasks, 1000 do
+    local some = {unpack(tasks, i, math.min(i + 999, #tasks))}
+    local gone = {}
+    for number, packed in ipairs(redis.call('HMGET', results, unpack(some))) do
+      if status_in(packed) == 'skipped' then gone[#gone + 1] = some[number] end
+    end
+    if #gone > 0 then
+      redis.call('HDEL', results, unpack(gone))
+      count('skipped', -#gone)
+    end
+  end
+end
+
+local function decide(item)
+  local before = status_in(item.known)
+  redis.call('HSET', META, item.memory, operation)
+  local kind = decision == 'undecided' and 'asked' or 'resolved'
+  remember(history, {kind = kind, task = item.task, status = decision, by = who, note = note,
+    packed = item.known, keep = true})
+  local status = before
+  if decision == 'retry' then
+    status = 'ready'
+    let_run_again(item)
+  elseif decision ~= 'undecided' then
+    status = status_of(item.packed)
+    redis.call('HSET', results, item.task, item.packed)
+    redis.call('HDEL', progress, item.task)
+  end
+  tell('resolved', item.task, status, 0, '', who, 0, 0, {}, note)
+  if decision ~= 'undecided' then
+    if before ~= '' then count(before, -1) end
+    if status ~= 'ready' then count(status, 1) end
+    note_trouble(troubles, traits, item.task, status)
+    set_aside(item.skipped)
+    -- What an older coordinator had queued would find its dependency undone.
+    if item.unled then redis.call('HINCRBY', META, 'epoch', 1) end
+    unblock()
+  end
+  return status
+end
+
+local items, answer, repeated = {}, {CODE.OK}, false
+while next_argument <= #ARGV do
+  local item = take_item()
+  items[#items + 1] = item
+  answer[#answer + 1] = item.known and status_of(item.known) or 'ready'
+  -- The reply to this very decision was lost, and much may have happened since.
+  if redis.call('HGET', META, item.memory) == operation then repeated = true end
+  item.stands = item.known and item.known == item.packed
+    or not item.known and item.last.token == operation
+end
+if repeated then return answer end
+for _, item in ipairs(items) do
+  if not item.stands then
+    if is_overtaken(item) then
+      return {CODE.WRONG_STATE, item.task, status_in(item.known), ''}
+    end
+    local begun = find_begun(item)
+    if begun then return {CODE.WRONG_STATE, item.task, status_in(item.known), begun} end
+    local leader = item.unled and redis.call('GET', lease)
+    if leader then return {CODE.HELD, item.task, string.match(leader, ' (.*)'), ''} end
+  end
+end
+for number, item in ipairs(items) do
+  if not item.stands then answer[number + 1] = decide(item) end
+end
+publish(events)
+return answer

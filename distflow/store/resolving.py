@@ -1,0 +1,86 @@
+"""The store as a person who decides uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distflow.codec import pack
+from distflow.core.claim import Code
+from distflow.core.resolution import Decision, Resolution
+from distflow.core.status import TaskStatus
+from distflow.errors import LeaseHeld, WrongState
+from distflow.store.working import WorkerStore
+
+
+class ResolvingStore(WorkerStore):
+    """The decisions of people."""
+
+    def resolve_tasks(
+        self,
+        operation: str,
+        decision: Decision,
+        resolutions: Sequence[Resolution],
+        who: str,
+        note: str,
+    ) -> list[TaskStatus]:
+        """Decide on tasks, all or none, and return their statuses from now on.
+
+        Args:
+            operation: the caller's id for this decision, kept over its retries.
+            decision: of them all.
+            resolutions: one for each task.
+            who: for the history.
+            note: for the history.
+
+        Raises:
+            WrongState: one is not as the caller saw it, or a dependent of it has begun.
+            LeaseHeld: one may be decided only while nobody leads the run.
+            RunNotFound: there is no such run.
+        """
+        flat: list[str | bytes | int] = []
+        for known in resolutions:
+            progress = b"" if known.progress is None else pack(known.progress._asdict())
+            seen = b"-" if known.seen is None else known.seen
+            flat += (known.task, known.packed, seen, progress, "1" if known.unled else "")
+            flat += (len(known.dependents), *(part for one in known.dependents for part in one))
+            flat += (len(known.skipped), *known.skipped)
+        said = (operation, decision, who, note, "")
+        code, *answers = self._run("resolve_tasks", self.resolved_keys, *said, *flat)
+        if code == Code.GONE:
+            raise self._missing()
+        self._require(code)
+        told = [answer.decode() for answer in answers]
+        if code == Code.OK:
+            return [TaskStatus(status) for status in told]
+        raise overtaken(self.run_id, Code(code), *told)
+
+
+def overtaken(run_id: str, code: Code, task: str, status: str, begun: str) -> WrongState:
+    """Why a decision was not taken.
+
+    Args:
+        run_id: the run.
+        code: HELD or WRONG_STATE.
+        task: on which it was.
+        status: of its outcome, empty for none; of a HELD run who leads it.
+        begun: the dependent that has begun, or empty.
+    """
+    if code == Code.HELD:
+        return LeaseHeld(
+            f"{status} leads run {run_id}, and what depends on task {task!r} may be on its way: "
+            f"pause the run by `distflow pause {run_id}`, decide once nobody leads it, then resume"
+        )
+    if begun:
+        return begun_already(task, begun)
+    return WrongState(
+        f"task {task!r} is {status or 'not ended'}, which came while it was decided: look again by "
+        f"`distflow show {run_id} {task}`"
+    )
+
+
+def begun_already(task: str, begun: str) -> WrongState:
+    """A decision can be corrected until something rests on it."""
+    return WrongState(
+        f"task {task!r} was decided, and {begun!r}, which depends on it, has begun since: a "
+        "decision can be corrected until then"
+    )
