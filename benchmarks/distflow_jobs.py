@@ -10,7 +10,7 @@ from benchmarks.clients.distflow import DistflowClient
 from benchmarks.clients.port import PATIENCE_SECONDS, Unfinished
 from benchmarks.meter import RedisUse, bytes_of_keys, peak_bytes
 from benchmarks.shapes import Shape
-from distflow.coordinator.notices import Notice
+from distflow.coordinator.notices import Interrupt, Notice
 from distflow.coordinator.service import CoordinatorService
 from distflow.store.service import RedisServiceStore
 from tests.support.wait import wait_for
@@ -71,7 +71,7 @@ def measure_resume(
     if phase == "half":
         workflow = client.describe(Shape.blocks(total))
         run = client.client.create(workflow, run_id=run_id)
-        leave = threading.Event()
+        leave = Interrupt()
         executor = run.executor(interrupt=leave)
         leader = threading.Thread(target=executor.lead, kwargs={"reopen": False})
         leader.start()

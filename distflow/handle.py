@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, overload
 
 from distflow.coordinator.executor import WorkflowExecutor
-from distflow.coordinator.notices import Listener, Signal
+from distflow.coordinator.notices import Interrupt, Listener, Signal
 from distflow.coordinator.reopen import read_graph
 from distflow.core.graph import Graph
 from distflow.core.model import LONGEST_WAIT_SECONDS, TaskResult
@@ -54,7 +54,7 @@ _LEAVE_SECONDS = 5.0
 STANDING = ENDED_RUNS | {RunStatus.PAUSED, RunStatus.INTERRUPTED}
 
 #: The threads of this process that lead runs, each with its run and what interrupts it.
-_leading: dict[threading.Thread, tuple[Run, threading.Event]] = {}
+_leading: dict[threading.Thread, tuple[Run, Interrupt]] = {}
 
 
 class Run:
@@ -122,7 +122,7 @@ class Run:
         self,
         *,
         listener: Listener | None = None,
-        interrupt: threading.Event | None = None,
+        interrupt: Interrupt | None = None,
         cancel: Signal | None = None,
         dispatcher: Dispatcher | None = None,
         with_plugins: bool = True,
@@ -131,7 +131,7 @@ class Run:
 
         Args:
             listener: told what happens; it must not raise.
-            interrupt: when it is set, the run is left as it is, to be resumed by a person.
+            interrupt: when it is set, the run is left as it is, or handed over.
             cancel: when it is set, the run is cancelled.
             dispatcher: how batches reach workers; None is the client's own way.
             with_plugins: whether the plugins of installed packages hear of it as well.
@@ -157,7 +157,7 @@ class Run:
 
         Where another leads it, the thread waits until that one is done, or has died.
         """
-        interrupt = threading.Event()
+        interrupt = Interrupt()
         executor = self.executor(listener=listener, interrupt=interrupt)
 
         def lead() -> None:

@@ -15,6 +15,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from distflow.config import DEFAULT_REDIS_URL, URL_VARIABLES, environment_url
+from distflow.coordinator.notices import Interrupt
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError
 from distflow.plain import json_text, to_plain
@@ -60,6 +61,8 @@ class ExitCode(IntEnum):
     SYSTEM = 74
     #: The command was interrupted; a run that it led is left resumable.
     INTERRUPTED = 130
+    #: SIGTERM ended the command: 128 + 15. Others may lead the run on.
+    TERMINATED = 143
     #: Who reads the output has closed it: 128 + SIGPIPE, as shells say it.
     BROKEN_PIPE = 141
 
@@ -76,6 +79,11 @@ _OF_STATUS = {
 def exit_code_of(status: RunStatus) -> ExitCode:
     """What a command that watched a run answers with; 4 where the run has not ended."""
     return _OF_STATUS.get(status, ExitCode.PAUSED)
+
+
+def interrupted_code(interrupt: Interrupt) -> ExitCode:
+    """What a command answers with that was interrupted."""
+    return ExitCode.TERMINATED if interrupt.hands_over else ExitCode.INTERRUPTED
 
 
 def connection_options(command: _F) -> _F:

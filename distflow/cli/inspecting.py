@@ -18,8 +18,9 @@ from distflow.cli.common import (
     say,
 )
 from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS
-from distflow.cli.leading import Foreground, interruptible
+from distflow.cli.leading import Foreground
 from distflow.cli.progress import open_display
+from distflow.cli.signals import interruptible
 from distflow.cli.taskview import task_lines
 from distflow.cli.telling import outcome_lines
 from distflow.cli.views import step_command

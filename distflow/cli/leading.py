@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
-from types import FrameType
 
 from redis.exceptions import RedisError
 
-from distflow.cli.common import ExitCode, exit_code_of, next_command, print_json, say
+from distflow.cli.common import (
+    ExitCode,
+    exit_code_of,
+    interrupted_code,
+    next_command,
+    print_json,
+    say,
+)
 from distflow.cli.progress import Display, View, counts_of_info, counts_of_state, open_display
 from distflow.cli.telling import Teller, outcome_lines, resume_lines
 from distflow.cli.waits import Stall, describe_wait
 from distflow.coordinator.announcer import decision_words
 from distflow.coordinator.executor import WorkflowExecutor
-from distflow.coordinator.notices import Notice
+from distflow.coordinator.notices import Interrupt, Notice
 from distflow.core.run import Event
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.describe import status_document
@@ -34,45 +39,15 @@ _FOLLOW_SECONDS = 0.5
 #: Statuses that a coordinator leaves when it stops: it releases its lease right after.
 _LEFT = ENDED_RUNS | {RunStatus.INTERRUPTED}
 
+#: What a first Ctrl-C does.
+_INTERRUPTED = "interrupted: what runs may end by itself"
+
 _OPEN = frozenset({TaskStatus.READY, TaskStatus.QUEUED})
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C, SIGTERM or hang-up sets; the second ends the command.
-
-    For the main thread, which must not wait on the event: a signal's handler runs there, and
-    would wait for a lock that its own thread holds.
-    """
-    interrupt = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        if interrupt.is_set():
-            raise KeyboardInterrupt
-        interrupt.set()
-
-    # What was started with them ignored is to outlive them: under nohup a hang-up, and in the
-    # background of a script the Ctrl-C at its terminal, which is for the script.
-    for_others = [
-        number
-        for number in (signal.SIGINT, signal.SIGHUP)
-        if signal.getsignal(number) == signal.SIG_IGN
-    ]
-    before = {
-        number: signal.signal(number, on_signal)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if number not in for_others
-    }
-    try:
-        yield interrupt
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def see_through(
     run: Run,
-    interrupt: threading.Event,
+    interrupt: Interrupt,
     *,
     reopen: bool,
     force: bool = False,
@@ -95,7 +70,7 @@ def see_through(
     if as_json:
         print_json(status_document(info))
     if interrupt.is_set() and info.status not in STANDING:
-        return ExitCode.INTERRUPTED
+        return interrupted_code(interrupt)
     return exit_code_of(info.status)
 
 
@@ -105,7 +80,7 @@ class Foreground:
     Args:
         run: it.
         display: where its progress goes.
-        interrupt: see :func:`interruptible`.
+        interrupt: see :func:`~distflow.cli.signals.interruptible`.
         tend: called several times a second on the caller's thread, which must be the main one.
         again: the command that goes on with the run; None is ``distflow resume``.
     """
@@ -114,7 +89,7 @@ class Foreground:
         self,
         run: Run,
         display: Display,
-        interrupt: threading.Event,
+        interrupt: Interrupt,
         *,
         tend: Callable[[], object] = lambda: None,
         again: str | None = None,
@@ -261,7 +236,8 @@ class Foreground:
     def _note_interrupt(self) -> None:
         if self._interrupt.is_set() and not self._said_interrupted:
             self._said_interrupted = True
-            self._display.note("interrupted: what runs may end by itself; again ends this at once")
+            what = "handing the run over" if self._interrupt.hands_over else _INTERRUPTED
+            self._display.note(f"{what}; again ends this at once")
 
 
 def _notice_of(event: Event, run_id: str) -> Notice:

@@ -11,9 +11,10 @@ import click
 
 from distflow.cli.common import ExitCode, json_option, next_command
 from distflow.cli.connecting import connected
-from distflow.cli.leading import interruptible, see_through
+from distflow.cli.leading import see_through
 from distflow.cli.progress import WritingProgress
 from distflow.cli.running import build_workflow, check_gap, print_run_id, run_options
+from distflow.cli.signals import interruptible
 from distflow.client import Client
 from distflow.core.status import RunStatus
 from distflow.earlier import find_earlier

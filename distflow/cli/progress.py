@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,8 +17,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from distflow.cli.common import ExitCode, say
+from distflow.cli.common import interrupted_code, say
 from distflow.cli.views import clip, span
+from distflow.coordinator.notices import Interrupt
 from distflow.core.run import RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
@@ -120,7 +120,7 @@ class WritingProgress:
         interrupt: set once the user has asked for that.
     """
 
-    def __init__(self, interrupt: threading.Event) -> None:
+    def __init__(self, interrupt: Interrupt) -> None:
         self._interrupt = interrupt
         self._told_at = time.monotonic()
 
@@ -128,7 +128,7 @@ class WritingProgress:
         """Tell it, if it is time for a line; or end the command."""
         if self._interrupt.is_set():
             say("interrupted: no run was made")
-            raise Exit(ExitCode.INTERRUPTED)
+            raise Exit(interrupted_code(self._interrupt))
         now = time.monotonic()
         if now - self._told_at >= _WRITING_SECONDS:
             self._told_at = now

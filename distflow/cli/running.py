@@ -22,8 +22,9 @@ from distflow.cli.common import (
     say,
     show,
 )
-from distflow.cli.leading import interruptible, see_through
+from distflow.cli.leading import see_through
 from distflow.cli.progress import WritingProgress
+from distflow.cli.signals import interruptible
 from distflow.cli.waits import go_on_command
 from distflow.client import Client
 from distflow.core.graph import Graph
@@ -143,8 +144,9 @@ def submit(
 ) -> int:
     """Create a run and coordinate it here, until it ends.
 
-    The first line on stdout is the run's id. Ctrl-C leaves the run as it is, to be resumed.
-    Workers are started elsewhere: `distflow worker` or `rq worker`.
+    The first line on stdout is the run's id. Ctrl-C leaves the run as it is, to be resumed; SIGTERM
+    hands it over to other coordinators. Workers are started elsewhere: `distflow worker` or `rq
+    worker`.
     """
     if or_resume and (run_id is None or dry_run):
         raise InvalidInput("--or-resume needs the --run-id to go on with, and no --dry-run")
@@ -158,7 +160,7 @@ def submit(
         _print_plan(workflow, run_id, snapshot, as_json=as_json, **options)
         return ExitCode.SUCCESS
     with (
-        interruptible() as interrupt,
+        interruptible(hands_over=True) as interrupt,
         open_client(redis_url, data_dir, create=True, interrupt=interrupt) as client,
     ):
         create = partial(
@@ -231,7 +233,7 @@ def resume(
     coordinator is gone. A started at-most-once task never starts again by this.
     """
     with (
-        interruptible() as interrupt,
+        interruptible(hands_over=True) as interrupt,
         open_client(redis_url, data_dir, interrupt=interrupt) as client,
     ):
         run = client.run(run_id)

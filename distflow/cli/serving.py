@@ -12,7 +12,7 @@ from redis import Redis
 
 from distflow.cli.clients import open_client
 from distflow.cli.common import ExitCode, connection_options, say
-from distflow.cli.leading import interruptible
+from distflow.cli.signals import interruptible
 from distflow.coordinator.notices import Notice
 from distflow.coordinator.service import CoordinatorService
 from distflow.events import both

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
@@ -18,9 +17,11 @@ from distflow.cli.common import (
     print_json,
     say,
 )
-from distflow.cli.leading import Foreground, interruptible
+from distflow.cli.leading import Foreground
 from distflow.cli.progress import open_display
+from distflow.cli.signals import interruptible
 from distflow.cli.telling import outcome_lines
+from distflow.coordinator.notices import Interrupt
 from distflow.core.status import RunStatus
 from distflow.describe import status_document
 from distflow.errors import WrongState
@@ -92,7 +93,7 @@ def cancel(
         return ExitCode.SUCCESS if info.status == RunStatus.CANCELLED else exit_code_of(info.status)
 
 
-def _carry_out(run: Run, interrupt: threading.Event, deadline: float) -> None:
+def _carry_out(run: Run, interrupt: Interrupt, deadline: float) -> None:
     def tend() -> None:
         # Interrupted, its executor leaves the run as it is: being cancelled.
         if time.monotonic() > deadline:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,7 +11,7 @@ from distflow.coordinator.canceller import Canceller
 from distflow.coordinator.collector import Collector
 from distflow.coordinator.lease import LeaseKeeper, new_owner, renew_with
 from distflow.coordinator.led import LedRun
-from distflow.coordinator.notices import Listener, Signal
+from distflow.coordinator.notices import Interrupt, Listener, Signal
 from distflow.coordinator.reconcile import Reconciler
 from distflow.coordinator.reopen import read_run
 from distflow.coordinator.sending import send_batches
@@ -56,7 +55,7 @@ class WorkflowExecutor:
         dispatcher: how batches reach workers.
         settings: intervals and patience.
         listener: told what happens; it must not raise.
-        interrupt: when it is set, the run is left as it is, to be resumed by a person.
+        interrupt: when it is set, the run is left as it is, or handed over.
         cancel: when it is set, the run is cancelled.
         lease_store: the same run with little patience, for renewing the lease.
         shared: with the other runs that this process leads at once; None where there are none.
@@ -70,7 +69,7 @@ class WorkflowExecutor:
         *,
         settings: CoordinatorSettings | None = None,
         listener: Listener | None = None,
-        interrupt: threading.Event | None = None,
+        interrupt: Interrupt | None = None,
         cancel: Signal | None = None,
         lease_store: RunStore | None = None,
         shared: Shared | None = None,
@@ -87,7 +86,7 @@ class WorkflowExecutor:
             else Surroundings(store, dispatcher, self._settings, estimates)
         )
         self._announcer = Announcer(store, listener, self._surroundings.now)
-        self._interrupt = interrupt or threading.Event()
+        self._interrupt = interrupt or Interrupt()
         self._cancel_signal = cancel
         self.owner = shared.owner if shared else new_owner()
         self.run_id = store.run_id
@@ -355,6 +354,8 @@ class WorkflowExecutor:
     def _interrupt_run(self) -> RunStatus:
         """Leave the run as it is: what runs ends by itself, and nothing more is claimed."""
         led = self._run
+        if self._interrupt.hands_over:  # Workers take what is queued, until another leads it.
+            return led.status
         # A cancellation is a person's decision already: whoever leads next carries it out.
         with suppress(WrongState):
             led.status = self._store.set_status(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -52,3 +53,10 @@ class Signal(Protocol):
 
     def is_set(self) -> bool:
         """Whether to stop."""
+
+
+class Interrupt(threading.Event):
+    """When it is set, a coordinator leaves its run: as it is, to be resumed by a person."""
+
+    #: Set before it: the run goes on, under whoever leads it next.
+    hands_over = False

@@ -8,7 +8,6 @@ import pty
 import re
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from redis import Redis
 from distflow.cli import main
 from distflow.cli.progress import WritingProgress
 from distflow.client import Client
+from distflow.coordinator.notices import Interrupt
 from distflow.faults import AFTER, FAULT_VARIABLE
 from tests.conftest import StartWorker
 from tests.integration.cli_runs import (
@@ -220,7 +220,7 @@ def test_the_making_of_a_large_run_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """How far it is, every few seconds."""
-    tell = WritingProgress(threading.Event())
+    tell = WritingProgress(Interrupt())
     tell(4096, 50_000)
     monkeypatch.setattr("distflow.cli.progress._WRITING_SECONDS", 0.0)
     tell(0, 50_000)

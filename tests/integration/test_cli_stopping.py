@@ -38,7 +38,7 @@ def start() -> Iterator[StartCli]:
         yield start_command
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_interrupted_and_resumed(
     number: signal.Signals,
     redis_server: RedisServer,
@@ -69,7 +69,7 @@ def test_what_was_started_in_the_background_outlives_the_terminal(
     redis_server: RedisServer, start_worker: StartWorker, start: StartCli, tmp_path: Path
 ) -> None:
     """With nohup, or with & in a script: neither the hang-up nor the Ctrl-C is for it. SIGTERM is,
-    and leaves the run resumable, also where that was ignored by whoever started it.
+    also where that was ignored by whoever started it.
     """
     start_worker(redis_server.url)
     words = ["submit", *held(tmp_path), "--run-id", "i"]
@@ -79,8 +79,35 @@ def test_what_was_started_in_the_background_outlives_the_terminal(
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     code, _out, lines = end(process)
-    assert (code, lines[-1]) == (130, "go on: distflow resume i")
-    assert lines.count("interrupted: what runs may end by itself; again ends this at once") == 1
+    assert (code, lines[-1]) == (143, "go on: distflow resume i")
+    assert lines.count("handing the run over; again ends this at once") == 1
+
+
+def test_a_container_that_is_stopped_hands_its_run_over(
+    redis_server: RedisServer,
+    redis_client: Redis,
+    start_worker: StartWorker,
+    start: StartCli,
+    tmp_path: Path,
+) -> None:
+    """SIGTERM: 143, the run is nobody's and still running, and a service that is there goes on with
+    it before a lease could lapse; the task that was at work ran once.
+    """
+    start_worker(redis_server.url)
+    lease = {"DISTFLOW_LEASE_SECONDS": "60"}
+    process = start(redis_server.url, "submit", *held(tmp_path), "--run-id", "i", env=lease)
+    wait_for(lambda: begun(tmp_path), 30, "the task to begin")
+    start(redis_server.url, "coordinator")
+    run = run_of(redis_client, "i")
+    wait_for(run.client.coordinators, 30, "the service")
+    process.send_signal(signal.SIGTERM)
+    code, _out, lines = end(process)
+    assert (code, lines[-1]) == (143, "a coordinator takes it: distflow watch i")
+    assert " running after " in lines[-2]
+    wait_for(lambda: run.info().coordinator is not None, 20, "another to lead it")
+    (tmp_path / "gate").touch()
+    wait_for(lambda: run.status() == "success", 30, "its end")
+    assert starts(tmp_path)["hold"] == 1
 
 
 def test_second_interrupt_ends_at_once(

@@ -15,6 +15,7 @@ from redis import Redis
 
 from distflow import Loop, Retry, TaskRunnerBuilder, Workflow, connect
 from distflow.client import Client
+from distflow.coordinator.notices import Interrupt
 from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import StaleEpoch
 from distflow.handle import Run
@@ -33,7 +34,7 @@ def client(on_redis: Stage) -> Client:
 
 def lead_until_waiting(run: Run) -> None:
     """Lead a run until a task waits, and leave it as an interrupt does."""
-    interrupt = threading.Event()
+    interrupt = Interrupt()
     executor = run.executor(
         interrupt=interrupt,
         listener=lambda notice: interrupt.set() if notice.kind == "task_retry" else None,

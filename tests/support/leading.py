@@ -17,7 +17,7 @@ import pytest
 import distflow.coordinator
 from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
-from distflow.coordinator.notices import Notice
+from distflow.coordinator.notices import Interrupt, Notice
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.claim import ClaimRequest, Code, Finish
@@ -251,7 +251,7 @@ class Leading:
         spec = RunSpec("run-1", "m:flow", {}, "origin", options or RunOptions(batch=False))
         self.store.create_run(spec, "creation", tasks)
         self.told: list[Notice] = []
-        self.interrupt, self.cancel = threading.Event(), threading.Event()
+        self.interrupt, self.cancel = Interrupt(), threading.Event()
         self.executor = self.make_executor()
 
     def make_executor(self) -> WorkflowExecutor:

@@ -11,7 +11,7 @@ from typing import Any
 
 from distflow import Workflow
 from distflow.client import Client
-from distflow.coordinator.notices import Notice
+from distflow.coordinator.notices import Interrupt, Notice
 from distflow.coordinator.settings import CoordinatorSettings
 from tests.support.redis_server import TcpServer
 from tests.support.tasks import recording, stuck
@@ -29,7 +29,7 @@ class Scene:
         self.settings = CoordinatorSettings()
         self._started = ExitStack()
         #: Ends all leading.
-        self._interrupt = threading.Event()
+        self._interrupt = Interrupt()
         self.server = TcpServer()
         self._started.callback(self.server.close)
         # Redis would drop the connection of a host that is gone: who is connected is frozen.

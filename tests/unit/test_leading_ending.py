@@ -188,6 +188,35 @@ def test_an_interrupted_run_leaves_nothing_in_the_queues(lead: Lead) -> None:
     assert worker.finish("a") == Code.RECORDED
 
 
+def test_a_run_that_is_handed_over_goes_on(lead: Lead) -> None:
+    """Its lease is free at once, so that another goes on; until then workers take what was sent."""
+    led = lead(played("a"), played("b"), played("c", depends_on=("a",)))
+    first = led.at_work("a")
+    led.interrupt.hands_over = True
+    led.interrupt.set()
+    assert led.step() == RunStatus.RUNNING
+    led.executor.end()
+    assert (led.info.status, led.info.coordinator) == (RunStatus.RUNNING, None)
+    assert led.transport.withdrawals == 0
+    led.take(led.worker("w2"), "b").finish("b")
+    first.finish("a")
+    led.interrupt.clear()
+    led.executor = led.make_executor()
+    led.begin()
+    assert led.sent_with("c") == 1
+
+
+def test_a_cancellation_is_handed_over_too(lead: Lead) -> None:
+    """Whoever leads next carries it out."""
+    led = lead(played("a"))
+    led.at_work("a")
+    led.store.set_status(RunStatus.CANCELLING, {RunStatus.RUNNING}, grace_seconds=60.0)
+    led.interrupt.hands_over = True
+    led.interrupt.set()
+    assert led.step() == RunStatus.CANCELLING
+    assert led.info.status == RunStatus.CANCELLING
+
+
 def test_an_interruption_leaves_a_cancellation_alone(lead: Lead) -> None:
     """Whoever leads next carries it out."""
     led = lead(played("a"))
