@@ -22,6 +22,9 @@ from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.sequence import BatchSequence
 from distflow_worker.verify import Verification
 
+#: Statuses of a run in which a task does well to end soon.
+_STOPPING = frozenset({RunStatus.PAUSED, RunStatus.INTERRUPTED, RunStatus.CANCELLING})
+
 
 class InlineDispatcher:
     """Runs the batches of one run on threads of this process.
@@ -44,6 +47,8 @@ class InlineDispatcher:
         self._workers: dict[str, _Worker] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
+        #: Whether nothing more is taken.
+        self.closed = False
 
     def __enter__(self) -> Self:
         """Start the threads."""
@@ -58,6 +63,7 @@ class InlineDispatcher:
         trace: TracebackType | None,
     ) -> None:
         """Let the threads end; those that are at work are not waited for, and take nothing more."""
+        self.closed = True
         self._waiting.clear()
         for _ in range(len(self._workers)):
             self._jobs.put(None)
@@ -167,6 +173,7 @@ class _Worker(threading.Thread):
             context=self._context,
             max_result_bytes=opening.max_result_bytes,
             cancelled=self._is_cancelled,
+            stopping=self._is_stopping,
             deadline=partial(self._deadline, batch),
         )
         BatchSequence(
@@ -185,6 +192,10 @@ class _Worker(threading.Thread):
 
     def _is_cancelled(self) -> bool:
         return self.abandoned or self._store.read_status() == RunStatus.CANCELLING
+
+    def _is_stopping(self) -> bool:
+        stopped = self.abandoned or self._dispatcher.closed
+        return stopped or self._store.read_status() in _STOPPING
 
     def _deadline(self, batch: Batch, seconds: float | None) -> _ThreadDeadline:
         # The attempt of now: when the time is up, this thread may be at another.

@@ -83,6 +83,7 @@ class Taken:
             context=lambda: None,
             max_result_bytes=1 << 24,
             cancelled=cancelled,
+            stopping=cancelled,
             deadline=deadline,
         )
         mine = tuple(task for task in tasks if batch is None or task.name in batch)

@@ -48,6 +48,7 @@ class RunView(NamedTuple):
     context: Callable[[], Any]
     max_result_bytes: int
     cancelled: Callable[[], bool]
+    stopping: Callable[[], bool]
     #: Guards a call that may take so many seconds, or any time; may raise DeadlinePassed in it.
     deadline: Callable[[float | None], AbstractContextManager[object]]
 
@@ -296,6 +297,7 @@ def task_context(
         params=view.params,
         context=view.context(),
         cancelled=view.cancelled,
+        stopping=view.stopping,
         result_of=result_of,
         note=note,
     )

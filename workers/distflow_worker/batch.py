@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 _log = get_logger("distflow.worker")
 
+#: In a worker's hash: when it was told to stop.
+_STOP_FIELD = "shutdown_requested_date"
+
 #: What keeps outcomes that Redis does not take, and what delivers them later: imported where there
 #: are any.
 _OUTCOMES = "distflow_worker.outcomes"
@@ -102,7 +105,10 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
     beating = WorkerStore(client, fields["run_id"], **place, patience_seconds=0.0)
     guard = _guard(fields, connection, worker, job, opening.max_result_bytes, make_keeper)
     overdue = guard.is_overdue if guard else None
-    beats = Heartbeat(beating, fields["batch"], worker, job, is_overdue=overdue)
+    stop = _StopWatch(client, worker)
+    beats = Heartbeat(
+        beating, fields["batch"], worker, job, is_told=stop.is_told, is_overdue=overdue
+    )
     # A guardian is forked before there is a thread.
     with guard or nullcontext(), store.own_line(), beats as heartbeat:
         params = unpack(opening.params, opaque=True)
@@ -124,6 +130,7 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
             ),
             max_result_bytes=opening.max_result_bytes,
             cancelled=lambda: heartbeat.cancelled,
+            stopping=lambda: heartbeat.stopping,
             deadline=guard.deadline if guard else Deadline,
         )
         BatchSequence(
@@ -133,7 +140,7 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
             fields["batch"],
             fields["tasks"],
             expected=fields["expected"],
-            should_stop=_StopWatch(client, worker).should_stop,
+            should_stop=stop.should_stop,
             on_attempt=partial(_note_attempt, heartbeat, guard),
             make_keeper=make_keeper,
         ).run()
@@ -205,10 +212,17 @@ class _StopWatch:
             return False
         self._looked_at = time.monotonic()
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.hexists(self._key, "shutdown_requested_date")
+        pipeline.hexists(self._key, _STOP_FIELD)
         pipeline.exists(SUSPENDED_KEY)
         try:
             return any(pipeline.execute())
         except RedisError:
             # An outcome may wait to be told, and the store is patient.
+            return False
+
+    def is_told(self) -> bool:
+        """Whether the worker is to stop, asked now."""
+        try:
+            return bool(self._client.hexists(self._key, _STOP_FIELD))
+        except RedisError:
             return False

@@ -25,6 +25,9 @@ _log = get_logger("distflow.worker")
 #: Seconds between two beats.
 BEAT_SECONDS = 1.0
 
+#: Statuses of a run in which nothing more is to start.
+_AT_REST = frozenset({"paused", "interrupted"})
+
 #: Seconds after one that Redis did not take: once it does, silence must end soon.
 _AGAIN_SECONDS = 0.3
 
@@ -37,6 +40,7 @@ class Heartbeat:
         batch: the batch's id.
         worker: the RQ worker's name.
         job: the RQ job's id.
+        is_told: whether the worker is to stop: asked after each beat.
         is_overdue: whether the task at work has run longer than its timeout; None where none has
             any.
         at_once: whether the first beat comes now; the begin of a batch was its first.
@@ -49,10 +53,12 @@ class Heartbeat:
         worker: str,
         job: str,
         *,
+        is_told: Callable[[], bool] = lambda: False,
         is_overdue: Callable[[], bool] | None = None,
         at_once: bool = False,
     ) -> None:
         self._store = store
+        self._is_told = is_told
         self._is_overdue = is_overdue
         self._first_wait = 0.0 if at_once else BEAT_SECONDS
         self._identity = (batch, worker, job)
@@ -62,6 +68,8 @@ class Heartbeat:
         self.task = ""
         #: Whether the run is being cancelled, or the batch was given to others.
         self.cancelled = False
+        #: Whether the task at work does well to end soon.
+        self.stopping = False
 
     def __enter__(self) -> Self:
         """Start to beat."""
@@ -96,3 +104,5 @@ class Heartbeat:
                 continue
             told = False
             self.cancelled = code != Code.OK or status == "cancelling"
+            # The worker's word is asked for last: Redis may go in between.
+            self.stopping = self.cancelled or status in _AT_REST or self._is_told()

@@ -83,6 +83,7 @@ class TaskContext:
         "_cancelled",
         "_note",
         "_result_of",
+        "_stopping",
         "attempt",
         "context",
         "iteration",
@@ -103,6 +104,7 @@ class TaskContext:
         params: Mapping[str, Any],
         context: Any,
         cancelled: Callable[[], bool],
+        stopping: Callable[[], bool],
         result_of: Callable[[str], TaskResult],
         note: SavedNote,
     ) -> None:
@@ -114,6 +116,7 @@ class TaskContext:
         self.params = params
         self.context = context
         self._cancelled = cancelled
+        self._stopping = stopping
         self._result_of = result_of
         self._note = note
 
@@ -121,6 +124,15 @@ class TaskContext:
     def cancelled(self) -> bool:
         """Whether the task should stop: its run is being cancelled. A second old at most."""
         return self._cancelled()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the task does well to end soon: its worker was told to stop, or its run is
+        paused, interrupted or being cancelled. A second or two old at most.
+
+        Nothing forces it to, but for a cancellation: a worker waits for the task that it is at.
+        """
+        return self._stopping()
 
     @property
     def saved(self) -> Any:

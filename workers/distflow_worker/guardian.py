@@ -194,6 +194,7 @@ class Guardian:
             context=lambda: None,
             max_result_bytes=guarded.max_result_bytes,
             cancelled=lambda: False,
+            stopping=lambda: False,
             deadline=nullcontext,
         )
         names = [header["name"] for header in guarded.headers]

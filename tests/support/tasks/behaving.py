@@ -119,6 +119,14 @@ def heed(*, ctx) -> str:
     return "stopped where it could"
 
 
+def linger(*, ctx) -> str:
+    """Run until it is better to stop, and say so."""
+    note(ctx.params["log"], ctx.task, "begun")
+    while not ctx.stopping:
+        time.sleep(0.01)
+    return "stopped where it could"
+
+
 def ignore(*, ctx):
     """Run until a file beside the log lets it end, whatever happens."""
     note(ctx.params["log"], ctx.task, "begun")
