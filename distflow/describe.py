@@ -11,7 +11,7 @@ from distflow.core.graph import Graph
 from distflow.core.model import Task, TaskResult
 from distflow.core.resolution import is_dead_end, is_decided
 from distflow.core.run import HistoryEntry, RunInfo, TaskCut
-from distflow.core.status import ENDED_RUNS, OUTCOMES, RunStatus, TaskStatus
+from distflow.core.status import ENDED_RUNS, OUTCOMES, RunStatus, TaskStatus, shown_status
 from distflow.errors import TaskNotFound
 from distflow.ids import task_key
 from distflow.plain import iso_time, plain_result, to_plain
@@ -116,6 +116,7 @@ def status_document(info: RunInfo) -> dict[str, Any]:
         "created_at": iso_time(info.created_at),
         "started_at": iso_time(info.started_at),
         "ended_at": iso_time(info.ended_at),
+        "run_seconds": info.run_seconds,
         "coordinator": info.coordinator,
         "durability": info.durability,
         "redis_version": info.server.redis_version,
@@ -247,7 +248,7 @@ def task_document(store: RunStore, info: RunInfo, task: Task) -> dict[str, Any]:
     document: dict[str, Any] = {
         "run_id": info.run_id,
         "task": name,
-        "status": status.value,
+        "status": shown_status(status),
         "function": task.function,
         "queue": task.queue,
         "effects": task.effects,
@@ -255,7 +256,7 @@ def task_document(store: RunStore, info: RunInfo, task: Task) -> dict[str, Any]:
         "continue_on_error": task.continue_on_error,
         "key": task_key(info.origin, name),
         "dependencies": {
-            dependency: live_status(there, info.as_of).value
+            dependency: shown_status(live_status(there, info.as_of))
             for dependency, there in zip(task.depends_on, around, strict=True)
         },
         "result": result,

@@ -17,7 +17,7 @@ from distflow.core.graph import Graph
 from distflow.core.model import LONGEST_WAIT_SECONDS, TaskResult
 from distflow.core.resolution import Decision
 from distflow.core.run import RunInfo
-from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, RunStatus, TaskStatus
+from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, RESTING_RUNS, RunStatus, TaskStatus
 from distflow.errors import (
     DistflowError,
     InvalidInput,
@@ -49,9 +49,6 @@ _LOOK_SECONDS = 1.0
 
 #: Seconds that a process which ends gives its coordinators to leave their runs.
 _LEAVE_SECONDS = 5.0
-
-#: Statuses from which a run goes on only when a person says so.
-STANDING = ENDED_RUNS | {RunStatus.PAUSED, RunStatus.INTERRUPTED}
 
 #: The threads of this process that lead runs, each with its run and what interrupts it.
 _leading: dict[threading.Thread, tuple[Run, Interrupt]] = {}
@@ -184,7 +181,7 @@ class Run:
             if reopen and self.unpause():
                 return None
             status = self.status()
-            return status if status in STANDING else None
+            return status if status in RESTING_RUNS else None
 
     def wait(self, timeout: float | None = None) -> RunStatus:
         """Wait until the run ends or stands still, and return its status.
@@ -202,12 +199,12 @@ class Run:
         while True:
             was_ours = self._is_leading()
             ours = was_ours and self._waits_for_own(deadline)
-            if was_ours and not ours and self._ended in STANDING:
+            if was_ours and not ours and self._ended in RESTING_RUNS:
                 # It was led to that at this very moment: nobody need be asked.
                 return self._ended
             info = self.info()
             now = time.monotonic()
-            if info.status in STANDING and not ours:
+            if info.status in RESTING_RUNS and not ours:
                 return info.status
             if self._failed is not None:
                 raise self._failed

@@ -23,7 +23,7 @@ from distflow.cli.waits import go_on_command
 from distflow.client import Client
 from distflow.core.resolution import Decision
 from distflow.core.run import RunInfo
-from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
+from distflow.core.status import ENDED_RUNS, OVER_RUNS, TaskStatus
 from distflow.errors import InvalidInput, RunNotFound, RunTooNew, WrongState
 from distflow.handle import Run
 from distflow.outlook import read_outlook
@@ -31,9 +31,6 @@ from distflow.plain import parse_json
 from distflow.resolving import NOTHING
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-#: A run that waits for a person is no ended one, whatever its age.
-_PURGED = ENDED_RUNS - {RunStatus.BLOCKED}
 
 
 #: Of a ``--done`` without JSON: no value that could be given.
@@ -243,7 +240,7 @@ def _check_deletable(info: RunInfo) -> None:
         )
     else:
         return
-    if info.status in ENDED_RUNS - {RunStatus.BLOCKED}:
+    if info.status in OVER_RUNS:
         # It ended without them: nobody cancels what has ended.
         mend = "let that end first"
     else:
@@ -252,7 +249,7 @@ def _check_deletable(info: RunInfo) -> None:
 
 
 def _is_older(info: RunInfo, seconds: float) -> bool:
-    ended = info.status in _PURGED and info.ended_at is not None
+    ended = info.status in OVER_RUNS and info.ended_at is not None
     return ended and info.as_of - (info.ended_at or 0.0) > seconds
 
 

@@ -66,8 +66,7 @@ def watch(
         if as_json:
             print_json(status_document(info))
         else:
-            seconds = (info.ended_at or info.as_of) - (info.started_at or info.created_at)
-            for text in outcome_lines(run, info, max(0.0, seconds)):
+            for text in outcome_lines(run, info, info.run_seconds or 0.0):
                 put(text)
     ctx.exit(ExitCode.INTERRUPTED if interrupted else exit_code_of(info.status))
 

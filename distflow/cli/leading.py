@@ -25,10 +25,10 @@ from distflow.coordinator.announcer import decision_words
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Interrupt, Notice
 from distflow.core.run import Event
-from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
+from distflow.core.status import ENDED_RUNS, RESTING_RUNS, RunStatus, TaskStatus
 from distflow.describe import status_document
 from distflow.errors import LeaseHeld, RedisUnavailable, StaleEpoch
-from distflow.handle import STANDING, Run
+from distflow.handle import Run
 
 #: Seconds between two looks at the thread that leads.
 _TICK_SECONDS = 0.1
@@ -69,7 +69,7 @@ def see_through(
         say(line)
     if as_json:
         print_json(status_document(info))
-    if interrupt.is_set() and info.status not in STANDING:
+    if interrupt.is_set() and info.status not in RESTING_RUNS:
         return interrupted_code(interrupt)
     return exit_code_of(info.status)
 
@@ -214,7 +214,7 @@ class Foreground:
             if info.status in _LEFT or self._interrupt.is_set():
                 return info.status
             if info.coordinator is None:
-                return info.status if info.status in STANDING else None
+                return info.status if info.status in RESTING_RUNS else None
             counts = counts_of_info(info)
             if self._stall.is_due(counts):
                 self._stall.answer = describe_wait(

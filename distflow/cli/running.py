@@ -29,11 +29,11 @@ from distflow.cli.waits import go_on_command
 from distflow.client import Client
 from distflow.core.graph import Graph
 from distflow.core.run import MAX_GRAPH_BYTES
-from distflow.core.status import RunStatus
+from distflow.core.status import RESTING_RUNS, RunStatus
 from distflow.describe import status_document
 from distflow.earlier import find_or_create
 from distflow.errors import DistflowError, InvalidInput
-from distflow.handle import STANDING, Run
+from distflow.handle import Run
 from distflow.ids import check_run_id
 from distflow.params import load_workflow, parse_params, read_pairs
 from distflow.plain import to_plain
@@ -203,7 +203,7 @@ def submit(
         if as_json:
             print_json(status_document(info))
         # One that was there may need more than a coordinator.
-        return exit_code_of(info.status) if info.status in STANDING else ExitCode.SUCCESS
+        return exit_code_of(info.status) if info.status in RESTING_RUNS else ExitCode.SUCCESS
 
 
 @click.command()
@@ -245,7 +245,7 @@ def resume(
 def _detached_lines(client: Client, run: Run) -> list[str]:
     """What becomes of a detached run, and the next command."""
     info = run.info()
-    if info.status in STANDING:
+    if info.status in RESTING_RUNS:
         what = f"run {run.run_id} stands as it is: {info.status}"
         again = go_on_command(info, client.impatient_dispatcher)
         return [what if info.status == RunStatus.SUCCESS else f"{what}; go on with it: {again}"]

@@ -16,7 +16,7 @@ from distflow.cli.views import clip, columns, painted, span, status_lines
 from distflow.cli.waits import go_on_command, worker_waits
 from distflow.codec import decode_result
 from distflow.core.run import RunInfo
-from distflow.core.status import TaskStatus
+from distflow.core.status import TaskStatus, shown_status
 from distflow.describe import (
     done_count,
     iter_cuts,
@@ -116,7 +116,7 @@ def _task_table(store: RunStore, info: RunInfo) -> Iterator[Line]:
         result = None if cut.packed is None else decode_result(cut.packed, opaque=True)
         took = span(result.metrics.duration) if result and result.metrics else ""
         attempt = result.attempt if result else cut.claim.attempt if cut.claim else 0
-        row = painted("", state, f"  {attempt or '':>3}  {took:>7}  ", width=9)
+        row = painted("", shown_status(state), f"  {attempt or '':>3}  {took:>7}  ", width=9)
         room = columns() - len(str(row))
         why = why_of(result) if result and state != TaskStatus.SUCCESS else ""
         said = clip(f"{task.name}: {why}" if why else task.name, room)

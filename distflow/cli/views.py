@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from distflow.cli.common import Line, Painted, next_command
 from distflow.core.run import UNKNOWN, RunInfo, ServerFacts
+from distflow.core.status import RESTING_RUNS
 from distflow.describe import COUNTED, Survey, done_count
 from distflow.outlook import Outlook, Step, decide_step, next_steps
 from distflow.text import one_line
@@ -19,8 +20,6 @@ _COLOURS: Mapping[str, str] = {
     "unknown": "magenta",
     "blocked": "magenta",
     "running": "blue",
-    "started": "blue",
-    "claimed": "blue",
     "waiting": "yellow",
     "paused": "yellow",
     "interrupted": "yellow",
@@ -134,8 +133,8 @@ def _durability(server: ServerFacts) -> str:
 def _times(info: RunInfo) -> str:
     text = f"created {span(info.as_of - info.created_at)} ago"
     if info.started_at is not None:
-        end = info.ended_at or info.as_of
-        text += f", {'took' if info.ended_at else 'runs for'} {span(max(0, end - info.started_at))}"
+        seconds = info.run_seconds or 0.0
+        text += f", {'ran for' if info.status in RESTING_RUNS else 'runs for'} {span(seconds)}"
     return text
 
 

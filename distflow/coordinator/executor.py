@@ -24,7 +24,7 @@ from distflow.core.model import TaskResult
 from distflow.core.plan import PlanItem
 from distflow.core.run import Event
 from distflow.core.state import TaskStateManager
-from distflow.core.status import RunStatus, TaskStatus
+from distflow.core.status import OVER_RUNS, RunStatus, TaskStatus
 from distflow.errors import DistflowError, LeaseHeld, WrongState
 from distflow.logs import get_logger
 from distflow.ports import Batch, Dispatcher, KnownGraph, RunHead, RunStore
@@ -164,12 +164,13 @@ class WorkflowExecutor:
         head = self._store.read_head(with_tasks=self.known is None, with_server=not self._shared)
         # At once: what follows may take long.
         self._surroundings.look(head.server)
-        self._has_ended = False
         if not head.info.is_first_led:
             # The index lies in another slot, so that a crash may have left it behind.
             self._store.mark_active(head.info.version)
         with self._collector.resting(head.info.total):
             self._read(head, reopen=reopen)
+        # A resume that changes nothing: it stood in no list of active runs before.
+        self._has_ended = self._run.status in OVER_RUNS
         if not head.info.is_first_led:
             # What happened while the hashes were read comes before the first batch.
             self._run.catch_up()
@@ -335,7 +336,7 @@ class WorkflowExecutor:
         except WrongState:
             # Paused or cancelled at this very moment: the event says so.
             return None
-        self._has_ended = verdict != RunStatus.BLOCKED
+        self._has_ended = verdict in OVER_RUNS
         # A decision that came just before did not find the run blocked: it must not wait.
         if not self._has_ended and self._goes_on():
             # Where it was cancelled at this very moment, the event says so.

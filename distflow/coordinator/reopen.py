@@ -9,7 +9,7 @@ from distflow.codec import decode_result
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.plan import PlanItem, plan_resume
-from distflow.core.status import REOPENED, RunStatus, TaskStatus
+from distflow.core.status import OVER_RUNS, REOPENED, RunStatus, TaskStatus
 from distflow.errors import WrongState
 from distflow.faults import reach
 from distflow.ids import new_token
@@ -47,10 +47,27 @@ def read_run(
     wanted, or was cut off: whoever leads it next ends that.
     """
     graph = known.graph if known and known.is_of(head) else read_graph(store, head)
+    if reopen and head.info.status in OVER_RUNS:
+        done = _read_over(store, graph)
+        if done is not None:
+            return done
     if reopen or head.info.status == RunStatus.REOPENING:
         plan, standing = reopen_run(store, epoch, graph)
         return Reading(graph, plan, standing or read_standing(store, graph))
     return Reading(graph, [], _fresh(head) if head.is_fresh else read_standing(store, graph))
+
+
+def _read_over(store: RunStore, graph: Graph) -> Reading | None:
+    """A run that has ended, where a resume changes nothing of it: it keeps its end. None where
+    there is something to do.
+    """
+    standing = read_standing(store, graph)
+    plan, _statuses = _read_plan(store, graph)
+    # A decision in the meantime lets the run go on.
+    unmoved = standing.info.status in OVER_RUNS and store.read_status() == standing.info.status
+    if unmoved and all(item.action == "keep" for item in plan):
+        return Reading(graph, plan, standing)
+    return None
 
 
 def read_standing(store: RunStore, graph: Graph) -> Standing:

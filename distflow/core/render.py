@@ -6,14 +6,13 @@ import re
 from collections.abc import Mapping
 
 from distflow.core.graph import Graph
-from distflow.core.status import TaskStatus
+from distflow.core.status import RUNNING, TaskStatus, shown_status
 from distflow.text import visible
 
 #: Fill colours, all light enough for black text. A task that has not been tried has none.
-_FILLS: Mapping[TaskStatus, str] = {
+_FILLS: Mapping[str, str] = {
     TaskStatus.QUEUED: "#e0e7ff",
-    TaskStatus.CLAIMED: "#bfdbfe",
-    TaskStatus.STARTED: "#93c5fd",
+    RUNNING: "#93c5fd",
     TaskStatus.WAITING: "#fde68a",
     TaskStatus.SUCCESS: "#bbf7d0",
     TaskStatus.FAILURE: "#fca5a5",
@@ -37,21 +36,22 @@ def to_mermaid(graph: Graph, statuses: Mapping[str, TaskStatus] | None = None) -
     """
     statuses = statuses or {}
     lines = ["flowchart TD"]
-    members: dict[TaskStatus, list[str]] = {}
+    members: dict[str, list[str]] = {}
     for i, task in enumerate(graph.tasks):
         status = statuses.get(task.name)
         label = _mermaid_text(task.name)
         if status is not None:
-            label += f"<br/>{TaskStatus(status).value}"
-            members.setdefault(TaskStatus(status), []).append(f"n{i}")
+            shown = shown_status(status)
+            label += f"<br/>{shown}"
+            members.setdefault(shown, []).append(f"n{i}")
         lines.append(f'    n{i}["{label}"]')
     lines += [
         f"    n{parent} --> n{i}" for i, parents in enumerate(graph.parents) for parent in parents
     ]
-    for status, fill in _FILLS.items():
-        if status in members:
-            lines.append(f"    classDef {status.value} fill:{fill},color:#000")
-            lines.append(f"    class {','.join(members[status])} {status.value}")
+    for shown, fill in _FILLS.items():
+        if shown in members:
+            lines.append(f"    classDef {shown} fill:{fill},color:#000")
+            lines.append(f"    class {','.join(members[shown])} {shown}")
     return "\n".join(lines) + "\n"
 
 
@@ -70,8 +70,8 @@ def to_dot(graph: Graph, statuses: Mapping[str, TaskStatus] | None = None) -> st
         label = _dot_text(task.name)
         style = ""
         if status is not None:
-            label += f"\\n{TaskStatus(status).value}"
-            fill = _FILLS.get(TaskStatus(status))
+            label += f"\\n{shown_status(status)}"
+            fill = _FILLS.get(shown_status(status))
             style = f', style=filled, fillcolor="{fill}"' if fill else ""
         lines.append(f'    n{i} [label="{label}"{style}];')
     lines += [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from distflow.core.claim import Progress
-from distflow.core.status import RunStatus
+from distflow.core.status import RESTING_RUNS, RunStatus
 
 #: Bytes that an encoded result may have: 16 MiB.
 MAX_RESULT_BYTES = 16 * 1024 * 1024
@@ -103,6 +103,11 @@ class RunInfo:
     coordinator: str | None
     #: Redis's own time when this was read.
     as_of: float
+    #: Since when it is at rest (see ``RESTING_RUNS``), Unix seconds; None where it is not, or where
+    #: a distflow moved it there that does not note that.
+    rest_at: float | None = None
+    #: Seconds that it was at rest before that, since it was started.
+    rested_seconds: float = 0.0
     #: Since when its timeout counts, Unix seconds.
     clock_at: float | None = None
     #: Of a cancellation: when what runs is stopped, Unix seconds.
@@ -131,9 +136,34 @@ class RunInfo:
         return self.started_at is not None and self.epoch == round(self.started_at * 1000)
 
     @property
+    def run_seconds(self) -> float | None:
+        """For how long it ran: from its start until now, or its end, without the time in which it
+        was at rest; None where nobody has led it.
+        """
+        if self.started_at is None:
+            return None
+        resting = self.rest_at if self.status in RESTING_RUNS else None
+        until = resting or self.ended_at or self.as_of
+        return max(0.0, until - self.started_at - self.rested_seconds)
+
+    @property
     def pending(self) -> int:
         """Tasks that are neither final nor running, queued or waiting."""
         return max(0, self.total - sum(self.counts.values()))
+
+
+def live_counts(
+    total: int, outcomes: Mapping[str, int], *, running: int, queued: int, waiting: int
+) -> dict[str, int]:
+    """A run's tasks by where they stand: their outcomes, ``running``, ``queued`` and ``waiting``.
+
+    What a coordinator has told of the last two may be older than the rest: workers go on when it
+    has died. So they are no more than what is left of ``total``.
+    """
+    left = max(0, total - sum(outcomes.values()) - running)
+    waiting = min(waiting, left)
+    queued = min(queued, left - waiting)
+    return {**outcomes, "running": running, "queued": queued, "waiting": waiting}
 
 
 class HeldTask(NamedTuple):

@@ -91,6 +91,10 @@ TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
     _T.CANCELLED: frozenset(),
 }
 
+#: What people are told of a task that a worker holds: whether it was claimed or has started as well
+#: is for who has to decide what became of it.
+RUNNING = "running"
+
 #: What a TaskResult may say.
 OUTCOMES = frozenset({_T.SUCCESS, _T.FAILURE, _T.SKIPPED, _T.CANCELLED, _T.UNKNOWN})
 
@@ -107,6 +111,17 @@ ACTIVE_RUNS = frozenset({RunStatus.RUNNING, RunStatus.REOPENING, RunStatus.CANCE
 ENDED_RUNS = frozenset(
     {RunStatus.SUCCESS, RunStatus.FAILURE, RunStatus.CANCELLED, RunStatus.BLOCKED}
 )
+
+#: Those of them in which nothing is left to decide.
+OVER_RUNS = ENDED_RUNS - {RunStatus.BLOCKED}
+
+#: Runs at rest: they go on only when a person says so.
+RESTING_RUNS = ENDED_RUNS | {RunStatus.PAUSED, RunStatus.INTERRUPTED}
+
+
+def shown_status(status: TaskStatus) -> str:
+    """A task's status in the one word that all screens and documents have for it."""
+    return RUNNING if status in {_T.CLAIMED, _T.STARTED} else _T(status).value
 
 
 def check_move(task: str, old: TaskStatus, new: TaskStatus) -> None:

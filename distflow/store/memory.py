@@ -11,7 +11,7 @@ from itertools import islice
 from distflow.codec import pack, status_of
 from distflow.core.claim import Progress, check_version
 from distflow.core.model import Task
-from distflow.core.run import Beat, Claim, HistoryEntry, RunInfo, RunSpec, TaskCut
+from distflow.core.run import Beat, Claim, HistoryEntry, RunInfo, RunSpec, TaskCut, live_counts
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunExists, WrongState
 from distflow.ports import RunHead, ServerInfo, Standing, Troubles
@@ -144,10 +144,14 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
             grace_left = run.grace_left(now)
             by_outcome = run.count()
             counts = {status.value: by_outcome.get(status, 0) for status in OUTCOMES}
-            counts["running"] = len(run.claims)
-            # What a dead coordinator had queued is nobody's: it is pending until another leads.
-            counts["queued"] = run.queued if lease else 0
-            counts["waiting"] = run.waiting
+            counts = live_counts(
+                run.total,
+                counts,
+                running=len(run.claims),
+                # What a dead coordinator had queued is nobody's: pending until another leads.
+                queued=run.queued if lease else 0,
+                waiting=run.waiting,
+            )
             return RunInfo(
                 run_id=self.run_id,
                 version=run.spec.version,
@@ -166,6 +170,8 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
                 counts=counts,
                 coordinator=lease.owner if lease else None,
                 as_of=self.server.clock(),
+                rest_at=_seconds(run.rest_at),
+                rested_seconds=run.rested / 1000,
                 clock_at=_seconds(run.clock_at),
                 stop_at=None if grace_left is None else (now + grace_left) / 1000,
                 reason=run.reason,

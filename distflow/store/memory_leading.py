@@ -46,6 +46,8 @@ class MemoryLeadStore(MemoryBase):
             run.lease = Lease(owner, run.epoch, expires, ttl_ms)
             if first:
                 run.started_at = run.clock_at = now
+                run.rested = 0
+                run.rest_at = None if run.rest_at is None else now
             else:
                 note = f"epoch {run.epoch}"
                 run.remember(HistoryEntry(now / 1000, "taken_over", by=owner, note=note))
@@ -176,6 +178,7 @@ class MemoryLeadStore(MemoryBase):
             run.status = RunStatus.REOPENING
             run.reopen_operation = operation
             run.reason = run.stop_at = None
+            run.count_rest(self.server.now_ms())
 
     def reopen_tasks(
         self, epoch: int, items: Sequence[tuple[str, TaskStatus | None, Progress, bool]]
@@ -271,6 +274,7 @@ class MemoryLeadStore(MemoryBase):
             if run.status not in allowed:
                 raise WrongState(f"run {self.run_id} is {run.status}")
             run.status = new
+            run.count_rest(now)
             run.reason = reason or run.reason
             run.ended_at = now if new in ENDED_RUNS else None
             if new in ENDED_RUNS:

@@ -14,7 +14,7 @@ from distflow.codec import status_of
 from distflow.core.claim import Finish, Progress
 from distflow.core.model import Task
 from distflow.core.run import Beat, Claim, Event, HeldTask, HistoryEntry, RunSpec
-from distflow.core.status import RunStatus, TaskStatus
+from distflow.core.status import RESTING_RUNS, RunStatus, TaskStatus
 from distflow.errors import RedisRefuses, RunGone, RunNotFound, StaleEpoch
 
 #: Entries of the history, those that are kept for ever not counted.
@@ -56,6 +56,9 @@ class MemoryRun:
     started_at: int | None = None
     ended_at: int | None = None
     clock_at: int | None = None
+    #: Since when the run is at rest, and for how many ms it was before.
+    rest_at: int | None = None
+    rested: int = 0
     stop_at: int | None = None
     #: Of ``stop_at``: that, and in how many ms it was asked to be.
     grace: tuple[int, int] | None = None
@@ -188,12 +191,21 @@ class MemoryRun:
             )
         )
 
+    def count_rest(self, now: int) -> None:
+        """The run has moved to its status: the time that it was at rest is no run time."""
+        if self.status in RESTING_RUNS:
+            self.rest_at = now if self.rest_at is None else self.rest_at
+        elif self.rest_at is not None:
+            self.rested += max(0, now - self.rest_at)
+            self.rest_at = None
+
     def unblock(self) -> None:
         """Let a run that stood still for a decision go on as soon as somebody leads it."""
         if self.status == RunStatus.BLOCKED:
             # One that was stopped before goes on with being stopped.
             self.status = RunStatus.CANCELLING if self.reason else RunStatus.RUNNING
             self.ended_at = None
+            self.count_rest(self.now_ms())
 
 
 class MemoryServer:

@@ -23,6 +23,7 @@ from distflow.core.run import (
     RunOptions,
     ServerFacts,
     TaskCut,
+    live_counts,
 )
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunNotFound
@@ -323,11 +324,14 @@ def _info(
     if not version:
         raise RunNotFound(f"run {run_id!r} holds no run that this version can read")
     check_version(run_id, version)
-    counts = {status.value: number(f"n_{status}") for status in OUTCOMES}
-    counts["running"] = claimed
-    # What a dead coordinator had queued is nobody's: it is pending until another leads.
-    counts["queued"] = number("n_queued") if lease else 0
-    counts["waiting"] = number("n_waiting")
+    counts = live_counts(
+        number("total"),
+        {status.value: number(f"n_{status}") for status in OUTCOMES},
+        running=claimed,
+        # What a dead coordinator had queued is nobody's: it is pending until another leads.
+        queued=number("n_queued") if lease else 0,
+        waiting=number("n_waiting"),
+    )
     concurrency, timeout = text("concurrency"), text("timeout")
     return RunInfo(
         run_id=run_id,
@@ -353,6 +357,8 @@ def _info(
         counts=counts,
         coordinator=lease.decode().partition(" ")[2] if lease else None,
         as_of=now,
+        rest_at=moment("rest_at"),
+        rested_seconds=number("rested") / 1000,
         clock_at=moment("clock_at"),
         stop_at=_stop_at(text("stop_at"), text("grace"), now),
         reason=text("reason"),

@@ -151,7 +151,8 @@ class Twins:
             event._replace(id="", not_before=self._hour(event.not_before)) for event in found.events
         ]
         info = {name: value for name, value in found.info.items() if name != "epoch"}
-        for name in ("created_at", "started_at", "ended_at", "clock_at"):
+        info["rested_seconds"] = round(info["rested_seconds"] / 3600)
+        for name in ("created_at", "started_at", "ended_at", "rest_at", "clock_at"):
             info[name] = info[name] and self._hour(int(info[name] * 1000))
         rest = (found.notes, found.beats, found.troubles)
         return found.results, claims, progress, history, events, info, *rest

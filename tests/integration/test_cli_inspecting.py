@@ -66,7 +66,7 @@ def test_status_document(scene: Scene) -> None:
     document = json.loads(result.stdout)
     assert list(document) == [
         *("run_id", "workflow", "status", "params", "tasks", "as_of"),
-        *("created_at", "started_at", "ended_at", "coordinator", "durability"),
+        *("created_at", "started_at", "ended_at", "run_seconds", "coordinator", "durability"),
         *("redis_version", "maxmemory_policy", "repairs", "held"),
     ]
     assert list(document["tasks"]) == COUNTS
@@ -289,7 +289,7 @@ def test_show_a_task_at_work(scene: Scene) -> None:
     """What a worker holds is shown with the worker, and what waits for a time with the time."""
     busy_run(scene)
     busy = json.loads(scene.cli("show", "run-1", "busy", "--json").stdout)
-    assert (busy["status"], busy["claim"]["worker"]) == ("started", "worker-9")
+    assert (busy["status"], busy["claim"]["worker"]) == ("running", "worker-9")
     assert "worker-9" in scene.cli("show", "run-1", "busy").stdout
     later = json.loads(scene.cli("show", "run-1", "later", "--json").stdout)
     assert (later["status"], later["next_attempt"]) == ("waiting", 2)
@@ -342,7 +342,7 @@ def test_graph_of_a_run(scene: Scene) -> None:
     """A run is drawn as it stands, running tasks too, in both languages."""
     busy_run(scene)
     mermaid = scene.cli("graph", "--run", "run-1").stdout
-    for label in ("done<br/>success", "busy<br/>started", "later<br/>waiting", "open<br/>pending"):
+    for label in ("done<br/>success", "busy<br/>running", "later<br/>waiting", "open<br/>pending"):
         assert f'["{label}"]' in mermaid
     dot = scene.cli("graph", "--run", "run-1", "--format", "dot").stdout
     assert 'label="lost\\nunknown", style=filled' in dot

@@ -190,6 +190,14 @@ def test_drawings_to_the_letter() -> None:
     assert "ü&amp;\\\\" in plain
 
 
+@pytest.mark.parametrize("status", [TaskStatus.CLAIMED, TaskStatus.STARTED])
+def test_a_task_that_a_worker_holds_is_drawn_as_running(status: TaskStatus) -> None:
+    """The word that the counts have for it."""
+    graph = Graph.compile([Task("a", "m:f")])
+    assert "running" in to_mermaid(graph, {"a": status})
+    assert "running" in to_dot(graph, {"a": status})
+
+
 def test_a_failed_loss_names_its_worker() -> None:
     """Who lost it is in the result, and in its error."""
     result = lost(Task("a", "m:f")).result

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from distflow.core.claim import Code
-from distflow.core.model import Retry
+from distflow.core.model import Retry, Task
 from distflow.core.run import RunOptions
 from distflow.core.status import RunStatus
 from distflow.errors import WrongState
 from tests.support.leading import Leading, played
-from tests.support.stores import outcome
+from tests.support.stores import final, outcome
 from tests.unit.conftest import Lead
 
 
@@ -44,6 +44,59 @@ def decide(led: Leading, task: str, *, done: bool = True) -> None:
 
 
 # It ends
+
+
+@pytest.mark.parametrize(
+    ("task", "status", "ends"),
+    [
+        (played("a"), "success", RunStatus.SUCCESS),
+        (played("a", "at_most_once"), "failure", RunStatus.FAILURE),
+    ],
+)
+def test_a_resume_that_changes_nothing(
+    lead: Lead, task: Task, status: str, ends: RunStatus
+) -> None:
+    """The run keeps its end, and is nobody's, as before."""
+    led = lead(task)
+    worker = led.at_work("a")
+    token, attempt = worker.held.pop("a")
+    worker.tell(final("a", token, status, attempt=attempt, started=True), ending=True)
+    assert led.step() == ends
+    led.executor.end()
+    before = led.info
+    led.clock.sleep(100.0)
+    led.executor = led.make_executor()
+    led.executor.begin(reopen=True)
+    assert [item.action for item in led.executor.plan] == ["keep"]
+    assert led.step() == ends
+    led.executor.end()
+    after = led.info
+    assert (after.ended_at, after.generation) == (before.ended_at, before.generation)
+    assert after.run_seconds == before.run_seconds
+    assert sorted(led.server.active) == []
+    assert led.sent_with("a") == 1
+
+
+def test_time_at_rest_is_no_run_time(lead: Lead) -> None:
+    """It ran for some seconds, stood still for an hour, and ran for some seconds more."""
+    led = lead(played("a"), played("b", depends_on=("a",)))
+    led.at_work("a").finish("a", "failure")
+    assert led.step() == RunStatus.FAILURE
+    led.executor.end()
+    first = led.info.run_seconds
+    assert first is not None
+    assert 2.0 <= first < 5.0
+    led.clock.sleep(3600.0)
+    assert led.info.run_seconds == first
+    led.executor = led.make_executor()
+    led.begin(reopen=True)
+    led.at_work("a", "second").finish("a")
+    led.step()
+    led.at_work("b", "third").finish("b")
+    assert led.step() == RunStatus.SUCCESS
+    ran = led.info.run_seconds
+    assert ran is not None
+    assert first + 4.0 <= ran < first + 10.0
 
 
 @pytest.mark.parametrize(

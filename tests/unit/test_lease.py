@@ -187,11 +187,11 @@ def test_a_run_renews_through_its_own_store() -> None:
     store = MemoryRunStore("run-1")
     epoch = open_run(store)
     renew = renew_with(store)
-    ours = Renewal("run-1", "anna", epoch, 60.0, 2, 1)
+    ours = Renewal("run-1", "anna", epoch, 60.0, 1, 1)
     (kept, lost) = renew([ours, ours._replace(epoch=epoch - 1)])
     assert kept is None
     assert isinstance(lost, StaleEpoch)
-    assert store.read_info().counts["queued"] == 2
+    assert store.read_info().counts["queued"] == 1
 
 
 def test_a_redis_that_is_away_has_lost_no_lease(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,9 @@ redis.call('HSET', meta, 'epoch', epoch, 'lease_ms', ttl_ms)
 if stored ~= '0' then
   remember(history, {kind = 'taken_over', by = owner, note = 'epoch ' .. epoch})
 else
-  redis.call('HSET', meta, 'started_at', text(now), 'clock_at', text(now))
+  redis.call('HSET', meta, 'started_at', text(now), 'clock_at', text(now), 'rested', '0')
+  if redis.call('HEXISTS', meta, 'rest_at') == 1 then
+    redis.call('HSET', meta, 'rest_at', text(now))
+  end
 end
 return {CODE.OK, epoch}

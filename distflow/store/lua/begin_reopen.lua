@@ -15,4 +15,5 @@ if run[3] == operation then return CODE.OK end
 if run[2] ~= 'reopening' then redis.call('HINCRBY', meta, 'generation', 1) end
 redis.call('HSET', meta, 'status', 'reopening', 'reopen_operation', operation)
 redis.call('HDEL', meta, 'reason', 'stop_at')
+count_rest('reopening')
 return CODE.OK

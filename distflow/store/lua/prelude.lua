@@ -140,6 +140,23 @@ local function remember(history, entry)
   end
 end
 
+-- Statuses in which a run is at rest: nothing of it happens by itself.
+local AT_REST = {paused = true, interrupted = true, success = true, failure = true,
+  cancelled = true, blocked = true}
+
+-- The run moves to another status: count the time that it was at rest, which is no run time.
+local function count_rest(new)
+  local since = redis.call('HGET', META, 'rest_at')
+  if AT_REST[new] then
+    if not since then redis.call('HSET', META, 'rest_at', text(now_ms())) end
+  elseif since then
+    -- The clock may have been set back.
+    local ms = math.max(0, now_ms() - tonumber(since))
+    redis.call('HINCRBY', META, 'rested', text(ms))
+    redis.call('HDEL', META, 'rest_at')
+  end
+end
+
 -- A run that stood still for a decision goes on as soon as somebody leads it; one that was
 -- stopped before goes on with being stopped.
 local function unblock()
@@ -147,6 +164,7 @@ local function unblock()
     local stopped = redis.call('HEXISTS', META, 'reason') == 1
     redis.call('HSET', META, 'status', stopped and 'cancelling' or 'running')
     redis.call('HDEL', META, 'ended_at')
+    count_rest('running')
   end
 end
 

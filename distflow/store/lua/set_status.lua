@@ -40,6 +40,7 @@ end
 for i = 7, #ARGV do
   if ARGV[i] == run[2] then
     redis.call('HSET', meta, 'status', new)
+    count_rest(new)
     if reason ~= '' then redis.call('HSET', meta, 'reason', reason) end
     if ended == '1' then
       -- Its last coordinator need not have published that nothing is queued any more.
