@@ -17,6 +17,7 @@ import msgpack
 from distflow.core.model import Loop, Metrics, Ref, Retry, Task, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, NotEncodable
+from distflow.text import public_name
 
 #: How deep values may nest; Python and msgpack recurse once a level.
 _MAX_DEPTH = 256
@@ -233,7 +234,7 @@ def _check(
             _check(_reduce(value, path), path, depth - 1, room, extensions - 1)
     else:
         raise NotEncodable(
-            f"{path or 'value'}: {kind.__module__}.{kind.__qualname__} cannot be stored; "
+            f"{path or 'value'}: {public_name(kind)} cannot be stored; "
             "use plain data, or register the type with distflow.register_type"
         )
 

@@ -6,6 +6,8 @@ All that commands print passes here by :mod:`distflow.cli.common`, all that dist
 
 from __future__ import annotations
 
+import sys
+
 #: Spaces of other widths: they are not printable in Python's eyes, and harmless.
 _SPACES = frozenset(" \xa0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))))
 
@@ -31,3 +33,13 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
+
+
+def public_name(kind: type) -> str:
+    """A class as users import it: ``pathlib.PosixPath``, not ``pathlib._local.PosixPath``."""
+    packages = kind.__module__.split(".")
+    for count in range(1, len(packages)):
+        module = ".".join(packages[:count])
+        if getattr(sys.modules.get(module), kind.__name__, None) is kind:
+            return f"{module}.{kind.__name__}"
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -123,7 +123,7 @@ def test_bad_tasks_take_nothing_with_them(
 @pytest.mark.parametrize(
     ("typed", "why"),
     [
-        ("[" * 5000 + "]" * 5000, "it is nested too deep"),
+        ("[" * 5000 + "]" * 5000, "nested "),
         ("[" * 300 + "]" * 300, "parameter ['value'][0][0][0]"),
         (str(1 << 64), "parameter ['value']: an integer of more than 64 bits"),
         ('"\\ud800"', "parameter ['value']: text with a lone surrogate"),
@@ -165,7 +165,8 @@ def test_a_decision_that_is_too_deep_is_refused(redis_server: RedisServer) -> No
     scene = Scene(redis_server)
     store, epoch = scene.open_run("a")
     scene.settle(store, epoch, "a", "unknown")
-    for deep, why in ((5000, "it is nested too deep"), (300, "nested deeper than 256 levels")):
+    # How deep JSON may be nested before its reader says so differs from Python to Python.
+    for deep, why in ((5000, "nested "), (300, "nested deeper than 256 levels")):
         assert why in scene.refused("resolve", "run-1", "a", "--done", "[" * deep + "]" * deep)
     assert store.read_info().counts["unknown"] == 1
 

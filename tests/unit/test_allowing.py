@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_allowed(patterns: str, reference: str, monkeypatch: pytest.MonkeyPatch)
         (f"{HERE}:*,posix", f"{HERE}:system", "it is 'posix:system'"),
         (f"{HERE}:*", f"{HERE}:system_by_part", "it is 'functools:partial'"),
         (f"{HERE}:*", f"{HERE}:note", "it is 'tests.support.tasks.recording:note'"),
-        (f"{HERE}:*", f"{HERE}:Path", "it is 'pathlib:Path'"),
+        (f"{HERE}:*", f"{HERE}:Path", f"it is '{Path.__module__}:Path'"),
         (f"{HERE}:*", f"{HERE}:plain.__globals__.get", "it is 'None:dict.get'"),
         (f"{HERE}:*", f"{HERE}:plain.__class__", "it is 'builtins:function'"),
         ("*:work", f"{HERE}:work.__globals__.get", "no pattern of"),
