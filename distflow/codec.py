@@ -17,7 +17,7 @@ import msgpack
 from distflow.core.model import Loop, Metrics, Ref, Retry, Task, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, NotEncodable
-from distflow.text import public_name
+from distflow.text import clean_text, public_name
 
 #: How deep values may nest; Python and msgpack recurse once a level.
 _MAX_DEPTH = 256
@@ -251,9 +251,9 @@ def encode_result(result: TaskResult, max_result_bytes: int = _MAX_BYTES) -> byt
         _check(result.data, "data", _MAX_DEPTH, _Room(max_result_bytes, most))
     fields: dict[str, Any] = {"status": result.status.value}
     if result.message is not None:
-        fields["message"] = _clean_text(result.message, _MAX_TEXT)
+        fields["message"] = clean_text(result.message, _MAX_TEXT)
     if result.error is not None:
-        fields["error"] = _clean_text(result.error, _MAX_TEXT)
+        fields["error"] = clean_text(result.error, _MAX_TEXT)
     fields["data"] = result.data
     if result.metrics is not None:
         fields["metrics"] = {
@@ -265,7 +265,7 @@ def encode_result(result: TaskResult, max_result_bytes: int = _MAX_BYTES) -> byt
     if result.worker is not None:
         fields["worker"] = result.worker
     if result.traceback is not None:
-        fields["traceback"] = _clean_text(result.traceback, _MAX_TRACEBACK)
+        fields["traceback"] = clean_text(result.traceback, _MAX_TRACEBACK)
     if result.started:
         fields["started"] = True
     packed = pack_decoded(fields)
@@ -385,17 +385,3 @@ def decode_tasks(packed: bytes) -> list[Task]:
 
 #: Shared by the tasks that have none.
 _NO_KWARGS = Task("", "").kwargs
-
-
-def _clean_text(text: object, most: int) -> str:
-    """Text that UTF-8 can say: an exception's message may hold anything, and a user may give
-    the exception itself as a message. Of what is longer, both ends are kept.
-    """
-    said = _cut(str(text), most).encode("utf-8", "backslashreplace").decode()
-    # What stands for a character may be longer than it.
-    return _cut(said, most)
-
-
-def _cut(text: str, most: int) -> str:
-    half = most // 2
-    return text if len(text) <= most else f"{text[:half]}…{text[half + 1 - most :]}"

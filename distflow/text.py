@@ -43,3 +43,17 @@ def public_name(kind: type) -> str:
         if getattr(sys.modules.get(module), kind.__name__, None) is kind:
             return f"{module}.{kind.__name__}"
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def clean_text(text: object, most: int) -> str:
+    """Text that UTF-8 can say: an exception's message may hold anything, and a user may give
+    the exception itself as a message. Of what is longer, both ends are kept.
+    """
+    said = _cut(str(text), most).encode("utf-8", "backslashreplace").decode()
+    # What stands for a character may be longer than it.
+    return _cut(said, most)
+
+
+def _cut(text: str, most: int) -> str:
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[half + 1 - most :]}"
