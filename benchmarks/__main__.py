@@ -14,7 +14,7 @@ from benchmarks.server import PERSISTENCE
 from benchmarks.show import show
 from benchmarks.stage import end_cleanly
 from benchmarks.systems import SYSTEMS
-from benchmarks.tables import growth, latency, resume, runs, throughput
+from benchmarks.tables import growth, ideal, latency, resume, runs, throughput
 
 TABLES: Mapping[str, Callable[[Settings], Section]] = {
     "throughput": throughput.measure,
@@ -22,6 +22,7 @@ TABLES: Mapping[str, Callable[[Settings], Section]] = {
     "resume": resume.measure,
     "growth": growth.measure,
     "runs": runs.measure,
+    "ideal": ideal.measure,
 }
 
 #: Columns: tables are wide, and are read from files and CI's logs as well.

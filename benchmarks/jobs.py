@@ -11,6 +11,7 @@ from redis import Redis
 
 from benchmarks.clients.port import BenchClient, bench_url
 from benchmarks.distflow_jobs import measure_resume, measure_runs, measure_size
+from benchmarks.ideal_jobs import measure_ideal
 from benchmarks.meter import RedisUse, bytes_of_keys
 from benchmarks.shapes import Shape, make_shape
 
@@ -79,4 +80,5 @@ JOBS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "size": measure_size,
     "resume": measure_resume,
     "runs": measure_runs,
+    "ideal": measure_ideal,
 }

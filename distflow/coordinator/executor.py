@@ -181,7 +181,6 @@ class WorkflowExecutor:
         self.graph, self.plan, standing = found
         parts = (self._store, self._dispatcher, self._surroundings, self._announcer)
         self._run = self._led = led = LedRun(*parts, self.epoch, self.graph, standing=standing)
-        self._shared_out_at = time.monotonic()
         self._reconciler = Reconciler(
             led, self._store, self._dispatcher, self._surroundings, self._announcer, self._settings
         )
@@ -228,9 +227,7 @@ class WorkflowExecutor:
         self._surroundings.look()
         led.follow_clock()
         self._reconciler.look()
-        if time.monotonic() - self._shared_out_at > self._settings.watch_seconds:
-            self._shared_out_at = time.monotonic()
-            led.outbox.share_out(led.running)
+        led.outbox.share_out()
         led.state.on_time(own_ms())
         if self._interrupt.is_set():
             return self._interrupt_run()

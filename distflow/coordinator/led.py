@@ -75,6 +75,8 @@ class LedRun:
         self.graph = graph
         #: Tasks at work by name, with the monotonic time at which they were seen to begin.
         self.running: dict[str, float] = {}
+        #: Tasks with which a batch began, by index, with when they were claimed: Unix ms.
+        self._claimed_ms: dict[int, int] = {}
         self._number = 0
         self.attach(standing)
 
@@ -101,6 +103,7 @@ class LedRun:
             self._store.set_times(self.epoch, misplaced)
         self.running = dict.fromkeys(claims, time.monotonic())
         self.close()
+        self._claimed_ms.clear()
         self.outbox = Outbox(
             self._surroundings,
             self.info,
@@ -170,7 +173,9 @@ class LedRun:
     @property
     def is_at_work(self) -> bool:
         """Whether tasks are on their way or at work, or hooks are asked."""
-        return bool(self.state.in_flight or self.state.questions or self.running)
+        state = self.state
+        busy = state.in_flight or state.questions or self.running
+        return bool(busy) or self.outbox.has_refused
 
     def close(self) -> None:
         """Forget what is out."""
@@ -230,6 +235,7 @@ class LedRun:
 
     def apply(self, events: Sequence[Event]) -> None:
         """Events happened, in this order; to apply one twice changes nothing."""
+        now = time.monotonic()
         for event in events:
             self.last_event = event.id
             index = self.graph.index.get(event.task)
@@ -238,7 +244,7 @@ class LedRun:
             elif event.kind == "moved":
                 self.status = RunStatus(event.status)
             elif index is not None:
-                self._apply_to_task(event, index)
+                self._apply_to_task(event, index, now)
 
     def note_at_work(self, claims: Mapping[str, Claim]) -> None:
         """Batches said what they are in: no event tells of a task that was claimed in a group."""
@@ -248,13 +254,17 @@ class LedRun:
                 told = Event(
                     self.last_event, "claimed", name, attempt=claim.attempt, batch=claim.batch
                 )
-                self._apply_to_task(told, index)
+                self._apply_to_task(told, index, time.monotonic())
 
-    def _apply_to_task(self, event: Event, index: int) -> None:
+    def _apply_to_task(self, event: Event, index: int, now: float) -> None:
+        """``now`` is on the monotonic clock, in seconds."""
         name = event.task
+        is_first = self.outbox.note_told(index, now, event.batch)
         if event.kind == "claimed":
+            if is_first:
+                self._claimed_ms[index] = event_ms(event.id)
             self.state.on_claimed(index)
-            self.running[name] = time.monotonic()
+            self.running[name] = now
             self._announcer.tell_started(event)
         elif event.kind == "finished":
             begun = self.running.pop(name, None)
@@ -262,11 +272,11 @@ class LedRun:
                 # It was claimed in a group, which is not told by itself.
                 self._announcer.tell_started(event)
             self.state.on_finished(index, _STATUSES[event.status])
-            if event.duration:
-                self._surroundings.estimates.learn(self.graph.tasks[index].function, event.duration)
+            self._learn(event, index)
             self._announcer.tell_finished(event)
         elif event.kind == "waiting":
             self.running.pop(name, None)
+            self._claimed_ms.pop(index, None)
             told_ms, now_ms = event_ms(event.id), self._surroundings.now_ms()
             left_ms = left_of_wait_ms(event.not_before, now_ms, told_ms)
             self.state.on_waiting(index, own_ms() + left_ms, own_ms())
@@ -285,3 +295,14 @@ class LedRun:
             self.attach()
         else:
             self.state.on_resolved(index, status)
+
+    def _learn(self, event: Event, index: int) -> None:
+        """How long a task took, and what its batch paid before it was called."""
+        claimed_ms = self._claimed_ms.pop(index, None)
+        if not event.duration:
+            return
+        estimates, function = self._surroundings.estimates, self.graph.tasks[index].function
+        estimates.learn(function, event.duration)
+        if claimed_ms is not None:
+            took_ms = event_ms(event.id) - claimed_ms
+            estimates.learn_setup(function, took_ms - event.duration * 1000)

@@ -7,8 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from distflow.codec import SCALARS, pack_decoded
+from distflow.coordinator.silence import Silence
 from distflow.coordinator.surroundings import Surroundings, own_ms
-from distflow.core.batching import BatchComposer
+from distflow.core.batching import BatchComposer, find_behind
+from distflow.core.claim import SHORT_MS
 from distflow.core.graph import Graph
 from distflow.core.model import Ref, Task
 from distflow.core.run import RunInfo
@@ -25,13 +27,12 @@ _FULL_REST_SECONDS = 1.0
 #: Seconds that a queue rests at most, whose workers cannot begin batches.
 _LONGEST_REST_SECONDS = 60.0
 
-#: Seconds that little work is held back while batches are out whose tasks may soon bring more.
-_LINGER_SECONDS = 0.01
-
-#: Seconds that a task must have run before what waits behind it in its batch goes elsewhere.
-_HELD_SECONDS = 1.0
+#: So many tells what each costs.
+_MANY_TASKS = 20
 
 _AT_WORK = (TaskStatus.CLAIMED, TaskStatus.STARTED)
+_OPEN = (TaskStatus.QUEUED, *_AT_WORK)
+_UNCLAIMED = (TaskStatus.QUEUED, TaskStatus.READY, TaskStatus.WAITING)
 
 
 class _Sent(NamedTuple):
@@ -74,13 +75,17 @@ class Outbox:
         self._looked: dict[str, float] = {}
         #: Of these: what a worker was seen to begin.
         self._begun: set[str] = set()
+        #: Of these: what was told of their tasks.
+        self._silence = Silence(surroundings.limits.held_ms / 1000)
         self.number = number
         #: Index of a queued task -> the batch that carries it.
         self._carrier: dict[int, str] = {}
         #: Tasks that workers hold by batches that were sent before this coordinator came.
         self._adopted = {i for i, status in enumerate(state.statuses) if status in _AT_WORK}
-        #: Index of a task -> how often it came back unclaimed.
+        #: Index of a task -> how often it came back from a batch that could claim nothing.
         self._bounced: dict[int, int] = {}
+        #: Those of which that happened more than once, and that nobody has claimed yet.
+        self._refused: set[int] = set()
         #: Queue -> how often in a row its workers could not begin a batch, and until when it rests.
         self._failed: dict[str, tuple[int, float]] = {}
         #: Queue -> until when its little work is held back.
@@ -93,6 +98,8 @@ class Outbox:
             surroundings.limits,
             weigh=_weigh_arguments,
         )
+        self._linger_seconds = surroundings.limits.linger_ms / 1000
+        self._held_seconds = surroundings.limits.held_ms / 1000
         self.queues = sorted({task.queue for task in graph.tasks})
         surroundings.serve(self.queues)
 
@@ -103,8 +110,12 @@ class Outbox:
 
     @property
     def due(self) -> float | None:
-        """When work that is held back is to be sent, on the monotonic clock; None for never."""
-        return min(self._lingers.values(), default=None)
+        """When work that is held back is to be sent, or it is to be looked whether something waits
+        behind a long task, on the monotonic clock; None for never.
+        """
+        silent_at = self._silence.due
+        moments = [*self._lingers.values(), *([] if silent_at is None else [silent_at])]
+        return min(moments, default=None)
 
     def take_batches(self, limit: int | None = None) -> list[Batch]:
         """Batches of what is ready, to be sent now, as far as workers and the run's concurrency
@@ -134,11 +145,19 @@ class Outbox:
         if slots <= 0 or ready.peek() is None:
             return []
         little = self._composer.work_ms(ready) < self._surroundings.limits.job_ms
-        if self._sent and little and now < self._lingers.setdefault(queue, now + _LINGER_SECONDS):
+        if (
+            self._sent
+            and little
+            and now < self._lingers.setdefault(queue, now + self._linger_seconds)
+        ):
             return []
         self._lingers.pop(queue, None)
-        workers = 1 if is_single else max(1, self._surroundings.workers(queue))
-        idle = max(0, workers - self._surroundings.out[queue])
+        if is_single:
+            # Others may idle: what follows from it is for them as well.
+            workers, idle = 1, 2
+        else:
+            workers = max(1, self._surroundings.workers(queue))
+            idle = max(0, workers - self._surroundings.out[queue])
         batches = []
         for tasks in self._composer.compose(ready, slots=slots, workers=workers, idle=idle):
             for index in tasks:
@@ -189,6 +208,8 @@ class Outbox:
         """
         if batch_id in self._sent and not failed and not vanished:
             self.note_begun([batch_id])
+        waits = not vanished and batch_id not in self._silence
+        self._learn(batch_id)
         sent = self._forget(batch_id)
         if sent is None:
             return
@@ -198,7 +219,7 @@ class Outbox:
                 self._state.on_unanswered(index, in_vain=not failed and not vanished)
             elif self._carrier.get(index) == batch_id:
                 del self._carrier[index]
-                self._bring_back(index, waits=not vanished)
+                self._bring_back(index, waits=waits)
         if failed:
             times = self._failed.get(queue, (0, 0.0))[0]
             rest = min(_LONGEST_REST_SECONDS, 2.0**times)
@@ -207,6 +228,18 @@ class Outbox:
         self._failed.pop(queue, None)
         if vanished:
             self._surroundings.copies.note_vanished(queue, sent.at, now)
+
+    def _learn(self, batch_id: str) -> None:
+        """What its tasks have cost, one after another: where there were many."""
+        if batch_id not in self._silence or len(self._sent[batch_id].tasks) < _MANY_TASKS:
+            return
+        sent, statuses = self._sent[batch_id], self._state.statuses
+        done = [index for index in sent.tasks if statuses[index] == TaskStatus.SUCCESS]
+        if len(done) >= _MANY_TASKS:
+            estimates, tasks = self._surroundings.estimates, self._graph.tasks
+            took_ms = self._silence.span(batch_id) * 1000
+            took_ms -= estimates.setup_ms(tasks[sent.tasks[0]].function)
+            estimates.learn_overhead([tasks[index] for index in done], took_ms)
 
     def keep(self, batch: Batch) -> None:
         """Redis had no room for a batch: it was not sent, and its queue rests for a moment."""
@@ -227,6 +260,7 @@ class Outbox:
         sent = self._sent.pop(batch_id, None)
         self._looked.pop(batch_id, None)
         self._begun.discard(batch_id)
+        self._silence.forget(batch_id)
         if sent is not None:
             self._surroundings.out[sent.batch.queue] -= 1
             self._surroundings.copies.give_back(sent.batch.queue, sent.batch.copies)
@@ -239,28 +273,70 @@ class Outbox:
                 self._begun.add(batch_id)
                 self._surroundings.copies.note_begun(self._sent[batch_id].batch.queue)
 
-    def share_out(self, running: Mapping[str, float]) -> None:
-        """Let what waits behind long tasks in their batches go to workers that idle.
-
-        Args:
-            running: tasks at work by name, since when on the monotonic clock.
+    def note_told(self, index: int, now: float, batch_id: str = "") -> bool:
+        """Something was told of a task, which this batch or the one that carries it has at work;
+        returns whether it is the first that was heard of the batch.
         """
-        before = time.monotonic() - _HELD_SECONDS
-        for batch_id, sent in self._sent.items():
-            queue = sent.batch.queue
-            if len(sent.tasks) == 1 or self._surroundings.room(queue) <= 0:
+        if batch_id not in self._sent:
+            batch_id = self._carrier.get(index, "")
+            if batch_id not in self._sent:
+                return False
+        watches = len(self._sent[batch_id].tasks) > 1
+        return self._silence.note(batch_id, now, watches=watches)
+
+    def share_out(self) -> None:
+        """Let what waits behind long tasks in their batches go to workers that idle."""
+        now = time.monotonic()
+        for batch_id in self._silence.find_due(now):
+            sent = self._sent[batch_id]
+            due_at = self._silence.since(batch_id) + self._patience(sent)
+            if due_at > now or not self._idles(sent.batch.queue):
+                again = due_at if due_at > now else now + self._held_seconds
+                self._silence.look_again(batch_id, again)
                 continue
-            begun = [running[t.name] for t in sent.batch.tasks if t.name in running]
-            if not begun or max(begun) > before or self._state.ready(queue).peek() is not None:
-                continue
-            for index in sent.tasks:
-                if self._carrier.get(index) == batch_id:
-                    del self._carrier[index]
-                    self._state.on_unstarted(index)
+            # What is left rests on the task at work.
+            self._silence.look_again(batch_id, None)
+            for index in self._find_behind(batch_id, sent):
+                del self._carrier[index]
+                self._state.on_unstarted(index)
+
+    def _idles(self, queue: str) -> bool:
+        """Whether a worker has nothing to do, and may have something of this run's."""
+        surroundings = self._surroundings
+        return (
+            surroundings.workers(queue) > surroundings.out[queue]
+            and self._state.ready(queue).peek() is None
+            and self._room() > 0
+        )
+
+    def _find_behind(self, batch_id: str, sent: _Sent) -> list[int]:
+        statuses, carrier = self._state.statuses, self._carrier
+
+        def is_open(index: int) -> bool:
+            return carrier.get(index) == batch_id and statuses[index] in _OPEN
+
+        behind = find_behind(sent.tasks, self._graph.parents, is_open)
+        return [index for index in behind if statuses[index] == TaskStatus.QUEUED]
+
+    def _patience(self, sent: _Sent) -> float:
+        """Seconds of silence of a batch, after which what waits in it goes elsewhere: from where
+        the call of its task at work has taken long. What was claimed in a group is given back by
+        the worker itself.
+        """
+        statuses = self._state.statuses
+        at_work = next((index for index in sent.tasks if statuses[index] in _OPEN), None)
+        if at_work is None:
+            return self._held_seconds
+        task, estimates = self._graph.tasks[at_work], self._surroundings.estimates
+        if at_work == sent.tasks[0]:
+            return self._held_seconds + estimates.setup_ms(task.function) / 1000
+        run_ms = estimates.run_ms(task.function)
+        in_group = task.effects == "idempotent" and run_ms is not None and run_ms <= SHORT_MS
+        return self._held_seconds * (2 if in_group else 1)
 
     def _bring_back(self, index: int, *, waits: bool) -> None:
-        """At once the first time; a task that comes back again and again, because a claim finds it
-        not ready (Redis's clock was set back, say), waits in between.
+        """At once the first time; a task that comes back again and again from batches that could
+        claim nothing (Redis's clock was set back, say) ``waits`` in between.
         """
         if self._state.statuses[index] != TaskStatus.QUEUED:
             return
@@ -270,8 +346,18 @@ class Outbox:
         bounced = self._bounced.get(index, 0)
         self._bounced[index] = bounced + 1
         if bounced:
+            self._refused.add(index)
             now_ms = own_ms()
             self._state.on_waiting(index, now_ms + _BOUNCE_MS, now_ms)
+
+    @property
+    def has_refused(self) -> bool:
+        """Whether there are tasks that workers were refused again and again: somebody may hold
+        them of whom no event tells.
+        """
+        statuses = self._state.statuses
+        self._refused = {index for index in self._refused if statuses[index] in _UNCLAIMED}
+        return bool(self._refused)
 
     def is_out(self, batch_id: str) -> bool:
         """Whether a batch was sent, and has not been taken back."""

@@ -13,9 +13,6 @@ from distflow.core.copies import CopyCounter
 from distflow.errors import RunForgotten, RunGone
 from distflow.ports import Dispatcher, RunStore, ServerInfo
 
-#: Batches that may be out per live worker and queue: one at work, one behind it.
-_BATCHES_PER_WORKER = 2
-
 #: Seconds by which a clock may differ from what it was thought to be, between two looks, without
 #: having been set: it runs a little faster or slower than this host's.
 _SLEWED_SECONDS = 1.0
@@ -118,7 +115,7 @@ class Surroundings:
 
     def room(self, queue: str) -> int:
         """How many batches more may be sent to a queue."""
-        return _BATCHES_PER_WORKER * max(1, self.workers(queue)) - self.out[queue]
+        return self.limits.per_worker * max(1, self.workers(queue)) - self.out[queue]
 
     def has_room(self) -> bool:
         """Whether a batch more may be sent to any queue."""

@@ -2,27 +2,38 @@
 
 A job costs its worker some milliseconds whatever it carries, so that short tasks travel together
 and long ones alone. A batch is filled with the best ready task first; tasks that become ready by
-what is in it already may follow in the same batch: chains and small subgraphs travel as one.
+what is in it already may follow in the same batch: chains and small subgraphs travel as one, for
+half a second at most. While workers idle, nobody waits behind a task that is long, or of which
+nobody knows how long it is.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil, inf
+from typing import NamedTuple, TypeVar
 
-from distflow.core.claim import SHORT_MS
+from distflow.core.claim import LONGEST_MS, SHORT_MS
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.ready import ReadyQueue, index_of, sort_key
+
+_Key = TypeVar("_Key")
 
 
 class BatchLimits(NamedTuple):
     """How large batches may be; times in milliseconds."""
 
     #: A batch may always take so long, even while a worker idles; a task of this length travels
-    #: alone.
+    #: alone, unless its job costs more than the task.
     floor_ms: float = 50.0
+    #: No batch is made to take longer.
+    longest_ms: float = LONGEST_MS
+    #: What waits behind a task that has run for so long goes to a worker that idles.
+    held_ms: float = 100.0
+    #: While batches are out, little work is held back for so long: their tasks may bring more.
+    linger_ms: float = 10.0
     #: What a job costs its worker by itself: less work than this is not worth another worker.
     job_ms: float = 10.0
     #: What a task costs beyond the run time of its function, and one that is recorded along with
@@ -35,30 +46,60 @@ class BatchLimits(NamedTuple):
     tasks: int = 4000
     #: Bytes of arguments in one batch, which is one job of RQ; a task that has more travels alone.
     bytes: int = 8 * 1024 * 1024
+    #: Batches that may be out per live worker and queue: one at work, one behind it.
+    per_worker: int = 2
 
 
 class Estimates:
-    """The run time of functions, as it was measured: a moving mean that believes bad news at once.
+    """The run time of functions, what a job pays before the first call of one, and what a task
+    costs beyond its call, as they were measured: moving means that believe bad news at once.
 
     Args:
         limits: what is assumed where nothing was measured.
     """
 
-    #: Weight of the newest measurement.
+    #: Weight of the newest measurement: of a run time, and of a setup, which differs less.
     _WEIGHT = 0.2
+    _SETUP_WEIGHT = 0.5
+
+    #: A setup is taken for no longer: Redis was away, or the worker was frozen.
+    _LONGEST_SETUP_MS = 10_000.0
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
         self._mean_ms: dict[str, float] = {}
+        self._setup_ms: dict[str, float] = {}
+        #: Of tasks that are recorded along with others, and of the others.
+        self._overhead_ms = {True: limits.grouped_ms, False: limits.task_ms}
 
     def learn(self, function: str, seconds: float) -> None:
         """A task of this function ran for so long."""
-        ms = seconds * 1000
-        mean = self._mean_ms.get(function)
-        if mean is None or ms > 4 * mean + 1:
-            self._mean_ms[function] = ms
-        else:
-            self._mean_ms[function] = mean + self._WEIGHT * (ms - mean)
+        _learn(self._mean_ms, function, seconds * 1000, self._WEIGHT)
+
+    def learn_setup(self, function: str, ms: float) -> None:
+        """A batch that began with this function took so long until its first call: it imported the
+        function's module, made the run's context, and read what the task is given.
+        """
+        ms = min(max(0.0, ms), self._LONGEST_SETUP_MS)
+        _learn(self._setup_ms, function, ms, self._SETUP_WEIGHT)
+
+    def learn_overhead(self, tasks: Sequence[Task], ms: float) -> None:
+        """These tasks, one after another in a batch, took so long in all. Where Redis is far away
+        or the machine is busy they cost more than is assumed, and never less.
+        """
+        kinds = {(task.function, task.effects, task.timeout) for task in tasks}
+        mean = self._mean_ms.get(tasks[0].function)
+        if len(kinds) > 1 or mean is None:
+            return
+        grouped = self._is_grouped(tasks[0], mean)
+        least = self._limits.grouped_ms if grouped else self._limits.task_ms
+        _learn(self._overhead_ms, grouped, max(least, ms / len(tasks) - mean), self._WEIGHT)
+
+    def setup_ms(self, function: str) -> float:
+        """What a job is expected to pay before the first call of a function; 0 where that was never
+        measured.
+        """
+        return self._setup_ms.get(function, 0.0)
 
     def run_ms(self, function: str) -> float | None:
         """The expected run time of a function, without overhead; None where it is unknown."""
@@ -69,8 +110,41 @@ class Estimates:
         limits, mean = self._limits, self._mean_ms.get(task.function)
         if mean is None:
             return limits.task_ms + limits.unknown_ms
-        grouped = task.effects == "idempotent" and mean <= SHORT_MS and task.timeout is None
-        return mean + (limits.grouped_ms if grouped else limits.task_ms)
+        return mean + self._overhead_ms[self._is_grouped(task, mean)]
+
+    def _is_grouped(self, task: Task, run_ms: float) -> bool:
+        return task.effects == "idempotent" and run_ms <= SHORT_MS and task.timeout is None
+
+
+#: A share and the sum of its parts may differ by so much.
+_ROUNDING_MS = 1e-6
+
+#: Ready tasks that are looked at, to know about all of them.
+_SAMPLE = 32
+
+#: The share of a setup that the work of another worker must be worth: it spares so much time, and
+#: costs a processor the whole.
+_WORTH_OF_SETUP = 0.25
+
+
+class Portion(NamedTuple):
+    """What one batch may have; times in milliseconds."""
+
+    budget_ms: float
+    #: A task of this length travels alone.
+    alone_ms: float
+    #: How many ready tasks of unknown length, and whether another worker idles, which would take
+    #: those that what is in the batch makes ready.
+    unknown: float = inf
+    spreads: bool = False
+
+
+def _learn(means_ms: dict[_Key, float], key: _Key, ms: float, weight: float) -> None:
+    mean = means_ms.get(key)
+    if mean is None or ms > 4 * mean + 1:
+        means_ms[key] = ms
+    else:
+        means_ms[key] = mean + weight * (ms - mean)
 
 
 class BatchComposer:
@@ -116,7 +190,7 @@ class BatchComposer:
             idle: how many of them have nothing to do.
         """
         while slots > 0 and ready.peek() is not None:
-            batch = self._fill(ready, self._budget_ms(ready, workers, idle))
+            batch = self._fill(ready, self._portion(ready, workers, idle))
             if not batch:
                 return
             yield batch
@@ -125,32 +199,54 @@ class BatchComposer:
 
     def work_ms(self, ready: ReadyQueue) -> float:
         """About how long one worker would take for all that is ready."""
-        sample = ready.sample(32)
+        sample = [self._graph.tasks[index] for index in ready.sample(_SAMPLE)]
         if not sample:
             return 0.0
-        tasks = self._graph.tasks
-        total = sum(self._estimates.cost_ms(tasks[index]) for index in sample)
+        total = sum(self._estimates.cost_ms(task) for task in sample)
         return total / len(sample) * len(ready)
 
-    def _budget_ms(self, ready: ReadyQueue, workers: int, idle: int) -> float:
-        """How long the next batch may take.
+    def _portion(self, ready: ReadyQueue, workers: int, idle: int) -> Portion:
+        """What the next batch may have."""
+        limits, estimates = self._limits, self._estimates
+        sample = [self._graph.tasks[index] for index in ready.sample(_SAMPLE)]
+        setup_ms = max(estimates.setup_ms(task.function) for task in sample)
+        work_ms = self.work_ms(ready)
+        if idle > 1:
+            # An even share is one in whole tasks.
+            work_ms += work_ms / len(ready) * (idle - 1)
+        budget_ms = self._budget_ms(work_ms, setup_ms, workers, idle)
+        alone_ms = max(limits.floor_ms, setup_ms)
+        if idle <= 1:
+            return Portion(budget_ms, alone_ms)
+        unknown = sum(estimates.run_ms(task.function) is None for task in sample)
+        share = ceil(unknown / len(sample) * len(ready) / idle)
+        return Portion(budget_ms, min(alone_ms, limits.held_ms), share, spreads=True)
+
+    def _budget_ms(self, work_ms: float, setup_ms: float, workers: int, idle: int) -> float:
+        """How long a batch may take, its setup left out.
 
         Where there is work for all workers: half an even share, so that who is done early finds
-        more. Where there is less: an even share for those that idle. Where even that is not worth
-        a job: all of it, and what follows from it.
+        more, but no longer than a batch may. Where there is less: an even share for those that
+        idle, as much as a job costs at most. Where even that is not worth a job: all of it, and
+        what follows from it.
         """
         limits = self._limits
-        work = self.work_ms(ready)
-        share = work / (2 * workers)
-        if share > limits.floor_ms:
-            return share
-        each = work / max(1, idle)
-        return limits.floor_ms if each < limits.job_ms else min(limits.floor_ms, each)
+        worth = min(max(limits.floor_ms, setup_ms), limits.longest_ms)
+        share = work_ms / (2 * workers)
+        if share > worth:
+            return min(share, limits.longest_ms)
+        each = work_ms / idle if idle else max(limits.floor_ms, work_ms / workers)
+        if each < limits.job_ms + setup_ms * _WORTH_OF_SETUP:
+            return worth
+        return min(worth, each)
 
-    def _fill(self, ready: ReadyQueue, budget_ms: float) -> list[int]:
+    def _fill(self, ready: ReadyQueue, portion: Portion) -> list[int]:
         tasks, children = self._graph.tasks, self._graph.children
         batch: list[int] = []
-        left_ms, left_bytes = budget_ms, self._limits.bytes
+        left_ms, left_bytes = portion.budget_ms + _ROUNDING_MS, self._limits.bytes
+        #: Of what follows in a line, beyond the budget too.
+        line_ms = self._limits.longest_ms
+        left_unknown = portion.unknown
         #: Tasks that what is in the batch makes ready, by their keys.
         enabled: list[int] = []
         #: Dependencies that are neither satisfied nor in the batch.
@@ -171,19 +267,24 @@ class BatchComposer:
             cost_ms = costs.get(kind)
             if cost_ms is None:
                 cost_ms = costs[kind] = self._estimates.cost_ms(task)
-            alone = cost_ms >= self._limits.floor_ms or self._travels_alone(index)
+            alone = cost_ms >= portion.alone_ms or self._travels_alone(index)
             weight = self._weigh(task)
+            is_unknown = portion.spreads and self._estimates.run_ms(task.function) is None
             if batch:
                 # What follows in a line has no other worker to go to: it costs nobody anything.
                 in_line = best is None and len(enabled) == 1
-                if alone or weight > left_bytes or (cost_ms > left_ms and not in_line):
+                if alone or weight > left_bytes or cost_ms > (line_ms if in_line else left_ms):
+                    break
+                if is_unknown and not in_line and (left_unknown < 1 or not from_ready):
                     break
             if from_ready:
                 ready.pop()
+                left_unknown -= is_unknown
             else:
                 heapq.heappop(enabled)
             batch.append(index)
             left_ms -= cost_ms
+            line_ms -= cost_ms
             left_bytes -= weight
             if alone:
                 break
@@ -197,3 +298,22 @@ class BatchComposer:
                 if left == 0 and tasks[child].queue == task.queue:
                     heapq.heappush(enabled, sort_key(tasks[child].priority, child))
         return batch
+
+
+def find_behind(
+    batch: Sequence[int], parents: Sequence[Sequence[int]], open_tasks: Callable[[int], bool]
+) -> list[int]:
+    """Of a batch, the tasks that wait behind the one at work, which is the first of its open ones,
+    and do not rest on it: another worker could take them.
+
+    Args:
+        batch: its tasks in order.
+        parents: of each task.
+        open_tasks: tells of a task whether it has not ended and is still this batch's.
+    """
+    left = [index for index in batch if open_tasks(index)]
+    bound = set(left[:1])
+    for index in left[1:]:
+        if not bound.isdisjoint(parents[index]):
+            bound.add(index)
+    return [index for index in left if index not in bound]

@@ -226,3 +226,29 @@ def test_a_server_that_takes_over_knows_nobody_at_first(
     assert restarted.startswith("Redis restarted")
     assert told.startswith("worker gone was lost")
     assert slow.finish("a") == Code.RECORDED
+
+
+@pytest.mark.parametrize(("effects", "runs"), [("idempotent", True), ("normal", False)])
+def test_a_claim_whose_batch_has_ended_is_lost(effects: Effects, runs: bool, lead: Lead) -> None:
+    """A copy of its process had ended the batch, or whatever else that should not be. No event told
+    of the claim: others are given the task, and refused, until nobody is waited for any more.
+    """
+    led = lead(*[played(name, effects) for name in ("a", "b")], options=RunOptions())
+    worker = led.take(led.worker(), "a")
+    assert worker.claim("b", quiet=True) == Code.GRANTED
+    worker.finish("a")
+    worker.die()
+    other = led.worker("other")
+    for _ in range(40):
+        ended = led.step(0.2)
+        if ended is not None:
+            break
+        for batch in list(led.transport.queued.values()):
+            del led.transport.queued[batch.id]
+            other.begin(batch)
+            if other.claim("b") == Code.GRANTED:
+                other.finish("b")
+            else:
+                other.end()
+    assert led.said("repair") != []
+    assert ended == (RunStatus.SUCCESS if runs else RunStatus.FAILURE)

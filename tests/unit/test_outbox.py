@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distflow.coordinator import outbox as outbox_module
+from distflow.coordinator import surroundings as surroundings_module
 from distflow.coordinator.outbox import Outbox
 from distflow.coordinator.service import CoordinatorService, Ports
 from distflow.coordinator.surroundings import Surroundings
+from distflow.core.batching import BatchLimits
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.state import TaskStateManager
@@ -28,7 +29,7 @@ from tests.support.stores import make_spec
 def at_once() -> Iterator[None]:
     """Little work is not held back: time stands still here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outbox_module, "_LINGER_SECONDS", 0.0)
+        patch.setattr(surroundings_module, "BatchLimits", lambda: BatchLimits(linger_ms=0.0))
         yield
 
 

@@ -140,6 +140,52 @@ def test_what_is_not_plain_is_not_read_ahead(monkeypatch: pytest.MonkeyPatch) ->
     assert read == ["b", "e"]
 
 
+# How long it may take
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch has worked for long after 20 ms."""
+    monkeypatch.setattr("distflow_worker.sequence.LONGEST_MS", 20.0)
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_batch_that_has_worked_for_long_claims_no_more() -> None:
+    """Not even what follows in a line: its worker is free for whatever comes first by then. What it
+    leaves is named, and the outcome of the last task is told as its batch ends.
+    """
+    scripted.ACTS["b"] = partial(time.sleep, 0.025)
+    taken = Taken(task("a"), task("b", "a"), task("c", "b"), task("d", "c"))
+    assert scripted.CALLED == ["a", "b"]
+    assert taken.store.claimed == [["a"], ["b"], []]
+    assert list(taken.unstarted) == ["c", "d"]
+    assert taken.results.keys() == {"a", "b"}
+
+
+@pytest.mark.usefixtures("soon")
+def test_what_is_claimed_already_is_run() -> None:
+    """A group was claimed before the time was up: nobody else could have it sooner."""
+    scripted.ACTS["a"] = partial(time.sleep, 0.025)
+    taken = Taken(short("a"), short("b"), task("c", function="other"), short=True)
+    assert scripted.CALLED == ["a", "b"]
+    assert list(taken.unstarted) == ["c"]
+
+
+def test_what_a_batch_pays_before_its_first_call_is_no_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An import or a condition that takes half a second: the batch is worth more than one task."""
+    monkeypatch.setattr("distflow_worker.sequence.LONGEST_MS", 100.0)
+
+    def look() -> bool:
+        time.sleep(0.11)
+        return True
+
+    scripted.ACTS["?a"] = look
+    Taken(task("a", condition=f"{TASKS}:looks"), task("b"))
+    assert scripted.CALLED == ["?a", "a", "b"]
+
+
 # Groups
 
 
@@ -178,10 +224,14 @@ def test_a_group_is_as_long_as_outcomes_may_wait() -> None:
 
 
 def test_only_short_tasks_begin_without_a_word() -> None:
-    """Of a claim of one that may be long, its coordinator is told."""
+    """Of a claim of one that may be long, its coordinator is told; and of the first of several, so
+    that it knows that the batch has begun.
+    """
     # One alone: what the first took here, on a busy machine, counts for the second.
     quiet = Taken(short("a"), short=True)
     assert [name for kind, name in quiet.told if kind == "claimed"] == []
+    first = Taken(short("a"), short("b"), short=True)
+    assert [name for kind, name in first.told if kind == "claimed"] == ["a"]
     long = Taken(short("a"), task("b", function="other"), short=25.0)
     assert [name for kind, name in long.told if kind == "claimed"] == ["a", "b"]
 

@@ -82,7 +82,9 @@ class AttemptRun:
         #: Whether the function may have had effects.
         self.started = header["effects"] != "at_most_once"
         self.started_at: float | None = None
-        self.ended_at = self._began = 0.0
+        self.ended_at = 0.0
+        #: When the function was called, on the monotonic clock; 0 where it was not.
+        self.called_at = 0.0
         #: What ``until`` of a loop is called with; None before the function is.
         self._looking: TaskContext | None = None
 
@@ -179,13 +181,13 @@ class AttemptRun:
             if code != Code.GRANTED:
                 raise ClaimVoid
             self.started = True
-        self.started_at, self._began = time.time(), time.monotonic()
+        self.started_at, self.called_at = time.time(), time.monotonic()
         return True
 
     def end(self) -> None:
         """Note when the call ended: by how long it took, since the clock may have been set."""
         if self.started_at is not None:
-            self.ended_at = self.started_at + time.monotonic() - self._began
+            self.ended_at = self.started_at + time.monotonic() - self.called_at
 
     def _call(
         self,

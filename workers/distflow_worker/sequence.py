@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from distflow.core.claim import SHORT_MS, ClaimRequest, Code
+from distflow.core.claim import LONGEST_MS, SHORT_MS, ClaimRequest, Code
 from distflow.ids import new_token
 from distflow.logs import get_logger
 from distflow_worker.attempt import AttemptRun, ClaimVoid, RunView
@@ -80,6 +81,9 @@ class BatchSequence:
         self._next: AttemptRun | None = None
         #: Whether the last task was interrupted by its timeout.
         self._overran = False
+        #: When its first task was called, on the monotonic clock: what a batch pays before that is
+        #: no work.
+        self._called_at: float | None = None
 
     def run(self) -> None:
         """Take every task that can be claimed, and end the batch."""
@@ -100,7 +104,12 @@ class BatchSequence:
             if header.get("verify"):
                 self._verify(header)
                 continue
-            held = self._ledger.take_held(header["name"]) or self._claim(position)
+            held = self._ledger.take_held(header["name"])
+            if held is None and self._has_worked_long():
+                # Its worker is free for whatever comes first by now.
+                unstarted += names[position:]
+                break
+            held = held or self._claim(position)
             code = held.reply.code
             if code in _ENDS_BATCH:
                 _log.info("batch %s ends: %s", self._batch, code.name)
@@ -122,6 +131,11 @@ class BatchSequence:
                 unstarted.append(header["name"])
         return unstarted
 
+    def _has_worked_long(self) -> bool:
+        """Whether the batch claims no more."""
+        called_at = self._called_at
+        return called_at is not None and time.monotonic() - called_at >= LONGEST_MS / 1000
+
     def _verify(self, header: dict[str, Any]) -> None:
         """Ask what became of an unknown task: nothing is claimed for that."""
         question: Verification = import_module(VERIFY).Verification(
@@ -138,6 +152,8 @@ class BatchSequence:
         group = self._group_at(position)
         if len(group) > 1:
             self._ledger.watch()
+        # The first is told of always: that the batch has begun, and what comes before its call.
+        tells = position == 0 and len(self._headers) > 1
         requests = [
             ClaimRequest(
                 header["name"],
@@ -145,9 +161,9 @@ class BatchSequence:
                 header["effects"] != "at_most_once",
                 header["needs"],
                 len(group) > 1,
-                self._is_short(header),
+                self._is_short(header) and not (tells and place == 0),
             )
-            for header in group
+            for place, header in enumerate(group)
         ]
         prepare = partial(self._prepare, position) if self._knows(group[0]) else None
         return Held(requests[0].token, self._ledger.claim(requests, prepare))
@@ -224,6 +240,8 @@ class BatchSequence:
             return
         finally:
             self._on_attempt(None)
+            if self._called_at is None:
+                self._called_at = attempt.called_at or time.monotonic()
         self._learn(header["function"], finish.duration * 1000)
         if finish.kind == "final":
             self._ended[finish.task] = finish.status
