@@ -22,7 +22,7 @@ from distflow.core.run import (
     ServerFacts,
 )
 from distflow.core.status import RunStatus
-from distflow.creation import Hydration, is_frozen, write_run
+from distflow.creation import is_frozen, write_run
 from distflow.dispatch.rq import RqDispatcher
 from distflow.earlier import find_or_create
 from distflow.errors import InvalidInput
@@ -31,7 +31,8 @@ from distflow.handle import Run
 from distflow.ids import check_run_id, new_origin, new_run_id
 from distflow.logs import get_logger
 from distflow.ports import KnownGraph
-from distflow.snapshot import Snapshot, hydration_notes, hydration_outcomes
+from distflow.snapshot import Snapshot
+from distflow.snapshot.gap import Gap
 from distflow.store.cluster import refuse_cluster
 from distflow.store.connection import check_redis, open_redis
 from distflow.store.durability import settle_server
@@ -40,6 +41,7 @@ from distflow.store.patience import call_patiently
 from distflow.store.redis import RedisRunStore, list_runs
 from distflow.store.sentinel import follows_primary
 from distflow.store.service import RedisServiceStore
+from distflow.takeover import NOTHING_TAKEN, Taking, take_over
 from distflow_worker.connection import open_like
 
 _log = get_logger("distflow")
@@ -137,8 +139,7 @@ class Client:
         *,
         run_id: str | None = None,
         snapshot: Snapshot | None = None,
-        keep: bool = False,
-        accept_gap: bool = False,
+        taking: Taking | None = None,
         concurrency: int | None = None,
         timeout: float | None = None,
         max_result_bytes: int = MAX_RESULT_BYTES,
@@ -149,7 +150,8 @@ class Client:
         batch: bool = True,
         progress: Callable[[int, int], None] = lambda _written, _total: None,
     ) -> Run:
-        """Write a run that nobody leads yet: see :meth:`submit`.
+        """Write a run that nobody leads yet: see :meth:`submit`. ``taking`` says how a snapshot is
+        taken over.
 
         ``progress`` is told, now and then, how many of how many tasks are written; where it raises,
         no run is made.
@@ -163,11 +165,7 @@ class Client:
         check_importable(built)
         graph = built.compile()
         run_id = check_run_id(run_id) if run_id is not None else new_run_id()
-        hydration: Hydration = ()
-        notes: Sequence[tuple[str, bytes]] = ()
-        if snapshot is not None:
-            hydration = hydration_outcomes(snapshot, graph, keep=keep, accept_gap=accept_gap)
-            notes = hydration_notes(snapshot, graph, keep=keep)
+        taken = NOTHING_TAKEN if snapshot is None else take_over(snapshot, graph, taking)
         spec = RunSpec(
             run_id=run_id,
             workflow=built.reference or built.name,
@@ -181,8 +179,8 @@ class Client:
             self.store(run_id),
             spec,
             graph,
-            hydration,
-            notes,
+            taken.outcomes,
+            taken.notes,
             max_graph_bytes=max_graph_bytes,
             progress=lambda written: progress(written, len(graph)),
             undo=self.brief_store(run_id),
@@ -190,7 +188,8 @@ class Client:
         run = Run(self, run_id)
         if snapshot is None and not detach and is_frozen(graph):
             run.known = KnownGraph(spec.origin, graph)
-        run.warnings = durability_warnings(run.store, spec.server, graph.tasks)
+        durability_of = durability_warnings(run.store, spec.server, graph.tasks)
+        run.warnings = [*taken.warnings, *durability_of]
         return run
 
     def submit(  # noqa: PLR0913 - the options of a run, by name
@@ -202,6 +201,10 @@ class Client:
         *,
         detach: bool = False,
         keep: bool = False,
+        rerun_changed: bool = False,
+        without: Sequence[str] = (),
+        gap: Gap = "unknown",
+        new_keys: bool = False,
         accept_gap: bool = False,
         concurrency: int | None = None,
         timeout: float | None = None,
@@ -215,7 +218,8 @@ class Client:
     ) -> Run:
         """Create a run and coordinate it on a thread of this process.
 
-        Where the run needs more durability than its Redis gives, the logger ``distflow`` warns.
+        Where the run needs more durability than its Redis gives, or a person should know what was
+        made of the snapshot, the logger ``distflow`` warns (``Run.warnings``).
 
         Args:
             workflow: what ``@workflow`` made, or a Workflow.
@@ -223,9 +227,16 @@ class Client:
             run_id: 1 to 100 letters, digits, ``_`` or ``-``; None makes one.
             snapshot: what is known to be done: it never runs again.
             detach: leave the run to a ``distflow coordinator``.
-            keep: take the snapshot's outcomes although a task has changed since.
-            accept_gap: take the snapshot of a run that went on, although its ``at_most_once``
-                tasks may have started since.
+            keep: take the snapshot's outcomes although a task's function or arguments have changed
+                since; what depends on other tasks than before is run again, with all downstream.
+            rerun_changed: run tasks again that have changed since, and all that is downstream of
+                them; refused where one may run at most once.
+            without: tasks that are taken as if the snapshot did not have them.
+            gap: of a snapshot of a run that went on: ``at_most_once`` tasks that may have started
+                since come in as ``"unknown"``, they ``"run"``, or it is ``"refuse"``d.
+            new_keys: take a snapshot without an origin, although ``ctx.key`` of its tasks will be
+                another one than it was.
+            accept_gap: as in 0.1: the same as ``gap="run"``.
             concurrency: tasks that may run at once.
             timeout: seconds after which the run is cancelled.
             max_result_bytes: of one encoded result.
@@ -249,8 +260,7 @@ class Client:
             params,
             run_id=run_id,
             snapshot=snapshot,
-            keep=keep,
-            accept_gap=accept_gap,
+            taking=Taking("run" if accept_gap else gap, keep, rerun_changed, without, new_keys),
             concurrency=concurrency,
             timeout=timeout,
             max_result_bytes=max_result_bytes,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from redis import Redis
 
@@ -15,19 +16,25 @@ from distflow.client import Client, connect
 from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Signal
+from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.run import RunOptions, RunSpec, ServerFacts
-from distflow.core.status import TaskStatus
+from distflow.core.status import ACTIVE_RUNS, RunStatus, TaskStatus
 from distflow.creation import write_run
 from distflow.dispatch.inline import InlineDispatcher
-from distflow.errors import InvalidInput
+from distflow.errors import InvalidInput, WrongState
 from distflow.events import EVENTS, Callback, EventHub, Plugin, event_logger
 from distflow.ids import new_origin, new_run_id
+from distflow.logs import get_logger
 from distflow.ports import Dispatcher, RunStore
-from distflow.snapshot import Snapshot, hydration_notes, hydration_outcomes
+from distflow.snapshot import Snapshot
+from distflow.snapshot.gap import Gap
 from distflow.store.memory import MemoryRunStore
+from distflow.takeover import NOTHING_TAKEN, Takeover, Taking, take_over
 from distflow.transfer import read_snapshot
 from distflow_worker.context import RecordedResults, make_context
+
+_log = get_logger("distflow")
 
 #: Threads where no concurrency is given: tasks often wait for others, as in the pools of the
 #: standard library.
@@ -45,26 +52,39 @@ class TaskRunnerBuilder:
     def __init__(self, context: Any = None) -> None:
         self._context = context
         self._snapshot: Snapshot | None = None
+        self._taking = Taking()
         self._client: Client | None = None
         self._dispatcher: Dispatcher | None = None
         self._hub = EventHub()
 
-    def with_snapshot(self, snapshot: Mapping[str, TaskResult], origin: str | None = None) -> Self:
+    def with_snapshot(
+        self,
+        snapshot: Mapping[str, TaskResult],
+        origin: str | None = None,
+        *,
+        gap: Gap = "unknown",
+        keep: bool = False,
+        rerun_changed: bool = False,
+        without: Sequence[str] = (),
+        new_keys: bool = False,
+    ) -> Self:
         """Start from what is known to be done.
 
         Args:
             snapshot: TaskResults by task name; ``success`` never runs again, the rest is
                 evaluated again.
-            origin: that of the run that it comes from; needed where the mapping does not know it
-                and has ``at_most_once`` tasks.
+            origin: that of the run that it comes from, where the mapping does not know it:
+                ``ctx.key`` of tasks is derived from it. Needed where an ``at_most_once`` task is
+                to run.
+            gap: this and what follows as in :meth:`distflow.client.Client.submit`.
+            keep: likewise.
+            rerun_changed: likewise.
+            without: likewise.
+            new_keys: take a mapping without an origin, although keys will be others than they were.
         """
         known = snapshot if isinstance(snapshot, Snapshot) else Snapshot(snapshot)
-        if origin is not None:
-            packed = {name: known.packed(name) for name in known}
-            known = Snapshot.from_packed(
-                packed, origin=origin, fingerprints=known.fingerprints, notes=known.notes
-            )
-        self._snapshot = known
+        self._snapshot = known if origin is None else known.with_origin(origin)
+        self._taking = Taking(gap, keep, rerun_changed, without, new_keys)
         return self
 
     def with_redis(self, url_or_client: str | Redis) -> Self:
@@ -97,7 +117,15 @@ class TaskRunnerBuilder:
     def build(self) -> TaskRunner:
         """The runner, with the plugins that installed packages name."""
         self._hub.use_installed()
-        return TaskRunner(self._context, self._snapshot, self._client, self._dispatcher, self._hub)
+        known = None if self._snapshot is None else Known(self._snapshot, self._taking)
+        return TaskRunner(self._context, known, self._client, self._dispatcher, self._hub)
+
+
+class Known(NamedTuple):
+    """What a runner starts from, and how it is taken over."""
+
+    snapshot: Snapshot
+    taking: Taking
 
 
 class TaskRunner:
@@ -106,18 +134,20 @@ class TaskRunner:
     def __init__(
         self,
         context: Any,
-        snapshot: Snapshot | None,
+        known: Known | None,
         client: Client | None,
         dispatcher: Dispatcher | None,
         hub: EventHub,
     ) -> None:
         self._context = context
-        self._known = snapshot
+        self._known = known
         self._client = client
         self._dispatcher = dispatcher
         self._hub = hub
         #: The run that was executed last; None before there was one.
         self._store: RunStore | None = None
+        #: Whether nobody can start anything of it any more.
+        self._is_over = False
 
     def execute(
         self,
@@ -180,16 +210,27 @@ class TaskRunner:
             RedisUnavailable: the run is on a Redis that is away.
         """
         if self._store is None:
-            return Snapshot() if self._known is None else self._known
-        return read_snapshot(self._store)
+            return Snapshot() if self._known is None else self._known.snapshot
+        return read_snapshot(self._store, is_over=self._is_over)
+
+    def _take_over(self, graph: Graph) -> Takeover:
+        """What a run begins with; what a person should know of that is logged."""
+        if self._known is None:
+            return NOTHING_TAKEN
+        taken = take_over(self._known.snapshot, graph, self._known.taking)
+        for warning in taken.warnings:
+            _log.warning("%s", warning)
+        return taken
 
     def _simulate(self, built: Workflow) -> dict[str, TaskResult]:
         graph = built.compile()
-        known = self._known or Snapshot()
-        kept = {name for name, _packed, _progress in hydration_outcomes(known, graph)}
+        known = {name: packed for name, packed, _progress in self._take_over(graph).outcomes}
         simulated = TaskResult(TaskStatus.SUCCESS, message="simulated: a dry run")
         order = (graph.tasks[index].name for index in graph.order)
-        return {name: known[name] if name in kept else simulated for name in order}
+        return {
+            name: decode_result(packed) if (packed := known.get(name)) else simulated
+            for name in order
+        }
 
     def _execute_on_redis(
         self,
@@ -201,7 +242,12 @@ class TaskRunner:
     ) -> dict[str, TaskResult]:
         if self._context is not None:
             built = built.with_context(self._context)
-        run = client.create(built, snapshot=self._known, concurrency=concurrency, timeout=timeout)
+        known, taking = self._known or (None, None)
+        run = client.create(
+            built, snapshot=known, taking=taking, concurrency=concurrency, timeout=timeout
+        )
+        for warning in run.warnings:
+            _log.warning("run %s: %s", run.run_id, warning)
         self._store = run.store
         executor = run.executor(
             # The hub has the plugins that are installed.
@@ -221,25 +267,29 @@ class TaskRunner:
         signal: Signal | None,
     ) -> dict[str, TaskResult]:
         graph = built.compile()
-        # One without outcomes is falsy, and has an origin and notes all the same.
-        known = Snapshot() if self._known is None else self._known
-        hydration, notes = hydration_outcomes(known, graph), hydration_notes(known, graph)
-        origin = known.origin or new_origin()
+        taken = self._take_over(graph)
+        origin = (self._known and self._known.snapshot.origin) or new_origin()
         run_id = new_run_id()
         store: RunStore = MemoryRunStore(run_id)
         # Threads share one interpreter: what waits in a batch would only wait for its turn.
         options = RunOptions(concurrency=concurrency, timeout=timeout, batch=False)
         name, server = built.reference or built.name, ServerFacts("none")
         spec = RunSpec(run_id, name, built.params, origin, options, server)
-        write_run(store, spec, graph, hydration, notes)
-        self._store = store
+        write_run(store, spec, graph, taken.outcomes, taken.notes)
+        self._store, self._is_over = store, False
         threads = min(concurrency or _DEFAULT_THREADS, max(1, len(graph)))
         context = self._context_of(built, store)
         with InlineDispatcher(store, threads, context) as here:
             executor = WorkflowExecutor(
                 store, self._dispatcher or here, listener=self._hub, cancel=signal
             )
-            executor.lead()
+            try:
+                executor.lead()
+            finally:
+                # Whatever ended this: what no thread has begun does not begin any more.
+                with suppress(WrongState):
+                    store.set_status(RunStatus.INTERRUPTED, ACTIVE_RUNS | {RunStatus.PAUSED})
+                self._is_over = True
         names = [task.name for task in graph.tasks]
         packed = zip(names, store.read_results(names), strict=True)
         return {name: decode_result(result) for name, result in packed if result is not None}

@@ -8,12 +8,12 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 
+from distflow.arrivals import Arrivals
 from distflow.codec import (
-    decode_result,
     decode_tasks,
     encode_result,
     encode_task,
@@ -32,18 +32,22 @@ from distflow.core.run import (
     ServerFacts,
     TaskCut,
 )
-from distflow.core.status import ENDED_RUNS, REOPENED, RunStatus, TaskStatus
+from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.core.version import plain_options
 from distflow.errors import DistflowError, RunGone, SnapshotInvalid, WrongState
 from distflow.fingerprint import fingerprint
 from distflow.ids import check_run_id, new_token
+from distflow.logs import get_logger
 from distflow.plain import iso_time
 from distflow.ports import RunStore
 from distflow.snapshot import Snapshot
+from distflow.snapshot.gap import Gap, check_gap, gap_refusal, given_up, may_start
 from distflow.snapshot.reader import SnapshotReader, open_snapshot
 from distflow.snapshot.records import RECORD_BYTES, Header, Outcome
 from distflow.snapshot.skeleton import Skeleton
 from distflow.snapshot.writer import SnapshotWriter, Target, open_target
+
+_log = get_logger("distflow")
 
 #: Tasks that are read at one instant, at most; fewer where results are large.
 CUT_TASKS = 1000
@@ -88,19 +92,23 @@ def export_run(store: RunStore, target: Target, *, as_json: bool = False) -> Exp
     return summary._replace(size=len(text))
 
 
-def read_snapshot(store: RunStore) -> Snapshot:
+def read_snapshot(store: RunStore, *, is_over: bool = False) -> Snapshot:
     """What an export of the run would hold now: a consistent cut, while the run goes on.
+
+    Args:
+        store: the run.
+        is_over: nobody goes on with it, whatever its status is: only what is claimed may start yet.
 
     Raises:
         RunNotFound: there is no such run.
         WrongState: the run is still being created, or was deleted meanwhile.
     """
-    return _cut(store)[1]
+    return _cut(store, is_over=is_over)[1]
 
 
-def _cut(store: RunStore) -> tuple[ExportSummary, Snapshot]:
+def _cut(store: RunStore, *, is_over: bool = False) -> tuple[ExportSummary, Snapshot]:
     whole = io.BytesIO()
-    summary = _Export(store, whole).write()
+    summary = _Export(store, whole, is_over=is_over).write()
     return summary, Snapshot.read(SnapshotReader(whole, store.run_id))
 
 
@@ -111,6 +119,9 @@ def import_run(
     run_id: str | None = None,
     server: ServerFacts = UNKNOWN_SERVER,
     make_undo: Callable[[str], RunStore] | None = None,
+    gap: Gap = "unknown",
+    without: Sequence[str] = (),
+    warn: Callable[[str], object] = _log.warning,
 ) -> str:
     """Make a run of an exported one, with its outcomes; a resume goes on with it.
 
@@ -122,21 +133,31 @@ def import_run(
         run_id: of the new run; None takes that of the exported one.
         server: what the new run's Redis says of itself.
         make_undo: as ``make_store``, with little patience, for taking back what was written.
+        gap: what becomes of ``at_most_once`` tasks that may have started since the export, where
+            its run went on: see :data:`distflow.snapshot.gap.Gap`.
+        without: tasks that are taken as if the file had not what became of them.
+        warn: told what a person should know of what was taken.
 
     Returns:
         The run id.
 
     Raises:
-        SnapshotInvalid: the file cannot be used; nothing was written.
+        SnapshotInvalid: the file cannot be used, or leaves a gap that is refused; nothing was
+            written.
         RunExists: there is a run of this id.
     """
+    check_gap(gap)
     with open_snapshot(source) as reader:
+        is_open = reader.live and reader.end.once > 0 and gap != "run"
+        arrivals = Arrivals(is_open=is_open, without=without)
+        if arrivals.is_open and gap == "refuse":
+            raise SnapshotInvalid(gap_refusal(reader.end.once))
         spec = _spec(reader, run_id, server)
         store = make_store(spec.run_id)
         operation = new_token()
         store.create_run(spec, operation)
         try:
-            _fill(store, operation, reader, gap=spec.gap)
+            _fill(store, operation, reader, arrivals)
         except (RunGone, WrongState):
             # Somebody deleted it meanwhile: what has its name now is not ours to delete.
             raise
@@ -144,6 +165,8 @@ def import_run(
             with suppress(DistflowError):
                 (make_undo or make_store)(spec.run_id).delete_run(force=True)
             raise
+        for warning in arrivals.warnings():
+            warn(warning)
         return spec.run_id
 
 
@@ -163,33 +186,35 @@ def _spec(reader: SnapshotReader, run_id: str | None, server: ServerFacts) -> Ru
             origin=header.origin or "",
             options=RunOptions(**header.options),
             server=server,
-            gap=reader.live and reader.end.once > 0,
             version=reader.version,
         )
 
 
-def _fill(store: RunStore, operation: str, reader: SnapshotReader, *, gap: bool) -> None:
+def _fill(store: RunStore, operation: str, reader: SnapshotReader, arrivals: Arrivals) -> None:
     total = 0
     for chunk, (packed, _fingerprints) in enumerate(reader.graph()):
         with reader.decoding():
             tasks = decode_tasks(packed)
         store.append_tasks(operation, chunk, tasks)
+        arrivals.note(tasks)
         total += len(tasks)
+    arrivals.check_names()
     for outcomes in reader.outcomes():
-        store.hydrate(operation, outcomes)
+        store.hydrate(operation, arrivals.translate(outcomes))
+    for unknown in arrivals.take_rest():
+        store.hydrate(operation, unknown)
     for notes in reader.notes():
-        store.hydrate_notes(operation, list(notes.items()))
-    if gap:
-        # No service may adopt it unasked: a person accepts the gap first.
-        store.mark_active(None)
+        kept = [(name, note) for name, note in notes.items() if name not in arrivals.without]
+        store.hydrate_notes(operation, kept)
     store.seal_run(operation, total)
 
 
 class _Export:
     """One export: the graph, then the cut in reverse topological order, then what it lacks."""
 
-    def __init__(self, store: RunStore, stream: BinaryIO) -> None:
+    def __init__(self, store: RunStore, stream: BinaryIO, *, is_over: bool = False) -> None:
         self._store = store
+        self._is_over = is_over
         #: What reads the run reads the file.
         self._info = store.read_info()
         self._writer = SnapshotWriter(stream, self._info.version)
@@ -208,7 +233,7 @@ class _Export:
                 f"run {info.run_id} is still being created: export it once it runs, "
                 f"or remove it by `distflow delete {info.run_id}` if that was cut off"
             )
-        self._writer.write_header(_header(info))
+        self._writer.write_header(_header(info, live=_is_live(info) and not self._is_over))
         self._write_graph(info)
         for outcomes, notes in self._cuts():
             self._writer.write_outcomes(outcomes)
@@ -221,6 +246,7 @@ class _Export:
             raise WrongState(f"run {info.run_id} was deleted while it was exported: export again")
         # A resume may have begun and ended in between.
         live = _is_live(info) or _is_live(after) or after.epoch != info.epoch
+        live = live and not self._is_over
         end = self._writer.finish(live=live, once=self._once)
         return ExportSummary(
             info.run_id,
@@ -275,8 +301,8 @@ class _Export:
         # A token holds nothing in another run.
         progress = cut.progress and cut.progress._replace(token="")
         packed = cut.packed
-        if packed is None and once and cut.claim and cut.claim.started:
-            packed, progress = _given_up(cut.claim)
+        if packed is None and once and cut.claim and (cut.claim.started or self._is_over):
+            packed, progress = given_up(_progress_of(cut.claim))
         status = None if packed is None else status_of(packed)
         if status is not None:
             self._counts[status.value] += 1
@@ -287,7 +313,7 @@ class _Export:
             status == TaskStatus.FAILURE and self._graph.is_tolerated(index)
         ):
             self._lacking.add(self._graph.names[index])
-        if once and _may_start(status, packed):
+        if once and may_start(packed):
             self._once += 1
         return Outcome(self._graph.names[index], packed, progress)
 
@@ -309,7 +335,7 @@ class _Export:
         return found
 
 
-def _header(info: RunInfo) -> Header:
+def _header(info: RunInfo, *, live: bool) -> Header:
     return Header(
         run_id=info.run_id,
         workflow=info.workflow,
@@ -317,7 +343,7 @@ def _header(info: RunInfo) -> Header:
         origin=info.origin,
         options=plain_options(info.options),
         generation=info.generation,
-        live=_is_live(info),
+        live=live,
         exported_at=iso_time(info.as_of),
     )
 
@@ -326,20 +352,5 @@ def _is_live(info: RunInfo) -> bool:
     return info.status not in ENDED_RUNS or info.counts["running"] > 0
 
 
-def _given_up(claim: Claim) -> tuple[bytes, Progress]:
-    """What a started ``at_most_once`` task is elsewhere: nobody there will know how it ended."""
-    result = TaskResult(
-        TaskStatus.UNKNOWN,
-        message="it was running when its run was exported: nobody here knows how it ended",
-        attempt=claim.attempt,
-        started=True,
-    )
-    progress = Progress(claim.attempt + 1, claim.iteration, claim.base, claim.lost, started=True)
-    return encode_result(result), progress
-
-
-def _may_start(status: TaskStatus | None, packed: bytes | None) -> bool:
-    """Whether an ``at_most_once`` task may start for the first time in this or another run."""
-    if packed is None:
-        return True
-    return status in REOPENED and not decode_result(packed, opaque=True).started
+def _progress_of(claim: Claim) -> Progress:
+    return Progress(claim.attempt, claim.iteration, claim.base, claim.lost)

@@ -2,6 +2,7 @@
 
 from distflow.authoring.check import check_importable
 from distflow.authoring.decorators import TaskFunction, task
+from distflow.authoring.functions import takes_context
 from distflow.authoring.options import TaskOptions
 from distflow.authoring.refs import TaskRef
 from distflow.authoring.template import WorkflowFactory, WorkflowTemplate, workflow
@@ -15,6 +16,7 @@ __all__ = [
     "WorkflowFactory",
     "WorkflowTemplate",
     "check_importable",
+    "takes_context",
     "task",
     "workflow",
 ]

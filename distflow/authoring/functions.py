@@ -117,6 +117,16 @@ def import_function(path: str, owner: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
+@functools.cache
+def takes_context(path: str) -> bool:
+    """Whether a function that can be imported has a parameter named ``ctx``."""
+    try:
+        return "ctx" in inspect.signature(import_function(path, path)).parameters
+    except (ValueError, WorkflowInvalid):
+        # Some functions written in C do not tell.
+        return False
+
+
 class Signature(NamedTuple):
     """How a task's function is called, apart from ``ctx``, which workers pass by name."""
 

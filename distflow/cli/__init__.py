@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "resolve": "deciding",
     "export": "transferring",
     "import": "transferring",
+    "snapshot": "snapshots",
     "delete": "deciding",
     "purge": "deciding",
     "worker": "working",

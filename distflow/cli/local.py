@@ -24,6 +24,7 @@ from distflow.local.server import PrivateRedis
 from distflow.local.workers import LocalWorkers
 from distflow.params import load_workflow, read_pairs
 from distflow.snapshot import Snapshot
+from distflow.takeover import Taking
 
 #: Seconds between two looks at whether the workers live.
 _ENSURE_SECONDS = 0.5
@@ -59,8 +60,7 @@ def run(
     pairs: tuple[str, ...],
     run_id: str | None,
     snapshot_path: Path | None,
-    keep: bool,
-    accept_gap: bool,
+    taking: Taking,
     concurrency: int | None,
     timeout: float | None,
     max_graph_bytes: int,
@@ -92,8 +92,7 @@ def run(
             workflow or build_workflow(workflow_path, pairs),
             run_id=run_id,
             snapshot=snapshot,
-            keep=keep,
-            accept_gap=accept_gap,
+            taking=taking,
             concurrency=concurrency,
             timeout=timeout,
             max_graph_bytes=max_graph_bytes,

@@ -25,6 +25,7 @@ from distflow.cli.common import (
 from distflow.cli.leading import see_through
 from distflow.cli.progress import WritingProgress
 from distflow.cli.signals import interruptible
+from distflow.cli.taking import taking_options
 from distflow.cli.waits import go_on_command
 from distflow.client import Client
 from distflow.core.graph import Graph
@@ -37,8 +38,9 @@ from distflow.handle import Run
 from distflow.ids import check_run_id
 from distflow.params import load_workflow, parse_params, read_pairs
 from distflow.plain import to_plain
-from distflow.snapshot import Snapshot, hydration_outcomes
+from distflow.snapshot import Snapshot
 from distflow.store.durability import WAITAOF
+from distflow.takeover import NOTHING_TAKEN, Taking, take_over
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -57,7 +59,7 @@ eviction_option = click.option(
 
 def run_options(command: _F) -> _F:
     """What a new run can be given: its workflow and parameters, and how it is executed."""
-    options = [
+    options: list[Callable[[Any], Any]] = [
         click.argument("workflow_path", metavar="MODULE:WORKFLOW"),
         click.option(
             "-p",
@@ -68,21 +70,7 @@ def run_options(command: _F) -> _F:
             help="A parameter of the workflow; @FILE.json gives many. May be repeated.",
         ),
         click.option("--run-id", metavar="ID", help="Name the run.  [default: a new id]"),
-        click.option(
-            "--snapshot",
-            "snapshot_path",
-            metavar="FILE",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="What this export says is done does not run again.",
-        ),
-        click.option(
-            "--keep", is_flag=True, help="Take it from the snapshot although a task has changed."
-        ),
-        click.option(
-            "--accept-gap",
-            is_flag=True,
-            help="Take it although its run went on: what runs at most once may run twice.",
-        ),
+        taking_options,
         click.option(
             "--concurrency", metavar="N", type=click.IntRange(1), help="Tasks that run at once."
         ),
@@ -127,8 +115,7 @@ def submit(
     pairs: tuple[str, ...],
     run_id: str | None,
     snapshot_path: Path | None,
-    keep: bool,
-    accept_gap: bool,
+    taking: Taking,
     concurrency: int | None,
     timeout: float | None,
     max_graph_bytes: int,
@@ -156,8 +143,7 @@ def submit(
     workflow = None if or_resume else build_workflow(workflow_path, pairs)
     snapshot = Snapshot.load(snapshot_path) if snapshot_path else None
     if workflow and dry_run:
-        options = {"keep": keep, "accept_gap": accept_gap}
-        _print_plan(workflow, run_id, snapshot, as_json=as_json, **options)
+        _print_plan(workflow, run_id, snapshot, taking, as_json=as_json)
         return ExitCode.SUCCESS
     with (
         interruptible(hands_over=True) as interrupt,
@@ -167,8 +153,7 @@ def submit(
             client.create,
             run_id=run_id,
             snapshot=snapshot,
-            keep=keep,
-            accept_gap=accept_gap,
+            taking=taking,
             concurrency=concurrency,
             timeout=timeout,
             max_graph_bytes=max_graph_bytes,
@@ -193,8 +178,11 @@ def submit(
         print_run_id(run, as_json=as_json)
         if earlier:
             say(f"run {run.run_id} is there already: going on with it")
-            check_gap(run, accept_gap=accept_gap)
-        warn_of_durability(run)
+            check_gap(run, accept_gap=taking.gap == "run")
+            warn_of_durability(run)
+        else:
+            for warning in run.warnings:
+                say(f"warning: {warning}")
         if not detach:
             return see_through(run, interrupt, reopen=earlier, as_json=as_json)
         for line in _detached_lines(client, run):
@@ -214,7 +202,8 @@ def submit(
 @click.option(
     "--accept-gap",
     is_flag=True,
-    help="Resume an import although the run that it was exported from may have gone on.",
+    hidden=True,
+    help="Resume an import of 0.1 although the run that it was exported from may have gone on.",
 )
 @connection_options
 @json_option
@@ -324,15 +313,18 @@ def _print_plan(
     workflow: Workflow,
     run_id: str | None,
     snapshot: Snapshot | None,
+    taking: Taking,
     *,
     as_json: bool,
-    **taking: bool,
 ) -> None:
     if run_id is not None:
         check_run_id(run_id)
     check_importable(workflow)
     graph: Graph = workflow.compile()
-    known = {name for name, packed, _progress in _hydration(snapshot, graph, **taking) if packed}
+    taken = NOTHING_TAKEN if snapshot is None else take_over(snapshot, graph, taking)
+    known = {name for name, packed, _progress in taken.outcomes if packed}
+    for warning in taken.warnings:
+        say(f"warning: {warning}")
     tasks = [graph.tasks[index] for index in graph.order]
     if as_json:
         print_json(
@@ -360,7 +352,3 @@ def _print_plan(
     what = "1 task would run" if would_run == 1 else f"{would_run} tasks would run"
     kept = f", {len(known)} {'is' if len(known) == 1 else 'are'} kept" if known else ""
     say(f"{what}{kept}; nothing was written")
-
-
-def _hydration(snapshot: Snapshot | None, graph: Graph, **taking: bool) -> Any:
-    return () if snapshot is None else hydration_outcomes(snapshot, graph, **taking)

@@ -22,7 +22,9 @@ from distflow.cli.common import (
 )
 from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS
 from distflow.cli.running import durability_option, eviction_option, warn_of_durability
+from distflow.cli.taking import except_option, gap_option
 from distflow.errors import InvalidInput
+from distflow.snapshot.gap import Gap
 from distflow.transfer import ExportSummary, export_run, import_run
 
 _STDOUT = "-"
@@ -69,8 +71,8 @@ def export(
     if not plain and summary.live and summary.once:
         once = "1 at_most_once task" if summary.once == 1 else f"{summary.once} at_most_once tasks"
         say(
-            f"warning: {once} had not started: where the run goes on here, an import of this file "
-            "must not be resumed elsewhere, or they may run in both"
+            f"warning: {once} had not started: where the run goes on here, they come in as unknown "
+            "elsewhere"
         )
     if as_json:
         print_json({**summary._asdict(), "file": target, "format": form})
@@ -83,6 +85,8 @@ def export(
 @click.command("import")
 @click.argument("file", metavar="FILE")
 @click.option("--run-id", metavar="ID", help="Of the new run.  [default: as exported]")
+@except_option
+@gap_option
 @durability_option
 @eviction_option
 @json_option
@@ -91,6 +95,8 @@ def import_(
     file: str,
     run_id: str | None,
     *,
+    without: tuple[str, ...],
+    gap: Gap,
     durability: str | None,
     allow_eviction: bool,
     as_json: bool,
@@ -104,22 +110,24 @@ def import_(
     with open_client(redis_url, data_dir, create=True) as client, _readable(file) as source:
         server = client.settle_server(durability, allow_eviction=allow_eviction)
         made = import_run(
-            source, client.store, run_id=run_id, server=server, make_undo=client.brief_store
+            source,
+            client.store,
+            run_id=run_id,
+            server=server,
+            make_undo=client.brief_store,
+            gap=gap,
+            without=without,
+            warn=lambda warning: say(f"warning: {warning}"),
         )
         run = client.run(made)
-        info = run.info()
+        unknown = run.info().counts["unknown"]
         warn_of_durability(run)
-    accept = ("--accept-gap",) if info.gap else ()
-    resume = next_command("resume", made, *accept)
+    resume = next_command("resume", made)
     if as_json:
-        print_json({"run_id": made, "gap": info.gap, "resume": resume})
+        # No run is made any more that has a gap.
+        print_json({"run_id": made, "gap": False, "unknown": unknown, "resume": resume})
         return
     put(made)
-    if info.gap:
-        say(
-            "the original may have gone on since it was exported, and has at_most_once tasks "
-            "that had not started then: stop it before you resume here"
-        )
     say(f"go on with it by `{resume}`")
 
 

@@ -70,8 +70,6 @@ class RunSpec:
     origin: str
     options: RunOptions = RunOptions()
     server: ServerFacts = UNKNOWN_SERVER
-    #: It was imported from a run that may go on, with ``at_most_once`` tasks not yet started.
-    gap: bool = False
     #: It is left to a coordinator service from the start.
     detached: bool = False
     #: At least: see ``version.py``. What writes it raises it to what its tasks and options need.
@@ -114,7 +112,8 @@ class RunInfo:
     stop_at: float | None = None
     #: Why the run was stopped: a person, a signal or a timeout; None where it was not.
     reason: str | None = None
-    #: See :class:`RunSpec`: resuming it asks a person to accept that.
+    #: Release 0.1 imported it from a run that may go on, with ``at_most_once`` tasks not yet
+    #: started: resuming it asks a person to accept that.
     gap: bool = False
     #: Kind of repair -> how often it was made.
     repairs: Mapping[str, int] = field(default_factory=dict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from distflow.snapshot.hydration import hydration_notes, hydration_outcomes
 from distflow.snapshot.mapping import Snapshot
 
-__all__ = ["Snapshot", "hydration_notes", "hydration_outcomes"]
+__all__ = ["Snapshot"]

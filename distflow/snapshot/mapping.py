@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from copy import copy
+from functools import cached_property
+from typing import Any, TypeVar
 
+from distflow.authoring.imports import did_you_mean
 from distflow.codec import decode_result, encode_result, unpack
 from distflow.core.claim import Progress
 from distflow.core.model import Metrics, TaskResult
 from distflow.core.version import FIRST
 from distflow.errors import DistflowError, SnapshotInvalid
 from distflow.plain import json_text, to_plain
+from distflow.snapshot.gap import may_start
 from distflow.snapshot.reader import SnapshotReader, open_snapshot
 from distflow.snapshot.records import Header, Outcome
 from distflow.snapshot.writer import SnapshotWriter, Target, open_target
+
+_V = TypeVar("_V")
 
 
 class Snapshot(Mapping[str, TaskResult]):
@@ -135,6 +141,68 @@ class Snapshot(Mapping[str, TaskResult]):
         """What tasks had saved by ``ctx.save``, encoded, by name."""
         return self._notes
 
+    @property
+    def superseded(self) -> Mapping[str, bytes]:
+        """The encoded tolerated failures on which a success rests and that were set aside."""
+        return self._superseded
+
+    def depends_on(self, name: str) -> frozenset[str] | None:
+        """The dependencies that a task had; None where that is not known."""
+        known = self._nodes.get(name)
+        return None if known is None else frozenset(known.get("depends_on", ()))
+
+    @cached_property
+    def _nodes(self) -> dict[str, dict[str, Any]]:
+        """The fields of the tasks of its run, by name."""
+        nodes: dict[str, dict[str, Any]] = {}
+        for packed, _fingerprints in self._graph:
+            nodes |= {fields["name"]: fields for fields in unpack(packed, opaque=True)}
+        return nodes
+
+    def without(self, *names: str) -> Snapshot:
+        """A snapshot that does not have what became of some tasks: they are evaluated again. What
+        depends on them stays.
+
+        Raises:
+            SnapshotInvalid: it does not know a task of one of these names.
+        """
+        for name in names:
+            if name not in self and name not in self._fingerprints and name not in self._notes:
+                known = {*self, *self._fingerprints}
+                raise SnapshotInvalid(
+                    f"the snapshot has no task {name!r}{did_you_mean(name, known)}"
+                )
+        return self._changed(
+            _once=self._once + sum(map(self._would_start, set(names))),
+            _packed=_leave_out(self._packed, names),
+            _progress=_leave_out(self._progress, names),
+            _notes=_leave_out(self._notes, names),
+            _superseded=_leave_out(self._superseded, names),
+        )
+
+    def _changed(self, **attributes: Any) -> Snapshot:
+        other = copy(self)
+        vars(other).update(attributes)
+        return other
+
+    def _would_start(self, name: str) -> bool:
+        """Whether a task may run at most once, and may start without its outcome alone."""
+        once = self._nodes.get(name, {}).get("effects") == "at_most_once"
+        return once and not may_start(self._packed.get(name))
+
+    def with_origin(self, origin: str) -> Snapshot:
+        """The same, of a run with this origin."""
+        return self._changed(_header=self._header._replace(origin=origin))
+
+    def dependents_of(self, names: Iterable[str]) -> list[str]:
+        """The tasks with an outcome that stands, and that depend on one of these directly."""
+        wanted = frozenset(names)
+        return [
+            name
+            for name in self
+            if wanted & (self.depends_on(name) or frozenset()) and not may_start(self._packed[name])
+        ]
+
     def packed(self, name: str) -> bytes:
         """The encoded TaskResult of a task.
 
@@ -204,6 +272,10 @@ class Snapshot(Mapping[str, TaskResult]):
             "saved": {name: _plain(note) for name, note in self._notes.items()},
         }
         return json_text(document)
+
+
+def _leave_out(known: Mapping[str, _V], names: Collection[str]) -> dict[str, _V]:
+    return {name: value for name, value in known.items() if name not in names}
 
 
 def _plain(packed: bytes) -> Any:

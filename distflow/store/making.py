@@ -41,8 +41,6 @@ class MakingStore(StoreBase):
             value = getattr(options, name)
             if value is not None:
                 fields[name] = value
-        if spec.gap:
-            fields["gap"] = 1
         if not options.batch:
             fields["batch"] = 0
         if spec.detached:

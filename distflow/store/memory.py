@@ -175,7 +175,6 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
                 clock_at=_seconds(run.clock_at),
                 stop_at=None if grace_left is None else (now + grace_left) / 1000,
                 reason=run.reason,
-                gap=run.spec.gap,
                 repairs=dict(run.repairs),
                 held=run.held if run.claims else (),
                 queues=tuple(

@@ -41,7 +41,7 @@ def test_there_and_back(scene: Scene, tmp_path: Path, monkeypatch: pytest.Monkey
     assert exported.stdout == ""
     assert "2 tasks (1 success)" in exported.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["run-1.distflow"]
-    imported = scene.cli("import", "run-1.distflow", "--run-id", "copy")
+    imported = scene.cli("import", "run-1.distflow", "--run-id", "copy", "--gap", "run")
     assert imported.stdout == "copy\n"
     copy = json.loads(scene.cli("status", "copy", "--tasks", "--json").stdout)
     assert copy["results"]["a"]["data"] == [1, 2]
@@ -50,23 +50,63 @@ def test_there_and_back(scene: Scene, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_import_of_a_live_run_names_the_gap(scene: Scene, tmp_path: Path) -> None:
-    """Where the original may go on, the export warns of that, and the resume command that the
-    import tells accepts it.
+    """Where the original may go on, the export warns of that, and what it may have started comes
+    in as unknown, which is told.
     """
     half_a_run(scene)
     file = tmp_path / "run"
     exported = scene.cli("export", "run-1", "-o", file)
     assert "warning: 1 at_most_once task had not started" in exported.stderr
     imported = scene.cli("import", file, "--run-id", "copy")
-    assert "stop it before you resume here" in imported.stderr
-    assert "`distflow resume copy --accept-gap`" in imported.stderr
-    assert "distflow resume copy --accept-gap" in scene.cli("status", "copy").stdout
+    assert "warning: the run went on after its snapshot, so that task 'b'" in imported.stderr
+    assert "go on with it by `distflow resume copy`" in imported.stderr
+    assert "distflow resolve copy b --done" in scene.cli("status", "copy").stdout
     document = json.loads(scene.cli("import", file, "--run-id", "copy2", "--json").stdout)
     assert document == {
         "run_id": "copy2",
-        "gap": True,
-        "resume": "distflow resume copy2 --accept-gap",
+        "gap": False,
+        "unknown": 1,
+        "resume": "distflow resume copy2",
     }
+    assert "1 task that may run at most once" in scene.refused(
+        "import", file, "--run-id", "no", "--gap", "refuse"
+    )
+    still = scene.cli("import", file, "--run-id", "still", "--gap", "run")
+    assert "warning" not in still.stderr
+    assert scene.store("still").read_statuses(["b"]) == [None]
+
+
+def test_an_import_of_0_1_with_a_gap(scene: Scene) -> None:
+    """That release asked for the person's word when the run was resumed: so does this one."""
+    half_a_run(scene)
+    scene.client.hset(scene.store().keys.meta, "gap", 1)
+    assert "--accept-gap" in scene.refused("resume", "run-1")
+    assert "distflow resume run-1 --accept-gap" in scene.cli("status", "run-1").stdout
+
+
+def test_snapshot_drop(scene: Scene, tmp_path: Path) -> None:
+    """What became of a task is taken out of the file, or of a copy; what rests on it is named."""
+    tasks = [Task("a", "pkg:work"), Task("b", "pkg:work", depends_on=("a",))]
+    store, epoch = scene.open_graph(tasks)
+    for name in ("a", "b"):
+        scene.settle(store, epoch, name, "success")
+    file, copy = tmp_path / "run", tmp_path / "copy"
+    scene.cli("export", "run-1", "-o", file)
+    before = file.read_bytes()
+    dropped = scene.cli("snapshot", "drop", file, "a", "-o", copy, "--json")
+    assert json.loads(dropped.stdout) == {
+        "file": str(copy),
+        "dropped": ["a"],
+        "outcomes": 1,
+        "resting": ["b"],
+    }
+    assert "warning: task 'b' is kept" in dropped.stderr
+    assert file.read_bytes() == before
+    done = scene.cli("snapshot", "drop", file, "a", "b", "a")
+    assert done.stdout == f"{file} has no 2 tasks any more; it has 0 outcomes\n"
+    assert scene.cli("import", file, "--run-id", "copy").exit_code == 0
+    assert scene.store("copy").read_statuses(["a", "b"]) == [None, None]
+    assert "no task 'z'" in scene.refused("snapshot", "drop", file, "z")
 
 
 @pytest.mark.parametrize("durability", ["aof-everysec", "aof-always"])
@@ -79,15 +119,16 @@ def test_import_and_resume_warn_of_durability(
     half_a_run(scene)
     file = tmp_path / "run"
     scene.cli("export", "run-1", "-o", file)
+    words = ("import", file, "--run-id", "copy", "--gap", "run")
     scene.client.config_set("appendfsync", durability.removeprefix("aof-"))
     try:
-        imported = scene.cli("import", file, "--run-id", "copy")
+        imported = scene.cli(*words)
     finally:
         scene.client.config_set("appendfsync", "always")
     warning = "warning: b must run at most once, and this Redis (durability: aof-everysec)"
     assert (warning in imported.stderr) == (durability == "aof-everysec")
     # There is no worker: what it says first is what it says before anything runs.
-    resumed = start_cli(scene.url, "resume", "copy", "--accept-gap")
+    resumed = start_cli(scene.url, "resume", "copy")
     assert resumed.stderr is not None
     first = resumed.stderr.readline()
     kill_cli(resumed)

@@ -192,7 +192,7 @@ def test_a_snapshot_with_a_gap_is_refused(
     redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     """A charge that had not started when a snapshot of a live run was taken may have since: the
-    snapshot is refused, unless a person accepts that.
+    charge comes in as unknown, unless a person says otherwise; and it is told.
     """
     log, gate = tmp_path / "log", tmp_path / "gate"
     gate.touch()
@@ -201,9 +201,12 @@ def test_a_snapshot_with_a_gap_is_refused(
     first = client.create(recording.payment, params)
     snapshot = first.snapshot()
     assert (snapshot.live, snapshot.once) == (True, 1)
-    with pytest.raises(SnapshotInvalid, match="--accept-gap"):
-        client.submit(recording.payment, params, snapshot=snapshot)
+    with pytest.raises(SnapshotInvalid, match="--gap unknown"):
+        client.submit(recording.payment, params, snapshot=snapshot, gap="refuse")
     assert client.run_ids() == [first.run_id]
+    careful = client.create(recording.payment, params, snapshot=snapshot)
+    assert careful.unknown_tasks() == ["charge"]
+    assert "'charge' comes in as unknown" in careful.warnings[0]
     start_worker(redis_server.url)
     second = client.submit(recording.payment, params, snapshot=snapshot, accept_gap=True)
     assert second.wait(30) == RunStatus.SUCCESS

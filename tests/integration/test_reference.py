@@ -40,7 +40,13 @@ def _command(name: str) -> click.Command:
 
 
 def _options(name: str) -> set[str]:
-    given = {spelled for option in _command(name).params for spelled in option.opts}
+    """Those of a command that its help has; of a group also those of its commands."""
+    command = _command(name)
+    commands = [command, *getattr(command, "commands", {}).values()]
+    shown = [
+        option for one in commands for option in one.params if not getattr(option, "hidden", False)
+    ]
+    given = {spelled for option in shown for spelled in option.opts}
     return {spelled for spelled in given if spelled.startswith("-")} | {"--help", "-h"}
 
 

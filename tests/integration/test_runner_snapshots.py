@@ -10,6 +10,7 @@ import pytest
 
 from distflow import Snapshot, TaskResult, TaskStatus, Workflow
 from distflow.client import Client
+from distflow.coordinator.notices import Notice
 from distflow.errors import InvalidInput, SnapshotInvalid
 from tests.support.stages import Stage
 from tests.support.tasks import behaving
@@ -102,15 +103,51 @@ def test_a_changed_task_is_refused(stage: Stage, tmp_path: Path, through_file: b
 
 
 def test_at_most_once_needs_an_origin(stage: Stage) -> None:
-    """A bare mapping does not say from which run it is: the keys that an ``at_most_once`` task
-    gave to others would change.
+    """A bare mapping does not say of which run it is: the key that an ``at_most_once`` task gives
+    to others would change, so that what was at work there would be done again here.
     """
-    known = {"second": outcome("success")}
-    with pytest.raises(SnapshotInvalid, match=r"task 'second' runs at most once, and .* origin"):
-        stage.play(flow(effects="at_most_once"), known=known)
-    played = stage.play(flow(effects="at_most_once"), known=known, origin="0123")
-    assert played.status == "success"
-    assert played.snapshot.origin == "0123"
+    known = {"first": outcome("success")}
+    dag = flow("two", "at_most_once")
+    with pytest.raises(SnapshotInvalid, match=r"task 'second' may run at most once, .* origin"):
+        stage.play(dag, known=known)
+    assert stage.log.read_text() == ""
+    played = stage.play(dag, known=known, origin="0123")
+    assert (played.status, played.snapshot.origin) == ("success", "0123")
+    builder = stage.builder().with_snapshot(known, new_keys=True)
+    assert stage.play(dag, builder=builder).status == "success"
+    done = {"second": outcome("success")}
+    assert stage.play(dag, known=done).status == "success"
+
+
+def test_a_bare_mapping_warns_of_other_keys(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Where a task that takes ``ctx`` is to run."""
+    dag = Workflow("keys")
+    dag.add("tells", behaving.tell)
+    stage.play(dag, known={})
+    assert "task 'tells' takes ctx, and the snapshot does not say" in caplog.text
+
+
+def test_a_checkpoint_of_a_run_that_went_on(stage: Stage) -> None:
+    """What may run at most once and had not started then may have started since: it is unknown to
+    who goes on from there, unless he says that it has not. What is over cannot have gone on.
+    """
+    dag = flow("two", "at_most_once")
+    taken: list[Snapshot] = []
+    runner = stage.builder().build()
+
+    def keep(notice: Notice) -> None:
+        if notice.task == "first":
+            taken.append(runner.snapshot())
+
+    runner.on("task_start", keep)
+    runner.execute(dag, {"log": str(stage.log)})
+    played = stage.play(dag, known=taken[0])
+    assert (played.status, played.results["second"].status) == ("blocked", "unknown")
+    assert len(stage.lines("second")) == 1
+    builder = stage.builder().with_snapshot(taken[0], gap="run")
+    assert stage.play(dag, builder=builder).status == "success"
+    assert stage.play(dag, known=runner.snapshot()).status == "success"
+    assert len(stage.lines("second")) == 2
 
 
 def test_a_started_task_never_starts_again(stage: Stage) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from distflow import Snapshot, Workflow
 from distflow.errors import ClaimLost
-from distflow.snapshot import hydration_notes
 from distflow.store.memory import MemoryRunStore, MemoryServer
+from distflow.takeover import Taking, take_over
 from distflow.transfer import export_run, import_run
 from distflow_worker.context import SavedNote
 from tests.support.stages import Stage
@@ -114,7 +114,7 @@ def test_a_changed_task_begins_without_a_note(here: Stage) -> None:
         {}, origin="0123", fingerprints={"collect": "another"}, notes={"collect": b"\x01"}
     )
     assert here.play(dag, known=known).status == "success"
-    assert hydration_notes(known, dag.compile(), keep=True) == [("collect", b"\x01")]
+    assert take_over(known, dag.compile(), Taking(keep=True)).notes == [("collect", b"\x01")]
     unchanged = Snapshot.from_packed({}, origin="0123", notes={"collect": b"\x01", "gone": b"\x01"})
     assert here.play(dag, known=unchanged).status == "failure"
 

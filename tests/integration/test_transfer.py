@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import itertools
-import json
-import random
-import threading
-import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 
-from distflow import transfer
 from distflow.client import connect
 from distflow.codec import decode_result
-from distflow.coordinator.reopen import read_graph, reopen_run
-from distflow.core.claim import Finish, Progress
+from distflow.core.claim import Progress
 from distflow.core.model import Effects, Task, TaskResult
-from distflow.core.run import RunInfo, RunOptions, RunSpec, ServerFacts, TaskCut
+from distflow.core.run import RunInfo, ServerFacts
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import (
     InvalidInput,
@@ -33,18 +24,17 @@ from distflow.errors import (
     WrongState,
 )
 from distflow.fingerprint import fingerprint
-from distflow.ids import new_token
 from distflow.snapshot import Snapshot
 from distflow.store.redis import RedisRunStore, list_runs
 from distflow.transfer import export_run, import_run
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
-from tests.support.stores import again, claim, final, finish, list_active_runs, outcome
+from tests.support.stores import again, claim, final, finish, list_active_runs
 from tests.support.tasks.recording import lines, random_dag
+from tests.support.transferring import complete, make_run
 from tests.support.wait import wait_for
 
 SUCCESS, UNKNOWN, FAILURE = TaskStatus.SUCCESS, TaskStatus.UNKNOWN, TaskStatus.FAILURE
-SPEC_OPTIONS = RunOptions(3, 60.0, "pkg.module:factory", 1000)
 ONCE: Effects = "at_most_once"
 
 
@@ -67,32 +57,13 @@ def there(there_client: Redis) -> Callable[[str], RedisRunStore]:
     return lambda run_id: RedisRunStore(there_client, run_id, patience_seconds=5)
 
 
-def make_run(store: RedisRunStore, tasks: Sequence[Task], chunk: int = 4096) -> int:
-    """Create a run of tasks and lead it; returns the epoch."""
-    params = {"day": "2026-01-01"}
-    server = ServerFacts("aof-always")
-    spec = RunSpec(store.run_id, "pkg.flows:etl", params, "0123abcd", SPEC_OPTIONS, server)
-    store.create_run(spec, "creation")
-    for number, start in enumerate(range(0, len(tasks), chunk)):
-        store.append_tasks("creation", number, tasks[start : start + chunk])
-    store.seal_run("creation", len(tasks))
-    return store.acquire_lease("anna", 60.0)
-
-
-def complete(store: RedisRunStore, epoch: int, task: str, status: str = "success") -> None:
-    """Let a worker claim a task and record how it ended."""
-    token = new_token()
-    assert claim(store, epoch, task, token, batch=token).code.name == "GRANTED"
-    finish(store, epoch, final(task, token, status), batch=token)
+outcomes = ("success", "failure", "skipped", "cancelled", "unknown")
 
 
 def facts(info: RunInfo) -> tuple[Any, ...]:
     """What of a run must survive its journey."""
     fixed = (info.workflow, info.params, info.origin, info.options, info.total)
     return (*fixed, {name: count for name, count in info.counts.items() if name in outcomes})
-
-
-outcomes = ("success", "failure", "skipped", "cancelled", "unknown")
 
 
 def test_a_run_in_every_state_goes_elsewhere(
@@ -146,24 +117,6 @@ def test_an_ended_run_is_not_live(
     assert export_run(store, path).live is True
 
 
-def test_a_run_that_is_resumed_while_it_is_exported_is_live(
-    here: Callable[[str], RedisRunStore], redis_client: Redis, tmp_path: Path
-) -> None:
-    """Also where it has ended again before the export does."""
-
-    def resume() -> None:
-        epoch = here("run-1").acquire_lease("eva", 60.0, force=True)
-        assert epoch > 0
-
-    make_ended = here("run-1")
-    epoch = make_run(make_ended, [Task("a", "pkg:f")])
-    make_ended.set_status(RunStatus.FAILURE, {RunStatus.RUNNING}, epoch=epoch)
-    store = HookedStore(redis_client, "run-1", hook=resume)
-    summary = export_run(store, tmp_path / "s")
-    assert (store.read_status(), summary.live) == (RunStatus.FAILURE, True)
-    assert Snapshot.load(tmp_path / "s").live is True
-
-
 @pytest.mark.parametrize(
     ("ends", "gap"),
     [
@@ -184,8 +137,8 @@ def test_a_live_export_may_leave_a_gap(
     ends: str | TaskResult | None,
     gap: bool,
 ) -> None:
-    """Where the original may start an at_most_once task that the copy may start too: the copy
-    says so, and no service adopts it unasked.
+    """Where the original may start an at_most_once task that the copy may start too: it is unknown
+    in the copy, unless it is said that the original stood still; or the import is refused.
     """
     store = here("run-1")
     epoch = make_run(store, [Task("pay", "pkg:f", effects=ONCE), Task("b", "pkg:f")])
@@ -194,9 +147,41 @@ def test_a_live_export_may_leave_a_gap(
     if isinstance(ends, TaskResult):
         finish(store, epoch, final("pay", "t1", ends.status, started=ends.started))
     export_run(store, tmp_path / "s")
-    import_run(tmp_path / "s", there)
-    assert there("run-1").read_info().gap is gap
-    assert list_active_runs(there_client) == ([] if gap else ["run-1"])
+    told: list[str] = []
+    import_run(tmp_path / "s", there, warn=told.append)
+    stands = {"started": UNKNOWN}.get(str(ends), getattr(ends, "status", None))
+    copied = there("run-1").read_statuses(["pay", "b"])
+    assert copied == [UNKNOWN if gap else stands, None]
+    assert there("run-1").read_info().counts["unknown"] == copied.count(UNKNOWN)
+    assert bool(told) is gap
+    assert list_active_runs(there_client) == ["run-1"]
+    import_run(tmp_path / "s", there, run_id="still", gap="run")
+    assert there("still").read_statuses(["pay"]) == [stands]
+    if gap:
+        with pytest.raises(SnapshotInvalid, match="1 task that may run at most once may have"):
+            import_run(tmp_path / "s", there, run_id="no", gap="refuse")
+        assert list_runs(there_client) == ["run-1", "still"]
+
+
+def test_an_import_without_some_tasks(
+    here: Callable[[str], RedisRunStore], there: Callable[[str], RedisRunStore], tmp_path: Path
+) -> None:
+    """They are to run, whatever the file has of them; who rests on them is named."""
+    tasks = [Task("pay", "pkg:f", effects=ONCE), Task("b", "pkg:f", depends_on=("pay",))]
+    store = here("run-1")
+    epoch = make_run(store, tasks, chunk=1)
+    for task in tasks:
+        complete(store, epoch, task.name)
+    export_run(store, tmp_path / "s")
+    told: list[str] = []
+    import_run(tmp_path / "s", there, without=("pay",), warn=told.append)
+    assert there("run-1").read_statuses(["pay", "b"]) == [None, SUCCESS]
+    assert told[0].startswith("task 'pay' had started, may run at most once, and runs again")
+    assert told[1].startswith("task 'b' is kept, although what it rests on runs again")
+    with pytest.raises(SnapshotInvalid, match="--except nope: the run has no such task"):
+        import_run(tmp_path / "s", there, run_id="copy", without=("nope",))
+    with pytest.raises(RunNotFound):
+        there("copy").read_status()
 
 
 def test_what_started_at_most_once_is_unknown_elsewhere(
@@ -213,7 +198,7 @@ def test_what_started_at_most_once_is_unknown_elsewhere(
     for name in names:
         claim(store, epoch, name, f"token of {name}", batch=name, start=name != "held")
     export_run(store, tmp_path / "s")
-    import_run(tmp_path / "s", there, run_id="copy")
+    import_run(tmp_path / "s", there, run_id="copy", gap="run")
     copy = there("copy")
     assert [cut.packed is not None for cut in copy.read_cut(names)] == [True, False, False]
     known = decode_result(copy.read_results(["pay"])[0] or b"")
@@ -226,195 +211,6 @@ def test_what_started_at_most_once_is_unknown_elsewhere(
     assert finish(copy, epoch, late).name == "REFUSED"
     copy.resolve_task("op", "pay", "retry", b"", "eva", "")
     assert claim(copy, epoch, "pay", "t3")[:2] == (1, 3)
-
-
-class HookedStore(RedisRunStore):
-    """Calls a function after every cut."""
-
-    def __init__(self, client: Redis, run_id: str, *, hook: Callable[[], None]) -> None:
-        super().__init__(client, run_id, patience_seconds=5)
-        self.hook = hook
-        self.cuts: list[int] = []
-
-    def read_cut(self, names: Sequence[str]) -> list[TaskCut]:
-        found = super().read_cut(names)
-        self.cuts.append(len(names))
-        self.hook()
-        return found
-
-
-def shuffled_dag(count: int, seed: int) -> list[Task]:
-    """Tasks in random order, with forward references."""
-    rng = random.Random(seed)
-    tasks = [
-        Task(
-            f"t{n}",
-            "pkg:f",
-            depends_on=tuple({f"t{rng.randrange(n)}" for _ in range(rng.randrange(4)) if n}),
-            continue_on_error=n % 5 == 0,
-        )
-        for n in range(count)
-    ]
-    rng.shuffle(tasks)
-    return tasks
-
-
-def broken_dependencies(path: Path, tasks: Sequence[Task]) -> list[str]:
-    """Dependencies of a success that are in an export neither done, tolerated nor superseded."""
-    snapshot = Snapshot.load(path)
-    superseded = json.loads(snapshot.to_json())["superseded"]
-    tolerated = {task.name for task in tasks if task.continue_on_error}
-    return [
-        f"{task.name} needs {name}"
-        for task in tasks
-        if task.name in snapshot and snapshot[task.name].status == SUCCESS
-        for name in task.depends_on
-        if not (name in snapshot and snapshot[name].status == SUCCESS)
-        and not (name in snapshot and snapshot[name].status == FAILURE and name in tolerated)
-        and name not in superseded
-    ]
-
-
-def in_order(tasks: Sequence[Task]) -> list[str]:
-    """Names, dependencies first."""
-    return sorted((task.name for task in tasks), key=lambda name: int(name[1:]))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_cut_is_consistent_at_any_pace(
-    here: Callable[[str], RedisRunStore],
-    redis_client: Redis,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    seed: int,
-) -> None:
-    """Promise 6: while tasks end between any two reads, a success has what it rests on."""
-    monkeypatch.setattr(transfer, "CUT_TASKS", 7)
-    tasks = shuffled_dag(150, seed)
-    epoch = make_run(here("run-1"), tasks, chunk=40)
-    todo = iter(in_order(tasks))
-
-    def work() -> None:
-        for name in itertools.islice(todo, 8):
-            tolerated = int(name[1:]) % 5 == 0
-            complete(here("run-1"), epoch, name, "failure" if tolerated else "success")
-
-    store = HookedStore(redis_client, "run-1", hook=work)
-    summary = export_run(store, tmp_path / "s")
-    assert len(store.cuts) == 22
-    assert 0 < sum(summary.outcomes.values()) < 150
-    assert broken_dependencies(tmp_path / "s", tasks) == []
-
-
-def test_the_cut_is_consistent_beside_a_thread(
-    here: Callable[[str], RedisRunStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Promise 6, with a thread that records outcomes as fast as it can."""
-    monkeypatch.setattr(transfer, "CUT_TASKS", 5)
-    tasks = shuffled_dag(400, 7)
-    epoch = make_run(here("run-1"), tasks)
-    began = threading.Event()
-
-    def work() -> None:
-        for name in in_order(tasks):
-            complete(here("run-1"), epoch, name)
-            began.set()
-
-    worker = threading.Thread(target=work)
-    worker.start()
-    assert began.wait(10)
-    seen = set()
-    while worker.is_alive():
-        summary = export_run(here("run-1"), tmp_path / "s")
-        seen.add(sum(summary.outcomes.values()))
-        assert broken_dependencies(tmp_path / "s", tasks) == []
-    worker.join()
-    assert len(seen) > 1
-
-
-def test_a_tolerated_failure_that_was_set_aside_is_superseded(
-    here: Callable[[str], RedisRunStore], redis_client: Redis, tmp_path: Path
-) -> None:
-    """Promise 6: what a success rests on is found in the history, whatever became of the task."""
-    tasks = [Task(name, "pkg:f", continue_on_error=True) for name in ("a", "big", "idle")]
-    tasks += [Task("end", "pkg:g", depends_on=("a", "big"))]
-    store = here("run-1")
-    epoch = make_run(store, tasks)
-    for name, data in (("a", "why"), ("big", "x" * 70_000), ("idle", None)):
-        claim(store, epoch, name, name)
-        finish(store, epoch, final(name, name, "failure", data=data))
-    complete(store, epoch, "end")
-    store.set_status(RunStatus.FAILURE, {RunStatus.RUNNING}, epoch=epoch)
-    reopen_run(store, epoch, read_graph(store))
-    complete(store, epoch, "a", "skipped")
-    path = tmp_path / "s"
-    assert export_run(store, path).superseded == 2
-    assert broken_dependencies(path, tasks) == []
-    plain = json.loads(Snapshot.load(path).to_json())
-    assert sorted(plain["superseded"]) == ["a", "big"]
-    assert plain["superseded"]["a"]["data"] == "why"
-    assert "too large for the history: 70" in plain["superseded"]["big"]["message"]
-    assert plain["results"]["a"]["status"] == "skipped"
-
-
-@contextmanager
-def traced() -> Iterator[None]:
-    """Memory is measured for a block, and not for what comes after one that fails."""
-    tracemalloc.start()
-    try:
-        yield
-    finally:
-        tracemalloc.stop()
-
-
-def test_large_results_are_read_a_few_at_a_time(
-    here: Callable[[str], RedisRunStore],
-    there: Callable[[str], RedisRunStore],
-    redis_client: Redis,
-    tmp_path: Path,
-) -> None:
-    """Cuts and records adapt to the size of results: memory does not grow with them."""
-    count, size = 120, 300_000
-    store = HookedStore(redis_client, "run-1", hook=lambda: None)
-    epoch = make_run(here("run-1"), [Task(f"t{n}", "pkg:f") for n in range(count)])
-    packed = outcome("success", data="x" * size)
-    done = [Finish(f"t{n}", f"k{n}", 1, "final", "success", packed) for n in range(count)]
-    for chunk in range(0, count, 40):
-        for known in done[chunk : chunk + 40]:
-            claim(store, epoch, known.task, known.token)
-        store.advance(epoch, "b1", finishes=done[chunk : chunk + 40])
-    export_run(store, tmp_path / "s")
-    assert store.cuts[:2] == [100, 13]
-    with traced():
-        import_run(tmp_path / "s", there)
-        _now, peak = tracemalloc.get_traced_memory()
-    assert peak < 20 * 2**20
-    assert there("run-1").read_info().counts["success"] == count
-
-
-def test_memory_per_task_is_bounded(
-    here: Callable[[str], RedisRunStore], there: Callable[[str], RedisRunStore], tmp_path: Path
-) -> None:
-    """At most 200 bytes for each further task, for export and for import."""
-    peaks: dict[str, list[int]] = {"export": [], "import": []}
-    small, large = 1024, 6144
-    for count in (small, large):
-        store = here(f"run-{count}")
-        tasks = [
-            Task(f"extract_{n}", "pkg:f", args=(n,), depends_on=(f"extract_{n - 1}",) if n else ())
-            for n in range(count)
-        ]
-        make_run(store, tasks, chunk=512)
-        del tasks
-        path = tmp_path / store.run_id
-        with traced():
-            export_run(store, path)
-            peaks["export"].append(tracemalloc.get_traced_memory()[1])
-            tracemalloc.reset_peak()
-            import_run(path, there)
-            peaks["import"].append(tracemalloc.get_traced_memory()[1])
-    for before, after in peaks.values():
-        assert (after - before) / (large - small) < 200
 
 
 def test_an_existing_run_is_not_touched(
@@ -526,50 +322,6 @@ def test_what_took_the_place_of_an_import_stays(
     with pytest.raises(WrongState, match="is not being created by this operation"):
         import_run(tmp_path / "s", lambda run_id: ReplacedStore(there_client, run_id))
     assert RedisRunStore(there_client, "run-1").read_info().total == 1
-
-
-def test_a_run_that_goes_away_leaves_no_file(
-    here: Callable[[str], RedisRunStore], redis_client: Redis, tmp_path: Path
-) -> None:
-    """Deleted, or replaced by another of its name, while it was exported: no half a snapshot."""
-    store = here("run-1")
-
-    def delete() -> None:
-        here("run-1").delete_run(force=True)
-
-    def replace() -> None:
-        delete()
-        make_run(here("run-1"), [Task("b", "pkg:f")])
-
-    with pytest.raises(RunNotFound):
-        export_run(store, tmp_path / "s")
-    make_run(store, [Task("a", "pkg:f")])
-    with pytest.raises(RunNotFound):
-        export_run(HookedStore(redis_client, "run-1", hook=delete), tmp_path / "s")
-    make_run(store, [Task("a", "pkg:f")])
-    with pytest.raises(WrongState, match="was deleted while it was exported"):
-        export_run(HookedStore(redis_client, "run-1", hook=replace), tmp_path / "s")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_export_goes_to_a_stream(here: Callable[[str], RedisRunStore], tmp_path: Path) -> None:
-    """`-o -`: the same bytes but for the time; and JSON with the promised keys."""
-    store = here("run-1")
-    epoch = make_run(store, [Task("a", "pkg:f")])
-    claim(store, epoch, "a", "t1")
-    finish(store, epoch, final("a", "t1", data={"nan": float("nan")}))
-    stream = io.BytesIO()
-    summary = export_run(store, stream)
-    (tmp_path / "s").write_bytes(stream.getvalue())
-    assert Snapshot.load(tmp_path / "s")["a"].attempt == 1
-    assert summary.size == len(stream.getvalue())
-    text = io.BytesIO()
-    export_run(store, text, as_json=True)
-    document = json.loads(text.getvalue())
-    assert (document["format"], document["version"]) == ("distflow-snapshot", 1)
-    assert (document["run_id"], document["workflow"]) == ("run-1", "pkg.flows:etl")
-    assert (document["live"], document["params"]) == (True, {"day": "2026-01-01"})
-    assert document["results"]["a"]["data"] == {"nan": "nan"}
 
 
 def test_a_run_goes_on_elsewhere(

@@ -13,12 +13,11 @@ import pytest
 
 from distflow.codec import decode_result, encode_result, encode_task, pack
 from distflow.core.claim import Progress
-from distflow.core.graph import Graph
 from distflow.core.model import Metrics, Task, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, SnapshotInvalid
 from distflow.fingerprint import fingerprint
-from distflow.snapshot import Snapshot, hydration_outcomes, mapping
+from distflow.snapshot import Snapshot, mapping
 from distflow.snapshot.reader import SnapshotReader
 from distflow.snapshot.records import DIGEST_BYTES, FRAME_STRUCT, MAGIC, Header, Outcome
 from distflow.snapshot.writer import SnapshotWriter
@@ -29,7 +28,6 @@ TASKS = (
     Task("b", "pkg:b", depends_on=("a",), effects="at_most_once"),
     Task("c", "pkg:c", depends_on=("b",)),
 )
-GRAPH = Graph.compile(TASKS)
 HEAD = len(MAGIC) + 2
 
 
@@ -275,60 +273,17 @@ def test_targets_that_are_no_files(tmp_path: Path) -> None:
     assert Path("/dev/null").is_char_device()
 
 
-def hydrated(snapshot: Snapshot, *, keep: bool = False) -> dict[str, Progress | None]:
-    """The names that are taken over, with their progress."""
-    taken = hydration_outcomes(snapshot, GRAPH, keep=keep)
-    assert all(packed == snapshot.packed(name) for name, packed, _progress in taken)
-    return {name: progress for name, _packed, progress in taken}
-
-
-@pytest.mark.parametrize(
-    ("result", "taken"),
-    [
-        (TaskResult(SUCCESS), True),
-        (TaskResult(UNKNOWN), True),
-        (TaskResult(FAILURE), False),
-        (TaskResult(FAILURE, started=True), True),
-        (TaskResult(TaskStatus.SKIPPED), False),
-        (TaskResult(TaskStatus.CANCELLED), False),
-        (TaskResult(TaskStatus.CANCELLED, started=True), True),
-    ],
-)
-def test_what_must_not_run_again_is_taken_over(result: TaskResult, taken: bool) -> None:
-    """Promises 1, 3 and 5: done stays done, what may have had effects stays, the rest runs."""
-    assert ("b" in hydrated(Snapshot({"b": result}, origin="0123"))) == taken
-
-
-def test_an_unknown_task_goes_on_counting(tmp_path: Path) -> None:
-    """What resolves it needs its attempt: from the export, or from the result."""
-    bare = Snapshot({"b": TaskResult(UNKNOWN, attempt=3)}, origin="0123")
-    assert hydrated(bare) == {"b": Progress(4, base=3, started=True)}
+def test_some_tasks_are_taken_out(tmp_path: Path) -> None:
+    """What became of them is gone, what they are stays: their run may be imported still."""
     path = tmp_path / "s"
     path.write_bytes(FULL)
-    assert hydrated(Snapshot.load(path)) == {"a": None, "b": Progress(4)}
-
-
-def test_a_task_that_the_workflow_lacks_is_refused() -> None:
-    """By name, with keep as well."""
-    for keep in (False, True):
-        with pytest.raises(SnapshotInvalid, match="task 'z', which the workflow does not have"):
-            hydrated(Snapshot({"z": {"status": "failure"}}), keep=keep)
-
-
-def test_a_changed_task_is_refused_unless_kept() -> None:
-    """Its fingerprint tells; what is evaluated again anyway may have changed."""
-    changed = {"a": "0" * 16}
-    with pytest.raises(SnapshotInvalid, match=r"task 'a' has changed .* --keep"):
-        hydrated(Snapshot({"a": {"status": "success"}}, fingerprints=changed))
-    same = {"a": fingerprint(TASKS[0])}
-    assert hydrated(Snapshot({"a": {"status": "success"}}, fingerprints=same)) == {"a": None}
-    kept = Snapshot({"a": {"status": "success"}}, fingerprints=changed)
-    assert hydrated(kept, keep=True) == {"a": None}
-    assert hydrated(Snapshot({"a": {"status": "failure"}}, fingerprints=changed)) == {}
-
-
-def test_at_most_once_needs_an_origin() -> None:
-    """Without it the task's idempotency key would be another one."""
-    with pytest.raises(SnapshotInvalid, match=r"task 'b' runs at most once, .* origin="):
-        hydrated(Snapshot({"a": {"status": "success"}, "b": {"status": "success"}}))
-    assert hydrated(Snapshot({"a": {"status": "success"}})) == {"a": None}
+    left = Snapshot.load(path).without("a", "c")
+    assert dict(left) == {"b": TaskResult(UNKNOWN, attempt=3, started=True)}
+    assert (left.progress, left.superseded) == ({"b": Progress(4)}, {})
+    assert left.fingerprints.keys() == {"a", "b", "c"}
+    assert left.dependents_of(["a"]) == ["b"]
+    left.dump(path)
+    assert Snapshot.load(path) == left
+    assert Snapshot.load(path).without("b").once == left.once + 1
+    with pytest.raises(SnapshotInvalid, match="no task 'z'"):
+        left.without("z")

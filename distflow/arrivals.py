@@ -1,0 +1,101 @@
+"""What of a snapshot file comes into the run that is made of it, without holding it in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from distflow.core.claim import Progress
+from distflow.core.model import Task
+from distflow.errors import SnapshotInvalid
+from distflow.snapshot.gap import (
+    gap_warning,
+    may_have_started,
+    may_start,
+    stale_warning,
+    without_warning,
+)
+from distflow.snapshot.records import Outcome
+
+#: Outcomes that are made at a time.
+_CHUNK_TASKS = 1000
+
+
+class Arrivals:
+    """What of a file's outcomes comes into the new run, chunk by chunk.
+
+    Args:
+        is_open: ``at_most_once`` tasks may have started since, and come in as unknown.
+        without: tasks that are left out, in the file or not.
+    """
+
+    def __init__(self, *, is_open: bool, without: Sequence[str]) -> None:
+        self.is_open = is_open
+        #: Those, with whether the run has such a task.
+        self.without = dict.fromkeys(without, False)
+        #: The at-most-once tasks of which nothing is known that stands.
+        self._once: set[str] = set()
+        #: Tasks that depend on one that is left out.
+        self._resting: set[str] = set()
+        self._stale: list[str] = []
+        self._started: list[str] = []
+        self._unknown: list[str] = []
+        self._count = 0
+
+    def note(self, tasks: Sequence[Task]) -> None:
+        """Tasks of the run's graph."""
+        for task in tasks:
+            if task.name in self.without:
+                self.without[task.name] = True
+            if task.effects == "at_most_once":
+                self._once.add(task.name)
+            if self.without and not self.without.keys().isdisjoint(task.depends_on):
+                self._resting.add(task.name)
+
+    def check_names(self) -> None:
+        """Refuse what names no task of the run."""
+        for name, found in self.without.items():
+            if not found:
+                raise SnapshotInvalid(f"--except {name}: the run has no such task")
+
+    def translate(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
+        """What of them comes in, and as what."""
+        found = []
+        for known in outcomes:
+            name, packed, progress = known
+            stands = packed is not None and not may_start(packed)
+            if name in self.without:
+                if stands and name in self._once:
+                    self._started.append(name)
+                continue
+            if name in self._once:
+                self._once.discard(name)
+                if self.is_open and not stands:
+                    packed, progress = self._note_unknown(name, packed, progress)
+            if stands and name in self._resting:
+                self._stale.append(name)
+            found.append(Outcome(name, packed, progress))
+        return found
+
+    def take_rest(self) -> Iterator[list[Outcome]]:
+        """The tasks of which the file says nothing, and that may have started since."""
+        rest = [name for name in self._once if name not in self.without] if self.is_open else []
+        for start in range(0, len(rest), _CHUNK_TASKS):
+            names = sorted(rest[start : start + _CHUNK_TASKS])
+            yield [Outcome(name, *self._note_unknown(name, None, None)) for name in names]
+
+    def _note_unknown(
+        self, name: str, packed: bytes | None, progress: Progress | None
+    ) -> tuple[bytes, Progress]:
+        self._count += 1
+        if not self._unknown:
+            self._unknown.append(name)
+        return may_have_started(packed, progress)
+
+    def warnings(self) -> Iterator[str]:
+        """What a person should know, now that all is taken."""
+        if self._unknown:
+            yield gap_warning(self._count, self._unknown[0])
+        if self._started:
+            yield without_warning(self._started)
+        if self._stale:
+            yield stale_warning(self._stale)

@@ -1,0 +1,47 @@
+"""The commands that change snapshot files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from distflow.cli.common import json_option, print_json, put, say
+from distflow.snapshot import Snapshot
+from distflow.snapshot.gap import stale_warning
+
+
+@click.group("snapshot")
+def snapshot() -> None:
+    """Change snapshot files, such as `distflow export` writes."""
+
+
+@snapshot.command("drop")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("tasks", metavar="TASK…", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Leave FILE as it is, and write here.",
+)
+@json_option
+def drop(file: Path, tasks: tuple[str, ...], *, output: Path | None, as_json: bool) -> None:
+    """Take what became of tasks out of a file.
+
+    A run that starts from it evaluates them again. What depends on them stays.
+    """
+    names = list(dict.fromkeys(tasks))
+    left = Snapshot.load(file).without(*names)
+    target = output or file
+    left.dump(target)
+    stale = left.dependents_of(names)
+    if stale:
+        say(f"warning: {stale_warning(stale)}")
+    if as_json:
+        document = {"file": str(target), "dropped": names, "outcomes": len(left)}
+        print_json({**document, "resting": stale})
+        return
+    what = f"task {names[0]!r}" if len(names) == 1 else f"{len(names)} tasks"
+    put(f"{target} has no {what} any more; it has {len(left)} outcomes")

@@ -1,0 +1,351 @@
+"""What a new run takes over from a snapshot, and what it does anew."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from distflow.authoring import takes_context
+from distflow.authoring.imports import did_you_mean
+from distflow.codec import decode_result, status_of
+from distflow.core.claim import Progress
+from distflow.core.graph import Graph
+from distflow.core.model import Task
+from distflow.core.status import TaskStatus
+from distflow.errors import InvalidInput, SnapshotInvalid
+from distflow.fingerprint import fingerprint
+from distflow.snapshot import Snapshot
+from distflow.snapshot.gap import (
+    Gap,
+    check_gap,
+    gap_refusal,
+    gap_warning,
+    may_have_started,
+    may_start,
+    said_names,
+    stale_warning,
+    without_warning,
+)
+
+#: Name, encoded TaskResult and progress, as :meth:`distflow.ports.RunStore.hydrate` takes them.
+Hydrated = tuple[str, bytes | None, Progress | None]
+
+
+class Taking(NamedTuple):
+    """How a snapshot is taken over.
+
+    Args:
+        gap: of a snapshot of a run that went on: see :data:`distflow.snapshot.gap.Gap`.
+        keep: take outcomes although the function or the arguments of their task have changed.
+        rerun_changed: run tasks again that have changed, and what is downstream of them.
+        without: tasks that are taken as if the snapshot did not have them.
+        new_keys: take a snapshot that does not say of which run it is, although ``ctx.key`` of its
+            tasks will be another one than it was there.
+    """
+
+    gap: Gap = "unknown"
+    keep: bool = False
+    rerun_changed: bool = False
+    without: Sequence[str] = ()
+    new_keys: bool = False
+
+
+class Takeover(NamedTuple):
+    """What a new run begins with: outcomes, what tasks had saved, and what a person should know."""
+
+    outcomes: list[Hydrated]
+    notes: list[tuple[str, bytes]]
+    warnings: list[str]
+
+
+NOTHING_TAKEN = Takeover([], [], [])
+
+
+def take_over(snapshot: Snapshot, graph: Graph, taking: Taking | None = None) -> Takeover:
+    """Find what of a snapshot never runs again: success, unknown, and what may have had effects.
+    Everything else is evaluated again.
+
+    Args:
+        snapshot: what is known to be done.
+        graph: that of the new run.
+        taking: how; None takes all by its defaults.
+
+    Raises:
+        SnapshotInvalid: it names a task that the graph does not have, or one that has changed; it
+            does not say of which run it is, and a task that runs at most once is to run; or its run
+            went on, and that is refused.
+        InvalidInput: the options exclude each other.
+    """
+    taking = taking or Taking()
+    check_gap(taking.gap)
+    if taking.keep and taking.rerun_changed:
+        raise InvalidInput("--keep and --rerun-changed exclude each other: give one of them")
+    return _Takeover(snapshot, graph, taking).make()
+
+
+class _Takeover:
+    def __init__(self, snapshot: Snapshot, graph: Graph, taking: Taking) -> None:
+        self._snapshot = snapshot
+        self._graph = graph
+        self._taking = taking
+        self._without = frozenset(taking.without)
+        self._warnings: list[str] = []
+
+    def make(self) -> Takeover:
+        """Check everything, then say what is taken."""
+        self._check_names()
+        gap = self._gap()
+        again = self._find_again()
+        kept = {name: at for name, at in self._standing.items() if name not in again} | gap
+        self._warn_of_stale(kept)
+        self._warn_of_without()
+        self._check_keys(kept)
+        outcomes = [(name, *at) for name, at in kept.items()]
+        return Takeover(outcomes, self._notes(kept, again), self._warnings)
+
+    @cached_property
+    def _standing(self) -> dict[str, tuple[bytes | None, Progress | None]]:
+        """The outcomes that never run again, of tasks that the graph has."""
+        standing: dict[str, tuple[bytes | None, Progress | None]] = {}
+        for name in self._snapshot:
+            if name in self._without or name not in self._graph.index:
+                continue
+            packed = self._snapshot.packed(name)
+            progress = self._snapshot.progress.get(name)
+            if status_of(packed) != TaskStatus.SUCCESS:
+                result = decode_result(packed, opaque=True)
+                unknown = result.status == TaskStatus.UNKNOWN
+                if not unknown and not result.started:
+                    continue
+                if unknown and progress is None:
+                    attempt = result.attempt
+                    progress = Progress(attempt=attempt + 1, base=attempt, started=True)
+            standing[name] = packed, progress
+        return standing
+
+    def _task(self, name: str) -> Task:
+        return self._graph.tasks[self._graph.index[name]]
+
+    def _is_once(self, name: str) -> bool:
+        return self._task(name).effects == "at_most_once"
+
+    # Names
+
+    def _check_names(self) -> None:
+        known = {*self._snapshot, *self._snapshot.fingerprints}
+        for name in self._without:
+            if name not in known and name not in self._graph.index:
+                raise SnapshotInvalid(
+                    f"--except {name}: neither the snapshot nor the workflow has that task"
+                    f"{did_you_mean(name, known)}"
+                )
+        removed = [
+            name
+            for name in self._snapshot
+            if name not in self._graph.index and name not in self._without
+        ]
+        if not removed:
+            return
+        said = said_names(removed)
+        if self._taking.keep or self._taking.rerun_changed:
+            self._warnings.append(f"the workflow has no {said} any more: left out")
+            return
+        raise SnapshotInvalid(
+            f"the snapshot has {said}, which the workflow does not have"
+            f"{did_you_mean(removed[0], self._graph.index)}: take the snapshot of a run of this "
+            f"workflow, or leave out what it has no more by --except {removed[0]} (without=), "
+            "--rerun-changed or --keep"
+        )
+
+    # The gap
+
+    def _gap(self) -> dict[str, tuple[bytes | None, Progress | None]]:
+        """The ``at_most_once`` tasks that may have started since the snapshot was taken."""
+        snapshot = self._snapshot
+        if not (snapshot.live and snapshot.once) or self._taking.gap == "run":
+            return {}
+        found: dict[str, tuple[bytes | None, Progress | None]] = {}
+        for name in snapshot.fingerprints:
+            # One that the snapshot's run did not have cannot have started there.
+            if name in self._without or name not in self._graph.index or not self._is_once(name):
+                continue
+            packed = snapshot.packed(name) if name in snapshot else None
+            if may_start(packed):
+                found[name] = may_have_started(packed, snapshot.progress.get(name))
+        if found and self._taking.gap == "refuse":
+            raise SnapshotInvalid(gap_refusal(len(found)))
+        if found:
+            self._warnings.append(gap_warning(len(found), next(iter(found))))
+        return found
+
+    # What has changed
+
+    def _find_again(self) -> set[str]:
+        """The tasks whose outcome is not taken, since they have changed or rest on such a one."""
+        taking = self._taking
+        changed = [name for name in self._standing if self._has_changed(name)]
+        if taking.rerun_changed:
+            again = self._downstream([*changed, *self._resting(), *self._left_out])
+            once = [name for name in again if name in self._standing and self._is_once(name)]
+            if once:
+                raise SnapshotInvalid(
+                    f"{said_names(once)} would run again by --rerun-changed, and may run at most "
+                    f"once: see what became of it, then say --except {once[0]} (without=) to run "
+                    "it again all the same, or --keep in place of --rerun-changed"
+                )
+        elif taking.keep:
+            again = self._keep_all_but_shifted(changed)
+        elif changed:
+            raise SnapshotInvalid(self._changed_words(changed))
+        else:
+            again = set()
+        rerun = [name for name in self._standing if name in again]
+        if rerun:
+            are = "is" if len(rerun) == 1 else "are"
+            self._warnings.append(
+                f"{said_names(rerun)} {are} run again: changed, or downstream of what has"
+            )
+        return again
+
+    def _keep_all_but_shifted(self, changed: Sequence[str]) -> set[str]:
+        """Keep what has changed, but for what depends on other tasks than before, or rests on such
+        a one: that would be what was right then. A task that may run at most once is kept.
+        """
+        shifted = [name for name in changed if self._is_shifted(name)]
+        reached = self._downstream(shifted, through_once=False)
+        once = [name for name in self._standing if name in reached and self._is_once(name)]
+        if once:
+            self._warnings.append(
+                f"{said_names(once)} may run at most once, and what it had is kept, although what "
+                "it depends on has changed"
+            )
+        blind = [name for name in changed if self._snapshot.depends_on(name) is None]
+        if blind:
+            self._warnings.append(
+                f"{said_names(blind)} has changed and is kept; the snapshot does not say on what "
+                "it depended"
+            )
+        return reached - set(once)
+
+    def _has_changed(self, name: str) -> bool:
+        known = self._snapshot.fingerprints.get(name)
+        return known is not None and known != fingerprint(self._task(name))
+
+    def _is_shifted(self, name: str) -> bool:
+        """Whether a task is known to depend on other tasks than it did."""
+        before = self._snapshot.depends_on(name)
+        return before is not None and before != frozenset(self._task(name).depends_on)
+
+    def _changed_words(self, changed: Sequence[str]) -> str:
+        first = changed[0]
+        if self._snapshot.depends_on(first) is None:
+            what = "its function, arguments or dependencies"
+        else:
+            what = "its dependencies" if self._is_shifted(first) else "its function or arguments"
+        more = f", as have {len(changed) - 1} more" if len(changed) > 1 else ""
+        return (
+            f"task {first!r} has changed since the snapshot ({what}){more}: run what has changed, "
+            f"and what is downstream, again by --rerun-changed; leave it out by --except {first} "
+            "(without=); or take its outcome with --keep"
+        )
+
+    @cached_property
+    def _left_out(self) -> list[str]:
+        return [name for name in self._without if name in self._graph.index]
+
+    def _resting(self) -> list[str]:
+        """Tasks whose outcome would be taken, and that rest on one whose outcome is not there
+        although its run had the task: somebody has taken it out.
+        """
+        snapshot, tasks = self._snapshot, self._graph.tasks
+        return [
+            name
+            for name in self._standing
+            if any(
+                tasks[parent].name in snapshot.fingerprints
+                and (tasks[parent].name in self._without or tasks[parent].name not in snapshot)
+                and tasks[parent].name not in snapshot.superseded
+                for parent in self._graph.parents[self._graph.index[name]]
+            )
+        ]
+
+    def _downstream(self, names: Iterable[str], *, through_once: bool = True) -> set[str]:
+        """These tasks, and all that depend on them; on those that may run at most once too, unless
+        they are kept.
+        """
+        graph = self._graph
+        left = [graph.index[name] for name in names]
+        reached = set(left)
+        while left:
+            index = left.pop()
+            if graph.tasks[index].effects == "at_most_once" and not through_once:
+                continue
+            below = [child for child in graph.children[index] if child not in reached]
+            reached.update(below)
+            left += below
+        return {graph.tasks[index].name for index in reached} - set(self._left_out)
+
+    def _warn_of_stale(self, kept: Collection[str]) -> None:
+        stale = [name for name in self._resting() if name in kept]
+        if stale:
+            self._warnings.append(stale_warning(stale))
+
+    def _warn_of_without(self) -> None:
+        started = [
+            name
+            for name in self._left_out
+            if self._is_once(name)
+            and name in self._snapshot
+            and not may_start(self._snapshot.packed(name))
+        ]
+        if started:
+            self._warnings.append(without_warning(started))
+
+    # Keys
+
+    def _check_keys(self, kept: dict[str, tuple[bytes | None, Progress | None]]) -> None:
+        """Without an origin the keys of tasks are others than those that they had."""
+        if self._snapshot.origin is not None:
+            return
+        # What is unknown or failed may be run again by a decision.
+        done = {
+            name
+            for name, (packed, _progress) in kept.items()
+            if packed is not None and status_of(packed) == TaskStatus.SUCCESS
+        }
+        to_run = [task for task in self._graph.tasks if task.name not in done]
+        once = [task.name for task in to_run if task.effects == "at_most_once"]
+        if once and not self._taking.new_keys:
+            raise SnapshotInvalid(
+                f"{said_names(once)} may run at most once, and the snapshot does not say of which "
+                "run it is, so that ctx.key would be another one than it was there: give that "
+                "run's origin, Snapshot(..., origin=...) or with_snapshot(..., origin=...), or say "
+                "new_keys=True"
+            )
+        keyed = [
+            task.name
+            for task in to_run
+            if task.effects != "at_most_once" and takes_context(task.function)
+        ]
+        if keyed and not self._taking.new_keys:
+            takes = "takes" if len(keyed) == 1 else "take"
+            self._warnings.append(
+                f"{said_names(keyed)} {takes} ctx, and the snapshot does not say of which run it "
+                "is: ctx.key is another one than it was there; give origin=, or new_keys=True"
+            )
+
+    # What was saved
+
+    def _notes(self, kept: Collection[str], again: Collection[str]) -> list[tuple[str, bytes]]:
+        """What tasks of the graph had saved: those that are evaluated again have it too. A task
+        that has changed begins without, unless it is kept.
+        """
+        return [
+            (name, note)
+            for name, note in self._snapshot.notes.items()
+            if name in self._graph.index
+            and name not in self._without
+            and name not in again
+            and (name in kept or self._taking.keep or not self._has_changed(name))
+        ]
