@@ -6,17 +6,15 @@ scripts read the status from its first bytes without unpacking the data.
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
-from importlib import import_module
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import msgpack
 
-from distflow.core.model import Loop, Metrics, Ref, Retry, Task, TaskResult
+from distflow.core.model import Loop, Metrics, Retry, Task, TaskResult
 from distflow.core.status import TaskStatus
-from distflow.errors import InvalidInput, NotEncodable
+from distflow.errors import Damaged, InvalidInput, NotEncodable
+from distflow.extensions import USER_CODES, Extension, extension_of_code, find_extension
 from distflow.text import clean_text, public_name
 
 #: How deep values may nest; Python and msgpack recurse once a level.
@@ -44,66 +42,6 @@ _SHOWN_PATH = 60
 _TOO_DEEP = f"nested deeper than {_MAX_DEPTH} levels, or {_MAX_EXTENSION_DEPTH} of tuples or sets"
 
 
-class Extension(NamedTuple):
-    """How one Python type travels: an extension code and two functions."""
-
-    code: int
-    type: type
-    #: value -> plain value that is packed inside the extension
-    reduce: Callable[[Any], Any]
-    restore: Callable[[Any], Any]
-
-
-_BUILT_IN = (
-    Extension(1, Ref, lambda ref: ref.task, Ref),
-    Extension(2, tuple, list, tuple),
-    Extension(3, set, list, set),
-    Extension(4, frozenset, list, frozenset),
-    # Of a time zone only the offset travels: the instant is what must survive. Where ``fold`` is 1
-    # a space stands for the T: whoever reads either, as release 0.1 does, reads the same time.
-    Extension(
-        5,
-        datetime,
-        lambda moment: moment.isoformat(" " if moment.fold else "T"),
-        lambda text: datetime.fromisoformat(text).replace(fold=int(" " in text)),
-    ),
-    Extension(6, date, date.isoformat, date.fromisoformat),
-    Extension(7, timedelta, lambda t: [t.days, t.seconds, t.microseconds], lambda t: timedelta(*t)),
-    Extension(9, uuid.UUID, lambda value: value.bytes, lambda raw: uuid.UUID(bytes=raw)),
-    Extension(10, complex, lambda value: [value.real, value.imag], lambda parts: complex(*parts)),
-)
-_DECIMAL = 8
-_by_type: dict[type, Extension] = {extension.type: extension for extension in _BUILT_IN}
-_by_code: dict[int, Extension] = {extension.code: extension for extension in _BUILT_IN}
-
-
-def find_extension(kind: type) -> Extension | None:
-    """How a type travels; Decimal is registered when it is first met, since work horses would
-    pay for its import in every job.
-    """
-    found = _by_type.get(kind)
-    if found is None and (kind.__module__, kind.__name__) == ("decimal", "Decimal"):
-        add_extension(Extension(_DECIMAL, kind, str, kind))
-    return found or _by_type.get(kind)
-
-
-def extension_of_code(code: int) -> Extension | None:
-    """What travels under a code."""
-    if code == _DECIMAL and code not in _by_code:
-        find_extension(import_module("decimal").Decimal)
-    return _by_code.get(code)
-
-
-def add_extension(extension: Extension) -> None:
-    """Let a type travel from now on."""
-    _by_code[extension.code] = extension
-    _by_type[extension.type] = extension
-
-
-#: Extension codes that users may register; the others are for distflow itself.
-USER_CODES = range(32, 128)
-
-
 def pack(value: Any) -> bytes:
     """Encode plain data and registered types.
 
@@ -123,14 +61,15 @@ def unpack(packed: bytes, *, opaque: bool = False) -> Any:
             coordinator passes on what only the user's code can read.
 
     Raises:
-        NotEncodable: the bytes are not a msgpack value, or hold an unregistered extension.
+        Damaged: the bytes are not a msgpack value.
+        NotEncodable: they hold an unregistered extension.
     """
     try:
         return _unpack_nested(packed, _MAX_EXTENSION_DEPTH, opaque=opaque)
     except NotEncodable:
         raise
     except Exception as error:
-        raise NotEncodable(f"not a msgpack value: {error}") from error
+        raise Damaged(f"not a msgpack value: {str(error) or type(error).__name__}") from error
 
 
 def _unpack_nested(packed: bytes, depth: int, *, opaque: bool) -> Any:
@@ -147,13 +86,12 @@ def _unpack_nested(packed: bytes, depth: int, *, opaque: bool) -> Any:
     return msgpack.unpackb(packed, ext_hook=restore, strict_map_key=False)
 
 
-def _reduce(value: Any, path: str) -> Any:
-    kind = type(value)
+def _reduce(extension: Extension, value: Any, path: str) -> Any:
     try:
-        return _by_type[kind].reduce(value)
+        return extension.reduce(value)
     except Exception as error:
         raise NotEncodable(
-            f"{path or 'value'}: what {kind.__qualname__} was registered with raised "
+            f"{path or 'value'}: what {type(value).__qualname__} was registered with raised "
             f"{type(error).__name__}: {error}"
         ) from error
 
@@ -165,7 +103,8 @@ def pack_decoded(value: Any) -> bytes:
 
 
 def _reduce_extension(value: Any) -> Any:
-    extension = _by_type[type(value)]
+    extension = find_extension(type(value))
+    assert extension is not None, "what was checked has a type that travels"
     return msgpack.ExtType(extension.code, pack_decoded(extension.reduce(value)))
 
 
@@ -231,7 +170,7 @@ def _check(
                 _check(element, f"{path}[{index}]", depth - 1, room, extensions)
     elif (extension := find_extension(kind)) is not None:
         if extension.code in USER_CODES:
-            _check(_reduce(value, path), path, depth - 1, room, extensions - 1)
+            _check(_reduce(extension, value, path), path, depth - 1, room, extensions - 1)
     else:
         raise NotEncodable(
             f"{path or 'value'}: {public_name(kind)} cannot be stored; "
@@ -277,23 +216,50 @@ def encode_result(result: TaskResult, max_result_bytes: int = _MAX_BYTES) -> byt
     return packed
 
 
-def decode_result(packed: bytes, *, opaque: bool = False) -> TaskResult:
+def decode_result(packed: bytes, *, opaque: bool = False, task: str = "") -> TaskResult:
     """Msgpack map -> TaskResult; fields that this version does not know are left out.
 
-    ``opaque`` is that of :func:`unpack`.
+    Args:
+        packed: the bytes.
+        opaque: as for :func:`unpack`.
+        task: whose it is, where an error can name it.
 
     Raises:
-        NotEncodable: the bytes are no TaskResult.
+        Damaged: the bytes are no TaskResult.
+        NotEncodable: they hold an unregistered extension.
     """
-    fields = unpack(packed, opaque=opaque)
     try:
-        return _result_of(fields)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, InvalidInput) as error:
-        raise NotEncodable(f"not a TaskResult: {type(error).__name__}: {error}") from error
+        return _result_of(unpack(packed, opaque=opaque))
+    except Damaged as error:
+        raise _no_result(task, error) from error
+    except _MALFORMED as error:
+        raise _no_result(task, f"{type(error).__name__}: {error}") from error
+
+
+#: What reading fields raises that are not those of the model.
+_MALFORMED = (AttributeError, LookupError, TypeError, ValueError, InvalidInput)
+
+
+def _no_result(task: str, why: object) -> Damaged:
+    of = f" of task {task!r}" if task else ""
+    return Damaged(f"the outcome{of} is not a TaskResult ({why}): restore the data that it is in")
+
+
+#: What the fields of a TaskResult may be, where they are there.
+_RESULT_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "message": str,
+    "error": str,
+    "attempt": int,
+    "worker": str,
+    "traceback": str,
+}
 
 
 def _result_of(fields: Mapping[str, Any]) -> TaskResult:
+    _check_types(fields, _RESULT_TYPES)
     metrics = fields.get("metrics")
+    if metrics and not all(isinstance(moment, int | float) for moment in metrics.values()):
+        raise TypeError("metrics are no numbers")
     return TaskResult(
         status=TaskStatus(fields["status"]),
         message=fields.get("message"),
@@ -308,10 +274,23 @@ def _result_of(fields: Mapping[str, Any]) -> TaskResult:
     )
 
 
+def _check_types(fields: Mapping[str, Any], types: Mapping[str, type | tuple[type, ...]]) -> None:
+    for name in types.keys() & fields.keys():
+        value = fields[name]
+        if value is not None and not isinstance(value, types[name]):
+            raise TypeError(f"{name} is {value!r:.40}")
+
+
 def status_of(packed: bytes) -> TaskStatus:
-    """The status of an encoded TaskResult, read from its first bytes (see the module)."""
-    length = packed[8] - 0xA0
-    return TaskStatus(packed[9 : 9 + length].decode())
+    """The status of an encoded TaskResult, read from its first bytes (see the module).
+
+    Raises:
+        Damaged: the bytes are no TaskResult.
+    """
+    try:
+        return TaskStatus(packed[9 : 9 + packed[8] - 0xA0].decode())
+    except (LookupError, ValueError) as error:
+        raise _no_result("", f"{type(error).__name__}: {error}") from error
 
 
 def encode_task(task: Task) -> dict[str, Any]:
@@ -350,6 +329,12 @@ _OPTIONS = (
     "verify",
     "batch",
 )
+_TASK_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("name", "function", "condition", "queue", "effects", "verify"), str),
+    **dict.fromkeys(("continue_on_error", "batch"), bool),
+    "priority": int,
+    "timeout": (int, float),
+}
 _DEFAULTS = {name: getattr(Task("", ""), name) for name in _OPTIONS}
 
 
@@ -373,14 +358,23 @@ def decode_task(fields: Mapping[str, Any]) -> Task:
 def decode_tasks(packed: bytes) -> list[Task]:
     """A packed list of plain maps -> Tasks. Those share each text that is said more than once: a
     coordinator holds a million of them.
+
+    Raises:
+        Damaged: the bytes are no tasks.
     """
     texts: dict[str, str] = {}
     found: list[dict[str, Any]] = unpack(packed, opaque=True)
-    for fields in found:
-        for key in ("name", "function"):
-            fields[key] = texts.setdefault(fields[key], fields[key])
-        fields["depends_on"] = [texts.setdefault(n, n) for n in fields.get("depends_on", ())]
-    return [decode_task(fields) for fields in found]
+    try:
+        for fields in found:
+            _check_types(fields, _TASK_TYPES)
+            for key in ("name", "function"):
+                if fields[key] is None:
+                    raise TypeError(f"{key} is None")
+                fields[key] = texts.setdefault(fields[key], fields[key])
+            fields["depends_on"] = [texts.setdefault(n, n) for n in fields.get("depends_on", ())]
+        return [decode_task(fields) for fields in found]
+    except _MALFORMED as error:
+        raise Damaged(f"no tasks of a graph ({type(error).__name__}: {error})") from error
 
 
 #: Shared by the tasks that have none.

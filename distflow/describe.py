@@ -140,18 +140,18 @@ def iter_cuts(store: RunStore) -> Iterator[tuple[Task, TaskCut]]:
         yield from zip(tasks, store.read_cut([task.name for task in tasks]), strict=True)
 
 
-def result_document(packed: bytes) -> dict[str, Any]:
+def result_document(packed: bytes, task: str = "") -> dict[str, Any]:
     """An encoded TaskResult as JSON says it: null where it has nothing to say.
 
     ``traceback`` and ``started`` are there only where they say something.
     """
-    return {**_EMPTY_RESULT, **plain_result(decode_result(packed, opaque=True))}
+    return {**_EMPTY_RESULT, **plain_result(decode_result(packed, opaque=True, task=task))}
 
 
 def result_documents(store: RunStore) -> dict[str, dict[str, Any]]:
     """The outcomes so far, by name of task."""
     return {
-        task.name: result_document(cut.packed)
+        task.name: result_document(cut.packed, task.name)
         for task, cut in iter_cuts(store)
         if cut.packed is not None
     }
@@ -244,7 +244,7 @@ def task_document(store: RunStore, info: RunInfo, task: Task) -> dict[str, Any]:
     cut, *around = store.read_cut([name, *task.depends_on])
     claim, progress = cut.claim, cut.progress
     status = live_status(cut, info.as_of)
-    result = None if cut.packed is None else result_document(cut.packed)
+    result = None if cut.packed is None else result_document(cut.packed, name)
     document: dict[str, Any] = {
         "run_id": info.run_id,
         "task": name,
@@ -288,7 +288,7 @@ def why_of(result: TaskResult) -> str:
 
 
 def _history_document(entry: HistoryEntry) -> dict[str, Any]:
-    result = result_document(entry.packed) if entry.packed else None
+    result = result_document(entry.packed, entry.task) if entry.packed else None
     return {
         "at": iso_time(entry.at),
         "kind": entry.kind,
@@ -311,7 +311,7 @@ def _reasons(store: RunStore, names: Sequence[str]) -> list[FoundTask]:
     for name, packed in zip(names, store.read_results(names), strict=True):
         # A resume may have set it aside in between.
         if packed is not None:
-            result = decode_result(packed, opaque=True)
+            result = decode_result(packed, opaque=True, task=name)
             found.append(FoundTask(name, why_of(result), is_dead_end(result), is_decided(result)))
     return found
 
@@ -360,7 +360,7 @@ def _recent_errors(store: RunStore) -> dict[str, str]:
     errors = {}
     for entry in store.read_history(newest=_RECENT_ENTRIES):
         if entry.kind in ("retried", "lost") and entry.packed is not None:
-            result = decode_result(entry.packed, opaque=True)
+            result = decode_result(entry.packed, opaque=True, task=entry.task)
             errors[entry.task] = result.error or result.message or ""
     return errors
 

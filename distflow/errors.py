@@ -63,6 +63,29 @@ class NotEncodable(DistflowError):
     """A value has no place in a message: only plain data and the registered types do."""
 
 
+class Damaged(NotEncodable):
+    """What Redis or a file holds is not what distflow writes."""
+
+    exit_code = 5
+
+
+class DamagedRun(Damaged):
+    """What Redis holds of a run is not what distflow writes.
+
+    Args:
+        run_id: the run.
+        why: what is strange.
+    """
+
+    def __init__(self, run_id: str, why: object) -> None:
+        said = str(why) if isinstance(why, Damaged) else f"{type(why).__name__}: {why}"
+        super().__init__(
+            f"run {run_id}: Redis holds what distflow did not write ({said}): restore its data, or "
+            f"remove the run by `distflow delete --force {run_id}`"
+        )
+        self.run_id = run_id
+
+
 class UntrustedBytes(DistflowError):
     """What Redis holds is not what distflow writes: it was not loaded."""
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from distflow.codec import (
-    SCALARS,
+from distflow.codec import SCALARS
+from distflow.errors import InvalidInput
+from distflow.extensions import (
     USER_CODES,
     Extension,
     add_extension,
     extension_of_code,
     find_extension,
 )
-from distflow.errors import InvalidInput
 
 
 def register_type(

@@ -114,7 +114,7 @@ class _Takeover:
             packed = self._snapshot.packed(name)
             progress = self._snapshot.progress.get(name)
             if status_of(packed) != TaskStatus.SUCCESS:
-                result = decode_result(packed, opaque=True)
+                result = decode_result(packed, opaque=True, task=name)
                 unknown = result.status == TaskStatus.UNKNOWN
                 if not unknown and not result.started:
                     continue

@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from distflow.arrivals import Arrivals
 from distflow.codec import (
@@ -177,17 +177,33 @@ def _spec(reader: SnapshotReader, run_id: str | None, server: ServerFacts) -> Ru
             f"{reader.name}: was made from a mapping and has no graph, so it cannot be imported; "
             f"start its workflow with it: distflow submit MODULE:WORKFLOW --snapshot {reader.name}"
         )
-    run_id = check_run_id(header.run_id if run_id is None else run_id)
+    run_id = check_run_id(str(header.run_id) if run_id is None else run_id)
     with reader.decoding():
         return RunSpec(
             run_id=run_id,
             workflow=header.workflow or "",
-            params=unpack(header.params, opaque=True),
+            params={**unpack(header.params, opaque=True)},
             origin=header.origin or "",
-            options=RunOptions(**header.options),
+            options=_options(header.options),
             server=server,
             version=reader.version,
         )
+
+
+#: What the options of a run may be, where they are there.
+_OPTION_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "concurrency": int,
+    "timeout": (int, float),
+    "context": str,
+    "max_result_bytes": int,
+}
+
+
+def _options(fields: Mapping[str, Any]) -> RunOptions:
+    for name in _OPTION_TYPES.keys() & fields.keys():
+        if not (fields[name] is None or isinstance(fields[name], _OPTION_TYPES[name])):
+            raise TypeError(f"option {name} is {fields[name]!r:.40}")
+    return RunOptions(**fields)
 
 
 def _fill(store: RunStore, operation: str, reader: SnapshotReader, arrivals: Arrivals) -> None:

@@ -24,7 +24,7 @@ from distflow.client import Client
 from distflow.core.resolution import Decision
 from distflow.core.run import RunInfo
 from distflow.core.status import ENDED_RUNS, OVER_RUNS, TaskStatus
-from distflow.errors import InvalidInput, RunNotFound, RunTooNew, WrongState
+from distflow.errors import Damaged, InvalidInput, RunNotFound, RunTooNew, WrongState
 from distflow.handle import Run
 from distflow.outlook import read_outlook
 from distflow.plain import parse_json
@@ -138,15 +138,19 @@ def delete(
     """Remove runs with everything that is known of them."""
     with open_client(redis_url, data_dir) as client:
         # All are looked at before the first is deleted.
-        infos = [_find_deletable(client, run_id) for run_id in dict.fromkeys(run_ids)]
-        for info in [] if force else infos:
-            _check_deletable(info)
-        for info in infos:
-            _delete(client, info, force=force)
+        infos = {
+            run_id: _find_deletable(client, run_id, force=force)
+            for run_id in dict.fromkeys(run_ids)
+        }
+        for info in infos.values():
+            if info is not None and not force:
+                _check_deletable(info)
+        for run_id, info in infos.items():
+            _delete(client, run_id, info, force=force)
             if not as_json:
-                put(f"deleted run {info.run_id}")
+                put(f"deleted run {run_id}")
     if as_json:
-        print_json({"deleted": [info.run_id for info in infos]})
+        print_json({"deleted": list(infos)})
 
 
 @click.command("purge")
@@ -169,11 +173,11 @@ def purge(
                 if not _is_older(info, seconds):
                     continue
                 if not dry_run:
-                    _delete(client, info, force=False)
+                    _delete(client, run_id, info, force=False)
             except (RunNotFound, WrongState):
                 # Gone, or resumed, since it was listed.
                 continue
-            except RunTooNew as error:
+            except (RunTooNew, Damaged) as error:
                 say(str(error))
                 continue
             deleted.append(run_id)
@@ -215,9 +219,14 @@ def _decision(done: str | None, *, retry: bool, fail: bool) -> tuple[Decision, A
         ) from None
 
 
-def _find_deletable(client: Client, run_id: str) -> RunInfo:
+def _find_deletable(client: Client, run_id: str, *, force: bool) -> RunInfo | None:
+    """A run that is there; None where it is damaged, and goes all the same."""
     try:
         return client.run(run_id).info()
+    except Damaged:
+        if not force:
+            raise
+        return None
     except RunNotFound:
         # A deletion that was cut off behind its last key has left the name in the lists of runs:
         # this takes it off, and says the same.
@@ -253,11 +262,16 @@ def _is_older(info: RunInfo, seconds: float) -> bool:
     return ended and info.as_of - (info.ended_at or 0.0) > seconds
 
 
-def _delete(client: Client, info: RunInfo, *, force: bool) -> None:
-    run = Run(client, info.run_id)
+def _delete(client: Client, run_id: str, info: RunInfo | None, *, force: bool) -> None:
+    store = client.store(run_id)
     queues: set[str] = set()
-    if info.status not in ENDED_RUNS:
+    if info is None or info.status not in ENDED_RUNS:
         # A coordinator that was killed has left its jobs in the queues.
-        queues = {task.queue for tasks in run.store.iter_tasks() for task in tasks}
-    run.store.delete_run(force=force)
-    client.dispatcher.withdraw(info.run_id, queues)
+        try:
+            queues = {task.queue for tasks in store.iter_tasks() for task in tasks}
+        except Damaged:
+            # Nobody knows which; a worker that takes such a job finds no run.
+            if not force:
+                raise
+    store.delete_run(force=force)
+    client.dispatcher.withdraw(run_id, queues)

@@ -27,7 +27,7 @@ from distflow.describe import (
     why_of,
 )
 from distflow.dispatch.rq import RqDispatcher
-from distflow.errors import RunNotFound, RunTooNew
+from distflow.errors import Damaged, RunNotFound, RunTooNew
 from distflow.ids import check_run_id
 from distflow.outlook import read_outlook
 from distflow.ports import RunStore
@@ -105,7 +105,7 @@ def _infos(redis: Redis, run_ids: list[str]) -> Iterator[RunInfo]:
         except RunNotFound:
             # Its keys are gone, or were never written: the index may say more than there is.
             continue
-        except RunTooNew as error:
+        except (RunTooNew, Damaged) as error:
             say(str(error))
 
 
@@ -113,7 +113,7 @@ def _task_table(store: RunStore, info: RunInfo) -> Iterator[Line]:
     yield ""
     for task, cut in iter_cuts(store):
         state = live_status(cut, info.as_of)
-        result = None if cut.packed is None else decode_result(cut.packed, opaque=True)
+        result = cut.packed and decode_result(cut.packed, opaque=True, task=task.name)
         took = span(result.metrics.duration) if result and result.metrics else ""
         attempt = result.attempt if result else cut.claim.attempt if cut.claim else 0
         row = painted("", shown_status(state), f"  {attempt or '':>3}  {took:>7}  ", width=9)

@@ -52,7 +52,7 @@ class Teller:
         whys = dict(zip(ended, self._store.read_results(ended), strict=True))
         for kind, notice in chosen:
             packed = whys.get(notice.task)
-            why = why_of(decode_result(packed, opaque=True)) if packed else ""
+            why = why_of(decode_result(packed, opaque=True, task=notice.task)) if packed else ""
             self._display.note(f"{kind}: {_describe(kind, notice, why)}")
             if self._told[kind] == _MOST_LINES:
                 self._display.note(f"{kind}: from here on they are counted only")

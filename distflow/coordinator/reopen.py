@@ -108,7 +108,7 @@ def _read_plan(store: RunStore, graph: Graph) -> tuple[list[PlanItem], list[Task
             if packed is None:
                 statuses[index] = None
             else:
-                details[index] = decode_result(packed, opaque=True)
+                details[index] = decode_result(packed, opaque=True, task=graph.tasks[index].name)
                 statuses[index] = details[index].status
     plan = plan_resume(graph, statuses, details, store.read_claims(), store.read_progress())
     return plan, statuses

@@ -25,6 +25,7 @@ from distflow.coordinator.surroundings import Surroundings
 from distflow.core.run import Event
 from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.errors import (
+    DamagedRun,
     DistflowError,
     LeaseHeld,
     RedisUnavailable,
@@ -154,7 +155,7 @@ class CoordinatorService:
             self._discover()
         if self._adopt_some():
             self._send()
-        found = self._read()
+        found = self._read_undamaged()
         now = time.monotonic()
         due = [run_id for run_id, at in self._wake_at.items() if at <= now]
         for run_id in dict.fromkeys([*found, *due, *self._keeper.lost_runs()]):
@@ -164,6 +165,17 @@ class CoordinatorService:
         if not self._send() and any(self.led[run].is_busy for run in found if run in self.led):
             # Many short tasks are at work: what they tell is read together.
             time.sleep(PACE_SECONDS)
+
+    def _read_undamaged(self) -> dict[str, list[Event]]:
+        """The events of all runs; one whose events are damaged is left aside."""
+        try:
+            return self._read()
+        except DamagedRun as error:
+            executor = self.led.get(error.run_id)
+            if executor is None:
+                raise
+            self._leave_aside(executor, error)
+            return {}
 
     def _read(self) -> dict[str, list[Event]]:
         """The events of all runs; waits for one, or until something is due."""
@@ -288,7 +300,6 @@ class CoordinatorService:
 
     def _guard(self, executor: WorkflowExecutor, call: Callable[[], None]) -> None:
         """Let what goes wrong with one run be no other run's concern."""
-        run_id = executor.run_id
         try:
             call()
         except RedisUnavailable:
@@ -302,19 +313,23 @@ class CoordinatorService:
             self.counts.lost += 1
             self._report(str(error))
         except Exception as error:  # noqa: BLE001 - damaged bytes may raise anything
-            self._drop(executor)
-            executor.end()
-            self._resting[run_id] = time.monotonic() + _REST_SECONDS
-            self.counts.failed += 1
-            known = isinstance(error, DistflowError)
-            _log.log(
-                logging.WARNING if known else logging.ERROR,
-                "run %s cannot be led, and is tried again in %d s: %s",
-                run_id,
-                _REST_SECONDS,
-                error,
-                exc_info=not known,
-            )
+            self._leave_aside(executor, error)
+
+    def _leave_aside(self, executor: WorkflowExecutor, error: Exception) -> None:
+        """Say that a run cannot be led, and try again in a while; the others go on."""
+        self._drop(executor)
+        executor.end()
+        self._resting[executor.run_id] = time.monotonic() + _REST_SECONDS
+        self.counts.failed += 1
+        known = isinstance(error, DistflowError)
+        _log.log(
+            logging.WARNING if known else logging.ERROR,
+            "run %s is left aside, and tried again in %d s: %s",
+            executor.run_id,
+            _REST_SECONDS,
+            error,
+            exc_info=None if known else error,
+        )
 
     def _drop(self, executor: WorkflowExecutor) -> None:
         self._at_work.discard(executor.run_id)

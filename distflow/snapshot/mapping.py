@@ -212,7 +212,7 @@ class Snapshot(Mapping[str, TaskResult]):
         return self._packed[name]
 
     def __getitem__(self, name: str) -> TaskResult:
-        return decode_result(self._packed[name])
+        return decode_result(self._packed[name], task=name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._packed)

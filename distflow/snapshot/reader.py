@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import msgpack
 
+from distflow.codec import status_of
 from distflow.core.claim import READ_VERSIONS, Progress, said_versions
 from distflow.errors import SnapshotInvalid
 from distflow.snapshot.records import (
@@ -83,6 +84,11 @@ class SnapshotReader:
                     Outcome(task, packed, fields and Progress(**fields))
                     for task, packed, fields in body
                 ]
+                for known in chunk:
+                    if not isinstance(known.task, str):
+                        raise TypeError(f"{known.task!r:.40} is no name of a task")
+                    if known.packed is not None:
+                        status_of(known.packed)
             yield chunk
 
     def notes(self) -> Iterator[dict[str, bytes]]:

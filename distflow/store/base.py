@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from distflow.core.claim import Code, check_version
-from distflow.errors import DistflowError, RunForgotten, RunGone, RunNotFound, StaleEpoch
+from distflow.errors import (
+    Damaged,
+    DamagedRun,
+    DistflowError,
+    RunForgotten,
+    RunGone,
+    RunNotFound,
+    StaleEpoch,
+)
 from distflow.store.keys import DEFAULT_PREFIX, RunKeys
 from distflow.store.patience import call_patiently
 from distflow.store.scripts import run_script
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
+_Store = TypeVar("_Store", bound="StoreBase")
+
+#: What reading bytes raises that distflow has not written.
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OverflowError, Damaged)
+
+#: How Redis says that a key holds another kind of value, or that a script met such a value. Where
+#: it says that somebody lacks a right it is another matter.
+_WRONG_TYPE, _IN_SCRIPT, _NO_RIGHT = "WRONGTYPE", "user_script:", ("NOPERM", "permission", "access")
 
 #: Why a run is missing: work horses, which are made for every job, need not know.
 _ABSENCE = "distflow.store.absence"
@@ -62,7 +81,12 @@ class StoreBase:
         return found
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
-        return call_patiently(call, self.patience_seconds, self.client)
+        try:
+            return call_patiently(call, self.patience_seconds, self.client)
+        except ResponseError as error:
+            if is_damage(error):
+                raise DamagedRun(self.run_id, error) from error
+            raise
 
     def _require(self, code: int) -> None:
         """Raise what a coordinator's or a person's call has run into; OK and RECORDED pass."""
@@ -73,7 +97,15 @@ class StoreBase:
         if refusal is not None:
             raise refusal
         if code == Code.TOO_NEW:
-            check_version(self.run_id, int(self._patiently(self._ask_version)))
+            self._check_version()
+
+    def _check_version(self) -> None:
+        said = self._patiently(self._ask_version)
+        try:
+            version = int(said)
+        except ValueError as error:
+            raise DamagedRun(self.run_id, error) from error
+        check_version(self.run_id, version)
 
     def _ask_version(self) -> bytes:
         found: bytes = self.client.hget(self.keys.meta, "v")
@@ -102,6 +134,33 @@ class StoreBase:
     def _look_for(self) -> Any:
         look_for = import_module(_ABSENCE).look_for
         return look_for(self.client, self.prefix, self.run_id, self._seen_at)
+
+
+def reading(
+    method: Callable[Concatenate[_Store, _P], _T],
+) -> Callable[Concatenate[_Store, _P], _T]:
+    """A method of a store that decodes what Redis holds.
+
+    It raises DamagedRun where that is nothing that distflow writes.
+    """
+
+    @wraps(method)
+    def read(self: _Store, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return method(self, *args, **kwargs)
+        except DamagedRun:
+            raise
+        except MALFORMED as error:
+            raise DamagedRun(self.run_id, error) from error
+
+    return read
+
+
+def is_damage(error: ResponseError) -> bool:
+    """Whether Redis, or a script there, met what distflow did not write."""
+    said = str(error)
+    strange = _WRONG_TYPE in said or _IN_SCRIPT in said
+    return strange and not any(word in said for word in _NO_RIGHT)
 
 
 def refusal_of(code: Code, run_id: str) -> DistflowError | None:

@@ -8,7 +8,7 @@ from distflow.codec import encode_task, pack, pack_decoded
 from distflow.core.claim import Code, Progress
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
-from distflow.errors import RunExists, WrongState
+from distflow.errors import DamagedRun, RunExists, WrongState
 from distflow.faults import commit
 from distflow.store.base import StoreBase
 from distflow.store.keys import active_key, active_keys, runs_key
@@ -105,9 +105,16 @@ class MakingStore(StoreBase):
         """
         keys = self.keys
         used = self._keys_after(keys.meta, keys.claims, keys.lease)
-        code = self._run("delete_run", used, int(force))
-        if code == Code.TOO_NEW:
-            self._require(code)
+        try:
+            code = self._run("delete_run", used, int(force))
+            if code == Code.TOO_NEW:
+                self._require(code)
+        except DamagedRun:
+            if not force:
+                raise
+            with commit("delete_damaged"):
+                self._patiently(lambda: self.client.delete(*used))
+            code = Code.OK
         if code in (Code.HELD, Code.BUSY):
             what = "is being coordinated" if code == Code.HELD else "has tasks at work"
             raise WrongState(

@@ -11,7 +11,7 @@ from redis import exceptions as redis_errors
 from redis.client import Pipeline
 
 from distflow.codec import decode_tasks, unpack
-from distflow.core.claim import Progress, check_version
+from distflow.core.claim import READ_VERSIONS, Progress, check_version
 from distflow.core.model import Task
 from distflow.core.run import (
     UNKNOWN,
@@ -28,7 +28,7 @@ from distflow.core.run import (
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunNotFound
 from distflow.ports import RunHead, ServerInfo, Standing, Troubles
-from distflow.store.base import StoreBase
+from distflow.store.base import StoreBase, reading
 from distflow.store.scripts import load_into, queue_script
 
 #: Scripts that are read by in one round trip with other commands.
@@ -41,6 +41,7 @@ _REPAIRED = "repaired_"
 class ReadingStore(StoreBase):
     """Reads of a run."""
 
+    @reading
     def read_info(self) -> RunInfo:
         """The run in short, whatever its size.
 
@@ -50,6 +51,7 @@ class ReadingStore(StoreBase):
         """
         return self._info(self._run("read_info", self._info_keys))
 
+    @reading
     def read_head(self, *, with_tasks: bool = True, with_server: bool = True) -> RunHead:
         """See :class:`distflow.ports.RunHead`: one round trip; without what is known already.
 
@@ -70,6 +72,7 @@ class ReadingStore(StoreBase):
         server = ServerInfo(info.as_of, _server_id(told[0])) if told else None
         return RunHead(info, tasks, progress, server)
 
+    @reading
     def read_standing(self, names: Sequence[str]) -> Standing:
         """See :class:`distflow.ports.Standing`: one round trip, of names that are not too many.
 
@@ -124,6 +127,7 @@ class ReadingStore(StoreBase):
         """The id of the newest event, ``0-0`` where there is none."""
         return _newest_id(self._patiently(lambda: self.client.xrevrange(self.keys.events, count=1)))
 
+    @reading
     def read_status(self) -> RunStatus:
         """The run's status alone.
 
@@ -146,8 +150,13 @@ class ReadingStore(StoreBase):
             packed = self._patiently(partial(self.client.hget, self.keys.graph, str(index)))
             if packed is None:
                 raise self._missing()
-            yield decode_tasks(packed)
+            yield self._decode_tasks(packed)
 
+    @reading
+    def _decode_tasks(self, packed: bytes) -> list[Task]:
+        return decode_tasks(packed)
+
+    @reading
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
         """The outcomes' statuses without their data; None where there is none yet."""
         used = (self.keys.meta, self.keys.results)
@@ -160,16 +169,23 @@ class ReadingStore(StoreBase):
             return []
         return self._patiently(lambda: self.client.hmget(self.keys.results, list(names)))
 
+    @reading
     def read_cut(self, names: Sequence[str]) -> list[TaskCut]:
         """Outcome, claim, progress and note of tasks, read at one instant."""
         if not names:
             return []
         results, claims, progress, notes = self._read_cut(names)
         return [
-            TaskCut(packed, claim and _claim(claim), known and _progress(known), note)
+            TaskCut(
+                packed,
+                None if claim is None else _claim(claim),
+                None if known is None else _progress(known),
+                note,
+            )
             for packed, claim, known, note in zip(results, claims, progress, notes, strict=True)
         ]
 
+    @reading
     def read_troubles(self, limit: int) -> Troubles:
         """The tasks that failed or are unknown, at most ``limit`` of each kind by name."""
         keys = (self.keys.meta, self.keys.troubles, self.keys.traits)
@@ -178,16 +194,19 @@ class ReadingStore(StoreBase):
         hooked = [name for name, its in zip(unknown, traits, strict=True) if b"v" in (its or b"")]
         return Troubles(failed, tolerated, tolerated_count, unknown, hooked)
 
+    @reading
     def read_claims(self) -> dict[str, Claim]:
         """Every claim that is held now, by task."""
         found = self._patiently(lambda: self.client.hgetall(self.keys.claims))
         return _claims(found)
 
+    @reading
     def read_progress(self) -> dict[str, Progress]:
         """Every task's progress, where it has some."""
         found = self._patiently(lambda: self.client.hgetall(self.keys.progress))
         return _progresses(found)
 
+    @reading
     def sample_progress(self, most: int) -> dict[str, Progress]:
         """As :meth:`read_progress`, of about ``most`` tasks where there are more."""
         found: dict[bytes, bytes] = {}
@@ -198,11 +217,13 @@ class ReadingStore(StoreBase):
             found.update(some)
         return _progresses(found)
 
+    @reading
     def read_beats(self) -> dict[str, Beat]:
         """Every batch that has begun and not ended, with its last beat."""
         found = self._patiently(lambda: self.client.hgetall(self.keys.beats))
         return {batch.decode(): Beat(*msgpack.unpackb(packed)) for batch, packed in found.items()}
 
+    @reading
     def read_history(
         self, task: str | None = None, *, newest: int | None = None
     ) -> list[HistoryEntry]:
@@ -247,7 +268,11 @@ def _claim(packed: bytes) -> Claim:
 
 
 def _progress(packed: bytes) -> Progress:
-    return Progress(**msgpack.unpackb(packed))
+    fields: dict[str, Any] = msgpack.unpackb(packed)
+    for name in ("attempt", "not_before"):
+        if not isinstance(fields.get(name, 0), int):
+            raise TypeError(f"progress: {name} is {fields[name]!r:.40}")
+    return Progress(**fields)
 
 
 def _claims(found: dict[bytes, bytes]) -> dict[str, Claim]:
@@ -321,7 +346,7 @@ def _info(
         return None if value is None else int(value) / 1000
 
     version = number("v") or number("wire")
-    if not version:
+    if version < READ_VERSIONS[0]:
         raise RunNotFound(f"run {run_id!r} holds no run that this version can read")
     check_version(run_id, version)
     counts = live_counts(

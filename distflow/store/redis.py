@@ -18,4 +18,7 @@ class RedisRunStore(MakingStore, ResolvingStore, LeadStore, MendingStore, Readin
 
 def list_runs(client: Any, prefix: str = DEFAULT_PREFIX) -> list[str]:
     """Every run id, oldest first."""
-    return [run_id.decode() for run_id in client.zrange(runs_key(prefix), 0, -1)]
+    return [
+        run_id.decode(errors="backslashreplace")
+        for run_id in client.zrange(runs_key(prefix), 0, -1)
+    ]

@@ -8,15 +8,16 @@ from functools import partial
 from typing import Any, TypeVar
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from distflow.core.claim import Code
 from distflow.core.run import Event
 from distflow.core.status import RunStatus
-from distflow.errors import DistflowError
+from distflow.errors import DamagedRun, DistflowError
 from distflow.faults import commit
 from distflow.ports import Renewal, UnledRun
 from distflow.store.absence import explain_gone, look_for
-from distflow.store.base import refusal_of
+from distflow.store.base import MALFORMED, is_damage, refusal_of
 from distflow.store.keys import DEFAULT_PREFIX, active_keys, coordinators_key, run_keys
 from distflow.store.leading import parse_streams
 from distflow.store.patience import call_patiently
@@ -85,7 +86,11 @@ class RedisServiceStore:
             replies: list[set[bytes]] = pipeline.execute()
             return replies
 
-        return {run_id.decode() for found in self._patiently(ask) for run_id in found}
+        return {
+            run_id.decode(errors="backslashreplace")
+            for found in self._patiently(ask)
+            for run_id in found
+        }
 
     def find_unled(self, run_ids: Sequence[str]) -> dict[str, UnledRun]:
         """Of these runs, those that exist and that nobody leads."""
@@ -104,50 +109,62 @@ class RedisServiceStore:
             for run_id in unled:
                 pipeline.hmget(keys[run_id].meta, "status", "created_at", "detached", "epoch")
             pipeline.time()
-            replies: list[Any] = pipeline.execute()
+            replies: list[Any] = pipeline.execute(raise_on_error=False)
+            for reply in replies:
+                damaged = isinstance(reply, ResponseError) and is_damage(reply)
+                if isinstance(reply, Exception) and not damaged:
+                    raise reply
             return replies
 
         *found, (seconds, _micros) = self._patiently(ask)
-        return {
-            run_id: UnledRun(
-                RunStatus(status.decode()),
-                seconds - int(created_at or 0) / 1000,
-                detached=detached is not None,
-                led_before=epoch not in (None, b"0"),
-            )
-            for run_id, (status, created_at, detached, epoch) in zip(unled, found, strict=True)
-            if status is not None
-        }
+        runs = {run_id: _unled(told, seconds) for run_id, told in zip(unled, found, strict=True)}
+        return {run_id: run for run_id, run in runs.items() if run is not None}
 
     def shorten_leases(self, run_ids: Sequence[str]) -> None:
         """Let no lease of these runs be held for longer than its holder asked for: Redis's clock
         may have been set back.
         """
-        for start in range(0, len(run_ids), _LEASES_PER_SCRIPT):
-            names: list[str] = []
-            for run_id in run_ids[start : start + _LEASES_PER_SCRIPT]:
-                keys = run_keys(self._prefix, run_id)
-                names += (keys.meta, keys.lease)
+
+        def shorten(some: Sequence[str]) -> list[None]:
+            names = self._names_of(some)
             self._patiently(partial(run_script, self._client, "shorten_leases", names, ()))
+            return [None] * len(some)
+
+        for start in range(0, len(run_ids), _LEASES_PER_SCRIPT):
+            _ask_of_each(run_ids[start : start + _LEASES_PER_SCRIPT], shorten)
 
     def renew_leases(self, renewals: Sequence[Renewal]) -> list[DistflowError | None]:
         """Keep leases that one owner has; per lease None, or why it is lost."""
-        answers: list[DistflowError | None] = []
-        for start in range(0, len(renewals), _LEASES_PER_SCRIPT):
-            chunk = renewals[start : start + _LEASES_PER_SCRIPT]
-            names: list[str] = []
-            arguments: list[str | int] = [chunk[0].owner, int(chunk[0].ttl_seconds * 1000)]
-            for renewal in chunk:
-                keys = run_keys(self._prefix, renewal.run_id)
-                names += (keys.meta, keys.lease)
+        of_run = {renewal.run_id: renewal for renewal in renewals}
+        run_ids = list(of_run)
+
+        def renew(some: Sequence[str]) -> list[DistflowError | None]:
+            first = of_run[some[0]]
+            arguments: list[str | int] = [first.owner, int(first.ttl_seconds * 1000)]
+            for run_id in some:
+                renewal = of_run[run_id]
                 arguments += (renewal.epoch, renewal.queued, renewal.waiting)
-            call = partial(run_script, self._client, "renew_lease", names, arguments)
-            answers += [
-                self._explain(Code(code), renewal.run_id)
-                for code, renewal in zip(self._patiently(call), chunk, strict=True)
+            names = self._names_of(some)
+            codes = self._patiently(
+                partial(run_script, self._client, "renew_lease", names, arguments)
+            )
+            return [
+                self._explain(Code(code), run_id) for code, run_id in zip(codes, some, strict=True)
             ]
+
+        answers: list[DistflowError | None] = []
+        for start in range(0, len(run_ids), _LEASES_PER_SCRIPT):
+            answers += _ask_of_each(run_ids[start : start + _LEASES_PER_SCRIPT], renew)
         self._renewed_at = time.monotonic()
         return answers
+
+    def _names_of(self, run_ids: Sequence[str]) -> list[str]:
+        """Their keys ``meta`` and ``lease``."""
+        names: list[str] = []
+        for run_id in run_ids:
+            keys = run_keys(self._prefix, run_id)
+            names += (keys.meta, keys.lease)
+        return names
 
     def _explain(self, code: Code, run_id: str) -> DistflowError | None:
         if code != Code.GONE:
@@ -156,23 +173,84 @@ class RedisServiceStore:
 
     def release_leases(self, owner: str, epochs: Mapping[str, int]) -> None:
         """Give leases up, as far as they are still held: run id -> epoch."""
-        calls = []
-        for run_id, epoch in epochs.items():
-            keys = run_keys(self._prefix, run_id)
-            calls.append(ScriptCall("release_lease", (keys.meta, keys.lease), (owner, epoch)))
-        if calls:
-            self._patiently(lambda: run_scripts(self._client, calls))
+
+        def release(some: Sequence[str]) -> list[Any]:
+            calls = [
+                ScriptCall("release_lease", self._names_of([run_id]), (owner, epochs[run_id]))
+                for run_id in some
+            ]
+            return self._patiently(lambda: run_scripts(self._client, calls))
+
+        if epochs:
+            _ask_of_each(list(epochs), release)
 
     def read_events(
         self, after: Mapping[str, str], *, block_ms: int | None = None
     ) -> dict[str, list[Event]]:
-        """The events of runs after an id each, oldest first; waits for one up to ``block_ms``."""
+        """The events of runs after an id each, oldest first; waits for one up to ``block_ms``.
+
+        Raises:
+            DamagedRun: the events of one run are not what distflow writes.
+        """
         if not after:
             return {}
-        streams = {run_keys(self._prefix, run_id).events: last for run_id, last in after.items()}
-        found = self._patiently(lambda: self._client.xread(streams, count=1000, block=block_ms))
-        runs = dict(zip(streams, after, strict=True))
-        return {runs[key]: events for key, events in parse_streams(found).items()}
+
+        def read(some: Sequence[str], block: int | None = None) -> list[list[Event]]:
+            streams = {run_keys(self._prefix, run_id).events: after[run_id] for run_id in some}
+            found = self._patiently(lambda: self._client.xread(streams, count=1000, block=block))
+            events = parse_streams(found)
+            return [events.get(key, []) for key in streams]
+
+        answers = _ask_of_each(list(after), partial(read, block=block_ms), alone=read)
+        for answer in answers:
+            if isinstance(answer, DamagedRun):
+                # What the others tell is read again.
+                raise answer
+        return {run_id: events for run_id, events in zip(after, answers, strict=True) if events}
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
         return call_patiently(call, self._patience_seconds, self._client)
+
+
+def _ask_of_each(
+    run_ids: Sequence[str],
+    ask: Callable[[Sequence[str]], list[Any]],
+    alone: Callable[[Sequence[str]], list[Any]] | None = None,
+) -> list[Any]:
+    """What is answered for each run. One that is damaged is no concern of the others, which are
+    asked about alone then: its answer is a DamagedRun.
+
+    Args:
+        run_ids: at least one.
+        ask: answers for some runs.
+        alone: the same for one; None is ``ask``.
+    """
+    try:
+        return ask(run_ids)
+    except (ResponseError, *MALFORMED) as error:
+        if isinstance(error, ResponseError) and not is_damage(error):
+            raise
+        damage = error
+    if len(run_ids) == 1:
+        return [DamagedRun(run_ids[0], damage)]
+    return [answer for run_id in run_ids for answer in _ask_of_each([run_id], alone or ask)]
+
+
+def _unled(told: Any, seconds: int) -> UnledRun | None:
+    """A run that nobody leads, as its ``meta`` tells; None where there is none. Of a damaged one
+    nobody knows how it stands: who tries to lead it finds out, and says so.
+    """
+    try:
+        if isinstance(told, Exception):
+            raise told
+        status, created_at, detached, epoch = told
+        if status is None:
+            return None
+        return UnledRun(
+            RunStatus(status.decode()),
+            seconds - int(created_at or 0) / 1000,
+            detached=detached is not None,
+            led_before=epoch not in (None, b"0"),
+        )
+    except (ResponseError, *MALFORMED):
+        return UnledRun(RunStatus.RUNNING, 0.0, detached=True, led_before=False)

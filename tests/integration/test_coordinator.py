@@ -226,7 +226,7 @@ def test_a_run_that_cannot_be_led_is_nobody_elses_concern(
     assert damaged.status() == RunStatus.RUNNING
     service.terminate()
     _out, err = service.communicate(timeout=20)
-    assert "run damaged cannot be led" in err
+    assert "run damaged is left aside" in err
 
 
 def test_paused_and_cancelled_under_a_service(

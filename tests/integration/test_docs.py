@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from distflow import codec
+from distflow import extensions
 from tests.conftest import StartWorker
 from tests.support import timeout
 from tests.support.pages import PAGES, Block, Section, read_sections, typed_commands
@@ -55,15 +55,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("DISTFLOW_LEASE_SECONDS", f"{stretched(_LEASE_SECONDS):.1f}")
     scripts = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
-    registered = codec._by_code.copy(), codec._by_type.copy()
+    registered = extensions._by_code.copy(), extensions._by_type.copy()
     yield tmp_path
     for module in tmp_path.glob("*.py"):
         sys.modules.pop(module.stem, None)
     # What an example registers is registered for its own process.
-    codec._by_code.clear()
-    codec._by_type.clear()
-    codec._by_code.update(registered[0])
-    codec._by_type.update(registered[1])
+    extensions._by_code.clear()
+    extensions._by_type.clear()
+    extensions._by_code.update(registered[0])
+    extensions._by_type.update(registered[1])
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,9 @@ def _fields(kind: Any) -> list[str]:
 def shapes() -> dict[str, Any]:
     """The fields of all that travels, in their order; codes, keys and extension types."""
     keys = RunKeys("p", "r").all()
-    extensions = [code for code in _CODES if codec.extension_of_code(code) is not None]
+    # Where 0.1 has it; it may have moved since.
+    find = codec.extension_of_code  # type: ignore[attr-defined]
+    extensions = [code for code in _CODES if find(code) is not None]
     return {
         **{kind.__name__: _fields(kind) for kind in _SHAPES},
         "codes": {code.name: code.value for code in Code},

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distflow import codec
+from distflow import codec, extensions
 from distflow.core.model import Metrics, Ref, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, NotEncodable
@@ -42,8 +42,8 @@ class Money:
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """``Money`` is registered as 40, and what a test registers is gone after it."""
-    monkeypatch.setattr(codec, "_by_code", dict(codec._by_code))
-    monkeypatch.setattr(codec, "_by_type", dict(codec._by_type))
+    monkeypatch.setattr(extensions, "_by_code", dict(extensions._by_code))
+    monkeypatch.setattr(extensions, "_by_type", dict(extensions._by_type))
     register_type(40, Money, lambda money: money.amount, Money)
 
 
@@ -123,11 +123,11 @@ def test_every_value_comes_back_as_it_was(value: Any) -> None:
 def test_a_coordinator_passes_on_what_it_cannot_read(value: Any) -> None:
     """``opaque``: where a user's type is not registered, its bytes go through unchanged."""
     packed = codec.pack([value])
-    known = codec._by_code.pop(40), codec._by_type.pop(Money)
+    known = extensions._by_code.pop(40), extensions._by_type.pop(Money)
     try:
         passed = codec.pack(codec.unpack(packed, opaque=True))
     finally:
-        codec._by_code[40], codec._by_type[Money] = known
+        extensions._by_code[40], extensions._by_type[Money] = known
     assert same(codec.unpack(passed), [value])
 
 

@@ -112,9 +112,9 @@ def test_only_what_is_looked_at_is_decoded(tmp_path: Path, monkeypatch: pytest.M
     decoded: list[bytes] = []
     real = decode_result
 
-    def count(packed: bytes) -> TaskResult:
+    def count(packed: bytes, **options: str) -> TaskResult:
         decoded.append(packed)
-        return real(packed)
+        return real(packed, task=options["task"])
 
     monkeypatch.setattr(mapping, "decode_result", count)
     loaded = Snapshot.load(path)
