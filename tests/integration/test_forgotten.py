@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from distflow.client import Client
+from distflow.coordinator.service import CoordinatorService
 from distflow.errors import RunForgotten
 from tests.conftest import StartWorker
 from tests.integration.test_outcomes import Scene
@@ -99,6 +101,30 @@ def test_a_service(emptied: RedisServer, tmp_path: Path) -> None:
     assert FORGOTTEN in said
     assert MEND in said
     assert "was deleted" not in said
+
+
+def test_a_service_that_has_given_redis_up(emptied: RedisServer, tmp_path: Path) -> None:
+    """Redis was away for longer than the service is patient: it led nothing by then."""
+    stop, said = threading.Event(), list[str]()
+    with emptied.client() as redis:
+        client = Client(redis, patience_seconds=0.2)
+        service = CoordinatorService(client.service_ports(), stop, report=said.append)
+        serving = threading.Thread(target=service.run, daemon=True)
+        serving.start()
+        try:
+            wait_for(lambda: led_by(emptied), 30, "the service to lead the run")
+            emptied.kill()
+            wait_for(lambda: any("waiting for it" in line for line in said), 30, "it to wait")
+            (tmp_path / "nothing").mkdir()
+            emptied.restart_with(tmp_path / "nothing")
+            wait_for(lambda: any(FORGOTTEN in line for line in said), 30, "it to say so")
+        finally:
+            stop.set()
+            serving.join(30)
+    assert not serving.is_alive()
+    (line,) = [line for line in said if FORGOTTEN in line]
+    assert MEND in line
+    assert service.led == {}
 
 
 def test_who_waits_in_python(emptied: RedisServer, tmp_path: Path) -> None:
