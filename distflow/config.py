@@ -20,6 +20,9 @@ _SHORTEST_LEASE_SECONDS = 0.5
 #: How long a worker tells an outcome that Redis does not take.
 _OUTCOME_SECONDS = 3600.0
 
+#: Characters of DISTFLOW_CODE that are told.
+_MOST_CODE = 200
+
 #: After so many batches, or with so much memory more, a FastWorker replaces its child.
 _FAST_JOBS = 1000
 _FAST_RSS_MB = 512
@@ -77,18 +80,7 @@ def outcome_seconds() -> float:
     Raises:
         InvalidInput: it is not a number of at least 0.
     """
-    text = os.environ.get("DISTFLOW_OUTCOME_SECONDS")
-    if text is None:
-        return _OUTCOME_SECONDS
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise InvalidInput(
-            f"DISTFLOW_OUTCOME_SECONDS={text!r}: it is a number of seconds, 0 or more"
-        )
-    return seconds
+    return _seconds("DISTFLOW_OUTCOME_SECONDS", _OUTCOME_SECONDS)
 
 
 def spool_folder() -> str | None:
@@ -102,6 +94,23 @@ def spool_folder() -> str | None:
     return folder or None
 
 
+def code() -> str:
+    """``DISTFLOW_CODE``: any text that says which version of the user's code a process has; empty
+    where it is not set.
+    """
+    return os.environ.get("DISTFLOW_CODE", "")[:_MOST_CODE]
+
+
+def misfit_seconds(default: float) -> float:
+    """``DISTFLOW_MISFIT_SECONDS`` where it is set: how long a task waits for a worker that can run
+    it, where none of those that are there can.
+
+    Raises:
+        InvalidInput: it is not a number of at least 0.
+    """
+    return _seconds("DISTFLOW_MISFIT_SECONDS", default)
+
+
 def allowed_functions() -> str | None:
     """``DISTFLOW_ALLOW``: patterns with commas between them; None where every function may be
     imported.
@@ -112,6 +121,19 @@ def allowed_functions() -> str | None:
 def allow_functions(patterns: str) -> None:
     """Set ``DISTFLOW_ALLOW`` for this process and those that it starts."""
     os.environ[ALLOW_VARIABLE] = patterns
+
+
+def _seconds(variable: str, default: float) -> float:
+    text = os.environ.get(variable)
+    if text is None:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise InvalidInput(f"{variable}={text!r}: it is a number of seconds, 0 or more")
+    return seconds
 
 
 def _count(variable: str, default: int) -> int:

@@ -12,15 +12,19 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 from distflow.core.claim import (
+    NAMELESS,
     Advance,
     BatchOpening,
     ClaimRequest,
     Code,
     Finish,
     Progress,
+    Refused,
     Unknown,
+    WorkerFacts,
 )
 from distflow.core.graph import Graph
+from distflow.core.misfit import Registration
 from distflow.core.model import Task
 from distflow.core.resolution import Decision, Resolution
 from distflow.core.run import (
@@ -29,6 +33,8 @@ from distflow.core.run import (
     Event,
     HeldTask,
     HistoryEntry,
+    Refusal,
+    RefusalKey,
     Repair,
     RunInfo,
     RunSpec,
@@ -45,7 +51,7 @@ class WorkerPort(Protocol):
     run_id: str
 
     def begin_batch(self, epoch: int, batch: str, worker: str, job: str) -> BatchOpening: ...
-    def advance(
+    def advance(  # noqa: PLR0913 - by name
         self,
         epoch: int,
         batch: str,
@@ -55,6 +61,8 @@ class WorkerPort(Protocol):
         released: Sequence[tuple[str, str]] = (),
         ending: bool = False,
         unstarted: Sequence[str] = (),
+        refused: Sequence[Refused] = (),
+        by: WorkerFacts = NAMELESS,
         meanwhile: Callable[[], object] | None = None,
     ) -> Advance: ...
     def start_task(self, task: str, token: str) -> Code: ...
@@ -117,6 +125,7 @@ class RunStore(WorkerPort, Protocol):
     def read_progress(self) -> dict[str, Progress]: ...
     def sample_progress(self, most: int) -> dict[str, Progress]: ...
     def read_beats(self) -> dict[str, Beat]: ...
+    def read_refusals(self) -> list[Refusal]: ...
     def read_history(
         self, task: str | None = None, *, newest: int | None = None
     ) -> list[HistoryEntry]: ...
@@ -132,7 +141,13 @@ class RunStore(WorkerPort, Protocol):
     def trim_events(self, epoch: int, first_kept: str) -> None: ...
     def settle_claim(self, epoch: int, batch: str, lost: Finish) -> Code: ...
     def end_batch(self, epoch: int, batch: str) -> Code: ...
-    def settle_pending(self, epoch: int, outcomes: Sequence[tuple[str, bytes]]) -> set[str]: ...
+    def settle_unheld(
+        self,
+        epoch: int,
+        outcomes: Sequence[tuple[str, bytes]],
+        *,
+        forgotten: Sequence[RefusalKey] = (),
+    ) -> set[str]: ...
     def read_vitals(self) -> Vitals: ...
     def record_repair(self, epoch: int, operation: str, repair: Repair) -> None: ...
     def hold_tasks(self, epoch: int, held: Sequence[HeldTask]) -> None: ...
@@ -314,6 +329,9 @@ class Dispatcher(Protocol):
 
     def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
         """How many workers say that they listen to each queue."""
+
+    def list_workers(self, queues: Collection[str]) -> Mapping[str, set[Registration]]:
+        """Those of each queue that are connected now, by name and birth."""
 
     def find_queued(self, run_id: str, queues: Collection[str]) -> set[str]:
         """The ids of the run's batches that still wait in the queues."""

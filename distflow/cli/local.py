@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from distflow.cli.progress import WritingProgress
 from distflow.cli.running import build_workflow, check_gap, print_run_id, run_options
 from distflow.cli.signals import interruptible
 from distflow.client import Client
+from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.status import RunStatus
 from distflow.earlier import find_earlier
 from distflow.errors import RunExists
@@ -86,7 +88,9 @@ def run(
         PrivateRedis.start(data_dir) as server,
         connected(server.url) as redis,
     ):
-        client = Client(redis)
+        # All its workers are of this command: no other comes that could have what is missing.
+        settings = replace(CoordinatorSettings.from_environment(), misfit_seconds=0.0)
+        client = Client(redis, settings=settings)
         earlier = _earlier_run(client, run_id, template.reference or template.name, given)
         started = earlier or client.create(
             workflow or build_workflow(workflow_path, pairs),

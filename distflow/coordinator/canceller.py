@@ -56,7 +56,7 @@ class Canceller:
         if cancelled:
             reason = self._store.read_info().reason or "cancelled"
             result = TaskResult(TaskStatus.CANCELLED, message=reason)
-            led.settle_pending("task_end", [(index, result) for index in cancelled])
+            led.settle_unheld("task_end", [(index, result) for index in cancelled])
         now = time.monotonic()
         if not led.state.claimed or now - self._stopped_at < self._settings.watch_seconds:
             return

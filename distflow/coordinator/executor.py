@@ -11,6 +11,7 @@ from distflow.coordinator.canceller import Canceller
 from distflow.coordinator.collector import Collector
 from distflow.coordinator.lease import LeaseKeeper, new_owner, renew_with
 from distflow.coordinator.led import LedRun
+from distflow.coordinator.misfits import MisfitDuty
 from distflow.coordinator.notices import Interrupt, Listener, Signal
 from distflow.coordinator.reconcile import Reconciler
 from distflow.coordinator.reopen import read_run
@@ -162,8 +163,7 @@ class WorkflowExecutor:
         """Read the run, under a lease that was just acquired."""
         self._keeper.add(self.run_id, self.epoch, self._load)
         head = self._store.read_head(with_tasks=self.known is None, with_server=not self._shared)
-        # At once: what follows may take long.
-        self._surroundings.look(head.server)
+        self._surroundings.look(head.server)  # At once: what follows may take long.
         if not head.info.is_first_led:
             # The index lies in another slot, so that a crash may have left it behind.
             self._store.mark_active(head.info.version)
@@ -176,17 +176,16 @@ class WorkflowExecutor:
             self._run.catch_up()
 
     def _read(self, head: RunHead, *, reopen: bool) -> None:
-        known, self.known = self.known, None
-        found = read_run(self._store, self.epoch, head, known, reopen=reopen)
+        known, self.known, store = self.known, None, self._store
+        found = read_run(store, self.epoch, head, known, reopen=reopen)
         self.graph, self.plan, standing = found
-        parts = (self._store, self._dispatcher, self._surroundings, self._announcer)
+        parts = (store, self._dispatcher, self._surroundings, self._announcer)
         self._run = self._led = led = LedRun(*parts, self.epoch, self.graph, standing=standing)
-        self._reconciler = Reconciler(
-            led, self._store, self._dispatcher, self._surroundings, self._announcer, self._settings
-        )
+        self._reconciler = Reconciler(led, *parts, self._settings)
         self._canceller = Canceller(
-            led, self._store, self._reconciler, self._surroundings, self._settings
+            led, store, self._reconciler, self._surroundings, self._settings
         )
+        self._misfits = MisfitDuty(led, store, self._dispatcher, self._announcer, self._settings)
 
     def step(self, events: Sequence[Event]) -> RunStatus | None:
         """Apply events, and do what follows save for sending batches.
@@ -229,6 +228,7 @@ class WorkflowExecutor:
         self._reconciler.look()
         led.outbox.share_out()
         led.state.on_time(own_ms())
+        self._misfits.look()
         if self._interrupt.is_set():
             return self._interrupt_run()
         self._check_stop()
@@ -298,7 +298,7 @@ class WorkflowExecutor:
     def wake_at(self) -> float:
         """When :meth:`step` is due without any event, on the monotonic clock."""
         led = self._run
-        moments = [self._reconciler.due]
+        moments = [self._reconciler.due, self._misfits.due]
         if led.outbox.due is not None:
             moments.append(led.outbox.due)
         due_ms = led.state.next_due()
@@ -393,4 +393,4 @@ class WorkflowExecutor:
             outcomes = [
                 (skip.task, TaskResult(TaskStatus.SKIPPED, message=skip.message)) for skip in skips
             ]
-            self._run.settle_pending("task_skipped", outcomes)
+            self._run.settle_unheld("task_skipped", outcomes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import ceil
@@ -17,7 +17,7 @@ from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import MAX_LOST, TaskResult
 from distflow.core.outcome import left_of_wait_ms, longest_wait_seconds
-from distflow.core.run import Claim, Event, RunInfo, event_ms
+from distflow.core.run import Claim, Event, RefusalKey, RunInfo, event_ms
 from distflow.core.state import TaskStateManager
 from distflow.core.status import FINAL, RunStatus, TaskStatus
 from distflow.errors import WrongState
@@ -78,6 +78,10 @@ class LedRun:
         #: Tasks with which a batch began, by index, with when they were claimed: Unix ms.
         self._claimed_ms: dict[int, int] = {}
         self._number = 0
+        #: Whether workers have refused something since that was looked at last, and whether it is
+        #: wanted to know who runs what.
+        self.was_refused = self.notes_who_runs = False
+        self._ran: list[tuple[int, str]] = []
         self.attach(standing)
 
     def attach(self, standing: Standing | None = None) -> None:
@@ -102,6 +106,8 @@ class LedRun:
         if misplaced:
             self._store.set_times(self.epoch, misplaced)
         self.running = dict.fromkeys(claims, time.monotonic())
+        # A predecessor may have seen some; who follows another asks once.
+        self.was_refused = not self.info.is_first_led
         self.close()
         self._claimed_ms.clear()
         self.outbox = Outbox(
@@ -187,20 +193,31 @@ class LedRun:
         """Take the run's waiting jobs off the queues."""
         self._dispatcher.withdraw(self._store.run_id, self.outbox.queues)
 
-    def settle_pending(self, kind: str, outcomes: Sequence[tuple[int, TaskResult]]) -> None:
-        """Give tasks that never ran an outcome, and tell of it by an event of this kind."""
+    def settle_unheld(
+        self,
+        kind: str,
+        outcomes: Sequence[tuple[int, TaskResult]],
+        forgotten: Sequence[RefusalKey] = (),
+    ) -> list[int]:
+        """Give tasks that nobody holds an outcome, and tell of it by an event of this kind, if one
+        is given. Returns those that have it now, unless some had moved on: then all is read again.
+        """
         # What was tried before counts on: a resume must not number its attempts from 1 again.
-        tried = {name: known.attempt - 1 for name, known in self._store.read_progress().items()}
+        tried: dict[str, int] = {}
+        if outcomes:
+            found = self._store.read_progress()
+            tried = {name: known.attempt - 1 for name, known in found.items()}
         named = [(self.graph.tasks[index].name, result) for index, result in outcomes]
-        left = self._store.settle_pending(
+        left = self._store.settle_unheld(
             self.epoch,
             [
                 (name, encode_result(replace(result, attempt=tried.get(name, 0))))
                 for name, result in named
             ],
+            forgotten=forgotten,
         )
         for name, result in named:
-            if name not in left:
+            if kind and name not in left:
                 self._announcer.tell(kind, name, status=result.status, message=result.message or "")
         if left:
             # The store knows better: whatever it has there counts, and is read again.
@@ -208,24 +225,49 @@ class LedRun:
                 "run %s: read again, since %d tasks had moved on", self._store.run_id, len(left)
             )
             self.attach()
+            return []
+        return [index for index, _result in outcomes]
 
-    def take_back(self, batch_id: str, *, failed: bool = False, vanished: bool = False) -> None:
-        """A batch is gone: see :meth:`Outbox.take_back`. A hook that never answers is told of."""
-        self.outbox.take_back(batch_id, failed=failed, vanished=vanished)
-        for index in self.state.take_unanswered():
+    def settle_failed(
+        self, outcomes: Sequence[tuple[int, TaskResult]], forgotten: Sequence[RefusalKey]
+    ) -> None:
+        """Let tasks fail that no worker can run, and forget what was said of that."""
+        settled = self.settle_unheld("", outcomes, forgotten)
+        for index in settled:
             name = self.graph.tasks[index].name
-            packed = self._store.read_results([name])[0]
-            # Where it was decided at this very moment, the event says so.
-            with suppress(WrongState):
-                self._store.resolve_task(
-                    new_token(),
-                    name,
-                    "undecided",
-                    b"",
-                    "its coordinator",
-                    f"its verify hook was asked {MAX_LOST + 1} times and lost its worker each time",
-                    asked=packed or b"",
-                )
+            self.state.on_finished(index, TaskStatus.FAILURE)
+            self._announcer.tell_finished(Event("", "finished", name, TaskStatus.FAILURE.value))
+
+    def take_back(
+        self,
+        batch_id: str,
+        *,
+        failed: bool = False,
+        vanished: bool = False,
+        refused: Collection[str] = (),
+    ) -> None:
+        """A batch is gone: see :meth:`Outbox.take_back`. A hook that never answers is told of."""
+        self.was_refused |= self.outbox.take_back(
+            batch_id, failed=failed, vanished=vanished, unstarted=refused
+        )
+        for index in self.state.questions.take_unanswered():
+            words = f"asked {MAX_LOST + 1} times and lost its worker each time"
+            self.tell_unanswered(index, f"its verify hook was {words}")
+
+    def tell_unanswered(self, index: int, note: str) -> None:
+        """The verify hook of a task is asked no more: a person decides."""
+        name = self.graph.tasks[index].name
+        packed = self._store.read_results([name])[0]
+        # Where it was decided at this very moment, the event says so.
+        with suppress(WrongState):
+            self._store.resolve_task(
+                new_token(), name, "undecided", b"", "its coordinator", note, asked=packed or b""
+            )
+
+    def take_ran(self) -> Sequence[tuple[int, str]]:
+        """Which tasks were run by which workers since the last call, if that is noted."""
+        ran, self._ran = self._ran, []
+        return ran
 
     # Events
 
@@ -240,7 +282,7 @@ class LedRun:
             self.last_event = event.id
             index = self.graph.index.get(event.task)
             if event.kind == "batch_ended":
-                self.take_back(event.batch)
+                self.take_back(event.batch, refused=event.unstarted)
             elif event.kind == "moved":
                 self.status = RunStatus(event.status)
             elif index is not None:
@@ -273,6 +315,8 @@ class LedRun:
                 self._announcer.tell_started(event)
             self.state.on_finished(index, _STATUSES[event.status])
             self._learn(event, index)
+            if self.notes_who_runs:
+                self._ran.append((index, event.worker))
             self._announcer.tell_finished(event)
         elif event.kind == "waiting":
             self.running.pop(name, None)
@@ -284,6 +328,8 @@ class LedRun:
         elif event.kind == "released":
             self.running.pop(name, None)
             self.state.on_released(index)
+            # A note says what its worker lacks.
+            self.was_refused |= bool(event.note)
         elif event.kind == "resolved":
             self._apply_decision(index, TaskStatus(event.status))
             self._announcer.tell_resolved(event)

@@ -133,7 +133,7 @@ class Outbox:
             free = 1 if is_single else self._surroundings.room(queue)
             if limit is not None:
                 free = min(free, limit)
-            for index in self._state.take_questions(queue, max(0, free)):
+            for index in self._state.questions.take(queue, max(0, free)):
                 free -= 1
                 batches.append(self._send(queue, [index], now, verify=True))
             slots = min(free, self._room())
@@ -199,8 +199,17 @@ class Outbox:
         found = {function: self._surroundings.estimates.run_ms(function) for function in functions}
         return {function: ms for function, ms in found.items() if ms is not None}
 
-    def take_back(self, batch_id: str, *, failed: bool = False, vanished: bool = False) -> None:
+    def take_back(
+        self,
+        batch_id: str,
+        *,
+        failed: bool = False,
+        vanished: bool = False,
+        unstarted: Collection[str] = (),
+    ) -> bool:
         """A batch is gone: what it did not claim is ready again, and what it asked is asked again.
+        Of a batch that asks hooks, ``unstarted`` are the tasks whose hook it could not ask: that
+        round does not count. Returns whether there is one.
 
         Where a worker ``failed`` to begin it, its queue rests for a while, twice as long each time:
         such a worker takes what it is given at once, and would be given it for ever. Where it
@@ -212,11 +221,13 @@ class Outbox:
         self._learn(batch_id)
         sent = self._forget(batch_id)
         if sent is None:
-            return
+            return False
         queue, now = sent.batch.queue, time.monotonic()
+        unasked = sent.batch.verify and bool(unstarted)
         for index in sent.tasks:
             if sent.batch.verify:
-                self._state.on_unanswered(index, in_vain=not failed and not vanished)
+                in_vain = not (failed or vanished or unasked)
+                self._state.questions.on_unanswered(index, in_vain=in_vain)
             elif self._carrier.get(index) == batch_id:
                 del self._carrier[index]
                 self._bring_back(index, waits=waits)
@@ -224,10 +235,11 @@ class Outbox:
             times = self._failed.get(queue, (0, 0.0))[0]
             rest = min(_LONGEST_REST_SECONDS, 2.0**times)
             self._failed[queue] = (times + 1, now + rest)
-            return
+            return False
         self._failed.pop(queue, None)
         if vanished:
             self._surroundings.copies.note_vanished(queue, sent.at, now)
+        return unasked
 
     def _learn(self, batch_id: str) -> None:
         """What its tasks have cost, one after another: where there were many."""
@@ -248,7 +260,7 @@ class Outbox:
             return
         for index in sent.tasks:
             if batch.verify:
-                self._state.on_unanswered(index, in_vain=False)
+                self._state.questions.on_unanswered(index, in_vain=False)
             elif self._carrier.get(index) == batch.id:
                 del self._carrier[index]
                 self._state.on_unstarted(index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distflow.config import lease_seconds
+from distflow.config import lease_seconds, misfit_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,22 @@ class CoordinatorSettings:
     #: How long a task may go on beyond its timeout before the coordinator has its process killed:
     #: its worker's own means come first.
     overdue_seconds: float = 5.0
+    #: How long a task that none of its workers can run, since a module is missing there, waits for
+    #: another worker: it fails when none has come for so long.
+    misfit_seconds: float = 60.0
     #: How long cancelled tasks may take to end by themselves before they are killed.
     grace_seconds: float = 10.0
 
     @classmethod
     def from_environment(cls) -> CoordinatorSettings:
-        """The defaults, with ``DISTFLOW_LEASE_SECONDS`` where it is set.
+        """The defaults, with ``DISTFLOW_LEASE_SECONDS`` and ``DISTFLOW_MISFIT_SECONDS`` where these
+        are set.
 
         Raises:
-            InvalidInput: it is not a number of at least 0.5.
+            InvalidInput: one of them is no such number of seconds.
         """
-        return cls(lease_seconds=lease_seconds(cls().lease_seconds))
+        usual = cls()
+        return cls(
+            lease_seconds=lease_seconds(usual.lease_seconds),
+            misfit_seconds=misfit_seconds(usual.misfit_seconds),
+        )

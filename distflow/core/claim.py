@@ -157,6 +157,44 @@ class ClaimReply(NamedTuple):
     lost: int = 0
 
 
+class WorkerFacts(NamedTuple):
+    """Which worker it is: a registration is its name and when it was born, as RQ says it; the rest
+    is for people. A process that registers nowhere has no name.
+    """
+
+    name: str = ""
+    born: str = ""
+    host: str = ""
+    pid: int = 0
+    directory: str = ""
+
+
+NAMELESS = WorkerFacts()
+
+
+class Refused(NamedTuple):
+    """What a worker cannot run, since something is missing there: it was not begun.
+
+    ``token`` is that of the claim, which is given back; empty where there is none. ``scope`` says
+    which tasks the same is true of: see :func:`scope_of`. ``what`` could not be had, ``words`` say
+    why, ``trace`` is the traceback.
+    """
+
+    task: str
+    token: str
+    scope: str
+    what: str
+    words: str
+    trace: str = ""
+
+
+def scope_of(kind: Literal["function", "condition", "until", "verify", "task"], name: str) -> str:
+    """Which tasks a worker cannot run: those with this function, condition, ``until`` or verify
+    hook, or the one of this name.
+    """
+    return f"{kind} {name}"
+
+
 class BatchOpening(NamedTuple):
     """What a batch is told when it begins; ``code`` OK, or why it must not."""
 

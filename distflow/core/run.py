@@ -173,6 +173,41 @@ class HeldTask(NamedTuple):
     since: float
 
 
+class Refusal(NamedTuple):
+    """What one worker cannot run: see :class:`~distflow.core.claim.Refused`.
+
+    ``worker`` and ``born`` are its registration; ``tasks`` are those that it has refused, not more
+    than 100 of them. An empty ``scope`` is a worker that cannot read the
+    run's jobs.
+    """
+
+    scope: str
+    worker: str
+    born: str
+    what: str
+    words: str
+    trace: str
+    host: str
+    pid: int
+    directory: str
+    tasks: tuple[str, ...]
+    #: When it was refused first, Unix seconds.
+    since: float
+
+    @property
+    def key(self) -> RefusalKey:
+        """What it is found by."""
+        return RefusalKey(self.scope, self.worker, self.born)
+
+
+class RefusalKey(NamedTuple):
+    """What a refusal is found by."""
+
+    scope: str
+    worker: str
+    born: str
+
+
 class Repair(NamedTuple):
     """Something that had gone wrong with a run, and was repaired.
 

@@ -7,12 +7,12 @@ twice changes nothing, so that a stream may be read again from any point.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
-from distflow.core.model import MAX_LOST
+from distflow.core.questions import HookQuestions
 from distflow.core.ready import ReadyQueue, sort_key
 from distflow.core.run import Claim
 from distflow.core.status import FINAL, TASK_MOVES, RunStatus, TaskStatus, check_move
@@ -39,6 +39,7 @@ _REACHED = {status: _reached_from(status) for status in TaskStatus}
 
 _BAD = frozenset({_S.FAILURE, _S.SKIPPED, _S.CANCELLED})
 _UNHELD = frozenset({_S.PENDING, _S.READY, _S.QUEUED, _S.WAITING})
+_ON_ITS_WAY = frozenset({_S.QUEUED, _S.CLAIMED, _S.STARTED})
 _OPEN = (_S.READY, _S.QUEUED, _S.CLAIMED, _S.STARTED, _S.WAITING)
 
 
@@ -84,11 +85,11 @@ class TaskStateManager:
         self._timers: list[tuple[int, int]] = []
         self._due: dict[int, int] = {}
         self._skips: list[Skip] = []
-        #: Unknown tasks whose verify hook is to be asked, or is being asked -> how often in vain.
-        self._questions: dict[int, int] = {}
-        #: By queue: those of them that no batch carries, in order.
-        self._unasked: dict[str, dict[int, None]] = {}
-        self._unanswered: list[int] = []
+        #: The unknown tasks whose verify hook has not answered yet.
+        self.questions = HookQuestions(graph)
+        #: Tasks that no worker can run, and those of them that are sent all the same, once.
+        self._barred: set[int] = set()
+        self._tried: set[int] = set()
         self._restore(outcomes, claims, progress, now_ms)
 
     # What happened
@@ -97,6 +98,9 @@ class TaskStateManager:
         """The task travels in a batch, behind dependencies that are not satisfied yet perhaps."""
         if self.statuses[index] in (_S.READY, _S.PENDING):
             self._set(index, _S.QUEUED)
+        if index in self._tried:
+            self._tried.discard(index)
+            self._barred.add(index)
 
     def on_claimed(self, index: int) -> None:
         """A worker holds the task."""
@@ -145,24 +149,11 @@ class TaskStateManager:
         ``unknown`` where the hook could not tell.
         """
         if status == _S.UNKNOWN:
-            self._close_question(index)
+            self.questions.close(index)
         elif status != _S.READY:
             self.on_finished(index, status)
         elif self.statuses[index] == _S.UNKNOWN:
             self._make_ready(index)
-
-    def on_unanswered(self, index: int, *, in_vain: bool = True) -> None:
-        """The batch that carried a question is gone without an answer: it is asked again, a few
-        times; then a person decides. Where no hook was called, the round does not count.
-        """
-        if index not in self._questions:
-            return
-        self._questions[index] += in_vain
-        if self._questions[index] > MAX_LOST:
-            self._close_question(index)
-            self._unanswered.append(index)
-        else:
-            self._unasked.setdefault(self.graph.tasks[index].queue, {})[index] = None
 
     def on_time(self, now_ms: int) -> None:
         """Time has passed: what waited until now is ready."""
@@ -170,6 +161,45 @@ class TaskStateManager:
             due_ms, index = heapq.heappop(self._timers)
             if self.statuses[index] == _S.WAITING and self._due.get(index) == due_ms:
                 self._reconsider(index)
+
+    # What no worker can run
+
+    def bar(self, indices: Collection[int]) -> None:
+        """No worker can run these tasks, and all others may be sent."""
+        let_go, self._barred = self._barred.difference(indices), set(indices)
+        self._tried.clear()
+        for index in self._barred:
+            if self.statuses[index] == _S.READY:
+                self._set(index, _S.WAITING)
+        for index in let_go:
+            if self._waits_for_worker(index):
+                self._make_ready(index)
+
+    def try_one(self, indices: Iterable[int]) -> None:
+        """Send one of these barred tasks all the same, unless one is on its way."""
+        first = None
+        for index in indices:
+            if index in self._tried or self.statuses[index] in _ON_ITS_WAY:
+                return
+            if first is None and self._waits_for_worker(index):
+                first = index
+        if first is not None:
+            self._barred.discard(first)
+            self._tried.add(first)
+            self._make_ready(first)
+
+    def unheld(self, indices: Iterable[int]) -> list[int]:
+        """Those of the tasks that would run now, and that no worker holds."""
+        sent = (_S.READY, _S.QUEUED)
+        return [
+            index
+            for index in indices
+            if self._waits_for_worker(index)
+            or (self.statuses[index] in sent and not self._unmet[index])
+        ]
+
+    def _waits_for_worker(self, index: int) -> bool:
+        return self.statuses[index] == _S.WAITING and index not in self._due
 
     # What to do
 
@@ -180,30 +210,21 @@ class TaskStateManager:
         return self._ready.setdefault(queue, ReadyQueue(self.statuses))
 
     def unmet(self, index: int) -> int | None:
-        """How many dependencies of a pending task are not satisfied; None where it is not."""
-        return self._unmet[index] if self.statuses[index] == _S.PENDING else None
+        """How many dependencies of a pending task are not satisfied; None where it is not pending,
+        or is not to be sent.
+        """
+        if self.statuses[index] != _S.PENDING or index in self._barred:
+            return None
+        return self._unmet[index]
 
     def is_suspect(self, index: int) -> bool:
         """Whether the task has lost a worker before."""
         return index in self._suspects
 
-    def take_questions(self, queue: str, limit: int) -> list[int]:
-        """At most ``limit`` unknown tasks of a queue whose verify hook is to be asked now."""
-        unasked = self._unasked.get(queue, {})
-        taken = list(unasked)[:limit]
-        for index in taken:
-            del unasked[index]
-        return taken
-
-    def take_unanswered(self) -> list[int]:
-        """The unknown tasks whose hook is asked no more since the last call."""
-        unanswered, self._unanswered = self._unanswered, []
-        return unanswered
-
     def queues(self) -> list[str]:
         """The queues that have ready tasks, or hooks to be asked."""
-        waiting = [*self._ready.items(), *self._unasked.items()]
-        return list(dict.fromkeys(queue for queue, tasks in waiting if tasks))
+        ready = [queue for queue, tasks in self._ready.items() if tasks]
+        return list(dict.fromkeys([*ready, *self.questions.queues()]))
 
     def take_skips(self) -> list[Skip]:
         """The tasks that were skipped since the last call."""
@@ -212,8 +233,7 @@ class TaskStateManager:
 
     def cancel_open(self) -> list[int]:
         """Cancel every task that no worker holds, and return them. No hook is asked any more."""
-        self._questions.clear()
-        self._unasked.clear()
+        self.questions.close_all()
         if not any(self.counts[status] for status in _UNHELD):
             return []
         cancelled = [index for index, status in enumerate(self.statuses) if status in _UNHELD]
@@ -247,12 +267,7 @@ class TaskStateManager:
     @property
     def is_over(self) -> bool:
         """Whether nothing more happens by itself: what is left waits for a person."""
-        return not self._questions and not any(self.counts[status] for status in _OPEN)
-
-    @property
-    def questions(self) -> int:
-        """Unknown tasks whose verify hook has not answered yet."""
-        return len(self._questions)
+        return not self.questions and not any(self.counts[status] for status in _OPEN)
 
     def verdict(self, *, cancelled: bool) -> RunStatus:
         """How a run that is over has ended."""
@@ -349,6 +364,9 @@ class TaskStateManager:
     def _make_ready(self, index: int) -> None:
         self._set(index, _S.READY)
         self._due.pop(index, None)
+        if index in self._barred:
+            self._set(index, _S.WAITING)
+            return
         task = self.graph.tasks[index]
         self.ready(task.queue).add(sort_key(task.priority, index))
 
@@ -373,14 +391,9 @@ class TaskStateManager:
     def _force(self, index: int, new: TaskStatus) -> None:
         old = self.statuses[index]
         if old is _S.UNKNOWN:
-            self._close_question(index)
+            self.questions.close(index)
         self.counts[old] -= 1
         self.counts[new] += 1
         self.statuses[index] = new
-        if new is _S.UNKNOWN and self.graph.tasks[index].verify is not None:
-            self._questions[index] = 0
-            self._unasked.setdefault(self.graph.tasks[index].queue, {})[index] = None
-
-    def _close_question(self, index: int) -> None:
-        if self._questions.pop(index, None) is not None:
-            self._unasked.get(self.graph.tasks[index].queue, {}).pop(index, None)
+        if new is _S.UNKNOWN:
+            self.questions.open(index)

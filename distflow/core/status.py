@@ -20,7 +20,7 @@ class TaskStatus(StrEnum):
     CLAIMED = "claimed"
     #: Its function may have had effects from here on.
     STARTED = "started"
-    #: It waits for a time: a retry's backoff or a loop's interval.
+    #: It waits for a time: a retry's backoff or a loop's interval; or for a worker that can run it.
     WAITING = "waiting"
     #: Its function returned.
     SUCCESS = "success"
@@ -64,9 +64,10 @@ _T = TaskStatus
 #: The one table of the moves of a task.
 TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
     _T.PENDING: frozenset({_T.READY, _T.SKIPPED, _T.CANCELLED}),
-    _T.READY: frozenset({_T.QUEUED, _T.SKIPPED, _T.CANCELLED}),
+    # No worker can run it: it waits for one, and has failed when none comes.
+    _T.READY: frozenset({_T.QUEUED, _T.WAITING, _T.SKIPPED, _T.FAILURE, _T.CANCELLED}),
     # What travels behind its dependency comes back pending, or skipped, if that has not succeeded.
-    _T.QUEUED: frozenset({_T.CLAIMED, _T.READY, _T.PENDING, _T.SKIPPED, _T.CANCELLED}),
+    _T.QUEUED: frozenset({_T.CLAIMED, _T.READY, _T.PENDING, _T.SKIPPED, _T.FAILURE, _T.CANCELLED}),
     _T.CLAIMED: frozenset(
         {_T.STARTED, _T.SKIPPED, _T.FAILURE, _T.CANCELLED, _T.WAITING, _T.READY, _T.PENDING}
     ),
@@ -82,7 +83,7 @@ TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
             _T.PENDING,
         }
     ),
-    _T.WAITING: frozenset({_T.READY, _T.PENDING, _T.SKIPPED, _T.CANCELLED}),
+    _T.WAITING: frozenset({_T.READY, _T.PENDING, _T.SKIPPED, _T.FAILURE, _T.CANCELLED}),
     # The worker that was given up may come back and tell any outcome.
     _T.UNKNOWN: frozenset({_T.SUCCESS, _T.FAILURE, _T.SKIPPED, _T.CANCELLED, _T.READY}),
     _T.SUCCESS: frozenset(),

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from distflow.codec import unpack
-from distflow.core.claim import Code
+from distflow.core.claim import NAMELESS, Code
+from distflow.core.misfit import Registration
 from distflow.core.outcome import timed_out
 from distflow.core.status import RunStatus
 from distflow.dispatch.headers import batch_headers
@@ -77,6 +78,10 @@ class InlineDispatcher:
     def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
         """Every thread takes batches of every queue."""
         return dict.fromkeys(queues, self._threads)
+
+    def list_workers(self, queues: Collection[str]) -> Mapping[str, set[Registration]]:
+        """All threads are one worker: they have the same modules."""
+        return {queue: {Registration(NAMELESS.name, NAMELESS.born)} for queue in queues}
 
     def find_queued(self, run_id: str, queues: Collection[str]) -> set[str]:
         """The ids of the batches that no thread has taken."""
@@ -175,6 +180,8 @@ class _Worker(threading.Thread):
             cancelled=self._is_cancelled,
             stopping=self._is_stopping,
             deadline=partial(self._deadline, batch),
+            # All threads have the same modules.
+            facts=NAMELESS,
         )
         BatchSequence(
             self._store,

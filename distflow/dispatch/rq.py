@@ -14,6 +14,7 @@ from rq.job import Job, JobStatus
 from rq.results import Result
 
 from distflow.codec import pack_decoded
+from distflow.core.misfit import Registration
 from distflow.dispatch.headers import batch_headers
 from distflow.dispatch.hearsay import last_line, reading_serializer, to_jobs, to_text, to_time
 from distflow.errors import RedisFull
@@ -149,6 +150,25 @@ class RqDispatcher:
 
     def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
         """How many workers that listen to each queue are connected to Redis now."""
+        return {queue: len(workers) for queue, workers in self._find_workers(queues).items()}
+
+    def list_workers(self, queues: Collection[str]) -> Mapping[str, set[Registration]]:
+        """The workers of each queue that are connected to Redis now, by name and birth."""
+        workers = self._find_workers(queues)
+        names = sorted({name for some in workers.values() for name in some})
+
+        def ask(pipeline: Any) -> None:
+            for name in names:
+                pipeline.hget(worker_key(name), "birth")
+
+        born = dict(zip(names, map(to_text, self._together(ask)), strict=True))
+        return {
+            queue: {Registration(name, born[name]) for name in some}
+            for queue, some in workers.items()
+        }
+
+    def _find_workers(self, queues: Collection[str]) -> dict[str, list[str]]:
+        """The names of the workers that listen to each queue and are connected."""
         names = list(queues)
 
         def ask(pipeline: Any) -> None:
@@ -156,10 +176,9 @@ class RqDispatcher:
                 pipeline.smembers(queue_workers_key(queue))
 
         workers = [[worker_name(to_text(key)) for key in keys] for keys in self._together(ask)]
-        everyone = {worker for some in workers for worker in some}
-        connected = self._connected(everyone)
+        connected = self._connected({worker for some in workers for worker in some})
         return {
-            queue: sum(connected[worker] for worker in some)
+            queue: [worker for worker in some if connected[worker]]
             for queue, some in zip(names, workers, strict=True)
         }
 

@@ -22,6 +22,7 @@ class RunKeys:
         "lease",
         "meta",
         "progress",
+        "refusals",
         "results",
         "saved",
         "traits",
@@ -36,6 +37,7 @@ class RunKeys:
     lease: str
     meta: str
     progress: str
+    refusals: str
     results: str
     saved: str
     traits: str
@@ -64,6 +66,11 @@ def runs_key(prefix: str) -> str:
 def coordinators_key(prefix: str) -> str:
     """Sorted set of the coordinators that take detached runs, by the Unix time of their expiry."""
     return f"{prefix}:coordinators"
+
+
+def workers_key(prefix: str) -> str:
+    """Hash of the workers that have taken batches, by name: see ``note_worker``."""
+    return f"{prefix}:workers"
 
 
 def active_key(prefix: str, version: int = 1) -> str:

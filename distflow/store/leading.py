@@ -10,7 +10,7 @@ import msgpack
 
 from distflow.codec import pack
 from distflow.core.claim import Code, Finish, Progress
-from distflow.core.run import Event
+from distflow.core.run import Event, RefusalKey
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.errors import LeaseHeld, WrongState
 from distflow.store.base import StoreBase
@@ -115,21 +115,42 @@ class LeadStore(StoreBase):
         self._require(code)
         return Code(code)
 
-    def settle_pending(self, epoch: int, outcomes: Sequence[tuple[str, bytes]]) -> set[str]:
-        """Give tasks that never ran an encoded outcome; returns those that were left alone."""
-        keys = (self.keys.meta, self.keys.results, self.keys.claims, self.keys.progress)
+    def settle_unheld(
+        self,
+        epoch: int,
+        outcomes: Sequence[tuple[str, bytes]],
+        *,
+        forgotten: Sequence[RefusalKey] = (),
+    ) -> set[str]:
+        """Give tasks that nobody holds an encoded outcome; returns those that were left alone.
+
+        Args:
+            epoch: the caller's.
+            outcomes: a task and its TaskResult each.
+            forgotten: refusals that are taken away, once all is settled.
+
+        Raises:
+            StaleEpoch: another coordinator has taken over.
+        """
+        keys = self.keys
+        used = (
+            *(keys.meta, keys.results, keys.claims, keys.progress),
+            *(keys.troubles, keys.traits, keys.refusals),
+        )
         left: set[str] = set()
-        for start in range(0, len(outcomes), _NAMES_PER_CALL):
+        for start in range(0, max(1, len(outcomes)), _NAMES_PER_CALL):
             chunk = outcomes[start : start + _NAMES_PER_CALL]
+            is_last = start + _NAMES_PER_CALL >= len(outcomes)
             flat = [part for pair in chunk for part in pair]
-            code, indices = self._run("settle_pending", keys, epoch, *flat)
+            told = msgpack.packb(forgotten if is_last else ())
+            code, indices = self._run("settle_unheld", used, epoch, told, *flat)
             self._require(code)
             left.update(chunk[index][0] for index in indices)
         return left
 
     def begin_reopen(self, epoch: int, operation: str) -> None:
         """Refuse claims until the reopening is ended; a new generation begins."""
-        code = self._run("begin_reopen", (self.keys.meta,), epoch, operation)
+        code = self._run("begin_reopen", (self.keys.meta, self.keys.refusals), epoch, operation)
         self._require(code)
         if code == Code.WRONG_STATE:
             raise WrongState(

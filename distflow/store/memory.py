@@ -11,7 +11,16 @@ from itertools import islice
 from distflow.codec import pack, status_of
 from distflow.core.claim import Progress, check_version
 from distflow.core.model import Task
-from distflow.core.run import Beat, Claim, HistoryEntry, RunInfo, RunSpec, TaskCut, live_counts
+from distflow.core.run import (
+    Beat,
+    Claim,
+    HistoryEntry,
+    Refusal,
+    RunInfo,
+    RunSpec,
+    TaskCut,
+    live_counts,
+)
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunExists, WrongState
 from distflow.ports import RunHead, ServerInfo, Standing, Troubles
@@ -289,6 +298,13 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
         with self.server.changed:
             run = self._find()
             return dict(run.beats) if run else {}
+
+    def read_refusals(self) -> list[Refusal]:
+        """What workers cannot run, the oldest first."""
+        with self.server.changed:
+            run = self._find()
+            found = list(run.refusals.values()) if run else []
+        return sorted(found, key=lambda refusal: (refusal.since, refusal.key))
 
     def read_history(
         self, task: str | None = None, *, newest: int | None = None

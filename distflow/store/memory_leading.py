@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Sequence
 
 from distflow.core.claim import Code, Finish, Progress, check_version
-from distflow.core.run import Event, HistoryEntry, event_order
+from distflow.core.run import Event, HistoryEntry, RefusalKey, event_order
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.errors import LeaseHeld, WrongState
 from distflow.store.memory_run import Lease, MemoryBase
@@ -144,8 +144,16 @@ class MemoryLeadStore(MemoryBase):
             run.beats.pop(batch, None)
             return Code.OK
 
-    def settle_pending(self, epoch: int, outcomes: Sequence[tuple[str, bytes]]) -> set[str]:
-        """Give tasks that never ran an encoded outcome; returns those that were left alone."""
+    def settle_unheld(
+        self,
+        epoch: int,
+        outcomes: Sequence[tuple[str, bytes]],
+        *,
+        forgotten: Sequence[RefusalKey] = (),
+    ) -> set[str]:
+        """Give tasks that nobody holds an encoded outcome; returns those that were left alone.
+        Refusals that are ``forgotten`` are taken away.
+        """
         with self.server.changed:
             run = self._led(epoch)
             left: set[str] = set()
@@ -158,6 +166,8 @@ class MemoryLeadStore(MemoryBase):
                     continue
                 run.results[task] = packed
                 run.progress.pop(task, None)
+            for key in forgotten:
+                run.refusals.pop(key, None)
             return left
 
     def begin_reopen(self, epoch: int, operation: str) -> None:
@@ -179,6 +189,7 @@ class MemoryLeadStore(MemoryBase):
             run.reopen_operation = operation
             run.reason = run.stop_at = None
             run.count_rest(self.server.now_ms())
+            run.refusals.clear()
 
     def reopen_tasks(
         self, epoch: int, items: Sequence[tuple[str, TaskStatus | None, Progress, bool]]

@@ -11,9 +11,18 @@ from threading import Condition
 from typing import NamedTuple
 
 from distflow.codec import status_of
-from distflow.core.claim import Finish, Progress
+from distflow.core.claim import Finish, Progress, Refused, WorkerFacts
 from distflow.core.model import Task
-from distflow.core.run import Beat, Claim, Event, HeldTask, HistoryEntry, RunSpec
+from distflow.core.run import (
+    Beat,
+    Claim,
+    Event,
+    HeldTask,
+    HistoryEntry,
+    Refusal,
+    RefusalKey,
+    RunSpec,
+)
 from distflow.core.status import RESTING_RUNS, RunStatus, TaskStatus
 from distflow.errors import RedisRefuses, RunGone, RunNotFound, StaleEpoch
 
@@ -22,6 +31,9 @@ HISTORY_LIMIT = 10_000
 
 #: Bytes of a result beyond which the history has only its size and SHA-1.
 HISTORY_BYTES = 64 * 1024
+
+#: Tasks that a refusal names.
+REFUSED_TASKS = 100
 
 
 class Lease(NamedTuple):
@@ -81,6 +93,7 @@ class MemoryRun:
     repairs: Counter[str] = field(default_factory=Counter)
     repair_operation: str = ""
     held: tuple[HeldTask, ...] = ()
+    refusals: dict[RefusalKey, Refusal] = field(default_factory=dict)
     #: Each entry with whether it is kept for ever.
     history: list[tuple[HistoryEntry, bool]] = field(default_factory=list)
 
@@ -198,6 +211,19 @@ class MemoryRun:
         elif self.rest_at is not None:
             self.rested += max(0, now - self.rest_at)
             self.rest_at = None
+
+    def keep_refusal(self, refused: Refused, by: WorkerFacts) -> None:
+        """Keep that a worker cannot run something."""
+        key = RefusalKey(refused.scope, by.name, by.born)
+        known = self.refusals.get(key)
+        since = known.since if known else self.now_ms() / 1000
+        tasks = known.tasks if known else ()
+        if refused.task and refused.task not in tasks and len(tasks) < REFUSED_TASKS:
+            tasks = (*tasks, refused.task)
+            at = self.now_ms() / 1000
+            self.remember(HistoryEntry(at, "misfit", refused.task, by=by.name, note=refused.words))
+        said = refused.what, refused.words, refused.trace
+        self.refusals[key] = Refusal(*key, *said, by.host, by.pid, by.directory, tasks, since)
 
     def unblock(self) -> None:
         """Let a run that stood still for a decision go on as soon as somebody leads it."""

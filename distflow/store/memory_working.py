@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from distflow.core.claim import (
+    NAMELESS,
     Advance,
     BatchOpening,
     ClaimReply,
     ClaimRequest,
     Code,
     Finish,
+    Refused,
     Unknown,
+    WorkerFacts,
 )
 from distflow.core.run import Beat, Claim, Event
 from distflow.core.status import RunStatus, TaskStatus
@@ -46,7 +49,7 @@ class MemoryWorkerStore(MemoryBase):
                 run.spec.server.durability == "waitaof",
             )
 
-    def advance(
+    def advance(  # noqa: PLR0913 - by name
         self,
         epoch: int,
         batch: str,
@@ -56,6 +59,8 @@ class MemoryWorkerStore(MemoryBase):
         released: Sequence[tuple[str, str]] = (),
         ending: bool = False,
         unstarted: Sequence[str] = (),
+        refused: Sequence[Refused] = (),
+        by: WorkerFacts = NAMELESS,
         meanwhile: Callable[[], object] | None = None,
     ) -> Advance:
         """Record outcomes, claim what is next, end the batch: at once.
@@ -72,10 +77,10 @@ class MemoryWorkerStore(MemoryBase):
             now = self.server.now_ms()
             codes = tuple(_finish(run, done, now) for done in finishes)
             for task, token in released:
-                held = run.claims.get(task)
-                if held is not None and held.token == token:
-                    del run.claims[task]
-                    run.append_event(Event("", "released", task, "", held.attempt, batch))
+                _release(run, batch, task, token)
+            for each in refused:
+                run.keep_refusal(each, by)
+                _release(run, batch, each.task, each.token, worker=by.name, note=each.words)
             full = self.server.full
             replies = tuple(_claim(run, epoch, batch, wanted, now, full=full) for wanted in claims)
             if ending and run.beats.pop(batch, None) is not None:
@@ -194,6 +199,17 @@ def _finish(run: MemoryRun, done: Finish, now: int) -> Code:
         kind = "looped" if done.progress.attempt == done.attempt else "retried"
         run.settle_waiting(done, kind, done.token, now)
     return Code.RECORDED
+
+
+def _release(
+    run: MemoryRun, batch: str, task: str, token: str, *, worker: str = "", note: str = ""
+) -> None:
+    """Nothing happened: others may have the task."""
+    held = run.claims.get(task)
+    if held is not None and held.token == token:
+        del run.claims[task]
+        told = Event("", "released", task, "", held.attempt, batch, worker, note=note)
+        run.append_event(told)
 
 
 def _claim(

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import msgpack
 
-from distflow.core.run import HeldTask, Repair, Vitals
+from distflow.core.run import HeldTask, Refusal, Repair, Vitals
 from distflow.faults import commit
-from distflow.store.base import StoreBase
+from distflow.store.base import StoreBase, reading
 from distflow.store.keys import active_key, active_keys, runs_key
 
 
@@ -40,6 +40,13 @@ class MendingStore(StoreBase):
         packed = msgpack.packb([[task, worker, int(at * 1000)] for task, worker, at in held])
         self._require(self._run("hold_tasks", (self.keys.meta,), epoch, packed if held else b""))
 
+    @reading
+    def read_refusals(self) -> list[Refusal]:
+        """What workers cannot run, the oldest first."""
+        found = self._patiently(lambda: self.client.hgetall(self.keys.refusals))
+        refusals = [_refusal(key, packed) for key, packed in found.items()]
+        return sorted(refusals, key=lambda refusal: (refusal.since, refusal.key))
+
     def restore_indices(self) -> bool:
         """List the run again where an index has lost it; returns whether one had."""
         run_id = self.run_id
@@ -63,3 +70,9 @@ class MendingStore(StoreBase):
             return not active, listed is None
 
         return any(self._patiently(look))
+
+
+def _refusal(key: bytes, packed: bytes) -> Refusal:
+    known = msgpack.unpackb(packed)
+    known["tasks"], known["since"] = tuple(known["tasks"]), known["since"] / 1000
+    return Refusal(*msgpack.unpackb(key), **known)

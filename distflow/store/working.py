@@ -13,13 +13,16 @@ import msgpack
 
 from distflow.codec import status_of
 from distflow.core.claim import (
+    NAMELESS,
     Advance,
     BatchOpening,
     ClaimReply,
     ClaimRequest,
     Code,
     Finish,
+    Refused,
     Unknown,
+    WorkerFacts,
 )
 from distflow.core.status import TaskStatus
 from distflow.errors import NotOnDisk, WrongState
@@ -74,7 +77,7 @@ class WorkerStore(StoreBase):
     def _advanced_keys(self) -> list[str]:
         names = (
             *("meta", "results", "claims", "progress", "beats", "events", "history"),
-            *("troubles", "traits"),
+            *("troubles", "traits", "refusals"),
         )
         return [getattr(self.keys, name) for name in names]
 
@@ -96,7 +99,7 @@ class WorkerStore(StoreBase):
             self._waits_for_disk,
         )
 
-    def advance(
+    def advance(  # noqa: PLR0913 - by name
         self,
         epoch: int,
         batch: str,
@@ -106,6 +109,8 @@ class WorkerStore(StoreBase):
         released: Sequence[tuple[str, str]] = (),
         ending: bool = False,
         unstarted: Sequence[str] = (),
+        refused: Sequence[Refused] = (),
+        by: WorkerFacts = NAMELESS,
         meanwhile: Callable[[], object] | None = None,
     ) -> Advance:
         """Record outcomes, claim what is next, end the batch: one round trip.
@@ -118,6 +123,8 @@ class WorkerStore(StoreBase):
             released: task and token of claims that are given back: nothing was done with them.
             ending: whether the batch is over.
             unstarted: what a batch that is ``ending`` leaves to others.
+            refused: what this worker cannot run: their claims are given back, with the reason.
+            by: this worker, where it refuses something.
             meanwhile: called while Redis is at it, if there is a connection for that alone (see
                 :meth:`own_line`), and not more than once; it must not raise.
         """
@@ -131,6 +138,8 @@ class WorkerStore(StoreBase):
             request["worker"] = finishes[0].worker
         if released:
             request["released"] = released
+        if refused:
+            request["refused"], request["by"] = refused, by
         if ending:
             request["ending"] = True
             request["unstarted"] = unstarted

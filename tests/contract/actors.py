@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distflow.codec import decode_result, encode_result, status_of
-from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish
+from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish, Refused, WorkerFacts
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.outcome import Attempt, Decision, Outcome, decide, decide_lost
@@ -90,8 +90,10 @@ class Worker:
             self.twins.send(end, lost_reply=again)
             self.batch = ""
 
-    def claim_ahead(self, first: int, *, again: bool) -> None:
-        """Claim a task as of a group, in the middle of another or between two, and give it back."""
+    def claim_ahead(self, first: int, *, refuses: bool, again: bool) -> None:
+        """Claim a task as of a group, in the middle of another or between two, and give it back: it
+        is not begun any more, or cannot be run here.
+        """
         if not self.batch:
             return
         task, token, batch, lead = (
@@ -109,8 +111,14 @@ class Worker:
         def claim(side: Side) -> ClaimReply:
             return side.store.advance(lead[side.name], batch, (), [request]).claims[0]
 
+        given_back: dict[str, Any] = {"released": [(task.name, token)]}
+        if refuses:
+            refused = Refused(task.name, token, f"task {task.name}", "m:f", "ImportError: no")
+            by = WorkerFacts(self.name, "born", "host", 7, "/srv")
+            given_back = {"refused": [refused], "by": by}
+
         def release(side: Side) -> None:
-            side.store.advance(lead[side.name], batch, released=[(task.name, token)])
+            side.store.advance(lead[side.name], batch, **given_back)
 
         # A claim that is delivered once more after its release is one that nobody knows of: the
         # batch's end shows it. That is beyond what is promised here.

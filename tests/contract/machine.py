@@ -122,10 +122,10 @@ class StoreMachine(RuleBasedStateMachine):
         """A worker beats, or ends its batch."""
         self.workers[worker].beat_or_end(again=again)
 
-    @rule(worker=st.integers(0, 2), first=numbers, again=chance)
-    def claim_ahead(self, worker: int, first: int, again: bool) -> None:
+    @rule(worker=st.integers(0, 2), first=numbers, refuses=st.booleans(), again=chance)
+    def claim_ahead(self, worker: int, first: int, refuses: bool, again: bool) -> None:
         """A worker claims a task as one of a group, and gives it back untouched."""
-        self.workers[worker].claim_ahead(first, again=again)
+        self.workers[worker].claim_ahead(first, refuses=refuses, again=again)
 
     @rule(worker=st.integers(0, 2), again=chance)
     def save(self, worker: int, again: bool) -> None:
@@ -141,15 +141,21 @@ class StoreMachine(RuleBasedStateMachine):
         self._coordinator(which).give_up(name, claim, cancelling=cancelling, again=again)
 
     @precondition(lambda self: self._is(_S.CANCELLING) or "failure" in self._outcomes())
-    @rule(which=who, number=numbers, again=chance)
-    def settle(self, which: str, number: int, again: bool) -> None:
-        """A coordinator skips a task that never ran, or tries to skip another."""
+    @rule(which=who, number=numbers, failed=chance, again=chance)
+    def settle(self, which: str, number: int, failed: bool, again: bool) -> None:
+        """A coordinator skips a task that never ran, or tries to skip another; or it fails, since
+        no worker can run it, and what was said of that is forgotten.
+        """
         lead = self._coordinator(which).lead
-        packed = encode_result(TaskResult(TaskStatus.SKIPPED, message="not needed"))
+        status = TaskStatus.FAILURE if failed else TaskStatus.SKIPPED
+        packed = encode_result(TaskResult(status, message="not needed"))
         name = self.graph.tasks[number % len(self.graph)].name
+        keys = [refusal.key for refusal in self.twins.seen.refusals] if failed else []
         call = Call(
-            "settle_pending",
-            lambda side: side.store.settle_pending(lead[side.name], [(name, packed)]),
+            "settle_unheld",
+            lambda side: side.store.settle_unheld(
+                lead[side.name], [(name, packed)], forgotten=keys
+            ),
         )
         self.twins.send(call, lost_reply=again)
 

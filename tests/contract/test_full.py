@@ -66,9 +66,7 @@ TAKEN: dict[str, Ask] = {
     "settle_claim": lambda store, epoch: store.settle_claim(
         epoch, "b1", final("a", "t1", "failure", error="WorkerLost: no")
     ),
-    "settle_pending": lambda store, epoch: store.settle_pending(
-        epoch, [("d", outcome("cancelled"))]
-    ),
+    "settle_unheld": lambda store, epoch: store.settle_unheld(epoch, [("d", outcome("cancelled"))]),
     "end_batch": lambda store, epoch: store.end_batch(epoch, "b2"),
     "resolve": lambda store, _: store.resolve_task(
         "op", "c", "fail", outcome("failure", error="no"), "eva", ""

@@ -116,7 +116,7 @@ WRITES: dict[str, Callable[[RunStore, int], object]] = {
     "trim_events": lambda s, epoch: s.trim_events(epoch, "99999999999999-0"),
     "settle_claim": lambda s, epoch: s.settle_claim(epoch, "b1", final("a", "t1", "failure")),
     "end_batch": lambda s, epoch: s.end_batch(epoch, "b9"),
-    "settle_pending": lambda s, epoch: s.settle_pending(epoch, [("c", outcome("skipped"))]),
+    "settle_unheld": lambda s, epoch: s.settle_unheld(epoch, [("c", outcome("skipped"))]),
     "begin_reopen": lambda s, epoch: s.begin_reopen(epoch, "reopening"),
     "reopen_tasks": lambda s, epoch: s.reopen_tasks(
         epoch, [("b", TaskStatus.FAILURE, Progress(2), False)]
@@ -250,7 +250,7 @@ def test_a_worker_that_told_first_is_believed(subject: Subject, kind: str) -> No
 
 
 def test_what_never_ran_gets_its_outcome(subject: Subject) -> None:
-    """settle_pending leaves claimed and final tasks alone, and says which; repeated, the same."""
+    """settle_unheld leaves claimed and final tasks alone, and says which; repeated, the same."""
     store = subject.store
     imported: list[Imported] = [("waiting", None, Progress(3))]
     names = ("done", "held", "waiting", "fresh", "failed")
@@ -262,11 +262,11 @@ def test_what_never_ran_gets_its_outcome(subject: Subject) -> None:
     finish(store, epoch, final("failed", "t2", "failure"))
     cancelled = outcome("cancelled", message="stopped")
     settled = [(name, cancelled) for name in names]
-    assert store.settle_pending(epoch, settled) == {"done", "held", "failed"}
+    assert store.settle_unheld(epoch, settled) == {"done", "held", "failed"}
     after = picture(subject)
     assert store.read_statuses(names) == ["success", None, "cancelled", "cancelled", "failure"]
     assert store.read_progress() == {}
-    assert store.settle_pending(epoch, settled) == {"done", "held", "failed"}
+    assert store.settle_unheld(epoch, settled) == {"done", "held", "failed"}
     assert picture(subject) == after
 
 
@@ -278,7 +278,7 @@ def test_many_tasks_are_settled(subject: Subject) -> None:
     for name in ("t0", "t1000", "t2499"):
         claim(store, epoch, name, "t1")
     skipped = outcome("skipped")
-    left = store.settle_pending(epoch, [(name, skipped) for name in names])
+    left = store.settle_unheld(epoch, [(name, skipped) for name in names])
     assert left == {"t0", "t1000", "t2499"}
     assert store.read_info().counts["skipped"] == 2497
 

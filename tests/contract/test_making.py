@@ -222,7 +222,7 @@ def test_nothing_is_left_of_a_deleted_run(subject: Subject) -> None:
         lambda: store.trim_events(epoch, "1-0"),
         lambda: store.settle_claim(epoch, "b1", final("b", "t1")),
         lambda: store.end_batch(epoch, "b1"),
-        lambda: store.settle_pending(epoch, [("b", outcome("skipped"))]),
+        lambda: store.settle_unheld(epoch, [("b", outcome("skipped"))]),
         lambda: store.begin_reopen(epoch, "op"),
         lambda: store.reopen_tasks(epoch, [("a", TaskStatus.UNKNOWN, Progress(), False)]),
         lambda: store.set_status(RunStatus.PAUSED, set(RunStatus), epoch=epoch),

@@ -183,7 +183,7 @@ def test_many_tasks_are_reopened(subject: Subject) -> None:
     store = subject.store
     names = [f"t{number}" for number in range(2500)]
     epoch = open_run(store, *names)
-    store.settle_pending(epoch, [(name, outcome("cancelled")) for name in names])
+    store.settle_unheld(epoch, [(name, outcome("cancelled")) for name in names])
     store.begin_reopen(epoch, "first")
     store.reopen_tasks(epoch, [(name, CANCELLED, Progress(), False) for name in names])
     assert subject.raw_results() == {}

@@ -22,7 +22,7 @@ def failed_run(subject: Subject) -> int:
     claim(store, epoch, "pay", "t1")
     finish(store, epoch, final("pay", "t1", "failure", started=True))
     skips = [(name, outcome("skipped")) for name in ("ship", "tell")]
-    assert store.settle_pending(epoch, skips) == set()
+    assert store.settle_unheld(epoch, skips) == set()
     return epoch
 
 

@@ -259,7 +259,7 @@ def busy_run(subject: RedisSubject) -> None:
     store.settle_claim(epoch, "b-lost", again("lost", "t-lost", lost=1))
     store.end_batch(epoch, "b-lost")
     store.advance(epoch, "b-early", released=[("early", "t-early")], ending=True, unstarted=["x"])
-    store.settle_pending(epoch, [("skipped", final("skipped", "", "skipped").packed)])
+    store.settle_unheld(epoch, [("skipped", final("skipped", "", "skipped").packed)])
     store.record_repair(epoch, "op", Repair("worker_lost", "b-lost", "w2", "was killed"))
     finish(store, epoch, final("done", "stranger"))
     store.set_status(RunStatus.PAUSED, {RunStatus.RUNNING}, epoch=epoch, reason="by hand")

@@ -20,7 +20,8 @@ from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Interrupt, Notice
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.core.claim import ClaimRequest, Code, Finish
+from distflow.core.claim import ClaimRequest, Code, Finish, Refused, WorkerFacts, scope_of
+from distflow.core.misfit import Registration
 from distflow.core.model import Effects, Task, TaskResult
 from distflow.core.run import RunInfo, RunOptions, RunSpec
 from distflow.core.status import RunStatus
@@ -97,6 +98,14 @@ class Transport:
     def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
         return dict.fromkeys(queues, len(self.workers))
 
+    def list_workers(self, queues: Collection[str]) -> Mapping[str, set[Registration]]:
+        there = {
+            Registration(name, worker.born)
+            for name, worker in self.workers.items()
+            if worker.connected
+        }
+        return dict.fromkeys(queues, there)
+
     def find_queued(self, run_id: str, queues: Collection[str]) -> set[str]:
         return {name for name, batch in self.queued.items() if batch.queue in queues}
 
@@ -128,6 +137,7 @@ class PlayedWorker:
         self._clock = clock
         self._tokens = itertools.count(1)
         self.name = name
+        self.born = "born"
         self.batch: Batch | None = None
         self.task = ""
         self.connected = True
@@ -200,6 +210,17 @@ class PlayedWorker:
         token, _attempt = self.held.pop(task)
         self._store.advance(self.batch.epoch, self.batch.id, released=[(task, token)])
         self.task = ""
+
+    def refuse(self, task: str, words: str = "ImportError: no m", *, scope: str = "") -> None:
+        """Give a claim back, since this worker cannot run the task, and end the batch."""
+        assert self.batch is not None
+        token, _attempt = self.held.pop(task)
+        refused = Refused(task, token, scope or scope_of("function", "m:f"), "m:f", words, "trace")
+        by = WorkerFacts(self.name, self.born, "host", 7, "/srv")
+        self._store.advance(
+            self.batch.epoch, self.batch.id, refused=[refused], by=by, ending=True, unstarted=[task]
+        )
+        self.batch, self.task = None, ""
 
     def end(self) -> None:
         """End the batch."""

@@ -16,7 +16,16 @@ from redis import Redis
 from distflow.codec import encode_result, status_of
 from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish, Progress
 from distflow.core.model import Task, TaskResult
-from distflow.core.run import Beat, Claim, Event, HistoryEntry, RunOptions, RunSpec, ServerFacts
+from distflow.core.run import (
+    Beat,
+    Claim,
+    Event,
+    HistoryEntry,
+    Refusal,
+    RunOptions,
+    RunSpec,
+    ServerFacts,
+)
 from distflow.core.status import OUTCOMES, TaskStatus
 from distflow.ports import RunStore, Troubles
 from distflow.store.keys import DEFAULT_PREFIX, RunKeys, active_keys
@@ -213,6 +222,7 @@ class Picture(NamedTuple):
     events: list[Event]
     info: dict[str, Any]
     troubles: Troubles
+    refusals: list[Refusal]
 
 
 def picture(subject: Subject) -> Picture:
@@ -237,6 +247,8 @@ def picture(subject: Subject) -> Picture:
         store.read_events("0-0"),
         fixed,
         store.read_troubles(100),
+        # When they came differs between two servers by a little.
+        sorted(refusal._replace(since=0.0) for refusal in store.read_refusals()),
     )
 
 

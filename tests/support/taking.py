@@ -101,7 +101,7 @@ class Taken:
         ).run()
         #: Every outcome by task.
         self.results: Mapping[str, TaskResult] = {
-            name: decode_result(packed)
+            name: decode_result(packed, opaque=True)
             for name, packed in store.server.runs["run-1"].results.items()
         }
 

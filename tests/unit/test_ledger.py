@@ -45,6 +45,7 @@ class Store:
         ending: bool,
         unstarted: Sequence[str],
         meanwhile: Any,
+        **_refused: Any,
     ) -> Advance:
         assert (epoch, batch) == (7, "b1")
         names = [done.task for done in finishes], [wanted.task for wanted in claims]

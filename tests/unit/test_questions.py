@@ -32,15 +32,15 @@ def test_an_unknown_task_is_asked_about_once() -> None:
         state.on_claimed(index)
         state.on_finished(index, S.UNKNOWN)
     assert sorted(state.queues()) == ["default", "pay"]
-    assert (state.questions, state.is_over) == (2, False)
-    assert state.take_questions("default", 0) == []
-    assert (state.take_questions("default", 9), state.take_questions("pay", 9)) == ([0], [1])
-    assert (state.take_questions("default", 9), state.is_over) == ([], False)
+    assert (len(state.questions), state.is_over) == (2, False)
+    assert state.questions.take("default", 0) == []
+    assert (state.questions.take("default", 9), state.questions.take("pay", 9)) == ([0], [1])
+    assert (state.questions.take("default", 9), state.is_over) == ([], False)
     for index in (0, 1):
         state.on_resolved(index, S.UNKNOWN)
-    assert (state.questions, state.is_over) == (0, True)
+    assert (len(state.questions), state.is_over) == (0, True)
     assert state.verdict(cancelled=False) == RunStatus.BLOCKED
-    assert state.take_unanswered() == []
+    assert state.questions.take_unanswered() == []
 
 
 def test_who_decides_ends_the_question() -> None:
@@ -48,11 +48,11 @@ def test_who_decides_ends_the_question() -> None:
     state = state_of(hooked("a"), hooked("b"), hooked("c"), a=S.UNKNOWN, b=S.UNKNOWN, c=S.UNKNOWN)
     state.on_resolved(0, S.SUCCESS)
     state.on_finished(1, S.FAILURE)
-    assert state.take_questions("default", 9) == [2]
+    assert state.questions.take("default", 9) == [2]
     state.on_resolved(2, S.READY)
-    assert (state.questions, take_ready(state, "default", 9)) == (0, [2])
-    state.on_unanswered(2)
-    assert state.take_questions("default", 9) == []
+    assert (len(state.questions), take_ready(state, "default", 9)) == (0, [2])
+    state.questions.on_unanswered(2)
+    assert state.questions.take("default", 9) == []
 
 
 def test_what_runs_again_may_be_asked_about_again() -> None:
@@ -61,24 +61,24 @@ def test_what_runs_again_may_be_asked_about_again() -> None:
     state.on_resolved(0, S.READY)
     state.on_claimed(0)
     state.on_finished(0, S.UNKNOWN)
-    assert state.take_questions("default", 9) == [0]
-    assert state.take_questions("default", 9) == []
+    assert state.questions.take("default", 9) == [0]
+    assert state.questions.take("default", 9) == []
 
 
 def test_a_hook_that_never_answers_is_left_to_a_person() -> None:
     """It is asked again three times; where no worker could begin to, that does not count."""
     state = state_of(hooked("a"), a=S.UNKNOWN)
     for _ in range(10):
-        assert state.take_questions("default", 9) == [0]
-        state.on_unanswered(0, in_vain=False)
+        assert state.questions.take("default", 9) == [0]
+        state.questions.on_unanswered(0, in_vain=False)
     for _ in range(1 + MAX_LOST):
-        assert state.take_unanswered() == []
-        assert state.take_questions("default", 9) == [0]
-        state.on_unanswered(0)
-    assert state.take_questions("default", 9) == []
+        assert state.questions.take_unanswered() == []
+        assert state.questions.take("default", 9) == [0]
+        state.questions.on_unanswered(0)
+    assert state.questions.take("default", 9) == []
     assert state.is_over
-    assert state.take_unanswered() == [0]
-    assert state.take_unanswered() == []
+    assert state.questions.take_unanswered() == [0]
+    assert state.questions.take_unanswered() == []
 
 
 def test_a_cancelled_run_asks_nobody() -> None:
@@ -86,7 +86,7 @@ def test_a_cancelled_run_asks_nobody() -> None:
     state = state_of(hooked("a"), hooked("b"), a=S.UNKNOWN)
     state.on_claimed(1)
     assert state.cancel_open() == []
-    assert (state.questions, state.take_questions("default", 9)) == (0, [])
+    assert (len(state.questions), state.questions.take("default", 9)) == (0, [])
     state.on_finished(1, S.UNKNOWN)
     state.cancel_open()
     assert (state.is_over, state.verdict(cancelled=True)) == (True, RunStatus.BLOCKED)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distflow.codec import decode_result, decode_task, encode_result, unpack
-from distflow.core.claim import Code, Finish
+from distflow.core.claim import NAMELESS, Code, Finish, WorkerFacts, scope_of
 from distflow.core.model import Metrics, Task, TaskResult, class_names
 from distflow.core.outcome import (
     Attempt,
@@ -31,6 +30,14 @@ from distflow_worker.deadline import DeadlinePassed
 from distflow_worker.functions import load_function, wants_context
 from distflow_worker.inputs import BatchInputs, fill_arguments
 from distflow_worker.ledger import Held
+from distflow_worker.misfit import (
+    MISSING,
+    Misfit,
+    message_of,
+    require_function,
+    summarise,
+    trace_of,
+)
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
@@ -51,6 +58,8 @@ class RunView(NamedTuple):
     stopping: Callable[[], bool]
     #: Guards a call that may take so many seconds, or any time; may raise DeadlinePassed in it.
     deadline: Callable[[float | None], AbstractContextManager[object]]
+    #: Which worker it is, for what it cannot run.
+    facts: WorkerFacts = NAMELESS
 
 
 class ClaimVoid(Exception):
@@ -119,19 +128,28 @@ class AttemptRun:
 
         Raises:
             ClaimVoid: the claim was lost before the function was called.
+            Misfit: something is missing here that comes before the start; nothing was called.
         """
+        # Of which tasks it is true that this worker cannot run them.
+        scope = scope_of("function", self._header["function"])
         try:
             # The import comes before the body: the module may register types that are in it.
-            function = load_function(self._header["function"])
+            function = require_function(self._header["function"])
+            wanted = wants_context(self._header["function"])
+            own = scope_of("task", self._header["name"])
             if self._task is None:
-                self.read_body()
+                scope = own
+                self._require_body()
             task = self.task
             if task.loop:
-                # What cannot be asked afterwards is a failure before the function is called.
-                load_function(task.loop.until)
+                # What cannot be asked afterwards is missing before the function is called.
+                require_function(task.loop.until, scope_of("until", task.loop.until))
             asked = self._asks_condition()
-            wanted = wants_context(task.function)
+            if asked and task.condition is not None:
+                require_function(task.condition, scope_of("condition", task.condition))
+            scope = scope_of("function", task.function) if wanted else own
             context = self._context() if asked or wanted or task.loop else None
+            scope = own
             if asked and not self._condition_holds(context):
                 return Outcome(TaskStatus.SKIPPED, message="its condition was false")
             args, kwargs = list(task.args), dict(task.kwargs)
@@ -140,6 +158,9 @@ class AttemptRun:
                 args, kwargs = fill_arguments(args, kwargs, get)
             if wanted:
                 kwargs["ctx"] = context
+        except Misfit as misfit:
+            misfit.scope = misfit.scope or scope
+            raise
         except BaseException as error:  # noqa: BLE001 - the user's imports and condition raise anything
             return _raised(error)._replace(permanent=True)
         try:
@@ -156,6 +177,12 @@ class AttemptRun:
         with commit("call"):
             outcome = self._call(task, function, args, kwargs)
         return self.ask_loop(outcome, self.view.deadline)
+
+    def _require_body(self) -> None:
+        try:
+            self.read_body()
+        except MISSING as error:
+            raise Misfit(f"the arguments of {self._header['name']}", error) from error
 
     def _context(self) -> TaskContext:
         note = SavedNote(self.view.store, self.task.name, self.token)
@@ -311,19 +338,6 @@ def peek_function(body: bytes) -> str:
     return name
 
 
-def summarise(error: BaseException) -> str:
-    """``Type: message``."""
-    return f"{type(error).__name__}: {_message_of(error)}"
-
-
-def _message_of(error: BaseException) -> str:
-    """What an exception says of itself, if it can."""
-    try:
-        return str(error)
-    except BaseException as another:  # noqa: BLE001 - it is the user's own method
-        return f"<its __str__ raised {type(another).__name__}>"
-
-
 def _returned(returned: Any) -> Outcome:
     if isinstance(returned, TaskResult):
         return Outcome(
@@ -338,17 +352,8 @@ def _returned(returned: Any) -> Outcome:
 def _raised(error: BaseException) -> Outcome:
     return Outcome(
         TaskStatus.FAILURE,
-        message=_message_of(error) or type(error).__name__,
+        message=message_of(error) or type(error).__name__,
         error=summarise(error),
-        traceback=_trace_of(error),
+        traceback=trace_of(error),
         raised=class_names(type(error)),
     )
-
-
-def _trace_of(error: BaseException) -> str | None:
-    # The first frame is this module's own call.
-    trace = error.__traceback__.tb_next if error.__traceback__ else None
-    try:
-        return "".join(traceback.format_exception(type(error), error, trace))
-    except BaseException:  # noqa: BLE001 - an exception that cannot be printed is one all the same
-        return None

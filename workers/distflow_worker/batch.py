@@ -29,6 +29,7 @@ from distflow_worker.connection import name_of, reuse_like
 from distflow_worker.context import RecordedResults, run_context
 from distflow_worker.deadline import Deadline
 from distflow_worker.ledger import PIECE_SECONDS
+from distflow_worker.registration import find_registration
 from distflow_worker.sequence import BatchSequence
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def run_batch(payload: bytes) -> None:
 
 def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool:
     """The same for a worker that says what it is; returns whether its process is fit for another
-    batch: a task that was interrupted by its timeout may go on in it.
+    batch: a task that was interrupted by its timeout may go on in it, or something was missing.
 
     Args:
         payload: as for :func:`run_batch`.
@@ -102,6 +103,7 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
         _log.info("batch %s not begun: %s", fields["batch"], opening.code.name)
         return True
     make_keeper = partial(_make_keeper, fields, redis, opening.origin, spool, told_seconds)
+    registration = find_registration(client, fields["prefix"], worker)
     beating = WorkerStore(client, fields["run_id"], **place, patience_seconds=0.0)
     guard = _guard(fields, connection, worker, job, opening.max_result_bytes, make_keeper)
     overdue = guard.is_overdue if guard else None
@@ -132,8 +134,9 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
             cancelled=lambda: heartbeat.cancelled,
             stopping=lambda: heartbeat.stopping,
             deadline=guard.deadline if guard else Deadline,
+            facts=registration.facts,
         )
-        BatchSequence(
+        sequence = BatchSequence(
             store.with_patience(PIECE_SECONDS),
             view,
             fields["epoch"],
@@ -143,8 +146,19 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
             should_stop=stop.should_stop,
             on_attempt=partial(_note_attempt, heartbeat, guard),
             make_keeper=make_keeper,
-        ).run()
-    return guard is None or not guard.overran
+        )
+        sequence.run()
+    # The batch has ended: others have long been given what it could not run.
+    _rest(registration.rest_seconds(sequence.refusal), stop.should_stop)
+    # A fresh process finds what was installed meanwhile.
+    return (guard is None or not guard.overran) and not sequence.refusal
+
+
+def _rest(seconds: float, should_stop: Callable[[], bool]) -> None:
+    """Take no other batch for a while, unless the worker is to stop."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not should_stop():
+        time.sleep(min(BEAT_SECONDS, left))
 
 
 def _make_keeper(

@@ -9,7 +9,8 @@ from distflow.codec import decode_result, pack, unpack
 from distflow.core.claim import Code
 from distflow.core.model import TaskResult
 from distflow.errors import ClaimLost, DistflowError, NotEncodable
-from distflow_worker.functions import load_function, wants_snapshot
+from distflow_worker.functions import wants_snapshot
+from distflow_worker.misfit import require_function
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
@@ -210,7 +211,8 @@ def run_context(factory: str, params: Any, results: RecordedResults, run: str, e
             nothing in common with another of its name.
 
     Raises:
-        Exception: whatever importing or calling the factory raises.
+        Misfit: the factory cannot be imported here.
+        Exception: whatever it raises.
     """
     if not factory:
         return None
@@ -222,6 +224,11 @@ def run_context(factory: str, params: Any, results: RecordedResults, run: str, e
 
 
 def make_context(factory: str, params: Any, results: RecordedResults) -> Any:
-    """Call ``"pkg.module:factory"`` as ``factory(params)`` or ``factory(params, snapshot)``."""
-    function = load_function(factory)
+    """Call ``"pkg.module:factory"`` as ``factory(params)`` or ``factory(params, snapshot)``.
+
+    Raises:
+        Misfit: it cannot be imported here.
+        Exception: whatever it raises.
+    """
+    function = require_function(factory)
     return function(params, results) if wants_snapshot(factory) else function(params)

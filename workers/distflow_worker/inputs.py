@@ -8,6 +8,7 @@ from typing import Any
 from distflow.codec import decode_result, status_of, unpack
 from distflow.core.model import Ref
 from distflow.core.status import TaskStatus
+from distflow_worker.misfit import MISSING, Misfit
 
 #: Tasks whose inputs are fetched along with those of the task at hand.
 _AHEAD = 64
@@ -74,6 +75,7 @@ def fill_arguments(
 
     Raises:
         LookupError: Redis has lost the result of a dependency.
+        Misfit: this worker cannot read one.
     """
     names = sorted({ref.task for ref in _refs([args, kwargs])})
     if not names:
@@ -102,7 +104,10 @@ def _input(name: str, packed: bytes | None) -> Any:
         raise LookupError(f"Redis has no result of {name!r} any more: restore its data")
     if status_of(packed) != TaskStatus.SUCCESS:
         return None
-    return decode_result(packed).data
+    try:
+        return decode_result(packed).data
+    except MISSING as error:
+        raise Misfit(f"the result of {name}", error) from error
 
 
 def _fill(value: Any, data: dict[str, Any]) -> Any:

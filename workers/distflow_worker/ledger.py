@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from redis.exceptions import RedisError
 
-from distflow.core.claim import Advance, ClaimReply, ClaimRequest, Code, Finish
+from distflow.core.claim import (
+    NAMELESS,
+    Advance,
+    ClaimReply,
+    ClaimRequest,
+    Code,
+    Finish,
+    Refused,
+    WorkerFacts,
+)
 from distflow.errors import DistflowError, RedisUnavailable, RunForgotten
 from distflow.logs import get_logger
 from distflow_worker.inputs import LARGE_BYTES
@@ -49,6 +58,7 @@ class Ledger:
         batch: its id.
         make_keeper: makes what sees to outcomes that the store does not take; None where it takes
             all, at once.
+        facts: which worker it is, for what it cannot run.
     """
 
     def __init__(
@@ -57,8 +67,11 @@ class Ledger:
         epoch: int,
         batch: str,
         make_keeper: Callable[[], OutcomeKeeper] | None = None,
+        *,
+        facts: WorkerFacts = NAMELESS,
     ) -> None:
         self._store = store
+        self._facts = facts
         self._make_keeper = make_keeper
         #: Made when the store first did not take something.
         self._keeper: OutcomeKeeper | None = None
@@ -74,6 +87,8 @@ class Ledger:
         self._held: dict[str, Held] = {}
         #: Claims that are to be given back: task and token.
         self._released: list[tuple[str, str]] = []
+        #: What this worker cannot run, to be given back as well.
+        self._refused: list[Refused] = []
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._flusher: threading.Thread | None = None
@@ -96,6 +111,11 @@ class Ledger:
         """Give a claim back with the next call: nothing was done with it."""
         with self._lock:
             self._released.append((task, token))
+
+    def refuse(self, refused: Refused) -> None:
+        """Say with the next call that this worker cannot run something."""
+        with self._lock:
+            self._refused.append(refused)
 
     def claim(
         self, requests: Sequence[ClaimRequest], meanwhile: Callable[[], object] | None = None
@@ -188,6 +208,8 @@ class Ledger:
                 released=self._released,
                 ending=ending,
                 unstarted=unstarted,
+                refused=self._refused,
+                by=self._facts,
                 meanwhile=todo.pop() if todo else None,
             )
 
@@ -205,7 +227,7 @@ class Ledger:
                     code.name,
                 )
         self._finishes, self._bytes = [], 0
-        self._released = []
+        self._released, self._refused = [], []
         return advanced.claims
 
     def _give_up(self, finish: Finish) -> None:

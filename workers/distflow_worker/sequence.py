@@ -8,12 +8,13 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from distflow.core.claim import LONGEST_MS, SHORT_MS, ClaimRequest, Code
+from distflow.core.claim import LONGEST_MS, SHORT_MS, ClaimRequest, Code, scope_of
 from distflow.ids import new_token
 from distflow.logs import get_logger
 from distflow_worker.attempt import AttemptRun, ClaimVoid, RunView
 from distflow_worker.inputs import BatchInputs
 from distflow_worker.ledger import FLUSH_SECONDS, Held, Ledger
+from distflow_worker.misfit import Misfit
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
@@ -69,7 +70,7 @@ class BatchSequence:
         self._expected = dict(expected)
         self._should_stop = should_stop
         self._on_attempt = on_attempt
-        self._ledger = Ledger(store, epoch, batch, make_keeper)
+        self._ledger = Ledger(store, epoch, batch, make_keeper, facts=view.facts)
         bodies = [(header["name"], header["body"]) for header in headers]
         self._inputs = BatchInputs(view.store.fetch_results, bodies)
         #: The tasks that this batch held, and the final outcomes of those that it ran.
@@ -84,6 +85,13 @@ class BatchSequence:
         #: When its first task was called, on the monotonic clock: what a batch pays before that is
         #: no work.
         self._called_at: float | None = None
+        #: What this worker cannot run, by its scope: it is not tried again within the batch.
+        self._misfits: dict[str, Misfit] = {}
+
+    @property
+    def refusal(self) -> str:
+        """What this worker lacked last for a task of the batch; empty where it could run all."""
+        return next((str(misfit) for misfit in reversed(self._misfits.values())), "")
 
     def run(self) -> None:
         """Take every task that can be claimed, and end the batch."""
@@ -102,7 +110,8 @@ class BatchSequence:
                 unstarted += names[position:]
                 break
             if header.get("verify"):
-                self._verify(header)
+                if not self._verify(header):
+                    unstarted.append(header["name"])
                 continue
             held = self._ledger.take_held(header["name"])
             if held is None and self._has_worked_long():
@@ -120,7 +129,8 @@ class BatchSequence:
                     _log.info("task %s left alone: %s", header["name"], code.name)
                     unstarted.append(header["name"])
             elif self._may_run(header):
-                self._attempt(position, held)
+                if not self._attempt(position, held):
+                    unstarted.append(header["name"])
                 if self._overran:
                     # What the task has left behind goes on in this process, if it can.
                     unstarted += names[position + 1 :]
@@ -136,16 +146,29 @@ class BatchSequence:
         called_at = self._called_at
         return called_at is not None and time.monotonic() - called_at >= LONGEST_MS / 1000
 
-    def _verify(self, header: dict[str, Any]) -> None:
-        """Ask what became of an unknown task: nothing is claimed for that."""
+    def _verify(self, header: dict[str, Any]) -> bool:
+        """Ask what became of an unknown task: nothing is claimed for that. Whether its hook is
+        there.
+        """
         question: Verification = import_module(VERIFY).Verification(
             self._view, header["name"], header["body"]
         )
         self._on_attempt(question)
         try:
             question.run()
+        except Misfit as misfit:
+            self._refuse(header["name"], "", misfit)
+            return False
         finally:
             self._on_attempt(None)
+        return True
+
+    def _refuse(self, task: str, token: str, misfit: Misfit) -> None:
+        """Give back what this worker cannot run: nothing of it was called."""
+        if misfit.scope not in self._misfits:
+            _log.warning("task %s cannot be run here: %s", task, misfit)
+        self._misfits[misfit.scope] = misfit
+        self._ledger.refuse(misfit.to_refused(task, token))
 
     def _claim(self, position: int) -> Held:
         """Record the last outcomes and claim the next task, or the next few."""
@@ -222,8 +245,14 @@ class BatchSequence:
         known = self._expected.get(function)
         self._expected[function] = ms if known is None or ms > known else (known + ms) / 2
 
-    def _attempt(self, position: int, held: Held) -> None:
+    def _attempt(self, position: int, held: Held) -> bool:
+        """Run a task; whether this worker can."""
         header = self._headers[position]
+        known = self._misfits.get(scope_of("function", header["function"]))
+        if known is not None:
+            self._taken.add(header["name"])
+            self._refuse(header["name"], held.token, known)
+            return False
         attempt, self._next = self._next, None
         if attempt is None or attempt.position != position:
             attempt = AttemptRun(self._view, header, self._inputs, position)
@@ -237,7 +266,10 @@ class BatchSequence:
             finish = attempt.finish(outcome)
         except ClaimVoid:
             _log.warning("task %s was given to another before it started here", header["name"])
-            return
+            return True
+        except Misfit as misfit:
+            self._refuse(header["name"], held.token, misfit)
+            return False
         finally:
             self._on_attempt(None)
             if self._called_at is None:
@@ -248,3 +280,4 @@ class BatchSequence:
             self._inputs.note(finish.task, finish.packed)
         self._ledger.add(finish)
         self._ledger.flush_due()
+        return True

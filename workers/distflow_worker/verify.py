@@ -9,15 +9,15 @@ from typing import Any
 
 from distflow.codec import decode_result, decode_task, encode_result, unpack
 from distflow.core.answer import Verdict, decide_answer
-from distflow.core.claim import Unknown
+from distflow.core.claim import Unknown, scope_of
 from distflow.core.model import Task, TaskResult
 from distflow.errors import NotDone, NotEncodable, RunNotFound, WrongState
 from distflow.ids import new_token
 from distflow.logs import get_logger
-from distflow_worker.attempt import RunView, peek_function, summarise, task_context
+from distflow_worker.attempt import RunView, peek_function, task_context
 from distflow_worker.context import SavedNote
 from distflow_worker.deadline import DeadlinePassed
-from distflow_worker.functions import load_function
+from distflow_worker.misfit import MISSING, Misfit, require_function, summarise
 
 _log = get_logger("distflow.worker")
 
@@ -44,7 +44,11 @@ class Verification:
         self._unknown: Unknown | None = None
 
     def run(self) -> None:
-        """Ask, and tell what was answered; nothing where somebody has decided meanwhile."""
+        """Ask, and tell what was answered; nothing where somebody has decided meanwhile.
+
+        Raises:
+            Misfit: the hook cannot be had here: nobody was asked.
+        """
         self._unknown = self._view.store.fetch_unknown(self.task.name)
         if self._unknown is None:
             _log.info("task %s is not unknown any more", self.task.name)
@@ -55,6 +59,10 @@ class Verification:
             verdict = decide_answer(about, self._unknown.lost, answer, who=self._who)
         except DeadlinePassed:
             verdict = self._late(self.task.timeout)
+        except Misfit as misfit:
+            hook = self.task.verify
+            misfit.scope = scope_of("verify", hook) if hook else scope_of("task", self.task.name)
+            raise
         except BaseException as error:  # noqa: BLE001 - a hook may raise anything, SystemExit too
             verdict = Verdict("undecided", f"it raised {summarise(error)}")
         self._tell(verdict)
@@ -68,11 +76,14 @@ class Verification:
 
     def _ask(self, about: TaskResult) -> Any:
         # The function's module may register types that are in the task, its note or its inputs.
-        load_function(peek_function(self._body))
-        self.task = task = decode_task(unpack(self._body))
+        require_function(peek_function(self._body))
+        try:
+            self.task = task = decode_task(unpack(self._body))
+        except MISSING as error:
+            raise Misfit(f"the arguments of {self.task.name}", error) from error
         if task.verify is None:
             return None
-        hook = load_function(task.verify)
+        hook = require_function(task.verify)
         note = SavedNote(self._view.store, task.name)
         fetch = self._view.store.fetch_results
         context = task_context(self._view, task, about.attempt, 1, note, fetch)

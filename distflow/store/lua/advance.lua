@@ -1,16 +1,16 @@
 -- Record what a batch finished, claim what it does next, end it: in one round trip.
 -- A finish holds if and only if its token holds the claim, or held what is now unknown; neither
 -- epoch nor status is asked, so that what a live worker did is never lost.
--- KEYS    meta results claims progress beats events history troubles traits
+-- KEYS    meta results claims progress beats events history troubles traits refusals
 -- ARGV    request: msgpack map of batch, epoch, worker, finishes (fields of Finish but packed and
 --         what is empty), claims (fields of ClaimRequest), released (task and token of claims that
---         are given back), ending (bool), unstarted (names, for ending);
---         then one packed TaskResult per finish
+--         are given back), refused (fields of Refused in turn) and by (those of WorkerFacts),
+--         ending (bool), unstarted (names, for ending); then one packed TaskResult per finish
 -- Returns list of finish codes, list of claim replies {code, attempt, iteration, base, lost}
 -- Events  finished, waiting, refused, claimed, released, batch_ended
 local meta, results, claims, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local beats, events, history = KEYS[5], KEYS[6], KEYS[7]
-local troubles, traits = KEYS[8], KEYS[9]
+local troubles, traits, refusals = KEYS[8], KEYS[9], KEYS[10]
 local request = cmsgpack.unpack(ARGV[1])
 
 local run = redis.call('HMGET', meta, 'epoch', 'status', 'concurrency', 'clock_offset_ms')
@@ -113,14 +113,23 @@ if #ended > 0 then
   if any_progress then redis.call('HDEL', progress, unpack(ended)) end
 end
 for status, number in pairs(counted) do count(status, number) end
--- Claimed ahead, and not begun: nothing happened, so that others may have it.
-for _, pair in ipairs(request.released or {}) do
-  local claim = read_claim(claims, pair[1])
-  if claim and claim[3] == pair[2] then
-    redis.call('HDEL', claims, pair[1])
-    freed[pair[1]] = true
-    tell('released', pair[1], '', claim[1], request.batch)
+-- Nothing happened: others may have it. What follows tells more of it.
+local function release(task, token, ...)
+  local claim = read_claim(claims, task)
+  if claim and claim[3] == token then
+    redis.call('HDEL', claims, task)
+    freed[task] = true
+    tell('released', task, '', claim[1], request.batch, ...)
   end
+end
+
+-- Claimed ahead, and not begun.
+for _, pair in ipairs(request.released or {}) do release(pair[1], pair[2]) end
+-- What this worker cannot run. A verify hook has no claim: its batch tells of it at its end.
+for _, refused in ipairs(request.refused or {}) do
+  local task, token, scope, what, words, trace = unpack(refused)
+  keep_refusal(refusals, history, request.by, {task, scope, what, words, trace})
+  release(task, token, request.by[1], 0, 0, {}, words)
 end
 
 -- Read after the finishes: one of them may have unblocked the run.

@@ -1,9 +1,9 @@
 -- A person resumes a run: nothing may be claimed until what is evaluated again is set aside.
--- KEYS    meta
+-- KEYS    meta refusals
 -- ARGV    epoch, operation
 -- Returns OK, STALE_EPOCH, WRONG_STATE (still being created) or GONE
 -- Events  none
-local meta = KEYS[1]
+local meta, refusals = KEYS[1], KEYS[2]
 local epoch, operation = ARGV[1], ARGV[2]
 if not run_exists() then return CODE.GONE end
 local run = redis.call('HMGET', meta, 'epoch', 'status', 'reopen_operation')
@@ -16,4 +16,6 @@ if run[2] ~= 'reopening' then redis.call('HINCRBY', meta, 'generation', 1) end
 redis.call('HSET', meta, 'status', 'reopening', 'reopen_operation', operation)
 redis.call('HDEL', meta, 'reason', 'stop_at')
 count_rest('reopening')
+-- Workers may have been mended since: each is asked anew.
+redis.call('DEL', refusals)
 return CODE.OK

@@ -157,6 +157,26 @@ local function count_rest(new)
   end
 end
 
+local REFUSED_TASKS = 100
+
+-- Keep that a worker cannot run something: one entry for each of its registrations, and one of the
+-- history for each task. by: name, birth, host, pid, directory of the worker; task may be empty.
+local function keep_refusal(refusals, history, by, refused)
+  local task, scope, what, words, trace = unpack(refused)
+  local field = cmsgpack.pack({scope, by[1], by[2]})
+  local packed = redis.call('HGET', refusals, field)
+  local known = packed and cmsgpack.unpack(packed) or {since = now_ms(), tasks = {}}
+  known.what, known.words, known.trace = what, words, trace
+  known.host, known.pid, known.directory = by[3], by[4], by[5]
+  local is_new = task ~= '' and #known.tasks < REFUSED_TASKS
+  for _, told in ipairs(known.tasks) do is_new = is_new and told ~= task end
+  if is_new then
+    known.tasks[#known.tasks + 1] = task
+    remember(history, {kind = 'misfit', task = task, by = by[1], note = words})
+  end
+  redis.call('HSET', refusals, field, cmsgpack.pack(known))
+end
+
 -- A run that stood still for a decision goes on as soon as somebody leads it; one that was
 -- stopped before goes on with being stopped.
 local function unblock()

@@ -1,0 +1,195 @@
+"""What becomes of tasks that workers cannot run, since something is missing there: pure policy.
+
+A worker that refuses a task harms nobody while another could run it. What every worker of a queue
+has refused is held, and tried now and then: modules may be installed below a worker. It fails when
+no other worker has come for a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from distflow.core.claim import scope_of
+from distflow.core.graph import Graph
+from distflow.core.model import Task, TaskResult
+from distflow.core.run import Refusal
+from distflow.core.status import TaskStatus
+
+#: Seconds until what is held is tried again: twice as long each time, up to this.
+_FIRST_TRY_SECONDS = 1.0
+_LONGEST_TRY_SECONDS = 15.0
+
+#: Workers that an error names; the others are counted.
+_NAMED = 5
+
+
+class Registration(NamedTuple):
+    """A worker from its start to its end: its name, and when it was born, as RQ says it."""
+
+    name: str
+    born: str
+
+
+class Held(NamedTuple):
+    """Tasks of a queue that none of its workers can run, or whose verify hook none can ask."""
+
+    scope: str
+    queue: str
+
+    @property
+    def is_question(self) -> bool:
+        """Whether it is the hook."""
+        return self.scope.startswith("verify ")
+
+
+def scopes_of(task: Task) -> Iterator[str]:
+    """The scopes of refusals that are true of a task, beside the one of its name."""
+    yield scope_of("function", task.function)
+    if task.condition is not None:
+        yield scope_of("condition", task.condition)
+    if task.loop is not None:
+        yield scope_of("until", task.loop.until)
+    if task.verify is not None:
+        yield scope_of("verify", task.verify)
+
+
+class ScopeIndex:
+    """The tasks of each scope, by index in the graph.
+
+    Args:
+        graph: the run's.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._tasks: dict[str, dict[int, None]] = {}
+        for index, task in enumerate(graph.tasks):
+            for scope in scopes_of(task):
+                self._tasks.setdefault(scope, {})[index] = None
+
+    def tasks(self, scope: str) -> Mapping[int, None]:
+        """The tasks of a scope, in the graph's order."""
+        kind, _, name = scope.partition(" ")
+        if kind == "task":
+            index = self._graph.index.get(name)
+            return {} if index is None else {index: None}
+        return self._tasks.get(scope, {})
+
+    def tasks_of(self, held: Held) -> list[int]:
+        """Those that are for the queue as well."""
+        tasks = self._graph.tasks
+        return [index for index in self.tasks(held.scope) if tasks[index].queue == held.queue]
+
+
+class MisfitWatch:
+    """Which scopes every worker of a queue has refused, and since when that has been so.
+
+    Args:
+        patience_seconds: how long is waited for a worker that can.
+    """
+
+    def __init__(self, patience_seconds: float) -> None:
+        self._patience_seconds = patience_seconds
+        #: By scope: who has refused it.
+        self._refused: dict[str, set[Registration]] = {}
+        self._live: Mapping[str, Collection[Registration]] = {}
+        #: By queue: all that were ever seen there, and when one was seen first.
+        self._seen: dict[str, set[Registration]] = {}
+        self._newest_at: dict[str, float] = {}
+        #: Since when they have been held.
+        self._held: dict[Held, float] = {}
+        #: When they are tried again, and after how long then.
+        self._tries: dict[Held, tuple[float, float]] = {}
+
+    def look(
+        self,
+        refusals: Sequence[Refusal],
+        live: Mapping[str, Collection[Registration]],
+        now: float,
+    ) -> None:
+        """Take note of what was refused, and of the workers of each queue that are there.
+
+        ``now`` is the monotonic clock, in seconds.
+        """
+        self._refused = {}
+        for refusal in refusals:
+            by = Registration(refusal.worker, refusal.born)
+            self._refused.setdefault(refusal.scope, set()).add(by)
+        self._live = live
+        for queue, workers in live.items():
+            seen = self._seen.setdefault(queue, set())
+            if not seen.issuperset(workers):
+                seen.update(workers)
+                self._newest_at[queue] = now
+        held = {
+            Held(scope, queue)
+            for scope, refused in self._refused.items()
+            for queue, workers in live.items()
+            # Where nobody listens a worker is missing, and none is a misfit. One that cannot read
+            # jobs decides nothing of any task.
+            if scope and workers and refused.issuperset(workers)
+        }
+        self._held = {each: self._held.get(each, now) for each in held}
+        self._tries = {
+            each: self._tries.get(each, (now + _FIRST_TRY_SECONDS, _FIRST_TRY_SECONDS))
+            for each in held
+        }
+
+    @property
+    def held(self) -> frozenset[Held]:
+        """What no worker that is there can run."""
+        return frozenset(self._held)
+
+    def has_failed(self, held: Held, now: float) -> bool:
+        """Whether no other worker has come for as long as is waited for one. A process that is its
+        own and only worker waits for none.
+        """
+        if not any(worker.name for worker in self._live[held.queue]):
+            return True
+        since = max(self._held[held], self._newest_at[held.queue])
+        return now - since >= self._patience_seconds
+
+    def is_due(self, held: Held, now: float) -> bool:
+        """Whether it is time to try one task again; if so, the next time is later."""
+        at, after = self._tries[held]
+        if now < at:
+            return False
+        after = min(_LONGEST_TRY_SECONDS, 2 * after)
+        self._tries[held] = now + after, after
+        return True
+
+
+def misfit_result(refusals: Sequence[Refusal]) -> TaskResult:
+    """The outcome of a task that no worker can run, in the words of all.
+
+    Args:
+        refusals: those of its scope, by the workers that are there.
+    """
+    first = refusals[0]
+    if not first.worker:
+        # In this process there is no other worker that could be meant.
+        return TaskResult(
+            TaskStatus.FAILURE, error=first.words, message=first.words, traceback=first.trace
+        )
+    by_words: dict[str, list[Refusal]] = {}
+    for refusal in refusals:
+        by_words.setdefault(refusal.words, []).append(refusal)
+    said = "; ".join(f"{words} ({name_workers(some)})" for words, some in by_words.items())
+    message = f"no worker can run it: {first.what} is missing on each"
+    return TaskResult(TaskStatus.FAILURE, error=said, message=message, traceback=first.trace)
+
+
+def name_workers(refusals: Sequence[Refusal]) -> str:
+    """``worker w1 on host h, pid 7, in /srv and 3 more``."""
+    named = [name_worker(refusal) for refusal in refusals[:_NAMED]]
+    more = len(refusals) - _NAMED
+    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
+
+
+def name_worker(refusal: Refusal) -> str:
+    """``worker w1 on host h, pid 7, in /srv``: what there is to know of where it is."""
+    host = f" on host {refusal.host}" if refusal.host else ""
+    pid = f", pid {refusal.pid}" if refusal.pid else ""
+    directory = f", in {refusal.directory}" if refusal.directory else ""
+    return f"worker {refusal.worker}{host}{pid}{directory}"
