@@ -37,8 +37,9 @@ from distflow.store.cluster import refuse_cluster
 from distflow.store.connection import check_redis, open_redis
 from distflow.store.durability import settle_server
 from distflow.store.keys import DEFAULT_PREFIX
+from distflow.store.listing import list_runs
 from distflow.store.patience import call_patiently
-from distflow.store.redis import RedisRunStore, list_runs
+from distflow.store.redis import RedisRunStore
 from distflow.store.sentinel import follows_primary
 from distflow.store.service import RedisServiceStore
 from distflow.takeover import NOTHING_TAKEN, Taking, take_over

@@ -31,8 +31,9 @@ from distflow.errors import Damaged, RunNotFound, RunTooNew
 from distflow.ids import check_run_id
 from distflow.outlook import read_outlook
 from distflow.ports import RunStore
+from distflow.store.listing import list_runs
 from distflow.store.patience import call_patiently
-from distflow.store.redis import RedisRunStore, list_runs
+from distflow.store.redis import RedisRunStore
 
 #: Columns of the list of runs beside the run's id, with some for the workflow.
 _RUNS_COLUMNS = 54

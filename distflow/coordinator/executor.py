@@ -167,6 +167,7 @@ class WorkflowExecutor:
         if not head.info.is_first_led:
             # The index lies in another slot, so that a crash may have left it behind.
             self._store.mark_active(head.info.version)
+            self._store.restore_indices()
         with self._collector.resting(head.info.total):
             self._read(head, reopen=reopen)
         # A resume that changes nothing: it stood in no list of active runs before.

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from distflow.client import Client
 from distflow.core.model import Task
 from tests.integration.cli_scene import Scene
 from tests.support.cli import command, kill_cli, start_cli
 from tests.support.redis_server import RedisServer
+from tests.support.stores import list_active_runs
 
 
 @pytest.fixture
@@ -82,6 +84,28 @@ def test_an_import_of_0_1_with_a_gap(scene: Scene) -> None:
     scene.client.hset(scene.store().keys.meta, "gap", 1)
     assert "--accept-gap" in scene.refused("resume", "run-1")
     assert "distflow resume run-1 --accept-gap" in scene.cli("status", "run-1").stdout
+
+
+def test_a_run_whose_keys_were_restored(scene: Scene) -> None:
+    """It is on no list: it is found by its keys, in its place by age; and is listed once it is led,
+    but left to no service unasked.
+    """
+    half_a_run(scene)
+    scene.open_run("a", run_id="younger")
+    keys = scene.store().keys.all()
+    dumps = {key: dump for key in keys if (dump := scene.client.dump(key)) is not None}
+    scene.cli("delete", "run-1", "--force")
+    for key, dump in dumps.items():
+        scene.client.restore(key, 0, dump)
+    scene.client.set("distflow:{a b}:meta", "of somebody else")
+    assert scene.client.zrange("distflow:runs", 0, -1) == [b"younger"]
+    listed = json.loads(scene.cli("runs", "--json").stdout)
+    assert [run["run_id"] for run in listed] == ["younger", "run-1"]
+    assert list_active_runs(scene.client) == ["younger"]
+    executor = Client(scene.client).run("run-1").executor()
+    executor.begin(force=True)
+    executor.end()
+    assert scene.client.zrange("distflow:runs", 0, -1) == [b"run-1", b"younger"]
 
 
 def test_snapshot_drop(scene: Scene, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from distflow.errors import (
 )
 from distflow.fingerprint import fingerprint
 from distflow.snapshot import Snapshot
-from distflow.store.redis import RedisRunStore, list_runs
+from distflow.store.listing import list_runs
+from distflow.store.redis import RedisRunStore
 from distflow.transfer import export_run, import_run
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer

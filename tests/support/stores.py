@@ -29,8 +29,9 @@ from distflow.core.run import (
 from distflow.core.status import OUTCOMES, TaskStatus
 from distflow.ports import RunStore, Troubles
 from distflow.store.keys import DEFAULT_PREFIX, RunKeys, active_keys
+from distflow.store.listing import list_runs
 from distflow.store.memory import MemoryRunStore, MemoryServer
-from distflow.store.redis import RedisRunStore, list_runs
+from distflow.store.redis import RedisRunStore
 from tests.support.full import fill, make_room
 from tests.support.redis_server import RedisServer
 

@@ -1,0 +1,72 @@
+"""Which runs there are on a Redis."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import suppress
+from typing import Any
+
+from redis import exceptions as redis_errors
+
+from distflow.errors import InvalidInput
+from distflow.ids import check_run_id
+from distflow.store.keys import DEFAULT_PREFIX, RunKeys, runs_key
+
+#: Seconds that runs are looked for which are not listed: a server may have millions of keys.
+_SEARCH_SECONDS = 0.1
+
+#: Keys that one command looks at.
+_SCANNED_KEYS = 1000
+
+
+def list_runs(client: Any, prefix: str = DEFAULT_PREFIX) -> list[str]:
+    """Every run id, oldest first; with those whose keys somebody has restored (``RESTORE``), and
+    that the list of runs does not have yet: whoever leads them next puts them there.
+    """
+    listed = {
+        run_id.decode(errors="backslashreplace"): score
+        for run_id, score in client.zrange(runs_key(prefix), 0, -1, withscores=True)
+    }
+    found = _find_others(client, prefix, listed)
+    return [run_id for run_id, _at in sorted((listed | found).items(), key=lambda run: run[1])]
+
+
+def _find_others(client: Any, prefix: str, listed: dict[str, float]) -> dict[str, float]:
+    """Runs that are not listed, by the time of their creation."""
+    # A user with rights of its own has none to see the names of others' keys: see the pages on
+    # Redis users. What it is refused the server would note each time.
+    username = client.connection_pool.connection_kwargs.get("username")
+    if username not in (None, "", "default"):
+        return {}
+    try:
+        run_ids = _search(client, prefix) - listed.keys()
+        return {run_id: _created_at(client, prefix, run_id) for run_id in run_ids}
+    except redis_errors.ResponseError:
+        return {}
+
+
+def _search(client: Any, prefix: str) -> set[str]:
+    escaped = re.sub(r"([*?\[\]\\^-])", r"\\\1", prefix)
+    found: set[str] = set()
+    until, cursor = time.monotonic() + _SEARCH_SECONDS, 0
+    while True:
+        cursor, keys = client.scan(cursor, match=f"{escaped}:{{*}}:meta", count=_SCANNED_KEYS)
+        for key in keys:
+            text = key.decode(errors="backslashreplace")
+            name = text.removeprefix(f"{prefix}:{{").removesuffix("}:meta")
+            try:
+                found.add(check_run_id(name))
+            except InvalidInput:
+                # A key of somebody else.
+                continue
+        if cursor == 0 or time.monotonic() >= until:
+            return found
+
+
+def _created_at(client: Any, prefix: str, run_id: str) -> float:
+    created_at = None
+    with suppress(redis_errors.ResponseError):
+        created_at = client.hget(RunKeys(prefix, run_id).meta, "created_at")
+    # A damaged run is listed as well: it is told of where it is read.
+    return int(created_at) / 1000 if created_at and created_at.isdigit() else 0.0
