@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,11 +13,12 @@ from distflow.authoring import TaskFunction, Workflow, WorkflowFactory, Workflow
 from distflow.authoring.annotations import annotation_of, read_json, read_text
 from distflow.authoring.imports import did_you_mean, import_module, split_path
 from distflow.errors import InvalidInput
+from distflow.places import look_here_first, place_of
 from distflow.plain import parse_json
 
 
 def load_workflow(spec: str) -> WorkflowTemplate | Workflow:
-    """Look ``"pkg.module:name"`` up, with the working directory on the path as for ``rq worker``.
+    """Look ``"pkg.module:name"`` up, in the working directory first, as workers look for functions.
 
     Args:
         spec: names a ``@workflow`` function, a plain function that returns a Workflow, or a
@@ -28,9 +28,7 @@ def load_workflow(spec: str) -> WorkflowTemplate | Workflow:
         InvalidInput: in one line, what is not found or what failed, and the closest name.
     """
     module_name, name = split_path(spec)
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    look_here_first()
     module = import_module(module_name)
     found = getattr(module, name, None)
     if isinstance(found, Workflow):
@@ -42,7 +40,8 @@ def load_workflow(spec: str) -> WorkflowTemplate | Workflow:
     known = workflow_names(module)
     hint = did_you_mean(name, known) or (f"; it has {', '.join(known)}" if known else "")
     what = "; it is a task" if isinstance(found, TaskFunction) else ""
-    raise InvalidInput(f"module {module_name!r} has no workflow {name!r}{what}{hint}")
+    where = f"module {module_name!r} ({place_of(module)})"
+    raise InvalidInput(f"{where} has no workflow {name!r}{what}{hint}")
 
 
 def workflow_names(module: ModuleType) -> list[str]:

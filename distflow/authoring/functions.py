@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from distflow.authoring.imports import did_you_mean, import_module, split_path
 from distflow.errors import InvalidInput, WorkflowInvalid
+from distflow.places import place_of
 
 _MEND = "make it a function at the top level of a module that workers can import"
 
@@ -37,10 +38,12 @@ def function_path(function: Callable[..., Any] | str, owner: str) -> str:
     if module == "__main__":
         raise _in_main(name, owner)
     found = getattr(sys.modules.get(module), name, None)
+    _refuse_above(found, owner, name)
     if found is None or inspect.unwrap(found) is not inspect.unwrap(plain):
         raise WorkflowInvalid(
             f"{owner}: workers would not find {name!r} in module {module!r}, which has "
             f"{'something else' if found else 'nothing'} under that name; {_MEND}"
+            + ("; a decorator belongs below @task" if found and _is_task(function) else "")
         )
     return f"{module}:{name}"
 
@@ -76,6 +79,22 @@ def _plain(function: Callable[..., Any], owner: str) -> Callable[..., Any]:
     return function
 
 
+def _is_task(function: object) -> bool:
+    return getattr(type(function), "__distflow_task__", False)
+
+
+def _refuse_above(found: object, owner: str, name: str) -> None:
+    """Refuse what a decorator has made of a ``@task``: workers call the function in that."""
+    inner = found
+    while inner is not None and not _is_task(inner):
+        inner = getattr(inner, "__wrapped__", None)
+    if inner is not None and inner is not found:
+        raise WorkflowInvalid(
+            f"{owner}: {name!r} has a decorator above @task, which workers would leave out: put it "
+            "below @task"
+        )
+
+
 def refuse_deferred(function: Callable[..., Any], owner: str) -> None:
     """Refuse functions whose call does not run their body.
 
@@ -109,10 +128,14 @@ def import_function(path: str, owner: str) -> Callable[..., Any]:
     if function is None:
         known = [key for key, value in vars(module).items() if callable(value)]
         raise WorkflowInvalid(
-            f"{owner}: module {module_name!r} has no function {name!r}{did_you_mean(name, known)}"
+            f"{owner}: module {module_name!r} ({place_of(module)}) has no function {name!r}"
+            f"{did_you_mean(name, known)}"
         )
     if not callable(function):
-        raise WorkflowInvalid(f"{owner}: {path!r} is no function but {function!r:.60}")
+        raise WorkflowInvalid(
+            f"{owner}: {path!r} ({place_of(module)}) is no function but {function!r:.60}"
+        )
+    _refuse_above(function, owner, name)
     refuse_deferred(function, owner)
     return function  # type: ignore[no-any-return]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from distflow.errors import InvalidInput
+from distflow.places import find_other_copy
 
 #: What ``"pkg.module:name"`` looks like.
 PATH = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)")
@@ -45,10 +46,11 @@ def import_module(name: str) -> ModuleType:
     """Import a user's module.
 
     Raises:
-        InvalidInput: it is not found, or raised an error, which is told with its file and line.
+        InvalidInput: it is not found, or raised an error, which is told with its file and line; or
+            what has its name is another module.
     """
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or name
         if name != missing and not name.startswith(missing + "."):
@@ -59,6 +61,10 @@ def import_module(name: str) -> ModuleType:
         ) from error
     except (Exception, SystemExit) as error:
         raise InvalidInput(f"module {name!r} cannot be imported: {_tell(error)}") from error
+    other = find_other_copy(name)
+    if other:
+        raise InvalidInput(f"module {name!r} is not the one that is here: {other}")
+    return module
 
 
 def _siblings(module: str) -> list[str]:

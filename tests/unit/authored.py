@@ -86,6 +86,27 @@ def decorated_without_wraps(function: Any) -> Any:
     return wrapper
 
 
+def above(function: Any, *, wraps: bool) -> Any:
+    def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    wrapped: Any = functools.wraps(function)(wrapper) if wraps else wrapper
+    wrapped.inner = function
+    return wrapped
+
+
+@functools.partial(above, wraps=True)
+@task
+def above_with_wraps() -> str:
+    return "plain"
+
+
+@functools.partial(above, wraps=False)
+@task
+def above_without_wraps() -> str:
+    return "plain"
+
+
 class Holder:
     def __call__(self) -> Any:
         return 1

@@ -250,7 +250,7 @@ def test_a_function_that_returns_a_workflow_is_found_too(project: Path) -> None:
         ("etl_flows", "'etl_flows' is not of the form 'pkg.module:name', such as 'etl_flows:name'"),
         ("etl_flows.py:etl", "such as 'etl_flows:etl'"),
         ("./flows/night.py:etl", "such as 'flows.night:etl'"),
-        ("etl_flows:elt", "module 'etl_flows' has no workflow 'elt'; did you mean 'etl'"),
+        ("etl_flows:elt", r"etl_flows.py\) has no workflow 'elt'; did you mean 'etl'"),
         ("etl_flows:zzz", "has no workflow 'zzz'; it has etl, nightly"),
         ("etl_flows:extract", "has no workflow 'extract'; it is a task"),
         ("etl_flows:number", "has no workflow 'number'"),

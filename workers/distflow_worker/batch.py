@@ -20,6 +20,7 @@ from distflow.codec import unpack
 from distflow.core.claim import READ_VERSIONS, Code, said_versions
 from distflow.errors import DistflowError
 from distflow.logs import get_logger
+from distflow.places import look_here_first
 from distflow.rq_compat.keys import SUSPENDED_KEY, worker_key
 from distflow.store.patience import call_patiently
 from distflow.store.working import WorkerStore
@@ -90,6 +91,7 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
             f"run {fields['run_id']} is of version {fields['wire']}, and this worker reads "
             f"versions {said_versions()}: it needs a newer distflow"
         )
+    look_here_first()
     client = reuse_like(connection)
     place: dict[str, Any] = {"prefix": fields["prefix"]}
     # Read first: a setting that is no number ends nothing that has begun.

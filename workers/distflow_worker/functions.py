@@ -8,6 +8,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from distflow.places import find_other_copy, place_of
 from distflow_worker.allowing import check_home, check_reference
 
 
@@ -24,14 +25,18 @@ def load_function(reference: str) -> Callable[..., Any]:
     check_reference(reference)
     module_name, _, path = reference.partition(":")
     found: Any = import_module(module_name)
+    other = find_other_copy(module_name)
+    if other:
+        raise ImportError(f"module {module_name!r}: {other}")
+    place = place_of(found)
     for name in path.split("."):
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise ImportError(f"module {module_name!r} has no {path!r}") from None
+            raise ImportError(f"module {module_name!r} ({place}) has no {path!r}") from None
     if not callable(found):
         kind = type(found).__name__
-        raise TypeError(f"{reference!r} is a {kind}, not a function")
+        raise TypeError(f"{reference!r} ({place}) is a {kind}, not a function")
     # A decorator above @task may have copied what that has: it is no task for that.
     is_task = getattr(type(found), "__distflow_task__", False)
     # What @task made wraps it, and would only lengthen every traceback.
