@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from rq.executions import Execution
@@ -10,6 +11,7 @@ from rq.utils import now
 from rq.worker import BaseWorker, Worker
 
 if TYPE_CHECKING:
+    from redis import Redis
     from rq.job import Job
     from rq.queue import Queue
 
@@ -28,6 +30,16 @@ class AdaptedWorker(Worker):
         #: Those of the job at hand: several where Redis may or may not have recorded the first.
         self._mine: list[Execution] = []
         self._is_recorded = False
+
+    def use_connection(self, connection: Redis) -> None:
+        """Talk to Redis by this client from now on. The queues that the worker was given are the
+        caller's, and keep theirs.
+        """
+        self.connection = connection
+        self.queues = [copy(queue) for queue in self.queues]
+        for queue in self.queues:
+            queue.connection = connection
+        self._ordered_queues = self.queues[:]
 
     # What this process knows of itself
 

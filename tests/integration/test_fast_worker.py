@@ -21,6 +21,7 @@ from distflow import Retry, TaskResult, TaskStatus, Workflow
 from distflow.client import Client
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.run import Beat
+from distflow_worker import FastWorker
 from tests.support.looking import children, jobs_at, look, said, single, told, traces
 from tests.support.redis_server import RedisServer
 from tests.support.tasks import behaving, fastened, ordinary, recording
@@ -287,3 +288,13 @@ def test_ordinary_jobs_run_between(client: Client, lasting: WorkerProcess) -> No
     wait_for(lambda: int(client.redis.ttl(key)) > 120, 5, "the registration to last as before")
     assert look(client, "lasting")["pid"] == before["pid"]
     job.delete()
+
+
+def test_the_queues_of_the_caller_stay_as_they_are(server: RedisServer) -> None:
+    """A worker that is made in Python talks by a client of its own, its queues too."""
+    with server.client() as redis:
+        queue = Queue("theirs", connection=redis)
+        worker = FastWorker([queue], connection=redis)
+        assert queue.connection is redis
+        assert worker.connection is not redis
+        assert [each.connection for each in worker.queues] == [worker.connection]

@@ -72,9 +72,7 @@ class FastWorker(AdaptedWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Whatever connection class the worker was given: it outlasts a Redis that refuses.
-        self.connection = WorkerRedis.over(self.connection.connection_pool)
-        for queue in self.queues:
-            queue.connection = self.connection
+        self.use_connection(WorkerRedis.over(self.connection.connection_pool))
         self._limits = _read_limits()
         self._child: Child | None = None
         #: Id of the batch's job that the child is at.
