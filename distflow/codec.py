@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 
 from distflow.core.model import Loop, Metrics, Retry, Task, TaskResult
-from distflow.core.status import TaskStatus
+from distflow.core.status import OUTCOME_OF, TaskStatus
 from distflow.errors import Damaged, InvalidInput, NotEncodable
 from distflow.extensions import USER_CODES, Extension, extension_of_code, find_extension
 from distflow.text import clean_text, public_name
@@ -261,7 +261,7 @@ def _result_of(fields: Mapping[str, Any]) -> TaskResult:
     if metrics and not all(isinstance(moment, int | float) for moment in metrics.values()):
         raise TypeError("metrics are no numbers")
     return TaskResult(
-        status=TaskStatus(fields["status"]),
+        status=OUTCOME_OF[fields["status"]],
         message=fields.get("message"),
         error=fields.get("error"),
         data=fields.get("data"),

@@ -181,6 +181,7 @@ def _json_line(notice: Notice) -> str:
         "attempt": notice.attempt or None,
         "worker": notice.worker or None,
         "message": notice.message or None,
+        **({"simulated": True} if notice.simulated else {}),
     }
     return json_text(fields)
 
@@ -195,5 +196,6 @@ def _text_line(notice: Notice) -> str:
         f"attempt {notice.attempt}" if notice.attempt > 1 else "",
         f"{notice.duration:.3f} s" if notice.duration else "",
         notice.message,
+        "(simulated)" if notice.simulated else "",
     )
     return visible(" ".join(word for word in words if word))

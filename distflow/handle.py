@@ -111,7 +111,8 @@ class Run:
             packed.update(
                 (name, value) for name, value in zip(chunk, found, strict=True) if value is not None
             )
-        return {task.name: packed[task.name] for task in graph.tasks if task.name in packed}
+        ordered = (graph.tasks[index].name for index in graph.reading_order())
+        return {name: packed[name] for name in ordered if name in packed}
 
     # Leading
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from distflow.authoring import Workflow, WorkflowTemplate, check_importable
 from distflow.client import Client, connect
 from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
-from distflow.coordinator.notices import Signal
+from distflow.coordinator.notices import Listener, Notice, Signal
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.run import RunOptions, RunSpec, ServerFacts
@@ -36,9 +35,9 @@ from distflow_worker.context import RecordedResults, make_context
 
 _log = get_logger("distflow")
 
-#: Threads where no concurrency is given: tasks often wait for others, as in the pools of the
-#: standard library.
-_DEFAULT_THREADS = min(32, (os.cpu_count() or 1) + 4)
+#: Tasks that run at once where no concurrency is given: many more than there are processors, since
+#: tasks often wait for others. What computes only waits for its turn.
+DEFAULT_CONCURRENCY = 32
 
 
 class TaskRunnerBuilder:
@@ -158,15 +157,22 @@ class TaskRunner:
         signal: Signal | None = None,
         dry_run: bool = False,  # noqa: FBT001, FBT002 - the signature that users know
     ) -> dict[str, TaskResult]:
-        """Run a workflow to its end, and return every task's result in the graph's order.
+        """Run a workflow to its end, and return every task's result.
+
+        They stand in the order of the graph: dependencies before their dependents, and else as the
+        tasks were added. A task that did not get an outcome, since it waits for one that is
+        ``unknown``, say, has one that is ``pending``, whose message says what it waits for.
 
         Args:
             workflow: what ``@workflow`` made, or a Workflow.
             params: of the run.
-            concurrency: tasks that run at once.
+            concurrency: tasks that run at once. By default 32 in this process, each on a thread of
+                its own; on Redis as many as there are workers.
             timeout: seconds after which the run is cancelled.
             signal: when it is set, the run is cancelled.
-            dry_run: walk the graph, run nothing, and mark each result as simulated.
+            dry_run: call no function and no hook, and write nothing: each task that would run is a
+                success without data, whose message says that it is simulated. Conditions are asked,
+                and events are told, marked as ``simulated``. It is done in this process.
 
         Raises:
             InvalidInput: the workflow, its parameters or the snapshot cannot be used.
@@ -178,7 +184,7 @@ class TaskRunner:
         built = workflow.build(params)
         check_importable(built)
         if dry_run:
-            return self._simulate(built)
+            return self._execute_here(built, None, None, None, simulated=True)
         if self._client is not None:
             return self._execute_on_redis(self._client, built, concurrency, timeout, signal)
         return self._execute_here(built, concurrency, timeout, signal)
@@ -222,16 +228,6 @@ class TaskRunner:
             _log.warning("%s", warning)
         return taken
 
-    def _simulate(self, built: Workflow) -> dict[str, TaskResult]:
-        graph = built.compile()
-        known = {name: packed for name, packed, _progress in self._take_over(graph).outcomes}
-        simulated = TaskResult(TaskStatus.SUCCESS, message="simulated: a dry run")
-        order = (graph.tasks[index].name for index in graph.order)
-        return {
-            name: decode_result(packed) if (packed := known.get(name)) else simulated
-            for name in order
-        }
-
     def _execute_on_redis(
         self,
         client: Client,
@@ -257,7 +253,7 @@ class TaskRunner:
             with_plugins=False,
         )
         executor.lead()
-        return run.results()
+        return _fill(run.graph(), run.results())
 
     def _execute_here(
         self,
@@ -265,6 +261,8 @@ class TaskRunner:
         concurrency: int | None,
         timeout: float | None,
         signal: Signal | None,
+        *,
+        simulated: bool = False,
     ) -> dict[str, TaskResult]:
         graph = built.compile()
         taken = self._take_over(graph)
@@ -275,30 +273,68 @@ class TaskRunner:
         options = RunOptions(concurrency=concurrency, timeout=timeout, batch=False)
         name, server = built.reference or built.name, ServerFacts("none")
         spec = RunSpec(run_id, name, built.params, origin, options, server)
+        listener: Listener = self._hub
+        if simulated:
+            graph, listener = _make_inert(graph), partial(_tell_simulated, self._hub)
         write_run(store, spec, graph, taken.outcomes, taken.notes)
-        self._store, self._is_over = store, False
-        threads = min(concurrency or _DEFAULT_THREADS, max(1, len(graph)))
+        if not simulated:
+            self._store, self._is_over = store, False
+        # One after another is easier to follow.
+        threads = 1 if simulated else min(concurrency or DEFAULT_CONCURRENCY, max(1, len(graph)))
         context = self._context_of(built, store)
-        with InlineDispatcher(store, threads, context) as here:
-            executor = WorkflowExecutor(
-                store, self._dispatcher or here, listener=self._hub, cancel=signal
-            )
+        with InlineDispatcher(store, threads, context, simulated=simulated) as here:
+            dispatcher = None if simulated else self._dispatcher
+            executor = WorkflowExecutor(store, dispatcher or here, listener=listener, cancel=signal)
             try:
                 executor.lead()
             finally:
                 # Whatever ended this: what no thread has begun does not begin any more.
                 with suppress(WrongState):
                     store.set_status(RunStatus.INTERRUPTED, ACTIVE_RUNS | {RunStatus.PAUSED})
-                self._is_over = True
+                if not simulated:
+                    self._is_over = True
         names = [task.name for task in graph.tasks]
         packed = zip(names, store.read_results(names), strict=True)
-        return {name: decode_result(result) for name, result in packed if result is not None}
+        results = {name: decode_result(result) for name, result in packed if result is not None}
+        return _fill(graph, results)
 
     def _context_of(self, built: Workflow, store: RunStore) -> Callable[[], Any]:
         """Gives the builder's object, or what the workflow's factory makes, once."""
-        if self._context is not None or built.context is None:
+        if self._client is not None and self._context is not None:
+            built = built.with_context(self._context)
+        elif self._context is not None or built.context is None:
             return lambda: self._context
+        assert built.context is not None, "it was given above"
         return _Once(partial(make_context, built.context, built.params, RecordedResults(store)))
+
+
+def _make_inert(graph: Graph) -> Graph:
+    """The same without what would call more of the user's code than conditions, or wait."""
+    plain: dict[str, Any] = dict.fromkeys(("retry", "loop", "timeout", "verify"))
+    return Graph.compile([task._replace(**plain) for task in graph.tasks])
+
+
+def _tell_simulated(listener: Listener, notice: Notice) -> None:
+    listener(notice._replace(simulated=True))
+
+
+def _fill(graph: Graph, results: Mapping[str, TaskResult]) -> dict[str, TaskResult]:
+    """The results of all tasks, in the order of the graph: see :meth:`TaskRunner.execute`."""
+    filled: dict[str, TaskResult] = {}
+    #: Task without an outcome -> the unknown one that it waits for, if there is one.
+    causes: dict[str, str] = {}
+    for index in graph.reading_order():
+        name = graph.tasks[index].name
+        if name in results:
+            filled[name] = results[name]
+            continue
+        for above in graph.tasks[index].depends_on:
+            unknown = above in results and results[above].status == TaskStatus.UNKNOWN
+            cause = above if unknown else causes.get(above, "")
+            causes.setdefault(name, cause) if cause else None
+        waits = f"it waits for {causes[name]!r}, which is unknown" if name in causes else "not run"
+        filled[name] = TaskResult(TaskStatus.PENDING, message=waits)
+    return filled
 
 
 class _Once:

@@ -32,6 +32,8 @@ class Notice(NamedTuple):
     message: str = ""
     #: Reads the outcome that this is about: most who listen do not ask for it.
     read_result: Callable[[], TaskResult | None] = _nothing
+    #: Whether it is of a dry run: nothing has happened.
+    simulated: bool = False
 
     @property
     def result(self) -> TaskResult | None:

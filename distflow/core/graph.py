@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from distflow.core.model import Task
 from distflow.errors import WorkflowInvalid
@@ -49,6 +50,23 @@ class Graph:
                 f"the dependencies form a cycle: {path}; take one of these dependencies away"
             )
         return cls(frozen, index, parents, children, order)
+
+    def reading_order(self) -> Sequence[int]:
+        """Every index once, dependencies before their dependents, and else as they were defined."""
+        defined = range(len(self.tasks))
+        if all(not above or max(above) < index for index, above in enumerate(self.parents)):
+            return defined
+        open_parents = [len(above) for above in self.parents]
+        ready = [index for index in defined if not open_parents[index]]
+        order = []
+        while ready:
+            index = heappop(ready)
+            order.append(index)
+            for child in self.children[index]:
+                open_parents[child] -= 1
+                if not open_parents[child]:
+                    heappush(ready, child)
+        return order
 
     def __len__(self) -> int:
         """Number of tasks."""

@@ -240,7 +240,7 @@ class Metrics(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """The final outcome of a task.
+    """The final outcome of a task; or ``pending``, which ``execute`` says of a task that has none.
 
     ``error`` is ``"ExceptionType: message"``. ``attempt`` counts from 1 and on through resumes;
     it is 0 for a task that never ran. ``started`` is true where the function of an
@@ -264,7 +264,7 @@ class TaskResult:
             status = TaskStatus(self.status)
         except ValueError:
             status = TaskStatus.PENDING
-        if status not in OUTCOMES:
+        if status not in OUTCOMES and self.status != TaskStatus.PENDING:
             known = ", ".join(sorted(OUTCOMES))
             raise InvalidInput(f"TaskResult: status is one of {known}, not {self.status!r}")
         object.__setattr__(self, "status", status)

@@ -102,6 +102,9 @@ OUTCOMES = frozenset({_T.SUCCESS, _T.FAILURE, _T.SKIPPED, _T.CANCELLED, _T.UNKNO
 #: Those that only a person changes: a resume, or a decision on what started at most once.
 FINAL = OUTCOMES - {_T.UNKNOWN}
 
+#: Each by its text, as it stands in Redis and in snapshots.
+OUTCOME_OF = {status.value: status for status in OUTCOMES}
+
 #: What a person's resume evaluates again (a started ``at_most_once`` task excepted).
 REOPENED = frozenset({_T.FAILURE, _T.SKIPPED, _T.CANCELLED})
 

@@ -37,12 +37,21 @@ class InlineDispatcher:
         store: the run.
         threads: tasks that run at once.
         context: gives the context of the run.
+        simulated: whether functions are not called: see :class:`RunView`.
     """
 
-    def __init__(self, store: RunStore, threads: int, context: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        store: RunStore,
+        threads: int,
+        context: Callable[[], Any],
+        *,
+        simulated: bool = False,
+    ) -> None:
         self._store = store
         self._threads = threads
         self._context = context
+        self.simulated = simulated
         self._jobs: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._waiting: dict[str, str] = {}
         self._workers: dict[str, _Worker] = {}
@@ -182,6 +191,7 @@ class _Worker(threading.Thread):
             deadline=partial(self._deadline, batch),
             # All threads have the same modules.
             facts=NAMELESS,
+            simulated=self._dispatcher.simulated,
         )
         BatchSequence(
             self._store,

@@ -12,6 +12,7 @@ from distflow.authoring.imports import did_you_mean
 from distflow.codec import decode_result, encode_result, unpack
 from distflow.core.claim import Progress
 from distflow.core.model import Metrics, TaskResult
+from distflow.core.status import TaskStatus
 from distflow.core.version import FIRST
 from distflow.errors import DistflowError, SnapshotInvalid
 from distflow.plain import json_text, to_plain
@@ -27,7 +28,8 @@ class Snapshot(Mapping[str, TaskResult]):
     """The outcomes of tasks by name. It holds them encoded and decodes one at each access.
 
     Args:
-        results: TaskResults, or dicts with their fields, by the name of the task.
+        results: TaskResults, or dicts with their fields, by the name of the task. Those that are
+            ``pending`` are left out.
         origin: that of the run that they come from, where it is known: the idempotency keys of
             ``at_most_once`` tasks are derived from it.
         fingerprints: what the tasks were, by name: see :func:`distflow.fingerprint.fingerprint`.
@@ -43,7 +45,11 @@ class Snapshot(Mapping[str, TaskResult]):
         origin: str | None = None,
         fingerprints: Mapping[str, str] | None = None,
     ) -> None:
-        self._packed = {name: _encode(name, value) for name, value in (results or {}).items()}
+        self._packed = {
+            name: _encode(name, value)
+            for name, value in (results or {}).items()
+            if not _is_pending(value)
+        }
         self._header = Header(origin=origin)
         self._version = FIRST
         self._run_id: str | None = None
@@ -281,6 +287,12 @@ def _leave_out(known: Mapping[str, _V], names: Collection[str]) -> dict[str, _V]
 def _plain(packed: bytes) -> Any:
     # Opaque: types that only the user's modules register must not keep a person from reading.
     return to_plain(unpack(packed, opaque=True))
+
+
+def _is_pending(value: object) -> bool:
+    """Whether it says that a task has no outcome, as ``execute`` does."""
+    status = value.get("status") if isinstance(value, Mapping) else getattr(value, "status", None)
+    return status == TaskStatus.PENDING
 
 
 def _encode(name: str, value: TaskResult | Mapping[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +20,10 @@ from hypothesis import strategies as st
 
 from distflow import Loop, Retry, Snapshot, TaskResult, TaskRunnerBuilder, TaskStatus, Workflow
 from distflow.client import Client
+from distflow.coordinator.notices import Notice
+from distflow.core.graph import Graph
 from distflow.core.model import Effects, Task
+from distflow.events import EVENTS
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
 from tests.support.reference import Meaning, interpret, verdict
@@ -109,15 +112,15 @@ def build(case: Case, log: Path) -> Workflow:
 
 
 def check(
-    case: Case, results: Mapping[str, TaskResult], status: str, log: Path
+    case: Case, results: Mapping[str, TaskResult], status: str, log: Path, *, dry_run: bool = False
 ) -> dict[str, Meaning]:
     """Compare what became of every task with what the rules say; returns the latter."""
     lines = recording.lines(log)
     calls = Counter(line[0] for line in lines)
-    meant = interpret(case.tasks, case.known)
+    meant = interpret(case.tasks, case.known, dry_run=dry_run)
     found = {
         task.name: Meaning(
-            results[task.name].status.value if task.name in results else "",
+            said(results.get(task.name)),
             calls[task.name],
             calls[f"?{task.name}"] + calls[f"!{task.name}"],
             meant[task.name].roots,
@@ -141,6 +144,11 @@ def check(
     return meant
 
 
+def said(result: TaskResult | None) -> str:
+    """What a task came to; empty where it waits still."""
+    return "" if result is None or result.status == "pending" else result.status.value
+
+
 def check_order(tasks: Sequence[Task], lines: Sequence[Sequence[str]]) -> None:
     """Nothing begins before the last call of any of its dependencies, and no call comes twice."""
     first: dict[str, int] = {}
@@ -156,19 +164,18 @@ def check_order(tasks: Sequence[Task], lines: Sequence[Sequence[str]]) -> None:
                 assert last[parent] < first[task.name], f"{task.name} began before {parent} ended"
 
 
-def play_here(case: Case, log: Path) -> tuple[dict[str, TaskResult], str]:
-    """Run a case in this process."""
+def play_here(
+    case: Case, log: Path, *, dry_run: bool = False
+) -> tuple[dict[str, TaskResult], str, list[Notice]]:
+    """Run a case in this process: its results, how it ended, and what was told."""
     log.write_text("")
-    ends: list[Any] = []
-    runner = (
-        TaskRunnerBuilder()
-        .with_snapshot(Snapshot(case.known, origin="0f"))
-        .on("workflow_end", ends.append)
-        .build()
-    )
-    results = runner.execute(build(case, log))
-    (end,) = ends
-    return results, end.status
+    notices: list[Notice] = []
+    builder = TaskRunnerBuilder().with_snapshot(Snapshot(case.known, origin="0f"))
+    for event in EVENTS:
+        builder.on(event, notices.append)
+    results = builder.build().execute(build(case, log), dry_run=dry_run)
+    (end,) = [notice for notice in notices if notice.kind == "workflow_end"]
+    return results, end.status, notices
 
 
 @pytest.fixture(scope="module")
@@ -186,8 +193,27 @@ def shared_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_in_this_process(shared_log: Path, choose: random.Random) -> None:
     """In this process every task ends as the rules say, after as many calls."""
     case = make_case(choose)
-    results, status = play_here(case, shared_log)
+    results, status, _notices = play_here(case, shared_log)
     check(case, results, status, shared_log)
+
+
+@settings(
+    max_examples=EXAMPLES // 5,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(st.randoms(use_true_random=False))
+def test_a_dry_run(shared_log: Path, choose: random.Random) -> None:
+    """Conditions are asked as in a run whose tasks all succeed; nothing is called, and every event
+    says that it is of a dry run.
+    """
+    case = make_case(choose)
+    results, status, notices = play_here(case, shared_log, dry_run=True)
+    check(case, results, status, shared_log, dry_run=True)
+    assert list(results) == [
+        case.tasks[index].name for index in Graph.compile(case.tasks).reading_order()
+    ]
+    assert all(notice.simulated for notice in notices)
 
 
 @pytest.mark.timeout(300)
@@ -223,7 +249,7 @@ def test_on_workers(
             for case, log, run in started:
                 status = run.wait(240).value
                 meant = check(case, run.results(), status, log)
-                results, here = play_here(case, tmp_path / "here")
+                results, here, _notices = play_here(case, tmp_path / "here")
                 assert here == status
                 assert check(case, results, here, tmp_path / "here") == meant
         finally:

@@ -68,13 +68,33 @@ def test_hydration(stage: Stage) -> None:
     known = {status: outcome(status, data="known") for status in statuses}
     played = stage.play(dag, known=known)
     assert played.status == "blocked"
-    assert "after unknown" not in played.results
+    assert list(played.results) == [task.name for task in dag.tasks]
+    left = played.results.pop("after unknown")
+    assert (left.status, left.message) == (
+        "pending",
+        "it waits for 'unknown', which is unknown",
+    )
     assert played.results.pop("unknown").status == "unknown"
     assert set(played.statuses().values()) == {"success"}
     assert played.results["success"].data == "known"
     for name in ("failure", "cancelled", "skipped", "missing"):
         assert played.results[name].data == "ran"
     assert stage.lines("success") == stage.lines("unknown") == []
+
+
+def test_what_execute_returned_is_a_snapshot(stage: Stage) -> None:
+    """With the tasks that are pending, which it knows nothing of; no task may say so of itself."""
+    dag = Workflow("stuck")
+    dag.add("charged", behaving.echo)
+    dag.add("after", behaving.echo, depends_on=["charged"])
+    first = stage.play(dag, known={"charged": outcome("unknown")})
+    assert first.statuses() == {"charged": "unknown", "after": "pending"}
+    decided = {**first.results, "charged": outcome("success")}
+    assert stage.play(dag, known=decided).statuses() == dict.fromkeys(first.results, "success")
+    dag.add("liar", behaving.claim_pending)
+    assert stage.play(dag, known=decided).results["liar"].error == (
+        "InvalidInput: TaskResult: a task that has run is not pending"
+    )
 
 
 def test_a_success_satisfies_whatever_stands_before_it(stage: Stage) -> None:

@@ -53,9 +53,33 @@ def test_a_dry_run_runs_nothing(stage: Stage) -> None:
     assert list(played.results) == ["first", "second"]
     assert played.statuses() == {"first": "success", "second": "success"}
     assert {result.message for result in played.results.values()} == {"simulated: a dry run"}
-    assert played.notices == []
+    assert played.snapshot["first"].status == "failure"
     assert stage.log.read_text() == ""
     assert (stage.redis and stage.redis.dbsize()) == before
+
+
+def test_a_dry_run_asks_conditions_and_tells_what_would_be(stage: Stage) -> None:
+    """What would be skipped is; events come as they would, and are marked."""
+    played = stage.play(chain(), dry_run=True)
+    assert played.statuses() == {
+        "flaky": "success",
+        "charge": "success",
+        "never": "skipped",
+        "after": "skipped",
+    }
+    assert stage.lines("?never") == [["1", "1"]]
+    assert stage.log.read_text().count("\n") == 1
+    assert [(notice.kind, notice.task) for notice in played.notices] == [
+        ("workflow_start", ""),
+        ("task_start", "flaky"),
+        ("task_end", "flaky"),
+        ("task_start", "charge"),
+        ("task_end", "charge"),
+        ("task_skipped", "never"),
+        ("task_skipped", "after"),
+        ("workflow_end", ""),
+    ]
+    assert all(notice.simulated for notice in played.notices)
 
 
 def test_a_dry_run_keeps_what_is_done(stage: Stage) -> None:

@@ -23,15 +23,20 @@ class Meaning(NamedTuple):
     roots: frozenset[str] = frozenset()
 
 
-def interpret(tasks: Sequence[Task], known: Mapping[str, TaskResult]) -> dict[str, Meaning]:
-    """What every task comes to, by name; ``known`` is the snapshot."""
+def interpret(
+    tasks: Sequence[Task], known: Mapping[str, TaskResult], *, dry_run: bool = False
+) -> dict[str, Meaning]:
+    """What every task comes to, by name; ``known`` is the snapshot. In a dry run all that would be
+    called succeeds.
+    """
     by_name = {task.name: task for task in tasks}
     told: dict[str, Meaning] = {}
     while len(told) < len(tasks):
         for task in tasks:
             if task.name not in told and told.keys() >= set(task.depends_on):
                 parents = [(by_name[name], told[name]) for name in task.depends_on]
-                told[task.name] = _meaning(task, parents, known.get(task.name))
+                meaning = _meaning(task, parents, known.get(task.name), dry_run=dry_run)
+                told[task.name] = meaning
     return told
 
 
@@ -45,7 +50,11 @@ def verdict(tasks: Sequence[Task], told: Mapping[str, Meaning]) -> str:
 
 
 def _meaning(
-    task: Task, parents: Sequence[tuple[Task, Meaning]], known: TaskResult | None
+    task: Task,
+    parents: Sequence[tuple[Task, Meaning]],
+    known: TaskResult | None,
+    *,
+    dry_run: bool,
 ) -> Meaning:
     itself = frozenset({task.name})
     unmet = [
@@ -65,7 +74,7 @@ def _meaning(
     condition = (task.condition or "").rpartition(":")[2]
     if condition in ("never", "raising"):
         return Meaning("skipped" if condition == "never" else "failure", asked=1, roots=itself)
-    played = _play(task)
+    played = _Played("success", 0, 0, goes_on=False) if dry_run else _play(task)
     return Meaning(played.status, played.calls, played.asked + bool(condition), itself)
 
 

@@ -64,9 +64,20 @@ def test_the_order_has_dependencies_first(size: int, rng: random.Random) -> None
     graph = Graph.compile(tasks)
     position = {task: at for at, task in enumerate(graph.order)}
     assert sorted(graph.order) == list(range(size))
+    read = {task: at for at, task in enumerate(graph.reading_order())}
+    assert len(read) == size
     for child, parents in enumerate(graph.parents):
         assert all(position[parent] < position[child] for parent in parents)
+        assert all(read[parent] < read[child] for parent in parents)
         assert all(child in graph.children[parent] for parent in parents)
+
+
+def test_results_are_read_as_the_tasks_were_added() -> None:
+    """But a dependency that was added later comes first."""
+    forward = Graph.compile(tasks_of(a=[], b=["a"], c=[], d=["b"]))
+    assert list(forward.reading_order()) == [0, 1, 2, 3]
+    mixed = Graph.compile(tasks_of(a=["c"], b=[], c=[], d=["a"]))
+    assert [mixed.tasks[index].name for index in mixed.reading_order()] == ["b", "c", "a", "d"]
 
 
 def test_a_name_that_stands_twice_is_named() -> None:

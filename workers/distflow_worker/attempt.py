@@ -22,7 +22,7 @@ from distflow.core.outcome import (
     to_finish,
 )
 from distflow.core.status import TaskStatus
-from distflow.errors import GiveUp, NotDone, NotEncodable, NotOnDisk, RetryAfter
+from distflow.errors import GiveUp, InvalidInput, NotDone, NotEncodable, NotOnDisk, RetryAfter
 from distflow.faults import commit
 from distflow.ids import task_key
 from distflow_worker.context import SavedNote, TaskContext
@@ -60,6 +60,8 @@ class RunView(NamedTuple):
     deadline: Callable[[float | None], AbstractContextManager[object]]
     #: Which worker it is, for what it cannot run.
     facts: WorkerFacts = NAMELESS
+    #: Whether this is a dry run: conditions are asked, and functions are not called.
+    simulated: bool = False
 
 
 class ClaimVoid(Exception):
@@ -148,7 +150,8 @@ class AttemptRun:
             if asked and task.condition is not None:
                 require_function(task.condition, scope_of("condition", task.condition))
             scope = scope_of("function", task.function) if wanted else own
-            context = self._context() if asked or wanted or task.loop else None
+            called = not self.view.simulated
+            context = self._context() if asked or ((wanted or task.loop) and called) else None
             scope = own
             if asked and not self._condition_holds(context):
                 return Outcome(TaskStatus.SKIPPED, message="its condition was false")
@@ -173,6 +176,9 @@ class AttemptRun:
             )
         if not begun:
             return Outcome(TaskStatus.CANCELLED, message="the run was cancelled before it started")
+        if self.view.simulated:
+            self.end()
+            return Outcome(TaskStatus.SUCCESS, message="simulated: a dry run")
         self._looking = context
         with commit("call"):
             outcome = self._call(task, function, args, kwargs)
@@ -340,6 +346,8 @@ def peek_function(body: bytes) -> str:
 
 def _returned(returned: Any) -> Outcome:
     if isinstance(returned, TaskResult):
+        if returned.status == TaskStatus.PENDING:
+            raise InvalidInput("TaskResult: a task that has run is not pending")
         return Outcome(
             returned.status,
             data=returned.data,

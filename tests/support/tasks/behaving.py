@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from distflow import NotDone, TaskResult
+from distflow import NotDone, TaskResult, TaskStatus
 from tests.support.tasks.recording import lines, note, wait_for_file
 
 #: Outcomes that a task may give itself by returning a TaskResult.
@@ -186,6 +186,10 @@ def replay(params, snapshot):
 
 def broken(params):
     raise OSError("the context cannot be made")
+
+
+def claim_pending():
+    return TaskResult(TaskStatus.PENDING)
 
 
 def leave(*, ctx):
