@@ -349,7 +349,6 @@ def decode_task(fields: Mapping[str, Any]) -> Task:
         fields.get("kwargs", _NO_KWARGS),
         tuple(fields.get("depends_on", ())),
         Retry(*retry) if retry else None,
-        # Without a fourth it is one of version 1.
         loop=Loop(*[*loop, "data"][: _LOOP_1 + 1]) if loop else None,
         **{name: fields[name] for name in fields.keys() & _DEFAULTS.keys()},
     )

@@ -66,7 +66,7 @@ class Announcer:
         self._hand_on(Event("", "", task, status), kind, message, reader)
 
     def tell_started(self, event: Event) -> None:
-        """A task was claimed."""
+        """A task's function is called."""
         if self._listener is None:
             return
         self._hand_on(event._replace(status="running"), "task_start", "")

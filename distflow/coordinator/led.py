@@ -19,7 +19,7 @@ from distflow.core.model import MAX_LOST, TaskResult
 from distflow.core.outcome import left_of_wait_ms, longest_wait_seconds
 from distflow.core.run import Claim, Event, RefusalKey, RunInfo, event_ms
 from distflow.core.state import TaskStateManager
-from distflow.core.status import FINAL, RunStatus, TaskStatus
+from distflow.core.status import FINAL, OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import WrongState
 from distflow.ids import new_token
 from distflow.logs import get_logger
@@ -77,6 +77,8 @@ class LedRun:
         self.running: dict[str, float] = {}
         #: Tasks with which a batch began, by index, with when they were claimed: Unix ms.
         self._claimed_ms: dict[int, int] = {}
+        #: Those of which was told that they started.
+        self._told: set[str] = set()
         self._number = 0
         #: Whether workers have refused something since that was looked at last, and whether it is
         #: wanted to know who runs what.
@@ -106,6 +108,7 @@ class LedRun:
         if misplaced:
             self._store.set_times(self.epoch, misplaced)
         self.running = dict.fromkeys(claims, time.monotonic())
+        self._told = {name for name, claim in claims.items() if claim.started}
         # A predecessor may have seen some; who follows another asks once.
         self.was_refused = not self.info.is_first_led
         self.close()
@@ -307,19 +310,20 @@ class LedRun:
                 self._claimed_ms[index] = event_ms(event.id)
             self.state.on_claimed(index)
             self.running[name] = now
-            self._announcer.tell_started(event)
+            task = self.graph.tasks[index]
+            if task.condition is None and task.effects != "at_most_once":
+                self._tell_started(event)
+        elif event.kind == "started":
+            self._tell_started(event)
         elif event.kind == "finished":
-            begun = self.running.pop(name, None)
-            if begun is None and self.state.statuses[index] == TaskStatus.QUEUED:
-                # It was claimed in a group, which is not told by itself.
-                self._announcer.tell_started(event)
+            self._note_end(event, index)
             self.state.on_finished(index, _STATUSES[event.status])
             self._learn(event, index)
             if self.notes_who_runs:
                 self._ran.append((index, event.worker))
             self._announcer.tell_finished(event)
         elif event.kind == "waiting":
-            self.running.pop(name, None)
+            self._note_end(event, index)
             self._claimed_ms.pop(index, None)
             told_ms, now_ms = event_ms(event.id), self._surroundings.now_ms()
             left_ms = left_of_wait_ms(event.not_before, now_ms, told_ms)
@@ -327,6 +331,7 @@ class LedRun:
             self._announcer.tell_waiting(event)
         elif event.kind == "released":
             self.running.pop(name, None)
+            self._told.discard(name)
             self.state.on_released(index)
             # A note says what its worker lacks.
             self.was_refused |= bool(event.note)
@@ -352,3 +357,19 @@ class LedRun:
         if claimed_ms is not None:
             took_ms = event_ms(event.id) - claimed_ms
             estimates.learn_setup(function, took_ms - event.duration * 1000)
+
+    def _tell_started(self, event: Event) -> None:
+        """Once per attempt that calls the function."""
+        if event.task not in self._told:
+            self._told.add(event.task)
+            self._announcer.tell_started(event)
+
+    def _note_end(self, event: Event, index: int) -> None:
+        """An attempt has ended. Where nothing told of its start, it was short or its worker is of
+        0.1: how long it took says whether its function was called.
+        """
+        self.running.pop(event.task, None)
+        # The late outcome of an unknown task is that of an attempt that was told of.
+        if event.duration and self.state.statuses[index] not in OUTCOMES:
+            self._tell_started(event)
+        self._told.discard(event.task)

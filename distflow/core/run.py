@@ -291,8 +291,9 @@ class Event(NamedTuple):
     """Something that an entry of a run's events stream tells its coordinator.
 
     What one transition told has one ``id``; the fields stand in the order of the stream's lists.
-    ``kind`` is ``claimed | finished | waiting | refused | released | resolved | moved | repaired |
-    batch_ended`` (``moved``: the run's status; ``repaired``: its ``status`` is the kind of repair);
+    ``kind`` is ``claimed | started | finished | waiting | refused | released | resolved | moved |
+    repaired | batch_ended`` (``started``: of a claim that did not say so itself; ``moved``: the
+    run's status; ``repaired``: its ``status`` is the kind of repair);
     fields that do not fit the kind are empty.
     """
 

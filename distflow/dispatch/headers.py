@@ -22,6 +22,7 @@ def batch_headers(batch: Batch) -> list[dict[str, Any]]:
             "needs": [[name, mates[name]] for name in task.depends_on if name in mates],
             "body": pack_decoded(encode_task(task)),
             **({} if task.timeout is None else {"timeout": task.timeout}),
+            **({} if task.condition is None else {"asks": True}),
             **asked,
         }
         for task in batch.tasks

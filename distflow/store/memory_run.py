@@ -200,6 +200,7 @@ class MemoryRun:
                 attempt=finish.attempt,
                 worker=finish.worker,
                 not_before=due,
+                duration=finish.duration,
                 note=finish.note,
             )
         )

@@ -87,8 +87,11 @@ class MemoryWorkerStore(MemoryBase):
                 run.append_event(Event("", "batch_ended", batch=batch, unstarted=tuple(unstarted)))
             return Advance(codes, replies)
 
-    def start_task(self, task: str, token: str) -> Code:
-        """Mark that a claimed ``at_most_once`` task may have effects from here on."""
+    def start_task(self, task: str, token: str, *, on_disk: bool = True) -> Code:
+        """Mark that a claimed task may have effects from here on, and tell of it; there is no disk
+        that could be waited for.
+        """
+        del on_disk
         with self.server.changed:
             run = self._find()
             if run is None:
@@ -102,6 +105,8 @@ class MemoryWorkerStore(MemoryBase):
             if run.status == RunStatus.CANCELLING:
                 return Code.STOPPED
             run.claims[task] = claim._replace(started=self.server.now_ms())
+            told = Event("", "started", task=task, attempt=claim.attempt, batch=claim.batch)
+            run.append_event(told)
             return Code.GRANTED
 
     def beat(

@@ -165,14 +165,19 @@ class WorkerStore(StoreBase):
 
         return self._patiently(call)
 
-    def start_task(self, task: str, token: str) -> Code:
-        """Mark that a claimed ``at_most_once`` task may have effects from here on.
+    def start_task(self, task: str, token: str, *, on_disk: bool = True) -> Code:
+        """Mark that a claimed task may have effects from here on, and tell of it.
+
+        Args:
+            task: the task.
+            token: of its claim.
+            on_disk: whether the mark must outlive Redis, where the run wants that.
 
         Raises:
             NotOnDisk: the run wants such marks on Redis's disk, and this one is not there.
         """
-        keys = (self.keys.meta, self.keys.claims)
-        if not self._waits_for_disk:
+        keys = (self.keys.meta, self.keys.claims, self.keys.events)
+        if not (self._waits_for_disk and on_disk):
             return Code(self._run("start_task", keys, task, token))
         with closing(ScriptLine(self.client, "start_task", keys)) as line:
             told = self._call_to_disk(line, (task.encode(), token.encode()))

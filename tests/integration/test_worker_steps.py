@@ -126,6 +126,11 @@ def store(redis_client: Redis) -> RedisRunStore:
     return RedisRunStore(redis_client, "run-1", patience_seconds=5.0)
 
 
+def started_keys(store: RedisRunStore) -> list[str]:
+    """What the start of a task concerns."""
+    return [store.keys.meta, store.keys.claims, store.keys.events]
+
+
 def cut_off(server: RedisServer, client: Redis, call: Callable[[], object]) -> None:
     """Let a call of this client time out; the server answers afterwards."""
     server.pause()
@@ -146,7 +151,7 @@ def test_a_late_reply_is_nobody_elses(
     epoch = open_run(store)
     claim(store, epoch, "a", "t1")
     with redis_server.client(socket_timeout=0.3) as client:
-        line = ScriptLine(client, "start_task", [store.keys.meta, store.keys.claims])
+        line = ScriptLine(client, "start_task", started_keys(store))
         assert line.call(b"a", b"t1") == 1
         cut_off(redis_server, client, lambda: line.call(b"a", b"t1"))
         # The late reply is there by now.
@@ -170,7 +175,7 @@ def test_what_interrupts_a_call_leaves_no_reply_behind(
         raise KeyboardInterrupt
 
     with redis_server.client() as client:
-        line = ScriptLine(client, "start_task", [store.keys.meta, store.keys.claims])
+        line = ScriptLine(client, "start_task", started_keys(store))
         with pytest.raises(KeyboardInterrupt):
             line.call(b"a", b"t1", meanwhile=interrupt)
         assert client.echo("mine") == b"mine"
@@ -184,7 +189,7 @@ def test_a_connection_is_given_back(redis_server: RedisServer, store: RedisRunSt
     claim(store, epoch, "a", "t1")
     with redis_server.client(client_name="lines") as client:
         for _ in range(3):
-            line = ScriptLine(client, "start_task", [store.keys.meta, store.keys.claims])
+            line = ScriptLine(client, "start_task", started_keys(store))
             assert line.call(b"a", b"t1") == 1
             line.close()
             line.close()
@@ -198,7 +203,7 @@ def test_a_connection_that_was_given_back_is_left_alone(
     epoch = open_run(store)
     claim(store, epoch, "a", "t1")
     with redis_server.client() as client, client.pubsub() as listening:
-        line = ScriptLine(client, "start_task", [store.keys.meta, store.keys.claims])
+        line = ScriptLine(client, "start_task", started_keys(store))
         assert line.call(b"a", b"t1") == 1
         line.close()
         listening.subscribe("channel")

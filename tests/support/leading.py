@@ -174,6 +174,10 @@ class PlayedWorker:
             self.held[task], self.task = (token, reply.attempt), task
         return reply.code
 
+    def start(self, task: str) -> Code:
+        """Mark that a task which it has claimed may have effects."""
+        return self._store.start_task(task, self.held[task][0])
+
     @property
     def job(self) -> str:
         """Id of the job that it works on, empty between two."""

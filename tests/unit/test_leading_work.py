@@ -11,7 +11,7 @@ from distflow.core.model import Effects, TaskResult
 from distflow.core.run import RunOptions
 from distflow.core.status import RunStatus, TaskStatus
 from tests.support.leading import Leading, played
-from tests.support.stores import outcome
+from tests.support.stores import again, final, outcome
 from tests.unit.conftest import Lead
 
 #: Seconds that little work is held back.
@@ -378,6 +378,58 @@ def test_a_late_outcome_is_no_second_begin(lead: Lead) -> None:
     led.go_on(1.0)
     kinds = [notice.kind for notice in led.told if notice.task == "a"]
     assert kinds == ["task_start", "task_unknown", "task_end"]
+
+
+def starts(led: Leading) -> list[str]:
+    """The tasks of which was told that they started."""
+    return [notice.task for notice in led.told if notice.kind == "task_start"]
+
+
+def test_a_start_is_told_when_the_function_is_called(lead: Lead) -> None:
+    """Of a task with a condition, or that runs at most once, not when it is claimed; of one that
+    its condition left out, never.
+    """
+    led = lead(played("a", condition="m:c"), played("b", "at_most_once"))
+    workers = {name: led.take(led.worker(name), name, start=False) for name in "ab"}
+    led.step()
+    assert starts(led) == []
+    workers["b"].start("b")
+    led.step()
+    assert starts(led) == ["b"]
+    workers["a"].tell(final("a", workers["a"].held["a"][0], "skipped")._replace(duration=0.0))
+    workers["b"].finish("b")
+    led.step()
+    assert starts(led) == ["b"]
+
+
+def test_a_start_that_nobody_told_of_is_told_at_the_end(lead: Lead) -> None:
+    """Of a short task that is claimed quietly, and by a worker of 0.1; also where it is tried
+    again, each time once.
+    """
+    led = lead(played("a", condition="m:c"))
+    worker = led.take(led.worker(), "a")
+    worker.tell(again("a", worker.held["a"][0])._replace(duration=0.25))
+    led.step(1.0)
+    assert starts(led) == ["a"]
+    led.take(led.worker("w2"), "a").finish("a")
+    led.step()
+    assert starts(led) == ["a", "a"]
+
+
+def test_who_takes_over_tells_of_no_start_twice(lead: Lead) -> None:
+    """What had started was told of by its predecessor; what had not, it tells of."""
+    led = lead(played("a", "at_most_once"), played("b"))
+    worker = led.take(led.worker("w1"), "a", start=False)
+    other = led.take(led.worker("w2"), "b")
+    led.step()
+    led.take_over()
+    told = len(led.told)
+    worker.start("a")
+    other.finish("b")
+    worker.finish("a")
+    led.step()
+    kinds = [(notice.kind, notice.task) for notice in led.told[told:] if notice.task]
+    assert kinds == [("task_start", "a"), ("task_end", "b"), ("task_end", "a")]
 
 
 def test_what_never_ran_teaches_nothing(lead: Lead) -> None:

@@ -332,31 +332,44 @@ def test_nothing_waits_behind_a_task_that_was_thought_to_be_short(first: bool) -
 
 
 def test_a_start_that_rides_with_its_claim() -> None:
-    """What may run twice starts with its claim; what may not is marked just before the call."""
+    """What may run twice starts with its claim; what may not, or may be left out by its condition,
+    is marked just before the call.
+    """
     seen: dict[str, int] = {}
     stores: list[Counted] = []
 
     def note(name: str) -> None:
         seen[name] = stores[0].read_claims()[name].started
 
-    scripted.ACTS |= {name: partial(note, name) for name in ("a", "once")}
+    scripted.ACTS |= {name: partial(note, name) for name in ("a", "asks", "once")}
     starts: list[str] = []
 
     def before(store: Counted, _epoch: int) -> None:
         stores.append(store)
         start = store.start_task
 
-        def marked(task: str, token: str) -> Code:
+        def marked(task: str, token: str, *, on_disk: bool = True) -> Code:
             assert store.read_claims()[task].started == 0
+            assert on_disk == (task == "once")
             starts.append(task)
             return start(task, token)
 
         store.start_task = marked  # type: ignore[method-assign]
 
-    Taken(task("a"), task("once", effects="at_most_once"), before=before)
-    assert starts == ["once"]
-    assert seen["a"] > 0
-    assert seen["once"] > 0
+    scripted.ACTS["?asks"] = scripted.ACTS["?not"] = lambda: scripted.CALLED[-1] == "?asks"
+    asking = [task(name, function="other", condition=f"{TASKS}:looks") for name in ("asks", "not")]
+    taken = Taken(task("a"), *asking, task("once", effects="at_most_once"), before=before)
+    assert starts == ["asks", "once"]
+    assert all(seen.values())
+    assert [name for kind, name in taken.told if kind == "started"] == starts
+    assert taken.results["not"].status == "skipped"
+
+
+def test_a_short_task_with_a_condition_starts_with_its_claim() -> None:
+    """It is claimed along with others, and its end tells enough."""
+    scripted.ACTS["?b"] = lambda: True
+    taken = Taken(short("a"), short("b", condition=f"{TASKS}:looks"), short=True)
+    assert taken.told == [("claimed", "a"), ("finished", "a"), ("finished", "b")]
 
 
 def test_a_claim_that_was_lost_before_the_start_is_not_called() -> None:

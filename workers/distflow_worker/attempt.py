@@ -90,8 +90,8 @@ class AttemptRun:
         self._inputs = inputs
         self.position = position
         self._task: Task | None = None
-        #: Whether the function may have had effects.
-        self.started = header["effects"] != "at_most_once"
+        #: Whether the attempt is marked as started: the function may have had effects.
+        self.started = False
         self.started_at: float | None = None
         self.ended_at = 0.0
         #: When the function was called, on the monotonic clock; 0 where it was not.
@@ -122,8 +122,7 @@ class AttemptRun:
 
     def take(self, held: Held) -> None:
         """The claim that was granted."""
-        self.token = held.token
-        self.claim = held.reply
+        self.token, self.claim, self.started = held
 
     def run(self) -> Outcome:
         """Run the task, and return what was seen; :meth:`finish` says what it means.
@@ -208,7 +207,8 @@ class AttemptRun:
     def _start(self) -> bool:
         """Mark that effects may follow; False where the run was cancelled in the meantime."""
         if not self.started:
-            code = self.view.store.start_task(self.task.name, self.token)
+            once = self.task.effects == "at_most_once"
+            code = self.view.store.start_task(self.task.name, self.token, on_disk=once)
             if code == Code.STOPPED:
                 return False
             if code != Code.GRANTED:

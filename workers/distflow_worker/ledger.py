@@ -43,10 +43,11 @@ FLUSH_SECONDS = 0.05
 
 
 class Held(NamedTuple):
-    """A claim that was granted."""
+    """A claim that was granted; ``started`` says that it marked the attempt as started."""
 
     token: str
     reply: ClaimReply
+    started: bool = True
 
 
 class Ledger:
@@ -127,7 +128,7 @@ class Ledger:
             replies = self._advance(requests, meanwhile=meanwhile)
             for request, reply in zip(requests[1:], replies[1:], strict=True):
                 if reply.code == Code.GRANTED:
-                    self._held[request.task] = Held(request.token, reply)
+                    self._held[request.task] = Held(request.token, reply, request.start)
             self._taken_at = time.monotonic()
             return replies[0]
 

@@ -178,18 +178,23 @@ class BatchSequence:
         # The first is told of always: that the batch has begun, and what comes before its call.
         tells = position == 0 and len(self._headers) > 1
         requests = [
-            ClaimRequest(
-                header["name"],
-                new_token(),
-                header["effects"] != "at_most_once",
-                header["needs"],
-                len(group) > 1,
-                self._is_short(header) and not (tells and place == 0),
+            self._request(
+                header,
+                in_group=len(group) > 1,
+                quiet=self._is_short(header) and not (tells and place == 0),
             )
             for place, header in enumerate(group)
         ]
         prepare = partial(self._prepare, position) if self._knows(group[0]) else None
-        return Held(requests[0].token, self._ledger.claim(requests, prepare))
+        reply = self._ledger.claim(requests, prepare)
+        return Held(requests[0].token, reply, requests[0].start)
+
+    @staticmethod
+    def _request(header: dict[str, Any], *, in_group: bool, quiet: bool) -> ClaimRequest:
+        # What a condition may leave out starts when that has said yes. Of a task so short that only
+        # its end is told, the end says whether it was called.
+        start = header["effects"] != "at_most_once" and (quiet or "asks" not in header)
+        return ClaimRequest(header["name"], new_token(), start, header["needs"], in_group, quiet)
 
     def _knows(self, header: dict[str, Any]) -> bool:
         """Whether what comes before a task's call is harmless and quick: nothing is imported, and

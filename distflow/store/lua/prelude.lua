@@ -215,6 +215,6 @@ local function settle_waiting(progress, history, finish, packed, kind)
   redis.call('HSET', progress, finish.task, cmsgpack.pack(next_try))
   remember(history, {kind = kind, task = finish.task, status = finish.status,
     attempt = finish.attempt, by = finish.worker, packed = packed, keep = finish.keep})
-  tell('waiting', finish.task, finish.status, finish.attempt, '', finish.worker, due, 0, {},
-    finish.note or '')
+  tell('waiting', finish.task, finish.status, finish.attempt, '', finish.worker, due,
+    finish.duration, {}, finish.note or '')
 end

@@ -1,9 +1,9 @@
 -- Mark that a claimed task may have had effects from here on.
--- KEYS    meta claims
+-- KEYS    meta claims events
 -- ARGV    task token
 -- Returns GRANTED, REFUSED, STOPPED or GONE
--- Events  none
-local claims = KEYS[2]
+-- Events  started
+local claims, events = KEYS[2], KEYS[3]
 local task, token = ARGV[1], ARGV[2]
 if not run_exists() then return CODE.GONE end
 local claim = read_claim(claims, task)
@@ -19,4 +19,6 @@ end
 if redis.call('HGET', META, 'status') == 'cancelling' then return CODE.STOPPED end
 claim[6] = now_ms()
 redis.call('HSET', claims, task, pack_claim(claim))
+tell('started', task, '', claim[1], claim[4])
+publish(events)
 return CODE.GRANTED
