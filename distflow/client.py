@@ -23,6 +23,7 @@ from distflow.core.run import (
 )
 from distflow.core.status import RunStatus
 from distflow.creation import is_frozen, write_run
+from distflow.dispatch.roster import WorkerInfo, read_workers
 from distflow.dispatch.rq import RqDispatcher
 from distflow.earlier import find_or_create
 from distflow.errors import InvalidInput
@@ -315,6 +316,12 @@ class Client:
     def coordinators(self) -> list[str]:
         """The coordinators that are there for detached runs."""
         return self._service(self.patience_seconds).list_coordinators()
+
+    def workers(self) -> list[WorkerInfo]:
+        """The workers that are registered on this Redis, by name: who they are, where they run,
+        and what the last batch of each could not do.
+        """
+        return self.patiently(lambda: read_workers(self.redis, self.prefix))
 
     def run(self, run_id: str) -> Run:
         """A run that exists.

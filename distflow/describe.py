@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from distflow.authoring.imports import did_you_mean
 from distflow.codec import decode_result, status_of, unpack
 from distflow.core.graph import Graph
+from distflow.core.misfit import wanted_of
 from distflow.core.model import Task, TaskResult
 from distflow.core.resolution import is_dead_end, is_decided
-from distflow.core.run import HistoryEntry, RunInfo, TaskCut
+from distflow.core.run import HistoryEntry, Refusal, RunInfo, TaskCut
 from distflow.core.status import ENDED_RUNS, OUTCOMES, RunStatus, TaskStatus, shown_status
 from distflow.errors import TaskNotFound
 from distflow.ids import task_key
@@ -98,6 +99,8 @@ class Survey(NamedTuple):
     #: Of the unknown, those whose verify hook has not answered yet -> the worker that asks it,
     #: empty before one does.
     asked: Mapping[str, str]
+    #: What workers cannot run, the oldest first.
+    refused: list[Refusal]
 
 
 def status_document(info: RunInfo) -> dict[str, Any]:
@@ -126,6 +129,25 @@ def status_document(info: RunInfo) -> dict[str, Any]:
             {"task": held.task, "worker": held.worker, "since": iso_time(held.since)}
             for held in info.held
         ],
+    }
+
+
+def misfit_document(refusal: Refusal, held: Collection[str]) -> dict[str, Any]:
+    """What ``distflow status --json`` prints of what a worker cannot run; ``held`` are the scopes
+    that none of the workers can.
+    """
+    return {
+        "worker": refusal.worker,
+        "registered_at": refusal.born or None,
+        "host": refusal.host or None,
+        "pid": refusal.pid or None,
+        "directory": refusal.directory or None,
+        "cannot_run": wanted_of(refusal),
+        "missing": refusal.what,
+        "error": refusal.words,
+        "tasks": list(refusal.tasks),
+        "since": iso_time(refusal.since),
+        "no_worker_can": refusal.scope in held,
     }
 
 
@@ -198,6 +220,7 @@ def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
         asked=_asked(store, troubles.hooked) if _is_led(info) else {},
         running=_running(store, info, limit) if info.counts["running"] else [],
         waiting=_waiting(store, info, limit) if info.status not in ENDED_RUNS else [],
+        refused=store.read_refusals() if info.status not in ENDED_RUNS else [],
     )
 
 

@@ -149,7 +149,9 @@ class RunStore(WorkerPort, Protocol):
         forgotten: Sequence[RefusalKey] = (),
     ) -> set[str]: ...
     def read_vitals(self) -> Vitals: ...
-    def record_repair(self, epoch: int, operation: str, repair: Repair) -> None: ...
+    def record_repair(
+        self, epoch: int, operation: str, repair: Repair, *, by: WorkerFacts = NAMELESS
+    ) -> None: ...
     def hold_tasks(self, epoch: int, held: Sequence[HeldTask]) -> None: ...
     def restore_indices(self) -> bool: ...
     def begin_reopen(self, epoch: int, operation: str) -> None: ...
@@ -317,6 +319,13 @@ class WorkerProbe(NamedTuple):
     drop_seconds: float | None = None
 
 
+class JobFailure(NamedTuple):
+    """A batch that a worker could not begin: its last words, with its name, and which it was."""
+
+    words: str
+    by: WorkerFacts = NAMELESS
+
+
 class Dispatcher(Protocol):
     """How batches reach workers. A job's own status decides nothing: see the store."""
 
@@ -342,8 +351,8 @@ class Dispatcher(Protocol):
     def probe_workers(self, workers: Collection[str]) -> Mapping[str, WorkerProbe]:
         """What is known of workers, by name."""
 
-    def read_failures(self, batches: Collection[str]) -> Mapping[str, str]:
-        """Of batches that the transport gave up, why: the worker's name and its last words."""
+    def read_failures(self, batches: Collection[str]) -> Mapping[str, JobFailure]:
+        """Of batches that the transport gave up, why."""
 
     def stop_job(self, job: str, worker: str) -> None:
         """Kill the process group that works on a job."""

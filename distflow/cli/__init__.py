@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "delete": "deciding",
     "purge": "deciding",
     "worker": "working",
+    "workers": "roster",
     "coordinator": "serving",
 }
 

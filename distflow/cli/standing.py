@@ -13,7 +13,7 @@ from redis import Redis
 from distflow.cli.common import Line, connection_options, json_option, print_json, put, say
 from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS, open_to_look
 from distflow.cli.views import clip, columns, painted, span, status_lines
-from distflow.cli.waits import go_on_command, worker_waits
+from distflow.cli.waits import go_on_command, held_by_all, misfit_waits, worker_waits
 from distflow.codec import decode_result
 from distflow.core.run import RunInfo
 from distflow.core.status import TaskStatus, shown_status
@@ -21,6 +21,7 @@ from distflow.describe import (
     done_count,
     iter_cuts,
     live_status,
+    misfit_document,
     result_documents,
     status_document,
     survey_run,
@@ -51,16 +52,20 @@ def status(
     with open_to_look(redis_url, data_dir) as redis:
         store = _store(redis, check_run_id(run_id))
         info = store.read_info()
+        dispatcher = RqDispatcher(redis, store.prefix, patience_seconds=LOOKING_PATIENCE_SECONDS)
         if as_json:
             document = status_document(info)
+            refused = survey_run(store, info, limit=0).refused
+            held = {each.scope for each in held_by_all(dispatcher, info, refused)}
+            document["misfits"] = [misfit_document(each, held) for each in refused]
             if with_tasks:
                 document["results"] = result_documents(store)
             print_json(document)
             return
-        dispatcher = RqDispatcher(redis, store.prefix, patience_seconds=LOOKING_PATIENCE_SECONDS)
-        workers = worker_waits(redis, dispatcher, info)
-        again = go_on_command(info, dispatcher)
         survey = survey_run(store, info)
+        workers = worker_waits(redis, dispatcher, info)
+        workers += misfit_waits(dispatcher, info, survey.refused)
+        again = go_on_command(info, dispatcher)
         outlook = read_outlook(store, info, survey)
         for text in status_lines(info, survey, outlook, workers, again):
             put(text)

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 
 from distflow.cli.common import Line, Painted, next_command
-from distflow.core.run import UNKNOWN, RunInfo, ServerFacts
+from distflow.core.misfit import name_worker, wanted_of
+from distflow.core.run import UNKNOWN, Refusal, RunInfo, ServerFacts
 from distflow.core.status import RESTING_RUNS
 from distflow.describe import COUNTED, Survey, done_count
 from distflow.outlook import Outlook, Step, decide_step, next_steps
@@ -24,6 +25,9 @@ _COLOURS: Mapping[str, str] = {
     "paused": "yellow",
     "interrupted": "yellow",
 }
+
+#: Refusals that are named; the others are counted.
+_SHOWN_MISFITS = 10
 
 #: Columns of the label before each line's text.
 _LABEL = 11
@@ -109,6 +113,7 @@ def status_lines(
         repairs = (f"{count} {kind}" for kind, count in info.repairs.items())
         yield line("repairs", ", ".join(repairs))
     yield from _task_lines(info, survey)
+    yield from _misfit_lines(survey.refused)
     yield from _next_lines(info, survey, workers)
     for step in next_steps(info, outlook):
         yield line("next", step.why)
@@ -158,6 +163,16 @@ def _task_lines(info: RunInfo, survey: Survey) -> Iterator[str]:
         for task in found:
             yield line(label, f"{task.name}: {task.why}" if task.why else task.name)
         yield from _more(label, len(found), total)
+
+
+def _misfit_lines(refused: Sequence[Refusal]) -> Iterator[str]:
+    """Which workers cannot run what, and why."""
+    for refusal in refused[:_SHOWN_MISFITS]:
+        what = f"cannot run {wanted_of(refusal)}: {refusal.words}"
+        yield from block("misfit", f"{name_worker(refusal)}\n{what}")
+    more = len(refused) - _SHOWN_MISFITS
+    if more > 0:
+        yield line("misfit", f"and {more} more: see --json")
 
 
 def _more(label: str, shown: int, total: int) -> Iterator[str]:

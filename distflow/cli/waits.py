@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +12,9 @@ from redis.exceptions import RedisError
 from rq.suspension import is_suspended
 
 from distflow.cli.common import next_command, quote_word
-from distflow.core.run import RunInfo
+from distflow.core.misfit import Held, find_held, wanted_of
+from distflow.core.run import Refusal, RunInfo
+from distflow.core.status import ENDED_RUNS
 from distflow.describe import is_sending, unserved_queues
 from distflow.dispatch.prefixes import Apart, find_apart
 from distflow.errors import RedisUnavailable
@@ -81,6 +83,41 @@ def worker_waits(redis: Redis, dispatcher: Dispatcher, info: RunInfo) -> list[tu
     return waits
 
 
+def held_by_all(dispatcher: Dispatcher, info: RunInfo, refusals: Sequence[Refusal]) -> list[Held]:
+    """What none of the workers can run that are there."""
+    if not refusals or info.status in ENDED_RUNS:
+        return []
+    return find_held(refusals, dispatcher.list_workers(info.queues))
+
+
+def misfit_waits(
+    dispatcher: Dispatcher, info: RunInfo, refusals: Sequence[Refusal]
+) -> list[tuple[str, str]]:
+    """The workers that a run waits for since none that is there can run something: each in words,
+    with the command that starts one.
+    """
+    waits = []
+    for held in held_by_all(dispatcher, info, refusals):
+        one = next(each for each in refusals if each.scope == held.scope)
+        what = f"a worker of queue {held.queue!r} that can run {wanted_of(one)}"
+        missing = f"{what}: none of those there has {one.what}"
+        waits.append((missing, next_command("worker", held.queue)))
+    return waits
+
+
+def _missing_words(idle: Sequence[str], refusals: Sequence[Refusal], held: Sequence[Held]) -> str:
+    """Which worker is missing, and what starts one; empty where none is."""
+    if held:
+        one = next(each for each in refusals if each.scope == held[0].scope)
+        queue, begin = held[0].queue, next_command("worker", held[0].queue)
+        return f"no worker on queue {queue!r} can run {wanted_of(one)}: start one by `{begin}`"
+    if not idle:
+        return ""
+    names = ", ".join(map(repr, idle))
+    what = f"queue {names} has" if len(idle) == 1 else f"queues {names} have"
+    return f"{what} no workers: start one by `{next_command('worker', *idle)}`"
+
+
 def _stands(counts: Mapping[str, int]) -> bool:
     return bool(counts["queued"]) and not counts["running"]
 
@@ -120,6 +157,9 @@ def describe_wait(
         idle = [queue for queue, count in workers.items() if not count]
         suspect = queues if _stands(counts) and not leading else idle
         apart = find_apart(client.redis, run_id, sorted(suspect))
+        store = client.store(run_id, patience_seconds=0.0)
+        refusals = store.read_refusals() if counts["waiting"] else []
+        live = client.impatient_dispatcher.list_workers(sorted(queues)) if refusals else {}
     except RedisUnavailable as error:
         return str(error)
     except (RedisError, OSError) as error:
@@ -131,12 +171,9 @@ def describe_wait(
     if apart:
         what, command = _apart_words(apart[0])
         return f"{'; '.join(what.splitlines())}: start one by `{command}`"
-    if idle:
-        names = ", ".join(map(repr, idle))
-        what = f"queue {names} has" if len(idle) == 1 else f"queues {names} have"
-        return f"{what} no workers: start one by `{next_command('worker', *idle)}`"
-    if not leading:
-        return ""
+    missing = _missing_words(idle, refusals, find_held(refusals, live))
+    if missing or not leading:
+        return missing
     if counts["queued"]:
         return "the workers on its queues are busy with other work"
     if counts["waiting"]:

@@ -15,6 +15,7 @@ from distflow.core.misfit import (
     ScopeIndex,
     misfit_result,
     name_worker,
+    wanted_of,
 )
 from distflow.core.run import Refusal, RefusalKey
 from distflow.core.state import TaskStateManager
@@ -114,10 +115,11 @@ class MisfitDuty:
 
     def _tell(self) -> None:
         for refusal in self._refusals:
-            if refusal.key in self._told or not refusal.worker:
+            # A job that cannot be read is told as a repair.
+            if refusal.key in self._told or not (refusal.worker and refusal.scope):
                 continue
             self._told.add(refusal.key)
-            what = _wanted(refusal)
+            what = wanted_of(refusal)
             self._announcer.tell(
                 "warning", message=f"{name_worker(refusal)} cannot run {what}: {refusal.words}"
             )
@@ -128,7 +130,7 @@ class MisfitDuty:
             if mine[0].worker and seconds:
                 self._announcer.tell(
                     "warning",
-                    message=f"no worker on queue {held.queue!r} can run {_wanted(mine[0])}: it "
+                    message=f"no worker on queue {held.queue!r} can run {wanted_of(mine[0])}: it "
                     f"fails unless one that can comes within {seconds:g} s",
                 )
         self._told_held &= self._watch.held
@@ -182,17 +184,3 @@ class MisfitDuty:
         for held in self._held:
             if not held.is_question and self._watch.is_due(held, now):
                 led.state.try_one(self._index.tasks_of(held))
-
-
-def _wanted(refusal: Refusal) -> str:
-    """What was to be run: ``shop:charge``, ``task a``, ``the verify hook shop:was_charged``."""
-    kind, _, name = refusal.scope.partition(" ")
-    match kind:
-        case "":
-            return "the jobs of this run"
-        case "function":
-            return name
-        case "task":
-            return f"task {name}"
-        case _:
-            return f"the {kind} {name}"

@@ -13,6 +13,7 @@ from distflow.coordinator.recovery import LostBatch, Recovery, vanished_repair
 from distflow.coordinator.reopen import read_standing
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.surroundings import Surroundings
+from distflow.core.claim import NAMELESS, WorkerFacts
 from distflow.core.run import Claim, Event, HeldTask, Repair
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError, RunGone, RunNotFound, StaleEpoch
@@ -168,8 +169,8 @@ class Reconciler:
 
     # How
 
-    def _repaired(self, repair: Repair) -> None:
-        self._store.record_repair(self._led.epoch, new_token(), repair)
+    def _repaired(self, repair: Repair, by: WorkerFacts = NAMELESS) -> None:
+        self._store.record_repair(self._led.epoch, new_token(), repair, by=by)
         self._announcer.tell("repair", message=repair.note)
 
     def _take_back(self, lost: LostBatch) -> None:
@@ -208,8 +209,10 @@ class Reconciler:
             # Its end may be among the events that were not read yet.
             led.catch_up()
             if led.outbox.is_out(batch_id):
-                self._repaired(vanished_repair(batch_id, failure))
-                led.take_back(batch_id, failed=bool(failure), vanished=not failure)
+                by = failure.by if failure else NAMELESS
+                self._repaired(vanished_repair(batch_id, failure), by)
+                led.take_back(batch_id, failed=failure is not None, vanished=failure is None)
+                led.was_refused |= bool(by.name)
 
     def _restore_indices(self) -> None:
         is_led = self._led.status in (RunStatus.RUNNING, RunStatus.CANCELLING)

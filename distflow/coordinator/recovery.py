@@ -17,7 +17,7 @@ from distflow.core.graph import Graph
 from distflow.core.model import Metrics
 from distflow.core.outcome import Attempt, decide_lost, to_finish
 from distflow.core.run import Beat, Claim, HeldTask, Repair
-from distflow.ports import Dispatcher, RunStore
+from distflow.ports import Dispatcher, JobFailure, RunStore
 
 #: Seconds that a write takes at least which Redis has refused at first: the first pause of a store
 #: that is patient.
@@ -47,17 +47,17 @@ class LostBatch(NamedTuple):
         return Repair(kind, self.batch, self.worker, note)
 
 
-def vanished_repair(batch: str, failure: str) -> Repair:
+def vanished_repair(batch: str, failure: JobFailure | None) -> Repair:
     """What is told of a batch that is sent again; ``failure`` is what a worker said of it."""
-    if not failure:
+    if failure is None:
         note = f"batch {batch} had vanished from its queue: it is sent again"
         return Repair("entry_lost", batch, "", note)
     note = (
-        f"{failure}: it could not begin batch {batch}, which is sent again later; "
+        f"{failure.words}: it could not begin batch {batch}, which is sent again later; "
         "install the same distflow where that worker runs, with RQ's default serializer or "
         "distflow_worker.SafeSerializer"
     )
-    return Repair("entry_refused", batch, "", note)
+    return Repair("entry_refused", batch, failure.by.name, note)
 
 
 class ForgottenClaims:
@@ -240,7 +240,7 @@ class Recovery:
         """Whether Redis has lost claims that were seen: see :class:`ForgottenClaims`."""
         return self._forgotten.look(running, self.claims, self._monotonic())
 
-    def find_vanished(self, unbegun: Mapping[str, str]) -> dict[str, str]:
+    def find_vanished(self, unbegun: Mapping[str, str]) -> dict[str, JobFailure | None]:
         """Of batches that nobody began (id -> queue), those that are in no queue either, with what
         a worker said that could not begin it. Where none said anything, two looks must have missed
         it: a worker that has just taken one begins it in a moment.
@@ -258,7 +258,7 @@ class Recovery:
         now = self._monotonic()
         self._missed = {batch: self._missed.get(batch, now) for batch in gone}
         return {
-            batch: failures.get(batch, "")
+            batch: failures.get(batch)
             for batch in gone
             if batch in failures or self._missed[batch] < now
         }

@@ -193,3 +193,26 @@ def name_worker(refusal: Refusal) -> str:
     pid = f", pid {refusal.pid}" if refusal.pid else ""
     directory = f", in {refusal.directory}" if refusal.directory else ""
     return f"worker {refusal.worker}{host}{pid}{directory}"
+
+
+def wanted_of(refusal: Refusal) -> str:
+    """What was to be run: ``shop:charge``, ``task a``, ``the verify hook shop:was_charged``."""
+    kind, _, name = refusal.scope.partition(" ")
+    match kind:
+        case "":
+            return "the jobs of this run"
+        case "function":
+            return name
+        case "task":
+            return f"task {name}"
+        case _:
+            return f"the {kind} {name}"
+
+
+def find_held(
+    refusals: Sequence[Refusal], live: Mapping[str, Collection[Registration]]
+) -> list[Held]:
+    """What none of the workers can run that are there, as far as that is known."""
+    watch = MisfitWatch(0.0)
+    watch.look(refusals, live, 0.0)
+    return sorted(watch.held)

@@ -18,7 +18,7 @@ from distflow.core.misfit import Registration
 from distflow.core.outcome import timed_out
 from distflow.core.status import RunStatus
 from distflow.dispatch.headers import batch_headers
-from distflow.ports import Batch, RunStore, WorkerProbe
+from distflow.ports import Batch, JobFailure, RunStore, WorkerProbe
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.sequence import BatchSequence
 from distflow_worker.verify import Verification
@@ -111,7 +111,7 @@ class InlineDispatcher:
                 if (worker := self._workers.get(name)) is not None
             }
 
-    def read_failures(self, batches: Collection[str]) -> Mapping[str, str]:
+    def read_failures(self, batches: Collection[str]) -> Mapping[str, JobFailure]:
         """A thread gives nothing up without an outcome."""
         return {}
 

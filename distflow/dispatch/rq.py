@@ -14,13 +14,14 @@ from rq.job import Job, JobStatus
 from rq.results import Result
 
 from distflow.codec import pack_decoded
+from distflow.core.claim import WorkerFacts
 from distflow.core.misfit import Registration
 from distflow.dispatch.headers import batch_headers
 from distflow.dispatch.hearsay import last_line, reading_serializer, to_jobs, to_text, to_time
 from distflow.errors import RedisFull
 from distflow.faults import commit
 from distflow.ids import run_of_batch
-from distflow.ports import Batch, WorkerProbe
+from distflow.ports import Batch, JobFailure, WorkerProbe
 from distflow.rq_compat.keys import (
     CURRENT_JOB_FIELD,
     command_channel,
@@ -234,7 +235,7 @@ class RqDispatcher:
             )
         }
 
-    def read_failures(self, batches: Collection[str]) -> Mapping[str, str]:
+    def read_failures(self, batches: Collection[str]) -> Mapping[str, JobFailure]:
         """Of batches whose job RQ has as failed, the worker, the last line of its error, and the
         serializer where that was it.
         """
@@ -246,15 +247,25 @@ class RqDispatcher:
                 pipeline.xrevrange(Result.get_key(name), count=1)  # type: ignore[no-untyped-call]
 
         replies = self._together(ask)
-        found: dict[str, str] = {}
+        found: dict[str, JobFailure] = {}
         for name, (status, worker), results in zip(names, replies[::2], replies[1::2], strict=True):
             if to_text(status) == JobStatus.FAILED:
                 packed = results[0][1].get(b"exc_string") if results else None
                 words = last_line(packed) or "no reason is known"
                 serializer = reading_serializer(packed)
                 reads = f", which reads jobs by {serializer}" if serializer else ""
-                found[name] = f"worker {to_text(worker) or '?'}{reads}: {words}"
+                said = f"worker {to_text(worker) or '?'}{reads}: {words}"
+                found[name] = JobFailure(said, self._facts(to_text(worker)))
         return found
+
+    def _facts(self, worker: str) -> WorkerFacts:
+        """Which worker it is, by its registration."""
+
+        def ask(pipeline: Any) -> None:
+            pipeline.hmget(worker_key(worker), "birth", "hostname", "pid")
+
+        born, host, pid = map(to_text, self._together(ask)[0])
+        return WorkerFacts(worker, born, host, int(pid) if pid.isdecimal() else 0)
 
     def stop_job(self, job: str, worker: str) -> None:
         """Tell a worker to kill the process group that works on a job."""

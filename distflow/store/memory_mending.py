@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from distflow.core.claim import NAMELESS, Refused, WorkerFacts
 from distflow.core.run import Event, HeldTask, HistoryEntry, Repair, Vitals
 from distflow.core.status import TaskStatus
 from distflow.store.memory_run import MemoryBase
@@ -22,8 +23,11 @@ class MemoryMendingStore(MemoryBase):
             counts = len(run.results), len(run.claims)
             return Vitals(*counts, newest, run.status.value, run.count().get(TaskStatus.UNKNOWN, 0))
 
-    def record_repair(self, epoch: int, operation: str, repair: Repair) -> None:
-        """Count a repair, and keep it in the history; ``operation`` is one id per repair.
+    def record_repair(
+        self, epoch: int, operation: str, repair: Repair, *, by: WorkerFacts = NAMELESS
+    ) -> None:
+        """Count a repair, and keep it in the history; ``operation`` is one id per repair. ``by`` is
+        the worker that could not read a job, where that is what went wrong: it stays as a refusal.
 
         Raises:
             StaleEpoch: another coordinator has taken over.
@@ -43,6 +47,8 @@ class MemoryMendingStore(MemoryBase):
                 note=repair.note,
             )
             run.remember(entry)
+            if by.name:
+                run.keep_refusal(Refused("", "", "", "its jobs", repair.note), by)
             run.append_event(
                 Event(
                     "",

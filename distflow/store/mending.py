@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgpack
 
+from distflow.core.claim import NAMELESS, WorkerFacts
 from distflow.core.run import HeldTask, Refusal, Repair, Vitals
 from distflow.faults import commit
 from distflow.store.base import StoreBase, reading
@@ -22,14 +23,18 @@ class MendingStore(StoreBase):
         outcomes, claims, newest, status, unknown = self._run("read_vitals", used)
         return Vitals(outcomes, claims, newest.decode(), status.decode(), unknown)
 
-    def record_repair(self, epoch: int, operation: str, repair: Repair) -> None:
-        """Count a repair, and keep it in the history; ``operation`` is one id per repair.
+    def record_repair(
+        self, epoch: int, operation: str, repair: Repair, *, by: WorkerFacts = NAMELESS
+    ) -> None:
+        """Count a repair, and keep it in the history; ``operation`` is one id per repair. ``by`` is
+        the worker that could not read a job, where that is what went wrong: it stays as a refusal.
 
         Raises:
             StaleEpoch: another coordinator has taken over.
         """
-        keys = (self.keys.meta, self.keys.events, self.keys.history)
-        self._require(self._run("record_repair", keys, epoch, operation, *repair))
+        keys = (self.keys.meta, self.keys.events, self.keys.history, self.keys.refusals)
+        facts = msgpack.packb(by) if by.name else b""
+        self._require(self._run("record_repair", keys, epoch, operation, *repair, facts))
 
     def hold_tasks(self, epoch: int, held: Sequence[HeldTask]) -> None:
         """Say which tasks are held by frozen workers: these, and no others.

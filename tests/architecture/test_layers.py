@@ -94,7 +94,7 @@ SIDEWAYS = {
 #: What may import Redis and RQ.
 TRANSPORT = (
     *("distflow.store", "distflow.dispatch.rq", "distflow_worker", "distflow.local"),
-    *("distflow.dispatch.prefixes", "distflow.rq_compat"),
+    *("distflow.dispatch.prefixes", "distflow.dispatch.roster", "distflow.rq_compat"),
 )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from distflow.core.run import HeldTask, Repair, Vitals
+from distflow.core.claim import WorkerFacts
+from distflow.core.run import HeldTask, RefusalKey, Repair, Vitals
 from distflow.errors import StaleEpoch
 from tests.support.stores import (
     RedisSubject,
@@ -44,6 +45,21 @@ def test_a_repair_is_counted_once(subject: Subject) -> None:
     before = picture(subject)
     store.record_repair(epoch, "op1", LOST)
     assert picture(subject) == before
+
+
+def test_a_worker_that_cannot_read_jobs_is_named(subject: Subject) -> None:
+    """It stays as a refusal of no task, whoever leads; a lost reply changes nothing."""
+    store = subject.store
+    epoch = open_run(store)
+    repair = Repair("entry_refused", "run-1-7-1", "w1", "worker w1: UntrustedBytes: refused")
+    by = WorkerFacts("w1", "2026-01-01", "host-1", 41)
+    for _delivery in range(2):
+        store.record_repair(epoch, "op1", repair, by=by)
+    (refusal,) = store.read_refusals()
+    assert refusal.key == RefusalKey("", "w1", "2026-01-01")
+    assert (refusal.what, refusal.words) == ("its jobs", repair.note)
+    assert (refusal.host, refusal.pid, refusal.tasks) == ("host-1", 41, ())
+    assert len(store.read_history()) == 1
 
 
 def test_a_replaced_coordinator_tells_of_nothing(subject: Subject) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from distflow import Client
+from distflow.cli import main
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
@@ -20,7 +23,7 @@ from distflow.store.worker_notes import read_notes
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
 from tests.support.wait import wait_for
-from tests.support.worker_process import FAST, FORKING, SIMPLE
+from tests.support.worker_process import FAST, FORKING, ROOT, SIMPLE
 
 #: A module that some workers have. What it is asked for is written to a file.
 MODULE = """
@@ -78,6 +81,19 @@ def submit(client: Client, tmp_path: Path) -> Submit:
     return submit
 
 
+def look(url: str, *words: str) -> str:
+    """What a command that looks prints."""
+    done = CliRunner(env={"DISTFLOW_REDIS_URL": url}).invoke(main, words)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def held_misfits(url: str, run_id: str) -> list[dict[str, Any]]:
+    """What each worker has refused, once all have."""
+    misfits = json.loads(look(url, "status", run_id, "--json"))["misfits"]
+    return [each for each in misfits if each["no_worker_can"]]
+
+
 @pytest.mark.parametrize("misfit", [FORKING, FAST, SIMPLE])
 def test_a_worker_without_the_module_ruins_nothing(
     misfit: str,
@@ -113,6 +129,27 @@ def test_what_no_worker_has_fails_in_their_words(
     workers = [start_worker(redis_server.url), start_worker(redis_server.url, worker_class=FAST)]
     client.settings = replace(client.settings, misfit_seconds=2.0)
     run = submit(4)
+    seen = wait_for(lambda: held_misfits(redis_server.url, run.run_id), 20, "both to refuse")
+    assert {each["worker"] for each in seen} == {worker.name for worker in workers}
+    assert {each["pid"] for each in seen} == {worker.pid for worker in workers}
+    assert {each["error"] for each in seen} == {"ModuleNotFoundError: No module named 'mf_shop'"}
+    assert {each["cannot_run"] for each in seen} == {"mf_shop:note"}
+    told = look(redis_server.url, "status", run.run_id)
+    assert "can run mf_shop:note: none of those there has mf_shop:note" in told
+    assert f"misfit     worker {workers[0].name} on host " in told
+    listed = {
+        each["name"]: each for each in json.loads(look(redis_server.url, "workers", "--json"))
+    }
+    for worker in workers:
+        mine = listed[worker.name]
+        assert (mine["pid"], mine["queues"], mine["directory"]) == (
+            worker.pid,
+            ["default"],
+            str(ROOT),
+        )
+        assert "No module named 'mf_shop'" in mine["refusal"]
+        assert worker.name in look(redis_server.url, "workers")
+    assert [each.name for each in client.workers()] == sorted(listed)
     assert run.wait(timeout=60) == RunStatus.FAILURE
     results = run.results()
     assert {result.status.value for result in results.values()} == {"failure"}

@@ -26,7 +26,7 @@ from distflow.core.model import Effects, Task, TaskResult
 from distflow.core.run import RunInfo, RunOptions, RunSpec
 from distflow.core.status import RunStatus
 from distflow.errors import RedisFull
-from distflow.ports import Batch, WorkerProbe
+from distflow.ports import Batch, JobFailure, WorkerProbe
 from distflow.store.memory import MemoryRunStore, MemoryServer
 from tests.support.stores import again, final
 
@@ -80,6 +80,8 @@ class Transport:
         self.workers: dict[str, PlayedWorker] = {}
         #: Batches that a worker could not read, with what it said.
         self.failures: dict[str, str] = {}
+        #: The worker that said so.
+        self.blame = "w"
         #: Jobs that workers were told to stop.
         self.stopped: list[str] = []
         #: Whether there is no room for more, and how often that was said.
@@ -122,8 +124,10 @@ class Transport:
             if (worker := self.workers.get(name)) is not None
         }
 
-    def read_failures(self, batches: Collection[str]) -> Mapping[str, str]:
-        return {name: self.failures[name] for name in batches if name in self.failures}
+    def read_failures(self, batches: Collection[str]) -> Mapping[str, JobFailure]:
+        by = WorkerFacts(self.blame, "born", "host", 7)
+        found = [name for name in batches if name in self.failures]
+        return {name: JobFailure(self.failures[name], by) for name in found}
 
     def stop_job(self, job: str, worker: str) -> None:
         self.stopped.append(job)

@@ -263,3 +263,27 @@ def test_a_hook_that_cannot_be_imported_is_asked_elsewhere(monkeypatch: pytest.M
     (asked,) = [entry for entry in led.store.read_history("a") if entry.kind == "asked"]
     assert asked.note.startswith(f"no worker can ask its verify hook: {WORDS} (worker ")
     assert {"worker misfit", "worker good"} <= set(re.findall(r"worker \w+", asked.note))
+
+
+def test_a_job_that_no_worker_can_read_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its serializer, or its release: the run waits, however long, and says for whom. When the
+    worker could run something after all, it is named no more.
+    """
+    led = Leading(monkeypatch, played("a"))
+    led.begin()
+    worker = led.worker("w1")
+    for _time in range(3):
+        (batch_id,) = list(led.transport.queued)
+        led.transport.queued.clear()
+        led.transport.failures[batch_id] = "worker w1: UntrustedBytes: refused"
+        led.transport.blame = "w1"
+        for _second in range(80):
+            assert led.go_on(1.0) is None
+            if led.transport.queued:
+                break
+    assert led.info.counts["failure"] == 0
+    (refusal,) = led.store.read_refusals()
+    assert (refusal.scope, refusal.worker) == ("", "w1")
+    assert "UntrustedBytes" in refusal.words
+    led.take(worker, "a").finish("a")
+    assert led.step() == RunStatus.SUCCESS

@@ -1,0 +1,58 @@
+"""``distflow workers``: who works here, and from where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from distflow.cli.common import connection_options, json_option, print_json, put, say
+from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS, open_to_look
+from distflow.dispatch.roster import WorkerInfo, read_workers, worker_document
+from distflow.store.keys import DEFAULT_PREFIX
+from distflow.store.patience import call_patiently
+
+_HEAD = ("WORKER", "STATE", "QUEUES", "HOST", "PID", "DISTFLOW", "RQ", "PYTHON", "CODE", "IN")
+
+
+@click.command("workers")
+@json_option
+@connection_options
+def workers(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None:
+    """List the workers that are registered, with where they run.
+
+    What RQ does not know, a worker tells with its first batch: `?` before.
+    """
+    with open_to_look(redis_url, data_dir) as redis:
+        found = call_patiently(
+            lambda: read_workers(redis, DEFAULT_PREFIX), LOOKING_PATIENCE_SECONDS
+        )
+    if as_json:
+        print_json([worker_document(each) for each in found])
+        return
+    if not found:
+        say("there are no workers: start one by `distflow worker`")
+        return
+    for text in _table(found):
+        put(text)
+
+
+def _table(found: Sequence[WorkerInfo]) -> Iterator[str]:
+    rows = [_HEAD, *map(_row, found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    refusals = ["", *(each.refusal for each in found)]
+    for row, refusal in zip(rows, refusals, strict=True):
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+        if refusal:
+            yield f"  its last batch had what it cannot run: {refusal}"
+
+
+def _row(each: WorkerInfo) -> tuple[str, ...]:
+    # A worker that has noted nothing has not said that it has no code of a name.
+    code = each.code or ("-" if each.distflow else "?")
+    queues = ",".join(each.queues) or "?"
+    versions = (each.distflow or "?", each.rq or "?", each.python or "?")
+    where = (each.host or "?", str(each.pid or "?"))
+    return (each.name, each.state, queues, *where, *versions, code, each.directory or "?")

@@ -1,0 +1,115 @@
+"""The workers that are registered: what RQ says of them, and what they have noted of themselves."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from redis import Redis
+
+from distflow.dispatch.hearsay import to_jobs, to_text, to_time
+from distflow.plain import iso_time
+from distflow.rq_compat.keys import (
+    CURRENT_JOB_FIELD,
+    WORKERS_KEY,
+    command_channel,
+    executions_key,
+    worker_key,
+    worker_name,
+)
+from distflow.store.worker_notes import WorkerNote, read_notes
+
+
+class WorkerInfo(NamedTuple):
+    """A worker of RQ.
+
+    ``state`` is RQ's (``idle``, ``busy``, ``suspended``, ``started``), or ``gone`` where no process
+    of it is connected any more. Times are Unix seconds, 0 where they are not known; ``job`` is
+    empty between two jobs. RQ knows neither ``directory`` nor ``distflow`` nor ``code``
+    (``DISTFLOW_CODE``): they are empty before the worker's first batch, and a day after its last.
+    ``refusal`` is what the worker lacked for a task of its last batch, empty where it had all.
+    """
+
+    name: str
+    state: str
+    queues: tuple[str, ...]
+    job: str
+    host: str
+    pid: int
+    started_at: float
+    heard_at: float
+    rq: str
+    python: str
+    directory: str = ""
+    distflow: str = ""
+    code: str = ""
+    refusal: str = ""
+
+
+def read_workers(client: Redis, prefix: str) -> list[WorkerInfo]:
+    """Every registered worker, by name.
+
+    Args:
+        client: the connection.
+        prefix: of distflow's keys.
+
+    Raises:
+        RedisError: Redis does not answer.
+    """
+    anyone: Any = client
+    names = sorted(worker_name(to_text(key)) for key in anyone.smembers(WORKERS_KEY))
+    if not names:
+        return []
+    pipeline = anyone.pipeline(transaction=False)
+    for name in names:
+        pipeline.hgetall(worker_key(name))
+        pipeline.smembers(executions_key(name))
+    pipeline.pubsub_numsub(*map(command_channel, names))
+    *replies, counts = pipeline.execute()
+    notes = read_notes(client, prefix)
+    found = zip(names, replies[::2], replies[1::2], counts, strict=True)
+    return [
+        _worker(name, known, executions, notes.get(name), connected=count > 0)
+        for name, known, executions, (_channel, count) in found
+        # Its registration has lapsed.
+        if known
+    ]
+
+
+def worker_document(worker: WorkerInfo) -> dict[str, Any]:
+    """What ``distflow workers --json`` prints of one: null where it is not known."""
+    document = {name: value or None for name, value in worker._asdict().items()}
+    times = {name: iso_time(document[name]) for name in ("started_at", "heard_at")}
+    return {**document, "queues": list(worker.queues), **times}
+
+
+def _worker(
+    name: str,
+    known: dict[bytes, bytes],
+    executions: set[bytes],
+    note: WorkerNote | None,
+    *,
+    connected: bool,
+) -> WorkerInfo:
+    def text(field: str) -> str:
+        return to_text(known.get(field.encode()))
+
+    jobs = sorted(to_jobs(known.get(CURRENT_JOB_FIELD.encode()), executions))
+    pid = text("pid")
+    info = WorkerInfo(
+        name=name,
+        state=text("state") or "?" if connected else "gone",
+        queues=tuple(text("queues").split(",")) if known.get(b"queues") else (),
+        job=jobs[0] if jobs else "",
+        host=text("hostname"),
+        pid=int(pid) if pid.isdecimal() else 0,
+        started_at=to_time(known.get(b"birth")),
+        heard_at=to_time(known.get(b"last_heartbeat")),
+        rq=text("version"),
+        python=text("python_version").partition(" ")[0],
+    )
+    # What another of this name has noted says nothing of it.
+    if note is None or note.born != text("birth"):
+        return info
+    return info._replace(
+        directory=note.directory, distflow=note.distflow, code=note.code, refusal=note.refusal
+    )
