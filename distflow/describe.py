@@ -305,6 +305,12 @@ def task_document(store: RunStore, info: RunInfo, task: Task) -> dict[str, Any]:
     return document
 
 
+def found_task(name: str, packed: bytes) -> FoundTask:
+    """What a person should know of a task with this outcome."""
+    result = decode_result(packed, opaque=True, task=name)
+    return FoundTask(name, why_of(result), is_dead_end(result), is_decided(result))
+
+
 def why_of(result: TaskResult) -> str:
     """An outcome's error, else its message, in one line."""
     return " ".join((result.error or result.message or "").split())
@@ -334,8 +340,7 @@ def _reasons(store: RunStore, names: Sequence[str]) -> list[FoundTask]:
     for name, packed in zip(names, store.read_results(names), strict=True):
         # A resume may have set it aside in between.
         if packed is not None:
-            result = decode_result(packed, opaque=True, task=name)
-            found.append(FoundTask(name, why_of(result), is_dead_end(result), is_decided(result)))
+            found.append(found_task(name, packed))
     return found
 
 

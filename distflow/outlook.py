@@ -8,7 +8,7 @@ from distflow.codec import decode_result, status_of
 from distflow.core.resolution import is_dead_end
 from distflow.core.run import RunInfo
 from distflow.core.status import ACTIVE_RUNS, RunStatus, TaskStatus
-from distflow.describe import FoundTask, Survey, iter_cuts, survey_run
+from distflow.describe import FoundTask, Survey, found_task, iter_cuts, survey_run
 from distflow.ports import RunStore
 
 #: Failures that are looked through for one that a resume runs again; of more it is assumed.
@@ -22,6 +22,9 @@ _SEARCHED_TASKS = 2000
 
 #: Names that a command is given.
 _SHOWN_NAMES = 3
+
+#: Runs that have ended, and may end otherwise.
+_ENDED_BADLY = frozenset({RunStatus.FAILURE, RunStatus.CANCELLED})
 
 #: What is decided of a task: one of these is typed.
 CHOICES = "--done [JSON] | --retry | --fail"
@@ -50,10 +53,11 @@ class Outlook(NamedTuple):
 def read_outlook(store: RunStore, info: RunInfo, survey: Survey | None = None) -> Outlook:
     """What can become of a run; ``survey`` may have been read before."""
     survey = survey or survey_run(store, info)
-    dead = [task for task in survey.failed if task.dead_end]
+    cancelled = _find_cancelled(store, info)
+    dead = [task for task in (*survey.failed, *(cancelled or ())) if task.dead_end]
     open_ends = [task for task in dead if not task.decided]
     decided = [task for task in dead if task.decided]
-    return Outlook(_resumes(store, info, survey), open_ends, decided)
+    return Outlook(_resumes(store, info, survey, cancelled), open_ends, decided)
 
 
 def next_steps(info: RunInfo, outlook: Outlook) -> list[Step]:
@@ -71,7 +75,8 @@ def next_steps(info: RunInfo, outlook: Outlook) -> list[Step]:
     if status == RunStatus.CANCELLING and info.coordinator is None:
         steps.append(Step("nobody carries the cancellation out", ("cancel", run_id)))
     elif why and outlook.resumes:
-        steps.append(Step(why, ("resume", run_id)))
+        accept = ("--accept-gap",) if info.gap else ()
+        steps.append(Step(why, ("resume", run_id, *accept)))
     elif why and outlook.decided:
         steps.append(decide_step(run_id, outlook.decided, "stays so, unless it is decided anew"))
     return steps
@@ -102,18 +107,18 @@ def _why_resume(info: RunInfo) -> str:
     return reasons.get(status, "")
 
 
-def _resumes(store: RunStore, info: RunInfo, survey: Survey) -> bool:
+def _resumes(
+    store: RunStore, info: RunInfo, survey: Survey, cancelled: list[FoundTask] | None
+) -> bool:
     """Whether a resume would run anything, or end the run otherwise than it has."""
-    if info.status not in (RunStatus.FAILURE, RunStatus.CANCELLED):
+    if info.status not in _ENDED_BADLY:
         return True
     failed = info.counts["failure"] - survey.tolerated_count
     # What was decided since it ended is run, or counts now.
     if info.pending or not (failed or info.counts["cancelled"]):
         return True
-    if info.counts["cancelled"] and not _are_cancelled_for_good(store, info):
+    if cancelled is None or not all(task.dead_end for task in cancelled):
         return True
-    if not failed:
-        return False
     if not all(task.dead_end for task in survey.failed) or failed > _LOOKED_FAILURES:
         return True
     return failed > len(survey.failed) and not _have_failed_for_good(store)
@@ -128,12 +133,16 @@ def _have_failed_for_good(store: RunStore) -> bool:
     return True
 
 
-def _are_cancelled_for_good(store: RunStore, info: RunInfo) -> bool:
-    """Whether all that is cancelled said so of itself, at most once."""
+def _find_cancelled(store: RunStore, info: RunInfo) -> list[FoundTask] | None:
+    """What is cancelled of a run that has ended so; None where that would be a long search. It may
+    have said so of itself, at most once.
+    """
+    if info.status not in _ENDED_BADLY or not info.counts["cancelled"]:
+        return []
     if info.total > _SEARCHED_TASKS:
-        return False
-    return all(
-        is_dead_end(decode_result(cut.packed, opaque=True))
-        for _task, cut in iter_cuts(store)
+        return None
+    return [
+        found_task(task.name, cut.packed)
+        for task, cut in iter_cuts(store)
         if cut.packed is not None and status_of(cut.packed) == TaskStatus.CANCELLED
-    )
+    ]
