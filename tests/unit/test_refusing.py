@@ -47,7 +47,7 @@ def task(name: str, *parents: str, **fields: Any) -> Task:
     ("fields", "scope", "words"),
     [
         ({"function": "mf_absent:f"}, "function mf_absent:f", "No module named 'mf_absent'"),
-        ({"function": "mf_has:gone"}, "function mf_has:gone", "module 'mf_has' has no 'gone'"),
+        ({"function": "mf_has:gone"}, "function mf_has:gone", "has no 'gone'"),
         ({"function": "mf_has:number"}, "function mf_has:number", "is a int, not a function"),
         ({"function": "mf_raises:f"}, "function mf_raises:f", "RuntimeError: no licence"),
         ({"function": "mf_exits:f"}, "function mf_exits:f", "SystemExit: set SHOP_URL"),
