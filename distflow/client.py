@@ -29,7 +29,7 @@ from distflow.earlier import find_or_create
 from distflow.errors import InvalidInput
 from distflow.events import EventHub
 from distflow.handle import Run
-from distflow.ids import check_run_id, new_origin, new_run_id
+from distflow.ids import check_new_run_id, check_run_id, new_origin, new_run_id
 from distflow.logs import get_logger
 from distflow.ports import KnownGraph
 from distflow.snapshot import Snapshot
@@ -166,7 +166,7 @@ class Client:
         built = workflow.build(params)
         check_importable(built)
         graph = built.compile()
-        run_id = check_run_id(run_id) if run_id is not None else new_run_id()
+        run_id = check_new_run_id(run_id) if run_id is not None else new_run_id()
         taken = NOTHING_TAKEN if snapshot is None else take_over(snapshot, graph, taking)
         spec = RunSpec(
             run_id=run_id,

@@ -23,6 +23,7 @@ from distflow.errors import (
 )
 from distflow.ids import new_token
 from distflow.ports import RunStore
+from distflow.text import counted
 
 #: Tasks in one chunk of the stored graph.
 CHUNK_TASKS = 4096
@@ -138,8 +139,8 @@ def _task_sizes(graph: Graph, max_graph_bytes: int) -> Iterator[int]:
         if total > max_graph_bytes:
             raise InvalidInput(
                 f"the graph has more than {max_graph_bytes:,} bytes encoded after {count:,} of "
-                f"{len(graph):,} tasks: pass less in their arguments, or raise --max-graph-bytes "
-                "(max_graph_bytes)"
+                f"{counted(len(graph), 'task')}: pass less in their arguments, or raise "
+                "--max-graph-bytes (max_graph_bytes)"
             )
         yield size
 

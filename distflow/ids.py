@@ -21,17 +21,30 @@ def new_run_id() -> str:
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + os.urandom(3).hex()
 
 
-def check_run_id(run_id: str) -> str:
+def check_run_id(run_id: object) -> str:
     """Return ``run_id`` unchanged.
 
     Raises:
         InvalidInput: it holds something else than 1 to 100 of ``A-Z a-z 0-9 _ -``.
     """
-    if not _RUN_ID.fullmatch(run_id):
+    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
         raise InvalidInput(
             f"run id {run_id!r} is not usable: take 1 to 100 letters, digits, '_' or '-'"
         )
     return run_id
+
+
+def check_new_run_id(run_id: object) -> str:
+    """The same for a run that is to be made.
+
+    Raises:
+        InvalidInput: as :func:`check_run_id`; or commands would take it for an option.
+    """
+    if isinstance(run_id, str) and run_id.startswith("-"):
+        raise InvalidInput(
+            f"run id {run_id!r} begins with '-', as options do: begin it with a letter or a digit"
+        )
+    return check_run_id(run_id)
 
 
 def run_of_batch(batch_id: str) -> str:

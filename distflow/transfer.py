@@ -36,7 +36,7 @@ from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.core.version import plain_options
 from distflow.errors import DistflowError, RunGone, SnapshotInvalid, WrongState
 from distflow.fingerprint import fingerprint
-from distflow.ids import check_run_id, new_token
+from distflow.ids import check_new_run_id, new_token
 from distflow.logs import get_logger
 from distflow.plain import iso_time
 from distflow.ports import RunStore
@@ -46,6 +46,7 @@ from distflow.snapshot.reader import SnapshotReader, open_snapshot
 from distflow.snapshot.records import RECORD_BYTES, Header, Outcome
 from distflow.snapshot.skeleton import Skeleton
 from distflow.snapshot.writer import SnapshotWriter, Target, open_target
+from distflow.text import counted
 
 _log = get_logger("distflow")
 
@@ -177,7 +178,7 @@ def _spec(reader: SnapshotReader, run_id: str | None, server: ServerFacts) -> Ru
             f"{reader.name}: was made from a mapping and has no graph, so it cannot be imported; "
             f"start its workflow with it: distflow submit MODULE:WORKFLOW --snapshot {reader.name}"
         )
-    run_id = check_run_id(str(header.run_id) if run_id is None else run_id)
+    run_id = check_new_run_id(str(header.run_id) if run_id is None else run_id)
     with reader.decoding():
         return RunSpec(
             run_id=run_id,
@@ -287,7 +288,7 @@ class _Export:
         self._needed = bytearray(len(self._graph))
         if total != info.total or total != len(self._graph):
             raise DistflowError(
-                f"run {info.run_id}: Redis holds {total} tasks of a graph of "
+                f"run {info.run_id}: Redis holds {counted(total, 'task')} of a graph of "
                 f"{max(info.total, len(self._graph))}: restore its data, or delete the run"
             )
 

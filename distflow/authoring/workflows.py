@@ -22,6 +22,7 @@ from distflow.core.model import Loop, Ref, Task
 from distflow.core.render import to_dot, to_mermaid
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, NotEncodable, WorkflowInvalid
+from distflow.text import counted
 
 _PLAIN_OPTIONS = ("retry", "timeout", "priority", "continue_on_error", "queue", "effects")
 
@@ -211,7 +212,7 @@ class Workflow:
         return to_dot(self.compile(), statuses)
 
     def __repr__(self) -> str:
-        return f"<Workflow {self.name!r} of {len(self._tasks)} tasks>"
+        return f"<Workflow {self.name!r} of {counted(len(self._tasks), 'task')}>"
 
     def _free_name(self, base: str) -> str:
         name = base

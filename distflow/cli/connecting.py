@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from distflow.cli.common import redis_address, say
 from distflow.config import DEFAULT_REDIS_URL
-from distflow.errors import InvalidInput, RedisUnavailable
+from distflow.errors import InvalidInput, RedisRefuses, RedisUnavailable
 from distflow.local.server import PrivateRedis
 from distflow.store.connection import check_redis, find_write_refusal, open_redis
 from distflow.store.patience import describe_trouble, is_passing
@@ -22,6 +22,9 @@ from distflow.store.patience import describe_trouble, is_passing
 #: goes on when the refusal ends; one that only looks says so, and ends.
 CHANGING_PATIENCE_SECONDS = 60.0
 LOOKING_PATIENCE_SECONDS = 1.0
+
+#: Where `distflow run` keeps its private Redis unless it is told otherwise.
+DATA_FOLDER = Path(".distflow")
 
 
 @contextmanager
@@ -49,9 +52,25 @@ def open_connection(
         raise InvalidInput(f"there is no data folder {data_dir}: `distflow run` makes one")
     with (
         PrivateRedis.start(data_dir) if data_dir else nullcontext() as private,
+        _hinting(is_named=bool(redis_url or data_dir)),
         connected(private.url if private else redis_address(redis_url)) as redis,
     ):
         yield redis
+
+
+@contextmanager
+def _hinting(*, is_named: bool) -> Iterator[None]:
+    """Where no server was named, and that of the environment is away, say that there is another."""
+    try:
+        yield
+    except RedisRefuses:
+        raise
+    except RedisUnavailable as error:
+        if is_named or not DATA_FOLDER.is_dir():
+            raise
+        raise RedisUnavailable(
+            f"{error}; for the runs of `distflow run` in this folder add --data {DATA_FOLDER}"
+        ) from error
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from distflow.handle import Run
 from distflow.outlook import read_outlook
 from distflow.plain import parse_json
 from distflow.resolving import NOTHING
+from distflow.text import counted
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -112,7 +113,7 @@ def _resolved_lines(run: Run, info: RunInfo, statuses: Mapping[str, TaskStatus])
         yield f"task {task!r} of run {info.run_id} {what}"
     left = info.counts["unknown"]
     if left:
-        more = "1 task is" if left == 1 else f"{left} tasks are"
+        more = f"{counted(left, 'task')} {'is' if left == 1 else 'are'}"
         yield f"{more} still unknown: {next_command('status', info.run_id)}"
     if info.coordinator is not None:
         yield f"{info.coordinator} goes on with the run"
@@ -240,11 +241,11 @@ def _check_deletable(info: RunInfo) -> None:
     if info.coordinator is not None:
         what = f"is being coordinated by {info.coordinator}"
     elif running:
-        what = f"has {running} tasks at work" if running > 1 else "has a task at work"
+        what = f"has {counted(running, 'task')} at work"
     elif unknown:
         status = next_command("status", info.run_id)
         raise WrongState(
-            f"run {info.run_id} has {unknown} unknown task{'' if unknown == 1 else 's'}, see "
+            f"run {info.run_id} has {counted(unknown, 'unknown task')}, see "
             f"`{status}`: decide, or delete it with --force"
         )
     else:

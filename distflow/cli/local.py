@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from distflow.cli.common import ExitCode, json_option, next_command
-from distflow.cli.connecting import connected
+from distflow.cli.connecting import DATA_FOLDER, connected
 from distflow.cli.leading import see_through
 from distflow.cli.progress import WritingProgress
 from distflow.cli.running import build_workflow, check_gap, print_run_id, run_options
@@ -51,7 +51,7 @@ _WORKERS = 2
     "data_dir",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".distflow"),
+    default=DATA_FOLDER,
     show_default=True,
     help="Where the private Redis keeps its data, and the workers their logs.",
 )

@@ -24,7 +24,7 @@ from distflow.core.run import RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
 from distflow.describe import COUNTED
-from distflow.text import one_line
+from distflow.text import counted, one_line
 
 #: Tasks at work that a terminal shows.
 _SHOWN_RUNNING = 6
@@ -132,8 +132,8 @@ class WritingProgress:
         now = time.monotonic()
         if now - self._told_at >= _WRITING_SECONDS:
             self._told_at = now
-            done = f"{written:,} of {total:,} tasks are written"
-            say(done if written else f"{total:,} tasks are checked")
+            tasks, are = counted(total, "task"), "is" if total == 1 else "are"
+            say(f"{written:,} of {tasks} {are} written" if written else f"{tasks} {are} checked")
 
 
 class PlainDisplay:

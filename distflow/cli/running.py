@@ -35,12 +35,13 @@ from distflow.describe import status_document
 from distflow.earlier import find_or_create
 from distflow.errors import DistflowError, InvalidInput
 from distflow.handle import Run
-from distflow.ids import check_run_id
+from distflow.ids import check_new_run_id, check_run_id
 from distflow.params import load_workflow, parse_params, read_pairs
 from distflow.plain import to_plain
 from distflow.snapshot import Snapshot
 from distflow.store.durability import WAITAOF
 from distflow.takeover import NOTHING_TAKEN, Taking, take_over
+from distflow.text import counted
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -318,7 +319,7 @@ def _print_plan(
     as_json: bool,
 ) -> None:
     if run_id is not None:
-        check_run_id(run_id)
+        check_new_run_id(run_id)
     check_importable(workflow)
     graph: Graph = workflow.compile()
     taken = NOTHING_TAKEN if snapshot is None else take_over(snapshot, graph, taking)
@@ -349,6 +350,6 @@ def _print_plan(
     for task in tasks:
         show(f"{'keep' if task.name in known else 'run'}\t{task.name}\t{task.function}")
     would_run = len(tasks) - len(known)
-    what = "1 task would run" if would_run == 1 else f"{would_run} tasks would run"
+    what = f"{counted(would_run, 'task')} would run"
     kept = f", {len(known)} {'is' if len(known) == 1 else 'are'} kept" if known else ""
     say(f"{what}{kept}; nothing was written")

@@ -9,6 +9,7 @@ import click
 from distflow.cli.common import json_option, print_json, put, say
 from distflow.snapshot import Snapshot
 from distflow.snapshot.gap import stale_warning
+from distflow.text import counted
 
 
 @click.group("snapshot")
@@ -43,5 +44,5 @@ def drop(file: Path, tasks: tuple[str, ...], *, output: Path | None, as_json: bo
         document = {"file": str(target), "dropped": names, "outcomes": len(left)}
         print_json({**document, "resting": stale})
         return
-    what = f"task {names[0]!r}" if len(names) == 1 else f"{len(names)} tasks"
-    put(f"{target} has no {what} any more; it has {len(left)} outcomes")
+    what = f"task {names[0]!r}" if len(names) == 1 else counted(len(names), "task")
+    put(f"{target} has no {what} any more; it has {counted(len(left), 'outcome')}")

@@ -44,7 +44,9 @@ def pause(*, run_id: str, redis_url: str | None, data_dir: Path | None, as_json:
         except WrongState as error:
             raise WrongState(f"{error}: only a running one can be paused") from None
         info = run.info()
-        say(f"run {run_id} is paused; {info.counts['running']} of its tasks still run")
+        running = info.counts["running"]
+        runs = "runs" if running == 1 else "run"
+        say(f"run {run_id} is paused; {running} of its tasks still {runs}")
         say(f"go on: {next_command('resume', run_id)}")
         if as_json:
             print_json(status_document(info))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from distflow.cli.common import next_command
 from distflow.cli.progress import Display, counts_of_info, counts_text
-from distflow.cli.views import clip, columns, span, step_command
+from distflow.cli.views import clip, columns, is_terminal, span, step_command
 from distflow.cli.waits import go_on_command
 from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
@@ -20,12 +21,12 @@ from distflow.describe import FoundTask, survey_run, why_of
 from distflow.handle import Run
 from distflow.outlook import decide_step, next_steps, read_outlook
 from distflow.ports import RunStore
-from distflow.text import one_line
+from distflow.text import counted, one_line
 
 #: Lines of each kind that are told while a run goes on; the counts tell the rest.
 _MOST_LINES = 50
 
-#: Characters of an error: `show` has the rest.
+#: Characters of an error on a terminal: `show` has the rest.
 _LONGEST_WHY = 200
 
 #: Names that the last lines have.
@@ -76,18 +77,23 @@ class Teller:
         return kind if self._told[kind] <= _MOST_LINES else ""
 
 
+def _shortened(text: str) -> str:
+    """So much of it as a terminal shows well; all of it where a file or a pipe takes it."""
+    return clip(text, _LONGEST_WHY) if is_terminal(sys.stderr) else one_line(text)
+
+
 def _describe(kind: str, notice: Notice, why: str) -> str:
     if kind in ("repair", "warning"):
         return notice.message
     if kind == "resolved":
-        said = clip(notice.message, _LONGEST_WHY)
+        said = _shortened(notice.message)
         again = "it runs again" if notice.status == "ready" else notice.status
         return f"{notice.task}: {again}, {said}"
     attempt = f" (attempt {notice.attempt})" if notice.attempt > 1 else ""
     if kind == "retry":
-        said = f": {clip(notice.message, _LONGEST_WHY)}" if notice.message else ""
+        said = f": {_shortened(notice.message)}" if notice.message else ""
         return f"{notice.task}: attempt {notice.attempt} failed{said}"
-    return f"{notice.task}{attempt}" + (f": {clip(why, _LONGEST_WHY)}" if why else "")
+    return f"{notice.task}{attempt}" + (f": {_shortened(why)}" if why else "")
 
 
 def resume_lines(run: Run, executor: WorkflowExecutor) -> Iterator[str]:
@@ -97,7 +103,7 @@ def resume_lines(run: Run, executor: WorkflowExecutor) -> Iterator[str]:
     actions = Counter(item.action for item in plan)
     done = sum(item.seen == "success" for item in plan)
     again = Counter(item.seen for item in plan if item.action == "again")
-    parts = [f"{done} success{'' if done == 1 else 'es'} kept"]
+    parts = [f"{counted(done, 'success', 'successes')} kept"]
     if again:
         former = ", ".join(f"{count} {status}" for status, count in sorted(again.items()))
         parts.append(f"{actions['again']} evaluated again ({former})")
@@ -123,10 +129,8 @@ def resume_lines(run: Run, executor: WorkflowExecutor) -> Iterator[str]:
         yield f"failed at most once: {_names(ends, len(ends))}: until `{words}` says what happened"
     context = run.info().options.context
     if context:
-        yield (
-            f"context: workers rebuild it by {context}; {done} kept successes do not repeat what "
-            "they did to it"
-        )
+        kept = counted(done, "kept success", "kept successes")
+        yield f"context: workers rebuild it by {context}; what {kept} did to it is not repeated"
 
 
 def outcome_lines(

@@ -25,6 +25,7 @@ from distflow.cli.running import durability_option, eviction_option, warn_of_dur
 from distflow.cli.taking import except_option, gap_option
 from distflow.errors import InvalidInput
 from distflow.snapshot.gap import Gap
+from distflow.text import counted
 from distflow.transfer import ExportSummary, export_run, import_run
 
 _STDOUT = "-"
@@ -69,7 +70,7 @@ def export(
         else:
             summary = export_run(store, target, as_json=plain)
     if not plain and summary.live and summary.once:
-        once = "1 at_most_once task" if summary.once == 1 else f"{summary.once} at_most_once tasks"
+        once = counted(summary.once, "at_most_once task")
         say(
             f"warning: {once} had not started: where the run goes on here, they come in as unknown "
             "elsewhere"
@@ -147,6 +148,6 @@ def _describe(summary: ExportSummary, target: str) -> str:
     known = ", ".join(f"{count} {status}" for status, count in summary.outcomes.items())
     live = "; it had not ended" if summary.live else ""
     return (
-        f"exported run {summary.run_id} to {target}: {summary.tasks} tasks"
+        f"exported run {summary.run_id} to {target}: {counted(summary.tasks, 'task')}"
         f"{f' ({known})' if known else ''}, {summary.size:,} bytes{live}"
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TextIO
 
 from distflow.cli.common import Line, Painted, next_command
 from distflow.core.misfit import name_worker, wanted_of
@@ -32,6 +34,9 @@ _SHOWN_MISFITS = 10
 #: Columns of the label before each line's text.
 _LABEL = 11
 
+#: As many columns as no line has.
+_UNCUT = sys.maxsize
+
 #: Below it a tenth of a second is worth showing.
 _SHORT_SECONDS = 9.95
 
@@ -52,9 +57,19 @@ def span(seconds: float) -> str:
     return f"{seconds:.{digits}f} s"
 
 
-def columns() -> int:
-    """The width of the terminal; 80 where there is none."""
+def columns(to: TextIO | None = None) -> int:
+    """The width of the terminal; where the output goes to a file or a pipe nothing is cut.
+
+    ``to`` is where it goes: by default stdout.
+    """
+    if not is_terminal(to or sys.stdout):
+        return _UNCUT
     return max(40, shutil.get_terminal_size().columns)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person reads what is written to a stream as it comes."""
+    return stream.isatty()
 
 
 def clip(text: str, width: int) -> str:

@@ -20,6 +20,7 @@ from distflow.dispatch.prefixes import Apart, find_apart
 from distflow.errors import RedisUnavailable
 from distflow.ports import Dispatcher
 from distflow.store.patience import describe_trouble
+from distflow.text import counted
 
 if TYPE_CHECKING:
     # Not for commands that only look at where runs stand: it costs them as much as all the rest.
@@ -177,5 +178,7 @@ def describe_wait(
     if counts["queued"]:
         return "the workers on its queues are busy with other work"
     if counts["waiting"]:
-        return f"{counts['waiting']} tasks wait for the time of their next attempt"
+        one = counts["waiting"] == 1
+        whose = "waits for the time of its" if one else "wait for the time of their"
+        return f"{counted(counts['waiting'], 'task')} {whose} next attempt"
     return ""

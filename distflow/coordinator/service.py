@@ -35,6 +35,7 @@ from distflow.errors import (
 )
 from distflow.logs import get_logger
 from distflow.ports import Batch, Dispatcher, RunStore, ServicePort, UnledRun
+from distflow.text import counted
 
 _log = get_logger("distflow.coordinator")
 
@@ -365,5 +366,4 @@ class CoordinatorService:
             # They lapse by themselves.
             _log.warning("the leases of %s were not released: %s", self.owner, error)
         if epochs:
-            runs = "1 run" if len(epochs) == 1 else f"{len(epochs)} runs"
-            self._report(f"{runs} handed over: another coordinator goes on")
+            self._report(f"{counted(len(epochs), 'run')} handed over: another coordinator goes on")

@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 
 from distflow.core.model import Task
 from distflow.errors import WorkflowInvalid
+from distflow.text import counted
 
 #: Tasks of a cycle that its message shows; a longer one is cut in the middle.
 _SHOWN_OF_CYCLE = 12
@@ -73,7 +74,7 @@ class Graph:
         return len(self.tasks)
 
     def __repr__(self) -> str:
-        return f"<Graph of {len(self.tasks)} tasks>"
+        return f"<Graph of {counted(len(self.tasks), 'task')}>"
 
 
 def _index_names(tasks: Sequence[Task]) -> dict[str, int]:

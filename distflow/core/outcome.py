@@ -21,6 +21,7 @@ from distflow.core.model import (
     class_names,
 )
 from distflow.core.status import TaskStatus
+from distflow.text import counted
 
 #: Characters of an error that an event tells; all of it is in the history.
 _MAX_NOTE = 300
@@ -112,7 +113,7 @@ def decide(
             progress = _next_iteration(task.loop, at)
             return Decision("wait", result, progress, min(pause, LONGEST_WAIT_SECONDS))
         status = TaskStatus.FAILURE
-        message = f"the loop's condition was not met in {at.iteration} iterations"
+        message = f"the loop's condition was not met in {counted(at.iteration, 'iteration')}"
     # What was never called, or vouches to have had no effect, may run again.
     touched = once and at.started and not outcome.not_done and status != TaskStatus.SUCCESS
     result = _result(status, outcome, at, metrics, worker, started=touched, message=message)

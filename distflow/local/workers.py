@@ -16,6 +16,7 @@ from distflow.errors import DistflowError, InvalidInput
 from distflow.local.folder import open_log
 from distflow.local.launch import bound_to_this_process
 from distflow.local.processes import kill_session
+from distflow.text import counted
 
 #: How long a worker that was told to stop may finish its job, and to give it up when told again.
 STOP_SECONDS = 10.0
@@ -54,7 +55,7 @@ class LocalWorkers:
             extra_args: more options for ``rq worker``.
         """
         if count < 1:
-            raise InvalidInput(f"{count} workers can do nothing: take 1 or more")
+            raise InvalidInput(f"{counted(count, 'worker')} can do nothing: take 1 or more")
         self._cwd = (cwd or Path.cwd()).absolute()
         self._data_dir = data_dir
         self._command = [

@@ -10,6 +10,7 @@ from distflow.core.claim import Progress
 from distflow.core.model import TaskResult
 from distflow.core.status import REOPENED, TaskStatus
 from distflow.errors import InvalidInput
+from distflow.text import counted
 
 #: What becomes of ``at_most_once`` tasks that a snapshot has as not started and whose run went on:
 #: they are unknown, they run, or the snapshot is refused.
@@ -66,7 +67,7 @@ def said_names(names: Sequence[str]) -> str:
 
 def gap_refusal(count: int) -> str:
     """Why a snapshot of a run that went on is refused."""
-    what = "1 task" if count == 1 else f"{count} tasks"
+    what = counted(count, "task")
     return (
         f"the run went on after its snapshot, and {what} that may run at most once may have "
         "started since: end that run and export it again, or take them as unknown by --gap unknown"

@@ -20,6 +20,7 @@ from distflow.snapshot.gap import may_start
 from distflow.snapshot.reader import SnapshotReader, open_snapshot
 from distflow.snapshot.records import Header, Outcome
 from distflow.snapshot.writer import SnapshotWriter, Target, open_target
+from distflow.text import counted
 
 _V = TypeVar("_V")
 
@@ -231,7 +232,7 @@ class Snapshot(Mapping[str, TaskResult]):
 
     def __repr__(self) -> str:
         of = f" of run {self.run_id}" if self.run_id else ""
-        return f"<Snapshot{of}: {len(self)} outcomes>"
+        return f"<Snapshot{of}: {counted(len(self), 'outcome')}>"
 
     def dump(self, path: Target) -> None:
         """Write it to a file, or to a binary stream.

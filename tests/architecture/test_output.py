@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,5 +37,22 @@ def test_all_output_meets_in_one_place() -> None:
         for name, path in modules()
         for called, line in writes_in(path)
         if (name, called) not in PLACES
+    ]
+    assert wrong == []
+
+
+#: What is counted is one of these: f"{n} tasks" would say "1 tasks".
+COUNTED = re.compile(
+    r"\} (tasks|runs|outcomes|iterations|workers|batches|entries|successes|attempts)\b"
+)
+
+
+def test_one_is_one() -> None:
+    """Whoever counts lets :func:`distflow.text.counted` say it."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for _name, path in modules()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if COUNTED.search(line) and "} runs but" not in line
     ]
     assert wrong == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from click.testing import CliRunner, Result
 
@@ -20,10 +21,15 @@ from tests.support.stores import claim, final, finish, make_spec, open_run
 WIDTH = 80
 
 
-def run_here(url: str, *words: str | Path, given: bytes | str | None = None) -> Result:
-    """Run ``distflow WORDS…`` in this process; ``given`` is its stdin."""
+def run_here(
+    url: str, *words: str | Path, given: bytes | str | None = None, piped: bool = False
+) -> Result:
+    """Run ``distflow WORDS…`` in this process; ``given`` is its stdin. What it prints goes to a
+    terminal, unless it is ``piped``.
+    """
     environment = {"DISTFLOW_REDIS_URL": url, "COLUMNS": str(WIDTH)}
-    return CliRunner(env=environment).invoke(main, [str(word) for word in words], input=given)
+    with patch("distflow.cli.views.is_terminal", lambda _stream: not piped):
+        return CliRunner(env=environment).invoke(main, [str(word) for word in words], input=given)
 
 
 class Scene:
@@ -33,9 +39,11 @@ class Scene:
         self.url = server.url
         self.client: Any = server.client()
 
-    def cli(self, *words: str | Path, given: bytes | str | None = None) -> Result:
-        """Run ``distflow WORDS…``; ``given`` is its stdin."""
-        return run_here(self.url, *words, given=given)
+    def cli(
+        self, *words: str | Path, given: bytes | str | None = None, piped: bool = False
+    ) -> Result:
+        """Run ``distflow WORDS…``: see :func:`run_here`."""
+        return run_here(self.url, *words, given=given, piped=piped)
 
     def refused(self, *words: str | Path) -> str:
         """Run a command that must end with exit 2 and one line on stderr; returns the line."""

@@ -183,7 +183,7 @@ def test_delete_is_all_or_nothing(scene: Scene) -> None:
     assert "no run 'nope'" in scene.refused("delete", "idle", "nope")
     claim(store, epoch, "a", "t1")
     scene.leave(store, epoch)
-    assert "run led has a task at work" in scene.refused("delete", "idle", "led")
+    assert "run led has 1 task at work" in scene.refused("delete", "idle", "led")
     assert scene.cli("status", "idle").exit_code == 0
     document = json.loads(scene.cli("delete", "idle", "led", "--force", "--json").stdout)
     assert document == {"deleted": ["idle", "led"]}

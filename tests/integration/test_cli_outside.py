@@ -96,6 +96,7 @@ def test_no_command_lets_text_act(scene: Scene, tmp_path: Path) -> None:
         assert "FORGED" in ask("graph", "--run", "run-1", "--format", form)
     assert holds_it(ask("export", "run-1", "--format", "json", "-o", "-"))
     ask("export", "run-1", "-o", tmp_path / f"file{TYPED}")
+    ask("snapshot", "drop", tmp_path / f"file{TYPED}", NAMES["done"].replace("\x00", ""))
     ask("import", tmp_path / f"file{TYPED}", "--run-id", "run-2")
     ask("pause", "run-1")
     ask("resolve", "run-1", NAMES["lost"], "--fail", "--note", TYPED)
