@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgpack
+# By name: what tasks put in the place of msgpack's functions (msgpack-numpy does) is not for us.
+from msgpack import ExtType, Packer, unpackb
 
 from distflow.core.model import Loop, Metrics, Retry, Task, TaskResult
 from distflow.core.status import OUTCOME_OF, TaskStatus
@@ -32,7 +33,7 @@ _MAX_TEXT = 10_000
 _MAX_TRACEBACK = 20_000
 
 #: Types that msgpack has itself.
-SCALARS = frozenset({str, int, float, bool, bytes, type(None), msgpack.ExtType})
+SCALARS = frozenset({str, int, float, bool, bytes, type(None), ExtType})
 _SAFE = frozenset({float, bool, type(None)})
 _KEYS = frozenset({str, int, bytes, bool})
 
@@ -77,13 +78,13 @@ def _unpack_nested(packed: bytes, depth: int, *, opaque: bool) -> Any:
         extension = extension_of_code(code)
         if extension is None:
             if opaque:
-                return msgpack.ExtType(code, inner)
+                return ExtType(code, inner)
             raise NotEncodable(f"extension type {code} is not registered here: see register_type")
         if depth == 0:
             raise NotEncodable(_TOO_DEEP)
         return extension.restore(_unpack_nested(inner, depth - 1, opaque=opaque))
 
-    return msgpack.unpackb(packed, ext_hook=restore, strict_map_key=False)
+    return unpackb(packed, ext_hook=restore, strict_map_key=False)
 
 
 def _reduce(extension: Extension, value: Any, path: str) -> Any:
@@ -98,14 +99,14 @@ def _reduce(extension: Extension, value: Any, path: str) -> Any:
 
 def pack_decoded(value: Any) -> bytes:
     """Encode what :func:`unpack` gave or :func:`pack` has taken before: it is not checked again."""
-    packed: bytes = msgpack.packb(value, default=_reduce_extension, strict_types=True)
+    packed: bytes = Packer(default=_reduce_extension, strict_types=True).pack(value)
     return packed
 
 
 def _reduce_extension(value: Any) -> Any:
     extension = find_extension(type(value))
     assert extension is not None, "what was checked has a type that travels"
-    return msgpack.ExtType(extension.code, pack_decoded(extension.reduce(value)))
+    return ExtType(extension.code, pack_decoded(extension.reduce(value)))
 
 
 class _Room:

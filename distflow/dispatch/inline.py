@@ -20,6 +20,7 @@ from distflow.core.status import RunStatus
 from distflow.dispatch.headers import batch_headers
 from distflow.ports import Batch, JobFailure, RunStore, WorkerProbe
 from distflow_worker.attempt import AttemptRun, RunView
+from distflow_worker.process import Original
 from distflow_worker.sequence import BatchSequence
 from distflow_worker.verify import Verification
 
@@ -189,6 +190,7 @@ class _Worker(threading.Thread):
             cancelled=self._is_cancelled,
             stopping=self._is_stopping,
             deadline=partial(self._deadline, batch),
+            original=Original(),
             # All threads have the same modules.
             facts=NAMELESS,
             simulated=self._dispatcher.simulated,

@@ -9,7 +9,7 @@ from copy import copy
 from functools import partial
 from typing import Any, Literal, Self
 
-import msgpack
+from msgpack import Packer, unpackb
 
 from distflow.codec import status_of
 from distflow.core.claim import (
@@ -143,7 +143,7 @@ class WorkerStore(StoreBase):
         if ending:
             request["ending"] = True
             request["unstarted"] = unstarted
-        arguments = [msgpack.packb(request), *[finish.packed for finish in finishes]]
+        arguments = [Packer().pack(request), *[finish.packed for finish in finishes]]
         if self._waits_for_disk and any(finish.keep for finish in finishes):
             codes, replies = self._record_on_disk(arguments)
         elif self._line is not None:
@@ -233,7 +233,7 @@ class WorkerStore(StoreBase):
         (packed,), _claims, (progress,), _notes = self._read_cut((task,))
         if packed is None or status_of(packed) != TaskStatus.UNKNOWN:
             return None
-        return Unknown(packed, msgpack.unpackb(progress)["lost"] if progress else 0)
+        return Unknown(packed, unpackb(progress)["lost"] if progress else 0)
 
     def resolve_task(
         self,

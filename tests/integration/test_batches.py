@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from distflow import Workflow, connect
+from distflow.authoring import TaskRef
 from distflow.core.model import Effects
 from distflow.handle import Run
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
-from tests.support.tasks import batched, recording
+from tests.support.tasks import batched, recording, spoiling
 from tests.support.wait import wait_for
+from tests.support.worker_process import FAST, FORKING, SIMPLE
 
 
 def submit(server: RedisServer, workflow: Workflow, *, batch: bool = True) -> Run:
@@ -57,6 +59,29 @@ def test_a_task_may_refuse_company(
     assert submit(redis_server, dag).wait(60) == "success"
     pids = dict(recording.lines(log))
     assert pids["b"] not in (pids["a"], pids["c"])
+
+
+@pytest.mark.parametrize("worker_class", [FORKING, FAST, SIMPLE])
+def test_tasks_share_a_process_and_little_else(
+    worker_class: str, redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """One changes what all of its process have in common, one copies it: those that follow find
+    what the first has found, and each task runs once, in the one process.
+    """
+    worker = start_worker(redis_server.url, worker_class=worker_class)
+    log = tmp_path / "log"
+    dag = Workflow("spoiling")
+    before: tuple[TaskRef, ...] = ()
+    look, spoil, split = spoiling.look, spoiling.spoil, spoiling.split
+    for number, function in enumerate((look, spoil, look, look, split, look)):
+        before = (dag.add(f"t{number}", function, (str(log), *before)),)
+    run = submit(redis_server, dag)
+    assert run.wait(60) == "success"
+    results = run.results()
+    assert results["t2"].data == results["t3"].data == results["t5"].data == results["t0"].data
+    assert [name for name, _pid in recording.lines(log)] == [f"t{number}" for number in range(6)]
+    assert len(processes(log)) == 1
+    assert worker.stop() == 0
 
 
 def test_a_wide_fan_uses_every_worker(

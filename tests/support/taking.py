@@ -14,6 +14,7 @@ from distflow.dispatch.headers import batch_headers
 from distflow.ports import Batch
 from distflow.store.memory import MemoryRunStore
 from distflow_worker.attempt import RunView
+from distflow_worker.process import Original, ProcessState
 from distflow_worker.sequence import BatchSequence
 
 
@@ -55,6 +56,7 @@ class Taken:
         before: called with the store when the run is led, before the batch is taken.
         verify: the batch asks the hooks of its tasks.
         deadline: what guards a call.
+        state: what tasks may change of this process.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Taken:
         before: Callable[[Counted, int], object] = lambda _store, _epoch: None,
         verify: bool = False,
         deadline: Callable[[float | None], Any] = lambda _seconds: nullcontext(),
+        state: ProcessState | None = None,
     ) -> None:
         self.store = store = Counted("run-1")
         store.create_run(RunSpec("run-1", "m:flow", {}, "origin", RunOptions()), "made", tasks)
@@ -85,6 +88,8 @@ class Taken:
             cancelled=cancelled,
             stopping=cancelled,
             deadline=deadline,
+            original=Original(),
+            state=state,
         )
         mine = tuple(task for task in tasks if batch is None or task.name in batch)
         sent = Batch("b1", "default", mine, "run-1", epoch, verify)

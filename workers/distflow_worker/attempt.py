@@ -38,6 +38,7 @@ from distflow_worker.misfit import (
     summarise,
     trace_of,
 )
+from distflow_worker.process import Original, ProcessState
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
@@ -58,6 +59,10 @@ class RunView(NamedTuple):
     stopping: Callable[[], bool]
     #: Guards a call that may take so many seconds, or any time; may raise DeadlinePassed in it.
     deadline: Callable[[float | None], AbstractContextManager[object]]
+    #: This process.
+    original: Original
+    #: What its tasks may change of it, where they have it to themselves, one after another.
+    state: ProcessState | None = None
     #: Which worker it is, for what it cannot run.
     facts: WorkerFacts = NAMELESS
     #: Whether this is a dry run: conditions are asked, and functions are not called.
@@ -90,6 +95,8 @@ class AttemptRun:
         self._inputs = inputs
         self.position = position
         self._task: Task | None = None
+        #: Whether nothing that is imported or made for the first time comes before its call.
+        self._is_warm = False
         #: Whether the attempt is marked as started: the function may have had effects.
         self.started = False
         self.started_at: float | None = None
@@ -111,8 +118,9 @@ class AttemptRun:
         """Read the body ahead of the claim, for a function that is imported already; what fails
         fails again, and is told, when the task runs.
         """
-        with suppress(Exception):
+        with self.view.original, suppress(Exception):
             self.read_body()
+            self._is_warm = not (self.task.condition or self.task.loop)
 
     def read_body(self, *, opaque: bool = False) -> None:
         """From now on all is known of the task; values of registered types are left as they are
@@ -131,6 +139,14 @@ class AttemptRun:
             ClaimVoid: the claim was lost before the function was called.
             Misfit: something is missing here that comes before the start; nothing was called.
         """
+        try:
+            with self.view.original:
+                return self._run()
+        finally:
+            if self.view.state is not None:
+                self.view.state.restore()
+
+    def _run(self) -> Outcome:
         # Of which tasks it is true that this worker cannot run them.
         scope = scope_of("function", self._header["function"])
         try:
@@ -152,6 +168,8 @@ class AttemptRun:
             called = not self.view.simulated
             context = self._context() if asked or ((wanted or task.loop) and called) else None
             scope = own
+            if self.view.state is not None:
+                self.view.state.note(again=not self._is_warm)
             if asked and not self._condition_holds(context):
                 return Outcome(TaskStatus.SKIPPED, message="its condition was false")
             args, kwargs = list(task.args), dict(task.kwargs)
@@ -165,6 +183,7 @@ class AttemptRun:
             raise
         except BaseException as error:  # noqa: BLE001 - the user's imports and condition raise anything
             return _raised(error)._replace(permanent=True)
+        self.view.original.end_copy()
         try:
             # A condition may have taken long; a start that rode with the claim knows nothing of it.
             begun = not (asked and self.view.cancelled()) and self._start()
@@ -231,8 +250,10 @@ class AttemptRun:
     ) -> Outcome:
         try:
             met = None
-            with self.view.deadline(task.timeout):
+            # A copy ends before the deadline does, whose guardian is that of both.
+            with self.view.deadline(task.timeout), self.view.original:
                 returned = function(*args, **kwargs)
+                self.view.original.end_copy()
                 if task.loop is not None and task.loop.sees == "data":
                     met = bool(load_function(task.loop.until)(self._looking, returned))
             return _returned(returned)._replace(met=met)
@@ -265,7 +286,7 @@ class AttemptRun:
         if decision.kind == "wait" or not is_unmet(self.task, outcome):
             return outcome
         try:
-            with deadline(self.task.timeout):
+            with deadline(self.task.timeout), self.view.original:
                 met = load_function(loop.until)(context, decision.result)
             return outcome._replace(met=bool(met))
         except DeadlinePassed:
@@ -284,21 +305,32 @@ class AttemptRun:
         return decide(self.task, at, outcome, metrics=metrics, worker=worker, roll=roll)
 
     def finish(self, outcome: Outcome) -> Finish:
-        """Decide what the outcome means, and encode it."""
-        while True:
-            decision = self._decide(outcome)
-            try:
-                packed = encode_result(decision.result, self.view.max_result_bytes)
-                break
-            except NotEncodable as unencodable:
-                error = unencodable
-            except Exception as strange:  # noqa: BLE001 - the data's own methods raise anything
-                error = NotEncodable(f"data: encoding it raised {summarise(strange)}")
+        """Decide what the outcome means, and encode it.
+
+        Raises:
+            NotEncodable: it cannot even be told that its data cannot be encoded: the task has
+                broken what this process encodes with.
+        """
+        decision = self._decide(outcome)
+        try:
+            packed = self._encode(decision)
+        except NotEncodable as error:
             # It ran, and its data have no place: another try would bring the same.
-            outcome = Outcome(
-                TaskStatus.FAILURE, message=str(error), error=summarise(error), permanent=True
-            )
+            said = str(error), summarise(error)
+            outcome = Outcome(TaskStatus.FAILURE, None, *said, permanent=True)
+            decision = self._decide(outcome)
+            packed = self._encode(decision)
         return to_finish(decision, self.task, self.token, packed)
+
+    def _encode(self, decision: Decision) -> bytes:
+        try:
+            with self.view.original:
+                return encode_result(decision.result, self.view.max_result_bytes)
+        except NotEncodable:
+            raise
+        except Exception as strange:
+            # The data's own methods raise anything.
+            raise NotEncodable(f"data: encoding it raised {summarise(strange)}") from strange
 
 
 def task_context(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +30,7 @@ from distflow_worker.connection import name_of, reuse_like
 from distflow_worker.context import RecordedResults, run_context
 from distflow_worker.deadline import Deadline
 from distflow_worker.ledger import PIECE_SECONDS
+from distflow_worker.process import Original, ProcessState
 from distflow_worker.registration import find_registration
 from distflow_worker.sequence import BatchSequence
 
@@ -114,7 +115,8 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
         beating, fields["batch"], worker, job, is_told=stop.is_told, is_overdue=overdue
     )
     # A guardian is forked before there is a thread.
-    with guard or nullcontext(), store.own_line(), beats as heartbeat:
+    state = ProcessState()
+    with guard or nullcontext(), store.own_line(), beats as heartbeat, closing(state):
         params = unpack(opening.params, opaque=True)
         # What a task needs is waited for as long as what it brought is told: that Redis is away is
         # no failure of it.
@@ -136,6 +138,8 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
             cancelled=lambda: heartbeat.cancelled,
             stopping=lambda: heartbeat.stopping,
             deadline=guard.deadline if guard else Deadline,
+            original=Original(),
+            state=state,
             facts=registration.facts,
         )
         sequence = BatchSequence(

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import msgpack
+from msgpack import Packer
 
 from distflow.logs import get_logger
 from distflow_worker.attempt import AttemptRun
@@ -120,7 +120,7 @@ class Guard:
         if self._channel is None:
             return
         try:
-            self._channel.sendall(msgpack.packb(call))
+            self._channel.sendall(Packer().pack(call))
             if call is not None or self._channel.recv(1) == DISARMED:
                 return
         except OSError:

@@ -34,6 +34,7 @@ from distflow_worker.connection import open_like
 from distflow_worker.horse import Horse
 from distflow_worker.inputs import BatchInputs
 from distflow_worker.ledger import PIECE_SECONDS, Held
+from distflow_worker.process import Original
 from distflow_worker.sequence import VERIFY
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ class Guardian:
             cancelled=lambda: False,
             stopping=lambda: False,
             deadline=nullcontext,
+            original=Original(),
         )
         names = [header["name"] for header in guarded.headers]
         position = names.index(call.task)

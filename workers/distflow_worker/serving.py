@@ -9,11 +9,11 @@ import sys
 import traceback
 from multiprocessing.connection import Connection
 
-import msgpack
+from msgpack import Packer, unpackb
 from rq.worker import BaseWorker
 
 from distflow.faults import commit
-from distflow.procfs import resident_bytes
+from distflow.procfs import count_descriptors, resident_bytes
 from distflow.rq_compat.jobs import as_current_job, executions_of
 from distflow_worker.batch import take_batch
 from distflow_worker.child import Answer, Order, take_signals
@@ -27,6 +27,10 @@ _LOOK_SECONDS = 1.0
 _ERROR_CHARACTERS = 16 * 1024
 
 _MIB = 1024 * 1024
+
+#: Descriptors that this process may have open beyond those that it has at first: tasks may keep
+#: some, as connections, and leak others. A process has 1,024 in all, where nobody says otherwise.
+_MORE_FILES = 512
 
 
 class BatchServing:
@@ -44,6 +48,7 @@ class BatchServing:
         self._channel = channel
         self._jobs_left = jobs
         self._most_bytes = resident_bytes() + rss_mb * _MIB
+        self._most_files = count_descriptors() + _MORE_FILES
         self._parent = os.getppid()
 
     def run(self) -> None:
@@ -55,7 +60,7 @@ class BatchServing:
         while (order := self._receive()) is not None:
             answer = self._work(order)
             try:
-                self._channel.send_bytes(msgpack.packb(answer))
+                self._channel.send_bytes(Packer().pack(answer))
             except OSError:
                 self._forget(order)
                 return
@@ -69,7 +74,7 @@ class BatchServing:
             if os.getppid() != self._parent:
                 return None
         try:
-            return Order(*msgpack.unpackb(self._channel.recv_bytes()))
+            return Order(*unpackb(self._channel.recv_bytes()))
         except (EOFError, OSError):
             return None
 
@@ -89,8 +94,16 @@ class BatchServing:
                 worker.handle_exception(job, *sys.exc_info())
                 fit, error = False, traceback.format_exc()[-_ERROR_CHARACTERS:]
         self._jobs_left -= 1
-        tired = self._jobs_left <= 0 or resident_bytes() > self._most_bytes
-        return Answer(error, last=tired or not fit)
+        return Answer(error, last=self.is_tired or not fit)
+
+    @property
+    def is_tired(self) -> bool:
+        """Whether this process has had enough."""
+        return (
+            self._jobs_left <= 0
+            or resident_bytes() > self._most_bytes
+            or count_descriptors() > self._most_files
+        )
 
     def _forget(self, order: Order) -> None:
         """Nobody is there to do it: RQ would take the job for abandoned."""

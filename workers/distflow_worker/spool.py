@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import msgpack
+from msgpack import Packer, unpackb
 
 from distflow.core.claim import Finish, Progress
 from distflow.faults import commit
@@ -213,7 +213,7 @@ def _place(redis: str, prefix: str) -> str:
 
 def _pack(home: Home, finish: Finish) -> bytes:
     fields = {**finish._asdict(), "progress": finish.progress._asdict()}
-    packed: bytes = msgpack.packb({"format": _FORMAT, "home": home._asdict(), "finish": fields})
+    packed: bytes = Packer().pack({"format": _FORMAT, "home": home._asdict(), "finish": fields})
     return packed
 
 
@@ -223,7 +223,7 @@ def _unpack(packed: bytes) -> tuple[Home, Finish]:
     Raises:
         ValueError, TypeError, KeyError: it is anything else.
     """
-    record = msgpack.unpackb(packed)
+    record = unpackb(packed)
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
         raise ValueError(f"it is not of format {_FORMAT}")
     home = Home(**record["home"])

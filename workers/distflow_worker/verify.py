@@ -55,8 +55,9 @@ class Verification:
             return
         about = decode_result(self._unknown.packed, opaque=True)
         try:
-            answer = self._ask(about)
-            verdict = decide_answer(about, self._unknown.lost, answer, who=self._who)
+            with self._view.original:
+                answer = self._ask(about)
+                verdict = decide_answer(about, self._unknown.lost, answer, who=self._who)
         except DeadlinePassed:
             verdict = self._late(self.task.timeout)
         except Misfit as misfit:
@@ -87,11 +88,18 @@ class Verification:
         note = SavedNote(self._view.store, task.name)
         fetch = self._view.store.fetch_results
         context = task_context(self._view, task, about.attempt, 1, note, fetch)
+        state = self._view.state
+        if state is not None:
+            state.note()
         try:
-            with self._view.deadline(task.timeout):
+            # A copy ends before the deadline does, whose guardian is that of both.
+            with self._view.deadline(task.timeout), self._view.original:
                 return hook(context.key, context)
         except NotDone as error:
             return error
+        finally:
+            if state is not None:
+                state.restore()
 
     def _late(self, seconds: float | None) -> Verdict:
         return Verdict("undecided", f"it took longer than the task's timeout of {seconds or 0:g} s")
@@ -111,7 +119,8 @@ class Verification:
     def _tell(self, verdict: Verdict) -> None:
         if self._unknown is None:
             return
-        verdict, packed = self._encode(verdict)
+        with self._view.original:
+            verdict, packed = self._encode(verdict)
         note = verdict.note[:_NOTE_CHARS].encode(errors="backslashreplace").decode()
         try:
             status = self._view.store.resolve_task(

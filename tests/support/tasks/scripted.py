@@ -36,3 +36,8 @@ def until(ctx, result):
     """A loop's condition."""
     ASKED.append(result)
     return ACTS[f"!{ctx.task}"]()
+
+
+def hook(key, ctx):
+    """A verify hook."""
+    return ACTS[f"?{ctx.task}"]()
