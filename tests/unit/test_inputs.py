@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgpack
 import pytest
 
 from distflow.codec import encode_result
@@ -135,9 +136,55 @@ def test_large_inputs_are_fetched_when_they_are_wanted() -> None:
         before=record(LARGE, *[parent.name for parent in parents]),
     )
     first, *others = taken.store.fetched
-    assert len(first) == 64
+    assert len(first) == 4
     assert others == [[f"p{number}"] for number in range(1, 70)]
     assert all(taken.results[child.name].data == LARGE for child in children)
+
+
+def named(count: int) -> list[tuple[str, bytes]]:
+    """So many tasks of a batch, each with a dependency of its own."""
+    return [(f"c{n}", msgpack.packb({"depends_on": [f"p{n}"]})) for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(100, [4, 16, 64, 64]), (100_000, [4, 16, 64, 64]), (250_000, [4, 16, 32, 32])],
+)
+def test_more_is_fetched_ahead_as_long_as_it_is_little(size: int, expected: list[int]) -> None:
+    """Few at first, since nobody knows how large they are; never much more than 8 MiB at once. What
+    is kept is bounded as well: a worker's memory does not grow with its batch.
+    """
+    asked: list[int] = []
+    packed = b"x" * size
+
+    def fetch(names: Sequence[str]) -> list[bytes | None]:
+        asked.append(len(names))
+        return [packed for _ in names]
+
+    inputs = BatchInputs(fetch, named(200))
+    for number in range(200):
+        assert inputs.get([f"p{number}"], number) == [packed]
+    assert asked[:4] == expected
+    assert max(asked) * size <= 8 * 1024 * 1024 + 64 * size
+    assert sum(map(len, inputs._fetched._packed.values())) <= 8 * 1024 * 1024
+
+
+def test_what_a_batch_has_made_does_not_pile_up() -> None:
+    """The newest are kept, among which is whatever is not recorded yet; others are fetched."""
+    asked: list[Sequence[str]] = []
+
+    def fetch(names: Sequence[str]) -> list[bytes | None]:
+        asked.append(list(names))
+        return [b"fetched" for _ in names]
+
+    inputs = BatchInputs(fetch, named(100))
+    for number in range(100):
+        inputs.note(f"c{number}", b"x" * 200_000)
+    assert inputs.get(["c99", "c60"], 99) == [b"x" * 200_000] * 2
+    assert inputs.get(["c0"], 99) == [b"fetched"]
+    assert asked == [["c0"]]
+    inputs.note("c99", b"again")
+    assert inputs.get(["c99"], 99) == [b"again"]
 
 
 def test_what_was_fetched_is_not_fetched_again() -> None:

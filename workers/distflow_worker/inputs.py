@@ -10,12 +10,38 @@ from distflow.core.model import Ref
 from distflow.core.status import TaskStatus
 from distflow_worker.misfit import MISSING, Misfit
 
-#: Tasks whose inputs are fetched along with those of the task at hand.
-_AHEAD = 64
+#: Tasks whose inputs are fetched along with those of the task at hand: few at first, since nobody
+#: knows how large they are, and more as long as they are small.
+_FIRST_AHEAD = 4
+_MOST_AHEAD = 64
 
 #: Bytes of a result beyond which it is neither kept nor held back, and nothing is fetched ahead any
 #: more: a batch may have more of them than fit into memory.
 LARGE_BYTES = 256 * 1024
+
+#: Bytes of what is kept for later tasks, of what was fetched and of what the batch has made each,
+#: and of what is fetched at once for others than the task at hand, as far as that can be told.
+_KEPT_BYTES = 8 * 1024 * 1024
+
+
+class _Kept:
+    """Results by task, the newest ones, as many as have room.
+
+    What a batch has made and not yet recorded is much less than that: it is never what goes.
+    """
+
+    def __init__(self) -> None:
+        self._packed: dict[str, bytes] = {}
+        self._bytes = 0
+
+    def add(self, name: str, packed: bytes) -> None:
+        self._bytes += len(packed) - len(self._packed.pop(name, b""))
+        self._packed[name] = packed
+        while self._bytes > _KEPT_BYTES:
+            self._bytes -= len(self._packed.pop(next(iter(self._packed))))
+
+    def get(self, name: str) -> bytes | None:
+        return self._packed.get(name)
 
 
 class BatchInputs:
@@ -34,32 +60,47 @@ class BatchInputs:
         self._fetch = fetch
         self._bodies = bodies
         self._own = {name for name, _body in bodies}
-        self._known: dict[str, bytes] = {}
-        self._ahead = _AHEAD
+        self._made, self._fetched = _Kept(), _Kept()
+        self._ahead = _FIRST_AHEAD
 
     def note(self, name: str, packed: bytes) -> None:
         """A task of the batch itself has this outcome. A large one is fetched where it is wanted,
         since it is recorded by then.
         """
         if _is_small(packed):
-            self._known[name] = packed
+            self._made.add(name, packed)
 
     def get(self, names: Sequence[str], position: int) -> list[bytes | None]:
         """The results of tasks, for the task at a position of the batch."""
-        found: dict[str, bytes | None] = {}
-        missing = [name for name in names if name not in self._known]
+        found = {name: self._known(name) for name in names}
+        missing = [name for name, packed in found.items() if packed is None]
         if missing:
-            wanted = dict.fromkeys(missing)
-            for _name, body in self._bodies[position + 1 : position + self._ahead]:
-                for dependency in unpack(body, opaque=True).get("depends_on", ()):
-                    if dependency not in self._known and dependency not in self._own:
-                        wanted[dependency] = None
-            found = dict(zip(wanted, self._fetch(list(wanted)), strict=True))
-            small = {name: packed for name, packed in found.items() if packed and _is_small(packed)}
-            self._known.update(small)
-            if any(packed and not _is_small(packed) for packed in found.values()):
-                self._ahead = 1
-        return [self._known.get(name) or found.get(name) for name in names]
+            found |= self._fetch_ahead(missing, position)
+        return [found[name] for name in names]
+
+    def _known(self, name: str) -> bytes | None:
+        return self._made.get(name) or self._fetched.get(name)
+
+    def _fetch_ahead(self, missing: Sequence[str], position: int) -> dict[str, bytes | None]:
+        wanted = dict.fromkeys(missing)
+        for _name, body in self._bodies[position + 1 : position + self._ahead]:
+            for dependency in unpack(body, opaque=True).get("depends_on", ()):
+                if dependency not in self._own and self._known(dependency) is None:
+                    wanted[dependency] = None
+        found = dict(zip(wanted, self._fetch(list(wanted)), strict=True))
+        for name, packed in found.items():
+            if packed and _is_small(packed):
+                self._fetched.add(name, packed)
+        self._ahead = self._next_ahead([len(packed) for packed in found.values() if packed])
+        return found
+
+    def _next_ahead(self, sizes: Sequence[int]) -> int:
+        """Of how many tasks the inputs are fetched the next time, by what came the last time."""
+        largest = max(sizes, default=0)
+        if self._ahead == 1 or largest > LARGE_BYTES:
+            return 1
+        room = _KEPT_BYTES // max(1, sum(sizes)) * self._ahead
+        return max(1, min(_MOST_AHEAD, 4 * self._ahead, room))
 
 
 def _is_small(packed: bytes) -> bool:
