@@ -160,7 +160,9 @@ def describe_wait(
         apart = find_apart(client.redis, run_id, sorted(suspect))
         store = client.store(run_id, patience_seconds=0.0)
         refusals = store.read_refusals() if counts["waiting"] else []
-        live = client.impatient_dispatcher.list_workers(sorted(queues)) if refusals else {}
+        # What no worker can run is open, and neither ready nor queued.
+        everywhere = store.read_info().queues if refusals else ()
+        live = client.impatient_dispatcher.list_workers(everywhere) if refusals else {}
     except RedisUnavailable as error:
         return str(error)
     except (RedisError, OSError) as error:

@@ -123,7 +123,7 @@ def test_the_rights_suffice(users: Users, start_worker: StartWorker, tmp_path: P
         cli("watch", "left")
         service.terminate()
         assert end(service)[0] == 0
-    for words in ("status dag --tasks", "show paid charge", "runs", "graph --run dag"):
+    for words in ("status dag --tasks", "show paid charge", "runs", "graph --run dag", "workers"):
         assert cli(*words.split())
     cli("delete", "paid", "dag", "bad", "copy", "held")
     cli("purge", "--older-than", "0s")
