@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from redis import Redis
 
 from distflow.advice import durability_warnings
-from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate, check_importable
+from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate, check_workflow
 from distflow.coordinator.notices import Listener
 from distflow.coordinator.service import Ports
 from distflow.coordinator.settings import CoordinatorSettings
@@ -164,8 +164,7 @@ class Client:
             raise InvalidInput(f"timeout is seconds, more than 0, not {timeout}")
         _check_workflow(workflow)
         built = workflow.build(params)
-        check_importable(built)
-        graph = built.compile()
+        graph = check_workflow(built)
         run_id = check_new_run_id(run_id) if run_id is not None else new_run_id()
         taken = NOTHING_TAKEN if snapshot is None else take_over(snapshot, graph, taking)
         spec = RunSpec(

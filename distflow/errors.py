@@ -6,7 +6,11 @@ what the command line answers with when the error ends a command.
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple, Self
+
+#: Problems of a workflow that a message tells; the exception has all.
+_SHOWN_PROBLEMS = 10
 
 
 class DistflowError(Exception):
@@ -27,8 +31,42 @@ class InvalidInput(DistflowError):
     exit_code = 2
 
 
+class Problem(NamedTuple):
+    """One thing that is wrong with a workflow.
+
+    ``kind`` is ``duplicate_name``, ``missing_dependency``, ``cycle``, ``not_importable`` (a
+    function or hook), ``wrong_call`` (it does not take the arguments), or ``invalid`` for what is
+    refused as soon as it is written. ``task`` is its name, empty where it is about none alone.
+    """
+
+    kind: str
+    task: str
+    message: str
+
+
 class WorkflowInvalid(InvalidInput):
-    """The workflow is not a valid DAG of importable functions."""
+    """The workflow is not a valid DAG of importable functions.
+
+    Args:
+        message: what is wrong; None says what the ``problems`` are.
+        problems: all that is wrong, where that is known one by one.
+    """
+
+    def __init__(self, message: str | None = None, problems: Sequence[Problem] = ()) -> None:
+        if message is None and problems:
+            message = _list_problems(problems)
+        super().__init__(message)
+        #: All that is wrong, at least one.
+        self.problems = tuple(problems) or (Problem("invalid", "", str(self)),)
+
+
+def _list_problems(problems: Sequence[Problem]) -> str:
+    if len(problems) == 1:
+        return problems[0].message
+    shown = [problem.message for problem in problems[:_SHOWN_PROBLEMS]]
+    if len(problems) > len(shown):
+        shown.append(f"and {len(problems) - len(shown)} more")
+    return f"{len(problems)} problems: " + "; ".join(shown)
 
 
 class SnapshotInvalid(InvalidInput):

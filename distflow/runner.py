@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from redis import Redis
 
-from distflow.authoring import Workflow, WorkflowTemplate, check_importable
+from distflow.authoring import Workflow, WorkflowTemplate, check_workflow
 from distflow.client import Client, connect
 from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
@@ -182,7 +182,7 @@ class TaskRunner:
         if timeout is not None and not timeout > 0:
             raise InvalidInput(f"timeout is seconds, more than 0, not {timeout}")
         built = workflow.build(params)
-        check_importable(built)
+        check_workflow(built)
         if dry_run:
             return self._execute_here(built, None, None, None, simulated=True)
         if self._client is not None:

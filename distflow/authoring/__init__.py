@@ -1,6 +1,6 @@
 """What users write workflows with: ``@task``, ``@workflow`` and ``Workflow``."""
 
-from distflow.authoring.check import check_importable
+from distflow.authoring.check import check_importable, check_workflow
 from distflow.authoring.decorators import TaskFunction, task
 from distflow.authoring.functions import takes_context
 from distflow.authoring.options import TaskOptions
@@ -16,6 +16,7 @@ __all__ = [
     "WorkflowFactory",
     "WorkflowTemplate",
     "check_importable",
+    "check_workflow",
     "takes_context",
     "task",
     "workflow",

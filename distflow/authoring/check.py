@@ -1,8 +1,9 @@
-"""The last check before a submit: can every function of a workflow be imported?"""
+"""The last check before a submit: is it a DAG, and can every function of it be imported?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from distflow.authoring.functions import (
@@ -13,41 +14,92 @@ from distflow.authoring.functions import (
     read_signature,
 )
 from distflow.authoring.workflows import Workflow
+from distflow.core.graph import Graph
 from distflow.core.model import Task
-from distflow.errors import WorkflowInvalid
+from distflow.errors import Problem, WorkflowInvalid
+
+
+def check_workflow(workflow: Workflow) -> Graph:
+    """The graph of a workflow of which everything is checked: see :func:`check_importable`.
+
+    Raises:
+        WorkflowInvalid: it has everything that is wrong.
+    """
+    problems: list[Problem] = []
+    graph: Graph | None = None
+    try:
+        graph = workflow.compile()
+    except WorkflowInvalid as error:
+        problems += error.problems
+    try:
+        check_importable(workflow)
+    except WorkflowInvalid as error:
+        problems += error.problems
+    if graph is None or problems:
+        raise WorkflowInvalid(problems=problems)
+    return graph
 
 
 def check_importable(workflow: Workflow) -> None:
     """Import every function that the workflow names, and check how it will be called.
 
     Raises:
-        WorkflowInvalid: names the task, the function that fails, why, and how to mend it.
+        WorkflowInvalid: names each task and function that fails, why, and how to mend it. A
+            function that many tasks name is told of once.
     """
-    if workflow.context is not None:
-        owner = f"workflow {workflow.name!r}: context"
-        check_accepts(import_function(workflow.context, owner), (1, 2), owner)
-    signatures: dict[str, Signature | None] = {}
-    seen: set[tuple[str, int]] = set()
+    _ImportCheck().run(workflow)
 
-    def check_hook(path: str, count: int, owner: str) -> None:
-        if (path, count) not in seen:
-            seen.add((path, count))
-            check_accepts(import_function(path, owner), (count,), owner)
 
-    for task in workflow.tasks:
+class _ImportCheck:
+    """Collects what is wrong."""
+
+    def __init__(self) -> None:
+        self._problems: list[Problem] = []
+        self._signatures: dict[str, Signature | None] = {}
+        self._seen: set[tuple[str, int]] = set()
+
+    def run(self, workflow: Workflow) -> None:
+        """Check all, and raise what was found."""
+        if workflow.context is not None:
+            owner = f"workflow {workflow.name!r}: context"
+            with self._noting("not_importable", ""):
+                check_accepts(import_function(workflow.context, owner), (1, 2), owner)
+        for task in workflow.tasks:
+            self._check_task(task)
+        if self._problems:
+            raise WorkflowInvalid(problems=self._problems)
+
+    def _check_task(self, task: Task) -> None:
         owner = f"task {task.name!r}"
-        if task.function not in signatures:
-            function: Callable[..., Any] = import_function(task.function, owner)
-            signatures[task.function] = read_signature(function, owner)
-        signature = signatures[task.function]
+        if task.function not in self._signatures:
+            self._signatures[task.function] = None
+            with self._noting("not_importable", task.name):
+                function: Callable[..., Any] = import_function(task.function, owner)
+                self._signatures[task.function] = read_signature(function, owner)
+        signature = self._signatures[task.function]
         if signature is not None:
-            _check_call(task, signature, owner)
-        if task.condition is not None:
-            check_hook(task.condition, 1, f"{owner}: condition")
-        if task.verify is not None:
-            check_hook(task.verify, 2, f"{owner}: verify")
+            with self._noting("wrong_call", task.name):
+                _check_call(task, signature, owner)
+        self._check_hook(task, task.condition, 1, f"{owner}: condition")
+        self._check_hook(task, task.verify, 2, f"{owner}: verify")
         if task.loop is not None:
-            check_hook(task.loop.until, 2, f"{owner}: Loop.until")
+            self._check_hook(task, task.loop.until, 2, f"{owner}: Loop.until")
+
+    def _check_hook(self, task: Task, path: str | None, count: int, owner: str) -> None:
+        if path is None or (path, count) in self._seen:
+            return
+        self._seen.add((path, count))
+        with self._noting("not_importable", task.name):
+            function = import_function(path, owner)
+            with self._noting("wrong_call", task.name):
+                check_accepts(function, (count,), owner)
+
+    @contextmanager
+    def _noting(self, kind: str, task: str) -> Iterator[None]:
+        try:
+            yield
+        except WorkflowInvalid as error:
+            self._problems.append(Problem(kind, task, str(error)))
 
 
 def _check_call(task: Task, signature: Signature, owner: str) -> None:

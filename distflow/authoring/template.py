@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
+from distflow.authoring.check import check_workflow
 from distflow.authoring.decorators import building
 from distflow.authoring.functions import refuse_deferred
 from distflow.authoring.imports import did_you_mean
@@ -105,7 +106,12 @@ class WorkflowTemplate:
         params = _named_params(bound)
         check_params(params, f"workflow {self.name!r}")
         workflow = self._construct(bound).evolve(params, self.reference, built=True)
-        workflow.validate()
+        try:
+            workflow.validate()
+        except WorkflowInvalid:
+            # With whatever else is wrong.
+            check_workflow(workflow)
+            raise
         return workflow
 
     def _construct(self, bound: inspect.BoundArguments) -> Workflow:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from distflow.advice import durability_warnings
-from distflow.authoring import Workflow, check_importable
+from distflow.authoring import Workflow, check_workflow
 from distflow.cli.clients import open_client
 from distflow.cli.common import (
     ExitCode,
@@ -28,7 +28,6 @@ from distflow.cli.signals import interruptible
 from distflow.cli.taking import taking_options
 from distflow.cli.waits import go_on_command
 from distflow.client import Client
-from distflow.core.graph import Graph
 from distflow.core.run import MAX_GRAPH_BYTES
 from distflow.core.status import RESTING_RUNS, RunStatus
 from distflow.describe import status_document
@@ -320,8 +319,7 @@ def _print_plan(
 ) -> None:
     if run_id is not None:
         check_new_run_id(run_id)
-    check_importable(workflow)
-    graph: Graph = workflow.compile()
+    graph = check_workflow(workflow)
     taken = NOTHING_TAKEN if snapshot is None else take_over(snapshot, graph, taking)
     known = {name for name, packed, _progress in taken.outcomes if packed}
     for warning in taken.warnings:

@@ -6,16 +6,22 @@ Linear in tasks and dependencies, and without recursion: a chain may be as long 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from distflow.core.model import Task
-from distflow.errors import WorkflowInvalid
+from distflow.errors import Problem, WorkflowInvalid
 from distflow.text import counted
 
 #: Tasks of a cycle that its message shows; a longer one is cut in the middle.
 _SHOWN_OF_CYCLE = 12
+
+#: Cycles that are looked for.
+_MOST_CYCLES = 10
+
+_RENAME = "give them different names"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -38,18 +44,22 @@ class Graph:
 
         Raises:
             WorkflowInvalid: two tasks share a name, a dependency is missing, or the dependencies
-                form a cycle; the message names the tasks.
+                form a cycle; it has every such problem.
         """
         frozen = tuple(tasks)
-        index = _index_names(frozen)
-        parents = [_parent_indices(task, index) if task.depends_on else () for task in frozen]
+        index = {task.name: position for position, task in enumerate(frozen)}
+        problems = _find_duplicates(frozen) if len(index) < len(frozen) else []
+        try:
+            parents = [_parent_indices(task, index) if task.depends_on else () for task in frozen]
+        except KeyError:
+            problems += _find_missing(frozen, index)
+            parents = [_parent_indices(_without_missing(task, index), index) for task in frozen]
         children = _invert(parents)
         order = _topological_order(parents, children)
-        if len(order) < len(frozen):
-            path = " -> ".join(_show_cycle([frozen[i].name for i in _cycle(parents, order)]))
-            raise WorkflowInvalid(
-                f"the dependencies form a cycle: {path}; take one of these dependencies away"
-            )
+        if len(order) < len(frozen) and len(index) == len(frozen):
+            problems += _find_cycles(frozen, parents, order)
+        if problems:
+            raise WorkflowInvalid(problems=problems)
         return cls(frozen, index, parents, children, order)
 
     def reading_order(self) -> Sequence[int]:
@@ -77,26 +87,57 @@ class Graph:
         return f"<Graph of {counted(len(self.tasks), 'task')}>"
 
 
-def _index_names(tasks: Sequence[Task]) -> dict[str, int]:
-    index = {task.name: position for position, task in enumerate(tasks)}
-    if len(index) < len(tasks):
-        seen: set[str] = set()
-        for task in tasks:
-            if task.name in seen:
-                raise WorkflowInvalid(
-                    f"two tasks are named {task.name!r}: give one of them another name"
-                )
-            seen.add(task.name)
-    return index
+def _find_duplicates(tasks: Sequence[Task]) -> list[Problem]:
+    times = Counter(task.name for task in tasks)
+    return [
+        Problem("duplicate_name", name, f"{_said(count)} are named {name!r}: {_RENAME}")
+        for name, count in times.items()
+        if count > 1
+    ]
 
 
-def _parent_indices(task: Task, index: dict[str, int]) -> tuple[int, ...]:
-    try:
-        return tuple(dict.fromkeys([index[name] for name in task.depends_on]))
-    except KeyError as missing:
-        raise WorkflowInvalid(
-            f"task {task.name!r} depends on {missing.args[0]!r}, which the workflow does not have"
-        ) from None
+def _said(number: int) -> str:
+    return "two tasks" if number == 2 else counted(number, "task")  # noqa: PLR2004 - two is a word
+
+
+def _without_missing(task: Task, index: Mapping[str, int]) -> Task:
+    return task._replace(depends_on=tuple(name for name in task.depends_on if name in index))
+
+
+def _find_missing(tasks: Sequence[Task], index: Mapping[str, int]) -> list[Problem]:
+    return [
+        Problem(
+            "missing_dependency",
+            task.name,
+            f"task {task.name!r} depends on {name!r}, which the workflow does not have",
+        )
+        for task in tasks
+        for name in dict.fromkeys(task.depends_on)
+        if name not in index
+    ]
+
+
+def _find_cycles(
+    tasks: Sequence[Task], parents: Sequence[tuple[int, ...]], order: Sequence[int]
+) -> list[Problem]:
+    """A cycle of each group of tasks that wait for each other, up to ten: where one is broken,
+    others may show.
+    """
+    problems: list[Problem] = []
+    left = list(parents)
+    while len(order) < len(tasks) and len(problems) < _MOST_CYCLES:
+        cycle = _cycle(left, order)
+        path = " -> ".join(_show_cycle([tasks[i].name for i in cycle]))
+        what = f"the dependencies form a cycle: {path}; take one of these dependencies away"
+        problems.append(Problem("cycle", tasks[cycle[0]].name, what))
+        for member in cycle:
+            left[member] = ()
+        order = _topological_order(left, _invert(left))
+    return problems
+
+
+def _parent_indices(task: Task, index: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys([index[name] for name in task.depends_on]))
 
 
 def _invert(parents: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:

@@ -86,6 +86,29 @@ def test_a_name_that_stands_twice_is_named() -> None:
         Graph.compile([Task("a", "m:f"), Task("b", "m:f"), Task("a", "m:f")])
 
 
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    """By kind and task: each missing dependency, and a cycle of each group that has one."""
+    wrong = tasks_of(a=["x", "y"], b=["z", "c"], c=["b"], d=["e"], e=["f"], f=["d"], g=["c"])
+    with pytest.raises(WorkflowInvalid) as refused:
+        Graph.compile(wrong)
+    assert [(problem.kind, problem.task) for problem in refused.value.problems] == [
+        ("missing_dependency", "a"),
+        ("missing_dependency", "a"),
+        ("missing_dependency", "b"),
+        ("cycle", "b"),
+        ("cycle", "d"),
+    ]
+    said = str(refused.value)
+    assert said.startswith(
+        "5 problems: task 'a' depends on 'x', which the workflow does not have; "
+    )
+    assert "b -> c -> b" in said
+    many = [Task(f"t{n}", "m:f", depends_on=("x",)) for n in range(30)]
+    with pytest.raises(WorkflowInvalid, match=r"30 problems: .*; and 20 more$") as refused:
+        Graph.compile(many)
+    assert len(refused.value.problems) == 30
+
+
 def test_a_missing_dependency_is_named() -> None:
     """The message names the task and what it depends on."""
     with pytest.raises(

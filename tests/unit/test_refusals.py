@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from distflow.authoring import Workflow, check_importable, task
+from distflow import TaskRunnerBuilder
+from distflow.authoring import Workflow, check_importable, check_workflow, task
 from distflow.core.model import Loop
 from distflow.errors import WorkflowInvalid
 from tests.unit import authored
@@ -332,3 +333,30 @@ def test_check_importable_names_what_fails(options: Any, message: str) -> None:
     flow.validate()
     with pytest.raises(WorkflowInvalid, match=message):
         check_importable(flow)
+
+
+def test_a_workflow_is_told_all_that_is_wrong_with_it() -> None:
+    """Its graph, its functions and hooks, each of them once; before anything runs."""
+    flow = Workflow("w")
+    flow.add("a", f"{HERE}:claen", depends_on=["x"])
+    flow.add("b", f"{HERE}:claen")
+    flow.add("c", f"{HERE}:plain", condition="no_such_pkg.mod:f")
+    flow.add("d", report, loop=Loop(f"{HERE}:is_monday", 2))
+    for check in (check_workflow, TaskRunnerBuilder().build().execute):
+        with pytest.raises(WorkflowInvalid, match="5 problems: ") as refused:
+            check(flow)
+        assert [(problem.kind, problem.task) for problem in refused.value.problems] == [
+            ("missing_dependency", "a"),
+            ("not_importable", "a"),
+            ("wrong_call", "c"),
+            ("not_importable", "c"),
+            ("wrong_call", "d"),
+        ]
+
+
+def test_what_is_refused_at_once_is_one_problem() -> None:
+    """Whoever lists problems need not ask where an error came from."""
+    with pytest.raises(WorkflowInvalid) as refused:
+        Workflow("w").add("a", lambda: 1)
+    (problem,) = refused.value.problems
+    assert (problem.kind, problem.message) == ("invalid", str(refused.value))
