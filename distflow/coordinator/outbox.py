@@ -28,7 +28,10 @@ _FULL_REST_SECONDS = 1.0
 _LONGEST_REST_SECONDS = 60.0
 
 #: So many tells what each costs.
-_MANY_TASKS = 20
+_MANY_TASKS = 10
+
+#: Seconds that an import may take, where it is known to be slow, until others need not wait for it.
+_LONGEST_SETUP_SECONDS = 1.0
 
 _AT_WORK = (TaskStatus.CLAIMED, TaskStatus.STARTED)
 _OPEN = (TaskStatus.QUEUED, *_AT_WORK)
@@ -341,7 +344,8 @@ class Outbox:
             return self._held_seconds
         task, estimates = self._graph.tasks[at_work], self._surroundings.estimates
         if at_work == sent.tasks[0]:
-            return self._held_seconds + estimates.setup_ms(task.function) / 1000
+            setup_seconds = estimates.setup_ms(task.function) / 1000
+            return self._held_seconds + min(setup_seconds, _LONGEST_SETUP_SECONDS)
         run_ms = estimates.run_ms(task.function)
         in_group = task.effects == "idempotent" and run_ms is not None and run_ms <= SHORT_MS
         return self._held_seconds * (2 if in_group else 1)

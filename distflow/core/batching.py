@@ -62,8 +62,10 @@ class Estimates:
     _WEIGHT = 0.2
     _SETUP_WEIGHT = 0.5
 
-    #: A setup is taken for no longer: Redis was away, or the worker was frozen.
+    #: Nothing is taken for more: Redis was away, or the worker was frozen. Tasks that were thought
+    #: to cost so much that each travels alone would never be found to cost less.
     _LONGEST_SETUP_MS = 10_000.0
+    _LARGEST_OVERHEAD_MS = 5.0
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
@@ -85,7 +87,7 @@ class Estimates:
 
     def learn_overhead(self, tasks: Sequence[Task], ms: float) -> None:
         """These tasks, one after another in a batch, took so long in all. Where Redis is far away
-        or the machine is busy they cost more than is assumed, and never less.
+        or the machine is busy they cost more than is assumed, and never less; but not any amount.
         """
         kinds = {(task.function, task.effects, task.timeout) for task in tasks}
         mean = self._mean_ms.get(tasks[0].function)
@@ -93,7 +95,8 @@ class Estimates:
             return
         grouped = self._is_grouped(tasks[0], mean)
         least = self._limits.grouped_ms if grouped else self._limits.task_ms
-        _learn(self._overhead_ms, grouped, max(least, ms / len(tasks) - mean), self._WEIGHT)
+        found = min(max(least, ms / len(tasks) - mean), self._LARGEST_OVERHEAD_MS)
+        _learn(self._overhead_ms, grouped, found, self._WEIGHT)
 
     def setup_ms(self, function: str) -> float:
         """What a job is expected to pay before the first call of a function; 0 where that was never

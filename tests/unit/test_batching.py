@@ -164,9 +164,14 @@ def test_what_a_task_costs_beyond_its_call_is_measured() -> None:
         estimates.learn_overhead(tasks, 0.0)
     assert estimates.cost_ms(tasks[0]) == pytest.approx(0.1 + LIMITS.task_ms, rel=1e-3)
     before = estimates.cost_ms(tasks[0])
+    # Of tasks that differ, and of one that was not timed, nothing is known.
     estimates.learn_overhead((tasks[0], grouped), 1e6)
     estimates.learn_overhead((Task("new", "m:new"),), 1e6)
     assert estimates.cost_ms(tasks[0]) == before
+    # A worker was frozen: they go on to travel together, so that more is learned.
+    estimates.learn_overhead(tasks, 1e6)
+    assert estimates.cost_ms(tasks[0]) == pytest.approx(5.1)
+    assert len(compose(fan(500), estimates)[0]) > 20
 
 
 def test_what_waits_behind_a_task_and_does_not_rest_on_it() -> None:
