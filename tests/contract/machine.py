@@ -9,9 +9,11 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from distflow.codec import encode_result, status_of
+from distflow.codec import decode_result, encode_result, status_of
+from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Retry, Task, TaskResult
+from distflow.core.resolution import Resolution, decided_result, is_dead_end
 from distflow.core.status import REOPENED, RunStatus, TaskStatus
 from tests.contract.actors import ENDINGS, Coordinator, Worker, new_name
 from tests.contract.twins import Call, Side, Twins
@@ -202,6 +204,46 @@ class StoreMachine(RuleBasedStateMachine):
             task=name,
         )
         self.twins.send(call, lost_reply=again)
+
+    @precondition(lambda self: self._dead_ends())
+    @rule(
+        decision=st.sampled_from(["done", "fail", "retry"]),
+        number=numbers,
+        late=chance,
+        again=chance,
+    )
+    def decide(
+        self, decision: Literal["done", "fail", "retry"], number: int, late: bool, again: bool
+    ) -> None:
+        """A person decides a task that started at most once and failed, perhaps by what is there no
+        more; what was skipped is evaluated again.
+        """
+        results = self.twins.seen.results
+        names = self._dead_ends()
+        name = names[number % len(names)]
+        operation = new_name("operation")
+        known = decode_result(results[name])
+        result = decided_result(decision, known.attempt, operation, who="eva", note=operation)
+        progress = Progress(known.attempt + 1, base=known.attempt, token=operation)
+        skipped = {task for task in results if status_of(results[task]) == "skipped"}
+        item = Resolution(
+            name,
+            b"" if decision == "retry" else encode_result(result),
+            encode_result(TaskResult(TaskStatus.FAILURE)) if late else results[name],
+            progress if decision == "retry" else None,
+            skipped=() if decision == "fail" else tuple(sorted(skipped)),
+        )
+        call = Call(
+            "decide",
+            lambda side: side.store.resolve_tasks(operation, decision, [item], "eva", "it is so"),
+            task=name,
+            set_aside=frozenset() if late or decision == "fail" else frozenset(skipped),
+        )
+        self.twins.send(call, lost_reply=again)
+
+    def _dead_ends(self) -> list[str]:
+        results = self.twins.seen.results
+        return sorted(task for task in results if is_dead_end(decode_result(results[task])))
 
     @precondition(lambda self: self.twins.seen.info["counts"]["unknown"])
     @rule(

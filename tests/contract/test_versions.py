@@ -10,6 +10,7 @@ import pytest
 from distflow.core.claim import READ_VERSIONS
 from distflow.core.graph import Graph
 from distflow.core.model import Task
+from distflow.core.resolution import Resolution
 from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
 from distflow.creation import write_run
@@ -69,6 +70,7 @@ def test_a_run_has_the_version_that_its_tasks_need(subject: Subject) -> None:
         lambda store: store.delete_run(force=True),
         lambda store: store.set_status(RunStatus.PAUSED, {RunStatus.RUNNING}),
         lambda store: store.resolve_task("op", "a", "retry", b"", "", ""),
+        lambda store: store.resolve_tasks("op", "done", [Resolution("a", b"x", b"y")], "", ""),
     ],
 )
 def test_a_run_of_a_newer_version_is_left_alone(

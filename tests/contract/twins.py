@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from distflow.codec import status_of
+from distflow.codec import decode_result, status_of
 from distflow.core.claim import Code
 from distflow.core.model import Task
+from distflow.core.resolution import is_dead_end
 from distflow.core.status import REOPENED, TaskStatus
 from distflow.errors import DistflowError
 from distflow.ports import RunStore
@@ -101,13 +102,14 @@ class Twins:
                 self.recorded.add(task)
             if old is None or old == new:
                 continue
-            status = status_of(old)
+            status, old_result = status_of(old), decode_result(old)
             assert status != TaskStatus.SUCCESS, f"promise 1: the success of {task} was replaced"
             if status == TaskStatus.UNKNOWN:
                 own = before.progress[task].token == call.token
                 by_right = call.task == task and (own or call.name == "resolve")
             else:
                 by_right = new is None and status in REOPENED and task in call.set_aside
+                by_right |= call.name == "decide" and call.task == task and is_dead_end(old_result)
             assert by_right, f"promise 2: {call.name} replaced the {status} of {task}"
 
     def _check_starts(self, call: Call, before: Picture, answer: object) -> None:
@@ -129,7 +131,9 @@ class Twins:
         holder = before.claims.get(call.task)
         vouched = call.name == "vouch" and answer == Code.RECORDED
         if (vouched and (given_up or (holder and holder.token == call.token))) or (
-            call.name == "resolve" and given_up and call.task not in self.seen.results
+            call.name in ("resolve", "decide")
+            and (given_up or (was is not None and is_dead_end(decode_result(was))))
+            and call.task not in self.seen.results
         ):
             self.touched.discard(call.task)
 
