@@ -28,6 +28,7 @@ from distflow.dispatch.rq import RqDispatcher
 from distflow.earlier import find_or_create
 from distflow.errors import InvalidInput
 from distflow.events import EventHub
+from distflow.given import check_call, check_count, check_flag, check_seconds, check_text, refuse
 from distflow.handle import Run
 from distflow.ids import check_new_run_id, check_run_id, new_origin, new_run_id
 from distflow.logs import get_logger
@@ -67,6 +68,7 @@ def connect(url: str | Redis, *, prefix: str = DEFAULT_PREFIX) -> Client:
         InvalidInput: the URL is not usable, or the server belongs to a Redis Cluster.
         RedisUnavailable: the server of a URL does not answer.
     """
+    check_text("prefix", prefix)
     if isinstance(url, str):
         redis = open_redis(url)
         check_redis(redis, url)
@@ -98,6 +100,11 @@ class Client:
         settings: CoordinatorSettings | None = None,
         patience_seconds: float = 60.0,
     ) -> None:
+        given: object = redis
+        if given is None or isinstance(given, str | int):
+            raise refuse(
+                "the first argument of Client", "a redis.Redis; connect takes a URL", redis
+            )
         self.redis = redis
         self.prefix = prefix
         self.patience_seconds = patience_seconds
@@ -158,11 +165,18 @@ class Client:
         ``progress`` is told, now and then, how many of how many tasks are written; where it raises,
         no run is made.
         """
-        if concurrency is not None and concurrency < 1:
-            raise InvalidInput(f"concurrency is a count of 1 or more, not {concurrency}")
-        if timeout is not None and not timeout > 0:
-            raise InvalidInput(f"timeout is seconds, more than 0, not {timeout}")
-        _check_workflow(workflow)
+        check_made_of(workflow)
+        check_limits(concurrency, timeout)
+        check_count("max_result_bytes", max_result_bytes)
+        check_count("max_graph_bytes", max_graph_bytes)
+        for name, flag in (
+            ("allow_eviction", allow_eviction),
+            ("detach", detach),
+            ("batch", batch),
+        ):
+            check_flag(name, flag)
+        if snapshot is not None and not isinstance(snapshot, Snapshot):
+            raise refuse("snapshot", "a Snapshot, such as Snapshot.load(FILE)", snapshot)
         built = workflow.build(params)
         graph = check_workflow(built)
         run_id = check_new_run_id(run_id) if run_id is not None else new_run_id()
@@ -255,6 +269,8 @@ class Client:
             InvalidInput: the workflow, the parameters, the snapshot or the id cannot be used, or
                 the Redis does not give what is asked of it; nothing was written.
         """
+        if listener is not None:
+            check_call("listener", listener)
         create = partial(
             self.create,
             workflow,
@@ -290,7 +306,7 @@ class Client:
     ) -> tuple[Run, bool]:
         if run_id is None:
             raise InvalidInput("or_resume needs the run_id to go on with")
-        _check_workflow(workflow)
+        check_made_of(workflow)
         given = workflow.params if isinstance(workflow, Workflow) else (params or {})
         reference = workflow.reference or workflow.name
         return find_or_create(self, run_id, reference, given, create)
@@ -349,7 +365,24 @@ def _usable(client: Redis) -> Redis:
     return client if speaks and follows_primary(client) else open_like(client)
 
 
-def _check_workflow(value: object) -> None:
+def check_limits(concurrency: object, timeout: object) -> None:
+    """Check how many tasks may run at once and for how long, where that is said.
+
+    Raises:
+        InvalidInput: names the option and what it may be.
+    """
+    if concurrency is not None:
+        check_count("concurrency", concurrency)
+    if timeout is not None:
+        check_seconds("timeout", timeout)
+
+
+def check_made_of(value: object) -> None:
+    """Check that a run can be made of it.
+
+    Raises:
+        InvalidInput: it is no workflow; the message says how to make one of it.
+    """
     if not isinstance(value, WorkflowTemplate | Workflow):
         raise InvalidInput(f"a run is made of a workflow, not of {_describe(value)}")
 

@@ -92,8 +92,8 @@ class EventHub:
         left.remove(callback)
         self._callbacks[event] = tuple(left)
 
-    def _registered(self, event: str) -> tuple[Callback, ...]:
-        if event not in self._callbacks:
+    def _registered(self, event: object) -> tuple[Callback, ...]:
+        if not isinstance(event, str) or event not in self._callbacks:
             raise InvalidInput(f"there is no event {event!r}: there are {', '.join(EVENTS)}")
         return self._callbacks[event]
 

@@ -27,6 +27,7 @@ from distflow.errors import (
     WrongState,
 )
 from distflow.events import both
+from distflow.given import check_seconds, check_text, refuse
 from distflow.outlook import next_steps, read_outlook
 from distflow.ports import Dispatcher, KnownGraph
 from distflow.resolving import NOTHING, Saying, find_unknown, resolve_tasks
@@ -194,6 +195,8 @@ class Run:
             TimeoutError: it goes on still.
             WrongState: nobody leads it, so that nothing will happen.
         """
+        if timeout is not None:
+            check_seconds("timeout", timeout, more_than_0=False)
         deadline = None if timeout is None else time.monotonic() + timeout
         patience = self.client.settings.lease_seconds
         unled_since: float | None = None
@@ -277,7 +280,10 @@ class Run:
             InvalidInput: the grace is no number of seconds, 0 or more.
         """
         grace = self.client.settings.grace_seconds if grace_seconds is None else grace_seconds
-        if not 0 <= grace <= LONGEST_WAIT_SECONDS:
+        check_seconds("grace_seconds", grace, more_than_0=False)
+        if reason is not None:
+            check_text("reason", reason)
+        if not grace <= LONGEST_WAIT_SECONDS:
             raise InvalidInput(f"grace_seconds={grace}: it is a number of seconds, 0 to 1e9")
         allowed = ACTIVE_RUNS | {RunStatus.PAUSED, RunStatus.INTERRUPTED, RunStatus.BLOCKED}
         self.store.set_status(
@@ -329,6 +335,10 @@ class Run:
             WrongState: a task is none that a person may decide, or a dependent of it has begun.
             InvalidInput: there is no such decision, or it needs data. Nothing was changed.
         """
+        if not isinstance(task, str | list | tuple):
+            raise refuse("a task", "the name of one, or a list of names", task)
+        if not isinstance(note, str):
+            raise refuse("note", "text", note)
         names = [task] if isinstance(task, str) else list(task)
         saying = Saying(decision, data, who_am_i(), note)
         statuses = resolve_tasks(self.store, self.graph(), names, saying)

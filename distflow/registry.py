@@ -14,6 +14,7 @@ from distflow.extensions import (
     extension_of_code,
     find_extension,
 )
+from distflow.given import check_call
 
 
 def register_type(
@@ -32,8 +33,13 @@ def register_type(
     Raises:
         InvalidInput: the code or the type is taken by another registration, or is msgpack's own.
     """
+    given: object = kind
+    if not isinstance(given, type):
+        raise InvalidInput(f"register_type: {given!r:.60} is no type")
+    check_call("register_type: reduce", reduce)
+    check_call("register_type: restore", restore)
     if code not in USER_CODES:
-        raise InvalidInput(f"register_type: the code is 32 to 127, not {code}")
+        raise InvalidInput(f"register_type: the code is 32 to 127, not {code!r}")
     if kind in SCALARS or kind in (list, dict):
         raise InvalidInput(f"register_type: {kind.__name__} travels as it is")
     for known in (extension_of_code(code), find_extension(kind)):

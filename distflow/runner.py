@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Self
 from redis import Redis
 
 from distflow.authoring import Workflow, WorkflowTemplate, check_workflow
-from distflow.client import Client, connect
+from distflow.client import Client, check_limits, check_made_of, connect
 from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.notices import Listener, Notice, Signal
@@ -21,8 +21,9 @@ from distflow.core.run import RunOptions, RunSpec, ServerFacts
 from distflow.core.status import ACTIVE_RUNS, RunStatus, TaskStatus
 from distflow.creation import write_run
 from distflow.dispatch.inline import InlineDispatcher
-from distflow.errors import InvalidInput, WrongState
+from distflow.errors import WrongState
 from distflow.events import EVENTS, Callback, EventHub, Plugin, event_logger
+from distflow.given import check_flag, check_text, refuse
 from distflow.ids import new_origin, new_run_id
 from distflow.logs import get_logger
 from distflow.ports import Dispatcher, RunStore
@@ -80,7 +81,18 @@ class TaskRunnerBuilder:
             rerun_changed: likewise.
             without: likewise.
             new_keys: take a mapping without an origin, although keys will be others than they were.
+
+        Raises:
+            InvalidInput: that is no snapshot, or an option is none of those.
         """
+        check_flag("keep", keep)
+        check_flag("rerun_changed", rerun_changed)
+        check_flag("new_keys", new_keys)
+        if origin is not None:
+            check_text("origin", origin)
+        given: object = snapshot
+        if given is None:
+            raise refuse("the snapshot", "a mapping of TaskResults by the names of tasks", given)
         known = snapshot if isinstance(snapshot, Snapshot) else Snapshot(snapshot)
         self._snapshot = known if origin is None else known.with_origin(origin)
         self._taking = Taking(gap, keep, rerun_changed, without, new_keys)
@@ -93,6 +105,8 @@ class TaskRunnerBuilder:
 
     def use_dispatcher(self, dispatcher: Dispatcher) -> Self:
         """Send batches by another dispatcher."""
+        if not hasattr(dispatcher, "dispatch"):
+            raise refuse("the dispatcher", "one with dispatch(batches)", dispatcher)
         self._dispatcher = dispatcher
         return self
 
@@ -177,10 +191,11 @@ class TaskRunner:
         Raises:
             InvalidInput: the workflow, its parameters or the snapshot cannot be used.
         """
-        if concurrency is not None and concurrency < 1:
-            raise InvalidInput(f"concurrency is a count of 1 or more, not {concurrency}")
-        if timeout is not None and not timeout > 0:
-            raise InvalidInput(f"timeout is seconds, more than 0, not {timeout}")
+        check_made_of(workflow)
+        check_limits(concurrency, timeout)
+        check_flag("dry_run", dry_run)
+        if signal is not None and not hasattr(signal, "is_set"):
+            raise refuse("signal", "something with is_set(), such as a threading.Event", signal)
         built = workflow.build(params)
         check_workflow(built)
         if dry_run:

@@ -13,6 +13,7 @@ from distflow.authoring.functions import refuse_deferred
 from distflow.authoring.imports import did_you_mean
 from distflow.authoring.workflows import Workflow, check_params
 from distflow.errors import InvalidInput, WorkflowInvalid
+from distflow.given import check_mapping
 
 
 class WorkflowTemplate:
@@ -75,7 +76,9 @@ class WorkflowTemplate:
             InvalidInput: a parameter is unknown, missing, or cannot be encoded.
             WorkflowInvalid: the tasks do not make a valid workflow.
         """
-        params = params or {}
+        params = check_mapping(
+            f"workflow {self.name!r}: params", {} if params is None else params, "values by name"
+        )
         self.check_names(params)
         return self._build((), params)
 

@@ -22,6 +22,7 @@ from distflow.core.model import Loop, Ref, Task
 from distflow.core.render import to_dot, to_mermaid
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, NotEncodable, WorkflowInvalid
+from distflow.given import check_mapping
 from distflow.text import counted
 
 _PLAIN_OPTIONS = ("retry", "timeout", "priority", "continue_on_error", "queue", "effects")
@@ -102,6 +103,9 @@ class Workflow:
             depends_on[dependency] = None
             return dependency
 
+        if not isinstance(args, list | tuple):
+            raise WorkflowInvalid(f"{owner}: args are a list or tuple, not {args!r:.60}")
+        check_mapping(f"{owner}: kwargs", kwargs, "arguments by name")
         frozen_args = [freeze_refs(value, note) for value in args]
         frozen_kwargs = {key: freeze_refs(value, note) for key, value in kwargs.items()}
         for dependency in self._names_of(chosen.get("depends_on", ()), owner):
@@ -205,11 +209,11 @@ class Workflow:
 
     def to_mermaid(self, statuses: Mapping[str, TaskStatus] | None = None) -> str:
         """The workflow as a Mermaid flowchart, coloured by ``statuses`` where given."""
-        return to_mermaid(self.compile(), statuses)
+        return to_mermaid(self.compile(), _check_statuses(statuses))
 
     def to_dot(self, statuses: Mapping[str, TaskStatus] | None = None) -> str:
         """The workflow as a Graphviz digraph, coloured by ``statuses`` where given."""
-        return to_dot(self.compile(), statuses)
+        return to_dot(self.compile(), _check_statuses(statuses))
 
     def __repr__(self) -> str:
         return f"<Workflow {self.name!r} of {counted(len(self._tasks), 'task')}>"
@@ -266,13 +270,20 @@ class Workflow:
         return bind_arguments(signature, args, kwargs, owner)
 
 
+def _check_statuses(statuses: Mapping[str, TaskStatus] | None) -> Mapping[str, TaskStatus]:
+    for name, status in check_mapping("statuses", statuses or {}, "statuses by task").items():
+        if status not in [*TaskStatus]:
+            raise InvalidInput(f"statuses: task {name!r} has {status!r:.60}, which is no status")
+    return statuses or {}
+
+
 def check_params(params: Mapping[str, Any], owner: str) -> None:
     """Check that every parameter of a run can be recorded.
 
     Raises:
         InvalidInput: names the parameter that cannot be encoded.
     """
-    for name, value in params.items():
+    for name, value in check_mapping(f"{owner}: params", params, "values by name").items():
         try:
             codec.pack({name: value})
         except NotEncodable as error:

@@ -267,4 +267,10 @@ class TaskResult:
         if status not in OUTCOMES and self.status != TaskStatus.PENDING:
             known = ", ".join(sorted(OUTCOMES))
             raise InvalidInput(f"TaskResult: status is one of {known}, not {self.status!r}")
+        attempt: object = self.attempt
+        if not isinstance(attempt, int):
+            raise InvalidInput(f"TaskResult: attempt is a count, not {attempt!r:.60}")
+        metrics: object = self.metrics
+        if metrics is not None and not isinstance(metrics, Metrics):
+            raise InvalidInput(f"TaskResult: metrics are Metrics, not {metrics!r:.60}")
         object.__setattr__(self, "status", status)

@@ -15,6 +15,7 @@ from distflow.core.model import Metrics, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.core.version import FIRST
 from distflow.errors import DistflowError, SnapshotInvalid
+from distflow.given import check_mapping, check_text
 from distflow.plain import json_text, to_plain
 from distflow.snapshot.gap import may_start
 from distflow.snapshot.reader import SnapshotReader, open_snapshot
@@ -46,6 +47,15 @@ class Snapshot(Mapping[str, TaskResult]):
         origin: str | None = None,
         fingerprints: Mapping[str, str] | None = None,
     ) -> None:
+        if results is not None and not isinstance(results, Mapping):
+            raise SnapshotInvalid(
+                f"a snapshot is made of TaskResults by the names of tasks, not of {results!r:.60}; "
+                "Snapshot.load reads a file"
+            )
+        if origin is not None:
+            check_text("origin", origin)
+        if fingerprints is not None:
+            check_mapping("fingerprints", fingerprints, "what tasks were, by name")
         self._packed = {
             name: _encode(name, value)
             for name, value in (results or {}).items()

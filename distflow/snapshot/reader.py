@@ -207,6 +207,9 @@ def open_snapshot(source: str | os.PathLike[str]) -> Iterator[SnapshotReader]:
     Raises:
         SnapshotInvalid: it cannot be read, or see :class:`SnapshotReader`.
     """
+    given: object = source
+    if not isinstance(given, str | os.PathLike):
+        raise SnapshotInvalid(f"a snapshot is read from a path, not from {given!r:.60}")
     name = os.fspath(source)
     try:
         stream = Path(source).open("rb")  # noqa: SIM115 - an error of the block is not the file's

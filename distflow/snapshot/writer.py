@@ -13,6 +13,7 @@ import msgpack
 
 from distflow.core.version import FIRST
 from distflow.errors import InvalidInput
+from distflow.given import refuse
 from distflow.snapshot.records import (
     END,
     FINGERPRINTS,
@@ -119,6 +120,8 @@ def open_target(target: Target) -> Iterator[BinaryIO]:
         InvalidInput: the target cannot be written.
     """
     if not isinstance(target, (str, os.PathLike)):
+        if not hasattr(target, "write"):
+            raise refuse("where to write", "a path, or a binary stream", target)
         yield target
         target.flush()
         return
