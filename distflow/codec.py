@@ -12,7 +12,7 @@ from typing import Any
 # By name: what tasks put in the place of msgpack's functions (msgpack-numpy does) is not for us.
 from msgpack import ExtType, Packer, unpackb
 
-from distflow.core.model import Loop, Metrics, Retry, Task, TaskResult
+from distflow.core.model import Loop, Metrics, Ref, Retry, Task, TaskResult
 from distflow.core.status import OUTCOME_OF, TaskStatus
 from distflow.errors import Damaged, InvalidInput, NotEncodable
 from distflow.extensions import USER_CODES, Extension, extension_of_code, find_extension
@@ -379,3 +379,14 @@ def decode_tasks(packed: bytes) -> list[Task]:
 
 #: Shared by the tasks that have none.
 _NO_KWARGS = Task("", "").kwargs
+
+
+def weigh_arguments(task: Task) -> int:
+    """About how many bytes a task's arguments have; cheap where they are short."""
+    total = 0
+    for value in (*task.args, *task.kwargs.values()):
+        if type(value) is str or type(value) is bytes:
+            total += len(value)
+        elif type(value) not in SCALARS and type(value) is not Ref:
+            total += len(pack_decoded(value))
+    return total

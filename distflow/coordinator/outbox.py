@@ -6,13 +6,12 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from distflow.codec import SCALARS, pack_decoded
+from distflow.codec import weigh_arguments
 from distflow.coordinator.silence import Silence
 from distflow.coordinator.surroundings import Surroundings, own_ms
 from distflow.core.batching import BatchComposer, find_behind
 from distflow.core.claim import SHORT_MS
 from distflow.core.graph import Graph
-from distflow.core.model import Ref, Task
 from distflow.core.run import RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
@@ -99,7 +98,7 @@ class Outbox:
             self._travels_alone,
             surroundings.estimates,
             surroundings.limits,
-            weigh=_weigh_arguments,
+            weigh=weigh_arguments,
         )
         self._linger_seconds = surroundings.limits.linger_ms / 1000
         self._held_seconds = surroundings.limits.held_ms / 1000
@@ -391,14 +390,3 @@ class Outbox:
         old = [batch_id for batch_id in waits if now - self._sent[batch_id].at >= seconds]
         self._looked.update(dict.fromkeys(old, now))
         return {batch_id: self._sent[batch_id].batch.queue for batch_id in old}
-
-
-def _weigh_arguments(task: Task) -> int:
-    """About how many bytes a task's arguments have; cheap where they are short."""
-    total = 0
-    for value in (*task.args, *task.kwargs.values()):
-        if type(value) is str or type(value) is bytes:
-            total += len(value)
-        elif type(value) not in SCALARS and type(value) is not Ref:
-            total += len(pack_decoded(value))
-    return total
