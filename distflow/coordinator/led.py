@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import ceil
@@ -247,11 +247,11 @@ class LedRun:
         *,
         failed: bool = False,
         vanished: bool = False,
-        refused: Collection[str] = (),
+        unasked: bool = False,
     ) -> None:
         """A batch is gone: see :meth:`Outbox.take_back`. A hook that never answers is told of."""
         self.was_refused |= self.outbox.take_back(
-            batch_id, failed=failed, vanished=vanished, unstarted=refused
+            batch_id, failed=failed, vanished=vanished, unasked=unasked
         )
         for index in self.state.questions.take_unanswered():
             words = f"asked {MAX_LOST + 1} times and lost its worker each time"
@@ -285,7 +285,7 @@ class LedRun:
             self.last_event = event.id
             index = self.graph.index.get(event.task)
             if event.kind == "batch_ended":
-                self.take_back(event.batch, refused=event.unstarted)
+                self.take_back(event.batch, unasked=bool(event.unstarted))
             elif event.kind == "moved":
                 self.status = RunStatus(event.status)
             elif index is not None:

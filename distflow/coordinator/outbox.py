@@ -202,16 +202,11 @@ class Outbox:
         return {function: ms for function, ms in found.items() if ms is not None}
 
     def take_back(
-        self,
-        batch_id: str,
-        *,
-        failed: bool = False,
-        vanished: bool = False,
-        unstarted: Collection[str] = (),
+        self, batch_id: str, *, failed: bool = False, vanished: bool = False, unasked: bool = False
     ) -> bool:
         """A batch is gone: what it did not claim is ready again, and what it asked is asked again.
-        Of a batch that asks hooks, ``unstarted`` are the tasks whose hook it could not ask: that
-        round does not count. Returns whether there is one.
+        Of a batch that was to ask a hook, ``unasked`` says that it could not: that round does not
+        count. Returns whether that is so.
 
         Where a worker ``failed`` to begin it, its queue rests for a while, twice as long each time:
         such a worker takes what it is given at once, and would be given it for ever. Where it
@@ -225,7 +220,7 @@ class Outbox:
         if sent is None:
             return False
         queue, now = sent.batch.queue, time.monotonic()
-        unasked = sent.batch.verify and bool(unstarted)
+        unasked = unasked and sent.batch.verify
         for index in sent.tasks:
             if sent.batch.verify:
                 in_vain = not (failed or vanished or unasked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -166,7 +167,9 @@ class BatchSequence:
     def _refuse(self, task: str, token: str, misfit: Misfit) -> None:
         """Give back what this worker cannot run: nothing of it was called."""
         if misfit.scope not in self._misfits:
-            _log.warning("task %s cannot be run here: %s", task, misfit)
+            # Where there is no other worker, the failure says it.
+            level = logging.WARNING if self._view.facts.name else logging.INFO
+            _log.log(level, "task %s cannot be run here: %s", task, misfit)
         self._misfits[misfit.scope] = misfit
         self._ledger.refuse(misfit.to_refused(task, token))
 

@@ -16,6 +16,9 @@ from tests.support.redis_server import RedisServer
 from tests.support.session_process import SessionProcess
 from tests.support.worker_process import FAST, FORKING, SIMPLE, WorkerProcess
 
+#: The environment of a worker that can run nothing: it gives back whatever it draws.
+_MISFIT = {"DISTFLOW_ALLOW": "nothing"}
+
 #: The queues and the class of each worker.
 WORKERS = (
     (("fast", "default"), FAST),
@@ -23,6 +26,9 @@ WORKERS = (
     (("default",), FAST),
     (("default",), SIMPLE),
 )
+
+#: The same of one that is a misfit.
+_MISFITS = ((("default", "fast"), FORKING),)
 COORDINATORS = 2
 
 #: Persons who resume at once.
@@ -57,6 +63,10 @@ class Fleet:
         self._slots = [
             Slot("worker", partial(WorkerProcess, url, queues, worker_class=kind))
             for queues, kind in WORKERS
+        ]
+        self._slots += [
+            Slot("worker", partial(WorkerProcess, url, queues, worker_class=kind, env=_MISFIT))
+            for queues, kind in _MISFITS
         ]
         self._slots += [
             Slot("coordinator", partial(self._run, "coordinator")) for _ in range(COORDINATORS)
