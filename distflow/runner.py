@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, Literal, NamedTuple, Self
 
 from redis import Redis
 
 from distflow.authoring import Workflow, WorkflowTemplate, check_workflow
 from distflow.client import Client, check_limits, check_made_of, connect
-from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
-from distflow.coordinator.notices import Listener, Notice, Signal
+from distflow.coordinator.notices import Signal
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.run import RunOptions, RunSpec, ServerFacts
-from distflow.core.status import ACTIVE_RUNS, RunStatus, TaskStatus
+from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.creation import write_run
 from distflow.dispatch.inline import InlineDispatcher
 from distflow.errors import WrongState
@@ -27,12 +24,12 @@ from distflow.given import check_flag, check_text, refuse
 from distflow.ids import new_origin, new_run_id
 from distflow.logs import get_logger
 from distflow.ports import Dispatcher, RunStore
+from distflow.simulation import context_of, fill_results, read_all, simulate
 from distflow.snapshot import Snapshot
 from distflow.snapshot.gap import Gap
 from distflow.store.memory import MemoryRunStore
 from distflow.takeover import NOTHING_TAKEN, Takeover, Taking, take_over
 from distflow.transfer import read_snapshot
-from distflow_worker.context import RecordedResults, make_context
 
 _log = get_logger("distflow")
 
@@ -197,12 +194,12 @@ class TaskRunner:
         if signal is not None and not hasattr(signal, "is_set"):
             raise refuse("signal", "something with is_set(), such as a threading.Event", signal)
         built = workflow.build(params)
-        check_workflow(built)
+        graph = check_workflow(built)
         if dry_run:
-            return self._execute_here(built, None, None, None, simulated=True)
+            return self._simulate(built, graph)
         if self._client is not None:
             return self._execute_on_redis(self._client, built, concurrency, timeout, signal)
-        return self._execute_here(built, concurrency, timeout, signal)
+        return self._execute_here(built, graph, concurrency, timeout, signal)
 
     @property
     def run_id(self) -> str | None:
@@ -268,100 +265,48 @@ class TaskRunner:
             with_plugins=False,
         )
         executor.lead()
-        return _fill(run.graph(), run.results())
+        return fill_results(run.graph(), run.results())
+
+    def _simulate(self, built: Workflow, graph: Graph) -> dict[str, TaskResult]:
+        context = self._context
+        if self._client is not None and context is not None:
+            # It is a factory there.
+            built, context = built.with_context(context), None
+        taken, origin = self._take_over(graph), self._origin
+        return simulate(built, graph, taken, origin, listener=self._hub, context=context)
+
+    @property
+    def _origin(self) -> str:
+        return (self._known and self._known.snapshot.origin) or new_origin()
 
     def _execute_here(
         self,
         built: Workflow,
+        graph: Graph,
         concurrency: int | None,
         timeout: float | None,
         signal: Signal | None,
-        *,
-        simulated: bool = False,
     ) -> dict[str, TaskResult]:
-        graph = built.compile()
         taken = self._take_over(graph)
-        origin = (self._known and self._known.snapshot.origin) or new_origin()
         run_id = new_run_id()
         store: RunStore = MemoryRunStore(run_id)
         # Threads share one interpreter: what waits in a batch would only wait for its turn.
         options = RunOptions(concurrency=concurrency, timeout=timeout, batch=False)
         name, server = built.reference or built.name, ServerFacts("none")
-        spec = RunSpec(run_id, name, built.params, origin, options, server)
-        listener: Listener = self._hub
-        if simulated:
-            graph, listener = _make_inert(graph), partial(_tell_simulated, self._hub)
+        spec = RunSpec(run_id, name, built.params, self._origin, options, server)
         write_run(store, spec, graph, taken.outcomes, taken.notes)
-        if not simulated:
-            self._store, self._is_over = store, False
-        # One after another is easier to follow.
-        threads = 1 if simulated else min(concurrency or DEFAULT_CONCURRENCY, max(1, len(graph)))
-        context = self._context_of(built, store)
-        with InlineDispatcher(store, threads, context, simulated=simulated) as here:
-            dispatcher = None if simulated else self._dispatcher
-            executor = WorkflowExecutor(store, dispatcher or here, listener=listener, cancel=signal)
+        self._store, self._is_over = store, False
+        threads = min(concurrency or DEFAULT_CONCURRENCY, max(1, len(graph)))
+        context = context_of(built, store, self._context)
+        with InlineDispatcher(store, threads, context) as here:
+            executor = WorkflowExecutor(
+                store, self._dispatcher or here, listener=self._hub, cancel=signal
+            )
             try:
                 executor.lead()
             finally:
                 # Whatever ended this: what no thread has begun does not begin any more.
                 with suppress(WrongState):
                     store.set_status(RunStatus.INTERRUPTED, ACTIVE_RUNS | {RunStatus.PAUSED})
-                if not simulated:
-                    self._is_over = True
-        names = [task.name for task in graph.tasks]
-        packed = zip(names, store.read_results(names), strict=True)
-        results = {name: decode_result(result) for name, result in packed if result is not None}
-        return _fill(graph, results)
-
-    def _context_of(self, built: Workflow, store: RunStore) -> Callable[[], Any]:
-        """Gives the builder's object, or what the workflow's factory makes, once."""
-        if self._client is not None and self._context is not None:
-            built = built.with_context(self._context)
-        elif self._context is not None or built.context is None:
-            return lambda: self._context
-        assert built.context is not None, "it was given above"
-        return _Once(partial(make_context, built.context, built.params, RecordedResults(store)))
-
-
-def _make_inert(graph: Graph) -> Graph:
-    """The same without what would call more of the user's code than conditions, or wait."""
-    plain: dict[str, Any] = dict.fromkeys(("retry", "loop", "timeout", "verify"))
-    return Graph.compile([task._replace(**plain) for task in graph.tasks])
-
-
-def _tell_simulated(listener: Listener, notice: Notice) -> None:
-    listener(notice._replace(simulated=True))
-
-
-def _fill(graph: Graph, results: Mapping[str, TaskResult]) -> dict[str, TaskResult]:
-    """The results of all tasks, in the order of the graph: see :meth:`TaskRunner.execute`."""
-    filled: dict[str, TaskResult] = {}
-    #: Task without an outcome -> the unknown one that it waits for, if there is one.
-    causes: dict[str, str] = {}
-    for index in graph.reading_order():
-        name = graph.tasks[index].name
-        if name in results:
-            filled[name] = results[name]
-            continue
-        for above in graph.tasks[index].depends_on:
-            unknown = above in results and results[above].status == TaskStatus.UNKNOWN
-            cause = above if unknown else causes.get(above, "")
-            causes.setdefault(name, cause) if cause else None
-        waits = f"it waits for {causes[name]!r}, which is unknown" if name in causes else "not run"
-        filled[name] = TaskResult(TaskStatus.PENDING, message=waits)
-    return filled
-
-
-class _Once:
-    """Calls a context factory at the first use; one that raises is called again."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._made: list[Any] = []
-
-    def __call__(self) -> Any:
-        with self._lock:
-            if not self._made:
-                self._made.append(self._make())
-            return self._made[0]
+                self._is_over = True
+        return read_all(store, graph)

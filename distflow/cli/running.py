@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,12 +31,12 @@ from distflow.cli.taking import taking_options
 from distflow.cli.waits import go_on_command
 from distflow.client import Client
 from distflow.core.run import MAX_GRAPH_BYTES
-from distflow.core.status import RESTING_RUNS, RunStatus
+from distflow.core.status import RESTING_RUNS, RunStatus, TaskStatus
 from distflow.describe import status_document
 from distflow.earlier import find_or_create
 from distflow.errors import DistflowError, InvalidInput
 from distflow.handle import Run
-from distflow.ids import check_new_run_id, check_run_id
+from distflow.ids import check_new_run_id, check_run_id, new_origin
 from distflow.params import load_workflow, parse_params, read_pairs
 from distflow.plain import to_plain
 from distflow.snapshot import Snapshot
@@ -43,6 +45,21 @@ from distflow.takeover import NOTHING_TAKEN, Taking, take_over
 from distflow.text import counted
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+#: What a dry run says of a task, by what it came to.
+_ACTIONS = {
+    TaskStatus.SUCCESS: "run",
+    TaskStatus.SKIPPED: "skip",
+    TaskStatus.FAILURE: "fail",
+    TaskStatus.PENDING: "wait",
+}
+_PLAIN_ACTIONS = frozenset({"keep", "run"})
+_SAID = {
+    "skip": "would be skipped",
+    "fail": "would fail of a condition",
+    "wait": "would wait for a decision",
+    "keep": "kept",
+}
 
 durability_option = click.option(
     "--durability",
@@ -106,7 +123,11 @@ def run_options(command: _F) -> _F:
     "--or-resume", is_flag=True, help="Go on with the run of this --run-id, if it is there."
 )
 @eviction_option
-@click.option("--dry-run", is_flag=True, help="Print what would run, in order; write nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would run, in order: conditions are asked, here; write nothing.",
+)
 @connection_options
 @json_option
 def submit(
@@ -324,7 +345,13 @@ def _print_plan(
     known = {name for name, packed, _progress in taken.outcomes if packed}
     for warning in taken.warnings:
         say(f"warning: {warning}")
-    tasks = [graph.tasks[index] for index in graph.order]
+    origin = (snapshot and snapshot.origin) or new_origin()
+    # Few commands need it, and all would pay for its import.
+    results = import_module("distflow.simulation").simulate(workflow, graph, taken, origin)
+    actions = {
+        name: "keep" if name in known else _ACTIONS[result.status]
+        for name, result in results.items()
+    }
     if as_json:
         print_json(
             {
@@ -333,21 +360,23 @@ def _print_plan(
                 "context": workflow.context,
                 "tasks": [
                     {
-                        "name": task.name,
-                        "action": "keep" if task.name in known else "run",
-                        "function": task.function,
+                        "name": name,
+                        "action": action,
+                        "reason": None if action in _PLAIN_ACTIONS else results[name].message,
+                        "function": (task := graph.tasks[graph.index[name]]).function,
                         "depends_on": task.depends_on,
                         "queue": task.queue,
                         "effects": task.effects,
                     }
-                    for task in tasks
+                    for name, action in actions.items()
                 ],
             }
         )
         return
-    for task in tasks:
-        show(f"{'keep' if task.name in known else 'run'}\t{task.name}\t{task.function}")
-    would_run = len(tasks) - len(known)
-    what = f"{counted(would_run, 'task')} would run"
-    kept = f", {len(known)} {'is' if len(known) == 1 else 'are'} kept" if known else ""
-    say(f"{what}{kept}; nothing was written")
+    for name, action in actions.items():
+        why = "" if action in _PLAIN_ACTIONS else f"\t{results[name].message}"
+        show(f"{action}\t{name}\t{graph.tasks[graph.index[name]].function}{why}")
+    counts = Counter(actions.values())
+    parts = [f"{counted(counts['run'], 'task')} would run"]
+    parts += [f"{counts[action]} {words}" for action, words in _SAID.items() if counts[action]]
+    say(f"{', '.join(parts)}; nothing was written")

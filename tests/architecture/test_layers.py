@@ -53,6 +53,7 @@ LAYERS = {
     "distflow.events": 5,
     "distflow.outlook": 5,
     "distflow.runner": 5,
+    "distflow.simulation": 5,
     "distflow.cli": 6,
 }
 
@@ -83,6 +84,7 @@ SIDEWAYS = {
     ("distflow.runner", "distflow.client"),
     ("distflow.client", "distflow.handle"),
     ("distflow.runner", "distflow.events"),
+    ("distflow.runner", "distflow.simulation"),
     ("distflow.runner", "distflow.transfer"),
     ("distflow.handle", "distflow.events"),
     ("distflow.earlier", "distflow.handle"),

@@ -243,6 +243,18 @@ def test_dry_run_writes_nothing(
     assert [task["action"] for task in document["tasks"]] == ["run"] * 3
     one = run_cli(redis_server.url, "submit", *dag(tmp_path / "log", 1), "--dry-run")
     assert one.stderr == "1 task would run; nothing was written\n"
+    asking = ["submit", "tests.support.tasks.released:mixed", "-p", f"log={tmp_path}", "--dry-run"]
+    asked = run_cli(redis_server.url, *asking)
+    assert "skip\tunwanted\ttests.support.tasks.released:plain\tits condition was false" in (
+        asked.stdout.splitlines()
+    )
+    assert asked.stderr == "29 tasks would run, 1 would be skipped; nothing was written\n"
+    (left,) = [
+        task
+        for task in json.loads(run_cli(redis_server.url, *asking, "--json").stdout)["tasks"]
+        if task["action"] == "skip"
+    ]
+    assert (left["name"], left["reason"]) == ("unwanted", "its condition was false")
     assert redis_client.dbsize() == 0
 
 

@@ -1,0 +1,116 @@
+"""A dry run: what would become of each task, if all that is called succeeded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from distflow.authoring import Workflow
+from distflow.codec import decode_result
+from distflow.coordinator.executor import WorkflowExecutor
+from distflow.coordinator.notices import Listener, Notice
+from distflow.core.graph import Graph
+from distflow.core.model import TaskResult
+from distflow.core.run import RunOptions, RunSpec, ServerFacts
+from distflow.core.status import TaskStatus
+from distflow.creation import write_run
+from distflow.dispatch.inline import InlineDispatcher
+from distflow.ids import new_run_id
+from distflow.ports import RunStore
+from distflow.store.memory import MemoryRunStore
+from distflow.takeover import Takeover
+from distflow_worker.context import RecordedResults, make_context
+
+
+def simulate(
+    workflow: Workflow,
+    graph: Graph,
+    taken: Takeover,
+    origin: str,
+    *,
+    listener: Listener | None = None,
+    context: Any = None,
+) -> dict[str, TaskResult]:
+    """Go through a workflow, one task after another: conditions are asked, nothing else is called.
+
+    Args:
+        workflow: it.
+        graph: the same, compiled.
+        taken: what is known to be done.
+        origin: from which the keys of its tasks are derived.
+        listener: told what would happen, marked as simulated.
+        context: given to conditions as ``ctx.context``; None is what the workflow's factory makes.
+
+    Returns:
+        A result for every task: see :meth:`distflow.TaskRunner.execute`.
+    """
+    # Without what would call more of the user's code, or wait.
+    plain: dict[str, Any] = dict.fromkeys(("retry", "loop", "timeout", "verify"))
+    inert = Graph.compile([task._replace(**plain) for task in graph.tasks])
+    store = MemoryRunStore(new_run_id())
+    name = workflow.reference or workflow.name
+    options = RunOptions(batch=False)
+    spec = RunSpec(store.run_id, name, workflow.params, origin, options, ServerFacts("none"))
+    write_run(store, spec, inert, taken.outcomes, taken.notes)
+    told = None if listener is None else partial(_tell, listener)
+    # One after another is easier to follow.
+    with InlineDispatcher(store, 1, context_of(workflow, store, context), simulated=True) as here:
+        WorkflowExecutor(store, here, listener=told).lead()
+    return read_all(store, graph)
+
+
+def _tell(listener: Listener, notice: Notice) -> None:
+    listener(notice._replace(simulated=True))
+
+
+def read_all(store: RunStore, graph: Graph) -> dict[str, TaskResult]:
+    """The results of all tasks of a run: see :func:`fill_results`."""
+    names = [task.name for task in graph.tasks]
+    packed = zip(names, store.read_results(names), strict=True)
+    found = {name: decode_result(result) for name, result in packed if result is not None}
+    return fill_results(graph, found)
+
+
+def fill_results(graph: Graph, results: Mapping[str, TaskResult]) -> dict[str, TaskResult]:
+    """The results of all tasks, in the order of the graph; those that have none are pending."""
+    filled: dict[str, TaskResult] = {}
+    #: Task without an outcome -> the unknown one that it waits for, if there is one.
+    causes: dict[str, str] = {}
+    for index in graph.reading_order():
+        name = graph.tasks[index].name
+        if name in results:
+            filled[name] = results[name]
+            continue
+        for above in graph.tasks[index].depends_on:
+            unknown = above in results and results[above].status == TaskStatus.UNKNOWN
+            cause = above if unknown else causes.get(above, "")
+            if cause:
+                causes.setdefault(name, cause)
+        waits = f"it waits for {causes[name]!r}, which is unknown" if name in causes else "not run"
+        filled[name] = TaskResult(TaskStatus.PENDING, message=waits)
+    return filled
+
+
+def context_of(workflow: Workflow, store: RunStore, given: Any = None) -> Callable[[], Any]:
+    """Gives what was given, or what the workflow's factory makes, once."""
+    if given is not None or workflow.context is None:
+        return lambda: given
+    results = RecordedResults(store)
+    return _Once(partial(make_context, workflow.context, workflow.params, results))
+
+
+class _Once:
+    """Calls a context factory at the first use; one that raises is called again."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: list[Any] = []
+
+    def __call__(self) -> Any:
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]
