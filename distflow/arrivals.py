@@ -19,6 +19,8 @@ from distflow.snapshot.records import Outcome
 #: Outcomes that are made at a time.
 _CHUNK_TASKS = 1000
 
+_LEAVE_OUT = "leave it out as well by --except {} (without=)"
+
 
 class Arrivals:
     """What of a file's outcomes comes into the new run, chunk by chunk.
@@ -98,4 +100,4 @@ class Arrivals:
         if self._started:
             yield without_warning(self._started)
         if self._stale:
-            yield stale_warning(self._stale)
+            yield stale_warning(self._stale, _LEAVE_OUT)

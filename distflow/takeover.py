@@ -28,6 +28,8 @@ from distflow.snapshot.gap import (
     without_warning,
 )
 
+_LEAVE_OUT = "leave it out as well by --except {} (without=), or say --rerun-changed"
+
 #: Name, encoded TaskResult and progress, as :meth:`distflow.ports.RunStore.hydrate` takes them.
 Hydrated = tuple[str, bytes | None, Progress | None]
 
@@ -243,11 +245,13 @@ class _Takeover:
             what = "its function, arguments or dependencies"
         else:
             what = "its dependencies" if self._is_shifted(first) else "its function or arguments"
+        shifted = self._is_shifted(first) and not self._is_once(first)
+        keep = "run it again and keep all that has not" if shifted else "take its outcome"
         more = f", as have {len(changed) - 1} more" if len(changed) > 1 else ""
         return (
             f"task {first!r} has changed since the snapshot ({what}){more}: run what has changed, "
             f"and what is downstream, again by --rerun-changed; leave it out by --except {first} "
-            "(without=); or take its outcome with --keep"
+            f"(without=); or {keep} with --keep"
         )
 
     @cached_property
@@ -289,7 +293,7 @@ class _Takeover:
     def _warn_of_stale(self, kept: Collection[str]) -> None:
         stale = [name for name in self._resting() if name in kept]
         if stale:
-            self._warnings.append(stale_warning(stale))
+            self._warnings.append(stale_warning(stale, _LEAVE_OUT))
 
     def _warn_of_without(self) -> None:
         started = [

@@ -39,10 +39,10 @@ def drop(file: Path, tasks: tuple[str, ...], *, output: Path | None, as_json: bo
     left.dump(target)
     stale = left.dependents_of(names)
     if stale:
-        say(f"warning: {stale_warning(stale)}")
+        say(f"warning: {stale_warning(stale, 'drop {} as well')}")
     if as_json:
         document = {"file": str(target), "dropped": names, "outcomes": len(left)}
         print_json({**document, "resting": stale})
         return
-    what = f"task {names[0]!r}" if len(names) == 1 else counted(len(names), "task")
-    put(f"{target} has no {what} any more; it has {counted(len(left), 'outcome')}")
+    what, rest = counted(len(names), "task"), counted(len(left), "outcome")
+    put(f"took {what} out of {target}, which has {rest} now")

@@ -80,7 +80,7 @@ def gap_warning(count: int, first: str) -> str:
     comes = "come" if count > 1 else "comes"
     return (
         f"the run went on after its snapshot, so that task {first!r}{more} {comes} in as unknown: "
-        "decide by `distflow resolve`, or say --gap run where it stood still"
+        "find out what became of it and decide, or say --gap run (gap=) where the run stood still"
     )
 
 
@@ -89,12 +89,14 @@ def without_warning(names: Sequence[str]) -> str:
     return f"{said_names(names)} had started, may run at most once, and runs again: as you said"
 
 
-def stale_warning(names: Sequence[str]) -> str:
-    """What stays although what it rests on was left out."""
+def stale_warning(names: Sequence[str], mend: str) -> str:
+    """What stays although what it rests on was left out. ``mend`` is how it is left out as well,
+    with ``{}`` for its name.
+    """
     are, rests = ("is", "it rests") if len(names) == 1 else ("are", "they rest")
     return (
-        f"{said_names(names)} {are} kept, although what {rests} on runs again: leave out "
-        f"{names[0]} as well by --except {names[0]} (without=), or say --rerun-changed"
+        f"{said_names(names)} {are} kept, although what {rests} on runs again: "
+        f"{mend.format(names[0])}"
     )
 
 

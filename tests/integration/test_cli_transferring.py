@@ -125,9 +125,10 @@ def test_snapshot_drop(scene: Scene, tmp_path: Path) -> None:
         "resting": ["b"],
     }
     assert "warning: task 'b' is kept" in dropped.stderr
+    assert "drop b as well" in dropped.stderr
     assert file.read_bytes() == before
     done = scene.cli("snapshot", "drop", file, "a", "b", "a")
-    assert done.stdout == f"{file} has no 2 tasks any more; it has 0 outcomes\n"
+    assert done.stdout == f"took 2 tasks out of {file}, which has 0 outcomes now\n"
     assert scene.cli("import", file, "--run-id", "copy").exit_code == 0
     assert scene.store("copy").read_statuses(["a", "b"]) == [None, None]
     assert "no task 'z'" in scene.refused("snapshot", "drop", file, "z")

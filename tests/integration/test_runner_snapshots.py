@@ -170,6 +170,26 @@ def test_a_checkpoint_of_a_run_that_went_on(stage: Stage) -> None:
     assert len(stage.lines("second")) == 2
 
 
+def test_what_was_interrupted_here_is_over(here: Stage) -> None:
+    """Ctrl-C ends a run in this process for good: what had not started then cannot have started
+    since, and is done by who goes on.
+    """
+    runner = here.builder().build()
+
+    def interrupt(notice: Notice) -> None:
+        if notice.task == "first":
+            raise KeyboardInterrupt
+
+    runner.on("task_end", interrupt)
+    dag = flow("two", "at_most_once")
+    with pytest.raises(KeyboardInterrupt):
+        runner.execute(dag, {"log": str(here.log)})
+    snapshot = runner.snapshot()
+    assert (snapshot.live, list(snapshot)) == (False, ["first"])
+    assert here.play(dag, known=snapshot).status == "success"
+    assert [len(here.lines(name)) for name in ("first", "second", "third")] == [1, 1, 1]
+
+
 def test_a_started_task_never_starts_again(stage: Stage) -> None:
     """A failure at most once stays one in every run that is hydrated from it."""
     ended = stage.play(flow("raise", "at_most_once"))

@@ -182,6 +182,8 @@ def test_a_changed_task_is_refused() -> None:
     assert taken(failed) == {}
     with pytest.raises(SnapshotInvalid, match=r"'total' has changed .*\(its dependencies\)"):
         taken(all_done(parts(39)), parts(45))
+    with pytest.raises(SnapshotInvalid, match="or run it again and keep all that has not with --k"):
+        taken(all_done(parts(39)), parts(45))
     other = [*parts(3)[:-1], Task("side", "pkg:other")]
     with pytest.raises(SnapshotInvalid, match=r"'side' has .*\(its function or arguments\)"):
         taken(all_done(parts(3)), other)
