@@ -43,7 +43,7 @@ def chain() -> Workflow:
     return dag
 
 
-def written(stage: Stage) -> list[bytes]:
+def written(stage: Stage) -> list[Any]:
     """The keys of runs, and of jobs of RQ."""
     patterns = ("distflow:runs", "distflow:{*", "rq:job:*")
     return sorted(
