@@ -208,6 +208,9 @@ def encode_result(result: TaskResult, max_result_bytes: int = _MAX_BYTES) -> byt
         fields["traceback"] = clean_text(result.traceback, _MAX_TRACEBACK)
     if result.started:
         fields["started"] = True
+    if result.host is not None:
+        # Beyond what 0.1 reads: it leaves out what it does not know.
+        fields["host"] = result.host
     packed = pack_decoded(fields)
     if result.data is not None and len(packed) > max_result_bytes:
         raise NotEncodable(
@@ -253,6 +256,7 @@ _RESULT_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "attempt": int,
     "worker": str,
     "traceback": str,
+    "host": str,
 }
 
 
@@ -272,6 +276,7 @@ def _result_of(fields: Mapping[str, Any]) -> TaskResult:
         worker=fields.get("worker"),
         traceback=fields.get("traceback"),
         started=fields.get("started", False),
+        host=fields.get("host"),
     )
 
 

@@ -38,6 +38,7 @@ _EMPTY_RESULT: Mapping[str, Any] = {
     "metrics": None,
     "attempt": 0,
     "worker": None,
+    "host": None,
 }
 
 #: Tasks with progress that are looked through for some that wait: more are answered as fast.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import socket
 import time
 
 from distflow.errors import InvalidInput
@@ -51,6 +52,14 @@ def run_of_batch(batch_id: str) -> str:
     """The run of a batch, by its id, which its RQ job has too; empty where it is no batch's."""
     found = _BATCH_ID.fullmatch(batch_id)
     return found["run"] if found else ""
+
+
+def new_worker_name(pid: int | str | None = None) -> str:
+    """A name for a worker that says its host and process: ``web-1.4121.9f3c``. A process that
+    restarts in a container may have the same of both as the one that was killed.
+    """
+    process = os.getpid() if pid is None else pid
+    return f"{socket.gethostname()}.{process}.{os.urandom(2).hex()}"
 
 
 def new_token() -> str:

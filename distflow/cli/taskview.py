@@ -69,7 +69,8 @@ def _result_lines(result: Mapping[str, Any] | None) -> Iterator[str]:
     if result["attempt"]:
         yield _line("attempt", str(result["attempt"]))
     if result["worker"]:
-        yield _line("worker", result["worker"])
+        host = f", on {result['host']}" if result["host"] else ""
+        yield _line("worker", result["worker"] + host)
     metrics = result["metrics"]
     if metrics:
         yield _line("took", span(metrics["duration"]))

@@ -17,6 +17,7 @@ from distflow.cli.clients import open_client
 from distflow.cli.common import connection_options, redis_address
 from distflow.client import Client
 from distflow.errors import InvalidInput
+from distflow.ids import new_worker_name
 from distflow.local.server import PrivateRedis
 from distflow.rq_compat.keys import worker_key
 from distflow_worker.connection import name_of
@@ -33,7 +34,7 @@ _SETTINGS = (
 @click.command("worker")
 @click.argument("queues", metavar="[QUEUE]… [-- RQ OPTIONS]", nargs=-1, type=click.UNPROCESSED)
 @click.option("--burst", is_flag=True, help="End when the queues are empty.")
-@click.option("--name", metavar="NAME", help="Of the worker.  [default: made by RQ]")
+@click.option("--name", metavar="NAME", help="Of the worker.  [default: host, pid and 4 digits]")
 @click.option(
     "-w",
     "--worker-class",
@@ -76,7 +77,7 @@ def worker(
             options.append("--burst")
         if name:
             _check_name(client, name)
-            options += ["--name", name]
+        options += ["--name", name or new_worker_name()]
         if worker_class:
             _check_class(worker_class)
             options += ["--worker-class", worker_class]

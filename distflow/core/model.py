@@ -245,7 +245,8 @@ class TaskResult:
     ``error`` is ``"ExceptionType: message"``. ``attempt`` counts from 1 and on through resumes;
     it is 0 for a task that never ran. ``started`` is true where the function of an
     ``at_most_once`` task may have had effects although the task is no success: such a task
-    never starts again by itself.
+    never starts again by itself. ``host`` is where the worker ran, as that calls itself; None for a
+    task that never ran, or whose worker said nothing more.
     """
 
     status: TaskStatus
@@ -257,6 +258,7 @@ class TaskResult:
     worker: str | None = None
     traceback: str | None = None
     started: bool = False
+    host: str | None = None
 
     def __post_init__(self) -> None:
         # A user may write the status as text.

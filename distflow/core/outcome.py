@@ -87,6 +87,7 @@ def decide(
     metrics: Metrics | None,
     worker: str,
     roll: float,
+    host: str = "",
 ) -> Decision:
     """Decide what an attempt's outcome means.
 
@@ -97,6 +98,7 @@ def decide(
         metrics: when it ran; None where its function was never called.
         worker: who ran it.
         roll: a random number in [0, 1) for the jitter.
+        host: where; empty where nobody knows.
     """
     once = task.effects == "at_most_once"
     retry_at = Progress(at.attempt + 1, at.iteration, at.base, at.lost)
@@ -108,7 +110,7 @@ def decide(
     if delay is None and looping and task.loop is not None:
         # Workflows refuse such a loop; a graph from elsewhere does not start twice either.
         if at.iteration < task.loop.max_iterations and not once:
-            result = _result(status, outcome, at, metrics, worker, started=False)
+            result = _result(status, outcome, at, metrics, worker, started=False, host=host)
             pause = max(task.loop.interval, outcome.retry_after or 0.0)
             progress = _next_iteration(task.loop, at)
             return Decision("wait", result, progress, min(pause, LONGEST_WAIT_SECONDS))
@@ -116,7 +118,9 @@ def decide(
         message = f"the loop's condition was not met in {counted(at.iteration, 'iteration')}"
     # What was never called, or vouches to have had no effect, may run again.
     touched = once and at.started and not outcome.not_done and status != TaskStatus.SUCCESS
-    result = _result(status, outcome, at, metrics, worker, started=touched, message=message)
+    result = _result(
+        status, outcome, at, metrics, worker, started=touched, message=message, host=host
+    )
     if delay is not None:
         return Decision("wait", result, retry_at, delay)
     return Decision("final", result, retry_at)
@@ -277,6 +281,7 @@ def _result(
     *,
     started: bool,
     message: str | None = None,
+    host: str = "",
 ) -> TaskResult:
     return TaskResult(
         status=status,
@@ -288,4 +293,5 @@ def _result(
         worker=worker or None,
         traceback=outcome.traceback,
         started=started,
+        host=host or None,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import queue
+import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -57,6 +59,8 @@ class InlineDispatcher:
         self._waiting: dict[str, str] = {}
         self._workers: dict[str, _Worker] = {}
         self._numbers = itertools.count(1)
+        #: In the names of its workers.
+        self._process = f"{socket.gethostname()}.{os.getpid()}"
         self._lock = threading.Lock()
         #: Whether nothing more is taken.
         self.closed = False
@@ -138,7 +142,11 @@ class InlineDispatcher:
 
     def _add_worker(self) -> None:
         worker = _Worker(
-            f"thread-{next(self._numbers)}", self, self._store, self._jobs, self._context
+            f"{self._process}.thread-{next(self._numbers)}",
+            self,
+            self._store,
+            self._jobs,
+            self._context,
         )
         with self._lock:
             self._workers[worker.name] = worker

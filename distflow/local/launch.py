@@ -11,11 +11,15 @@ import signal
 import sys
 from collections.abc import Sequence
 
+#: Stands for the process id of the command, in its words.
+PID = "{pid}"
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def bound_to_this_process(command: Sequence[str]) -> list[str]:
-    """The command line that runs ``command`` until it ends or this process does.
+    """The command line that runs ``command`` until it ends or this process does; :data:`PID` in it
+    becomes its process id.
 
     On Linux only; elsewhere the command outlives a parent that is killed. The kernel watches
     the *thread* that starts the command, so that must be one that lives as long as wanted.
@@ -25,7 +29,7 @@ def bound_to_this_process(command: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Ask the kernel for the signal, then become the command."""
-    parent, command = int(sys.argv[1]), sys.argv[2:]
+    parent, command = int(sys.argv[1]), [w.replace(PID, str(os.getpid())) for w in sys.argv[2:]]
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     # A parent that died before the kernel was asked sends no signal any more.

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Self
 
 from distflow.errors import DistflowError, InvalidInput
+from distflow.ids import new_worker_name
 from distflow.local.folder import open_log
-from distflow.local.launch import bound_to_this_process
+from distflow.local.launch import PID, bound_to_this_process
 from distflow.local.processes import kill_session
 from distflow.text import counted
 
@@ -112,7 +113,7 @@ class LocalWorkers:
         modules = [str(self._cwd), *filter(None, [os.environ.get("PYTHONPATH")])]
         with open_log(self.log_path(number)) as log:
             self._workers[number] = subprocess.Popen(
-                bound_to_this_process(self._command),
+                bound_to_this_process([*self._command, "--name", new_worker_name(PID)]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

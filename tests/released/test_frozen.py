@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -221,6 +222,13 @@ def test_a_result_is_understood(old: Release) -> None:
     results = [full, *(TaskResult(TaskStatus.SUCCESS, data=value) for value in VALUES)]
     packed = [codec.encode_result(result).hex() for result in results]
     assert ask(old, "recode", given="\n".join(packed)) == [[again] for again in packed]
+
+
+def test_where_it_ran_is_left_out(old: Release) -> None:
+    """By 0.1, which reads the rest."""
+    result = TaskResult(TaskStatus.SUCCESS, data=1, worker="w")
+    told = codec.encode_result(replace(result, host="web-1")).hex()
+    assert ask(old, "recode", given=told) == [[codec.encode_result(result).hex()]]
 
 
 def test_a_repeated_hour_is_read(old: Release) -> None:

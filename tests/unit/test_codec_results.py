@@ -195,3 +195,10 @@ def test_times_are_shown_in_utc() -> None:
     assert iso_time(None) is None
     assert iso_time(0) == "1970-01-01T00:00:00.000Z"
     assert iso_time(1767312000.1239) == "2026-01-02T00:00:00.123Z"
+
+
+def test_the_host_travels() -> None:
+    """Where it is known; a result without one has no bytes of it."""
+    known = TaskResult(TaskStatus.SUCCESS, host="web-1")
+    assert codec.decode_result(codec.encode_result(known)) == known
+    assert b"host" not in codec.encode_result(TaskResult(TaskStatus.SUCCESS))

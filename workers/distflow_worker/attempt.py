@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
+from socket import gethostname
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distflow.codec import decode_result, decode_task, encode_result, unpack
@@ -301,8 +302,8 @@ class AttemptRun:
         if self.started_at is not None:
             duration = self.ended_at - self.started_at
             metrics = Metrics(self.started_at, self.ended_at, duration)
-        roll, worker = random.random(), self.view.worker
-        return decide(self.task, at, outcome, metrics=metrics, worker=worker, roll=roll)
+        where = {"worker": self.view.worker, "host": gethostname()}
+        return decide(self.task, at, outcome, metrics=metrics, roll=random.random(), **where)
 
     def finish(self, outcome: Outcome) -> Finish:
         """Decide what the outcome means, and encode it.

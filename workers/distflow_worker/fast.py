@@ -18,6 +18,7 @@ from rq.worker.base import SHUTDOWN_SIGNAL
 from distflow import config
 from distflow.errors import InvalidInput, UntrustedBytes
 from distflow.faults import commit
+from distflow.ids import new_worker_name
 from distflow.rq_compat.keys import SUSPENDED_KEY
 from distflow.rq_compat.worker import AdaptedWorker
 from distflow.text import visible
@@ -69,8 +70,8 @@ class FastWorker(AdaptedWorker):
         SystemExit: one of these variables is no number of at least 1; a line on stderr says so.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, queues: Any, name: str | None = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(queues, name or new_worker_name(), *args, **kwargs)
         # Whatever connection class the worker was given: it outlasts a Redis that refuses.
         self.use_connection(WorkerRedis.over(self.connection.connection_pool))
         self._limits = _read_limits()
