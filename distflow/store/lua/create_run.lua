@@ -12,12 +12,15 @@ if run_exists() then
   -- The reply to this very creation was lost.
   return redis.call('HGET', meta, 'operation') == operation and CODE.OK or CODE.EXISTS
 end
+-- First of all: a Redis without room refuses it whole, since it asks before the first write alone,
+-- and never before one that deletes.
+redis.call('HSET', meta, 'operation', operation)
 -- A distflow that knows fewer keys may have deleted a run of this name, and left the others.
-redis.call('DEL', unpack(KEYS))
+redis.call('DEL', unpack(KEYS, 2))
 if tasks ~= '' then redis.call('HSET', graph, '0', tasks) end
 for i = 1, #its_traits, 2 do
   redis.call('HSET', traits, its_traits[i], its_traits[i + 1])
 end
-redis.call('HSET', meta, 'operation', operation, 'status', tasks == '' and 'creating' or 'running',
+redis.call('HSET', meta, 'status', tasks == '' and 'creating' or 'running',
   'epoch', '0', 'generation', '1', 'total', total, 'created_at', text(now_ms()), unpack(ARGV, 5))
 return CODE.OK
