@@ -229,7 +229,7 @@ class Run:
     def _unled_words(self, info: RunInfo) -> str:
         """That nobody coordinates the run, and what to type."""
         steps = next_steps(info, read_outlook(self.store, info))
-        mend = "; ".join(f"{step.why}: `distflow {' '.join(step.words)}`" for step in steps)
+        mend = "; ".join(f"{step.why}: `{step}`" for step in steps)
         service = ", or start `distflow coordinator`" if info.status in ACTIVE_RUNS else ""
         return f"nobody coordinates run {self.run_id}; {mend}{service}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import NamedTuple
 
 from distflow.codec import decode_result, status_of
@@ -38,6 +39,10 @@ class Step(NamedTuple):
     why: str
     words: tuple[str, ...]
     choices: str = ""
+
+    def __str__(self) -> str:
+        """The command, where no server need be named."""
+        return f"{shlex.join(('distflow', *self.words))} {self.choices}".rstrip()
 
 
 class Outlook(NamedTuple):

@@ -199,12 +199,13 @@ class _Resolver:
         return tuple(skipped)
 
     def _refusal(self, name: str, before: TaskResult) -> WrongState:
-        run_id = self._store.run_id
         if before.status == TaskStatus.SUCCESS:
             return WrongState(f"task {name!r} is success: what its worker has done stays done")
+        if before.status == TaskStatus.SKIPPED:
+            why = f" ({before.message})" if before.message else ""
+            return WrongState(f"task {name!r} is skipped{why}: it follows from other tasks")
         return WrongState(
-            f"task {name!r} is {before.status}, and not for good: `distflow resume {run_id}` "
-            "evaluates it again"
+            f"task {name!r} is {before.status}, and not for good: a resume runs it again"
         )
 
 

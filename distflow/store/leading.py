@@ -154,7 +154,8 @@ class LeadStore(StoreBase):
         self._require(code)
         if code == Code.WRONG_STATE:
             raise WrongState(
-                f"run {self.run_id} was never completely submitted: delete it and submit again"
+                f"run {self.run_id} was never completely submitted: remove it by "
+                f"`distflow delete {self.run_id}`, and submit again"
             )
 
     def reopen_tasks(

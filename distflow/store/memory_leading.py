@@ -176,7 +176,8 @@ class MemoryLeadStore(MemoryBase):
             run = self._led(epoch)
             if run.status == RunStatus.CREATING:
                 raise WrongState(
-                    f"run {self.run_id} was never completely submitted: delete it and submit again"
+                    f"run {self.run_id} was never completely submitted: remove it by "
+                    f"`distflow delete {self.run_id}`, and submit again"
                 )
             # A repeated call changes nothing, not even a reopening that has ended since.
             if run.reopen_operation == operation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from distflow.codec import pack
@@ -74,7 +75,7 @@ def overtaken(run_id: str, code: Code, task: str, status: str, begun: str) -> Wr
         return begun_already(task, begun)
     return WrongState(
         f"task {task!r} is {status or 'not ended'}, which came while it was decided: look again by "
-        f"`distflow show {run_id} {task}`"
+        f"`{shlex.join(('distflow', 'show', run_id, task))}`"
     )
 
 

@@ -86,6 +86,7 @@ STATES: dict[str, State] = {
     "running, unled": lambda scene: ended(scene, _S.RUNNING, plain="success"),
     "running, unled, at work": lambda scene: ended(scene, _S.RUNNING, held="plain"),
     "running, unled, unknown": lambda scene: ended(scene, _S.RUNNING, pay="unknown"),
+    "running, unled, failed at most once": lambda scene: ended(scene, _S.RUNNING, **_DEAD),
     "running, unknown": lambda scene: begun(scene, pay="unknown"),
     "running, failed at most once": lambda scene: begun(scene, **_DEAD),
     "paused": lambda scene: ended(scene, _S.PAUSED, plain="success"),
@@ -134,10 +135,12 @@ def screens(scene: Scene, folder: Path) -> dict[str, str]:
     shown = {"status": scene.cli("status", "run-1").output}
     if info.status not in ACTIVE_RUNS and info.status != RunStatus.CREATING:
         shown["watch"] = scene.cli("watch", "run-1").output
-    if info.status != RunStatus.CREATING:
+    shown["export"] = scene.cli("export", "run-1", "-o", folder / "file").output
+    if info.status == RunStatus.CREATING:
+        shown["resume"] = scene.cli("resume", "run-1").output
+    else:
         shown["show"] = scene.cli("show", "run-1", "pay").output
         shown["show"] += scene.cli("show", "run-1", "nope").output
-        scene.cli("export", "run-1", "-o", folder / "file", "--format", "msgpack")
         shown["import"] = scene.cli("import", folder / "file").output
     shown["delete"] = (
         scene.cli("delete", "run-1").output

@@ -113,7 +113,7 @@ def test_nothing_is_half_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     led.step()
     led.take(led.worker("h"), "held")
     for bad, said in (
-        ("plain", "task 'plain' is failure, and not for good: `distflow resume run-1`"),
+        ("plain", "task 'plain' is failure, and not for good: a resume runs it again"),
         ("open", "task 'open' is pending"),
         ("held", "task 'held' is at work"),
         ("done", "task 'done' is success: what its worker has done stays done"),
