@@ -88,6 +88,7 @@ class Estimates:
     def learn_overhead(self, tasks: Sequence[Task], ms: float) -> None:
         """These tasks, one after another in a batch, took so long in all. Where Redis is far away
         or the machine is busy they cost more than is assumed, and never less; but not any amount.
+        Of a batch that was short little is known: what it costs itself is no task's.
         """
         kinds = {(task.function, task.effects, task.timeout) for task in tasks}
         mean = self._mean_ms.get(tasks[0].function)
@@ -96,7 +97,8 @@ class Estimates:
         grouped = self._is_grouped(tasks[0], mean)
         least = self._limits.grouped_ms if grouped else self._limits.task_ms
         found = min(max(least, ms / len(tasks) - mean), self._LARGEST_OVERHEAD_MS)
-        _learn(self._overhead_ms, grouped, found, self._WEIGHT)
+        if ms >= self._limits.longest_ms / 2 or found < self._overhead_ms[grouped]:
+            _learn(self._overhead_ms, grouped, found, self._WEIGHT)
 
     def setup_ms(self, function: str) -> float:
         """What a job is expected to pay before the first call of a function; 0 where that was never
@@ -109,10 +111,19 @@ class Estimates:
         return self._mean_ms.get(function)
 
     def cost_ms(self, task: Task) -> float:
-        """What a task costs its worker, overhead included."""
+        """What a task costs its worker, overhead included, on a machine that is not busy: what a
+        job costs is known for such a one as well.
+        """
         limits, mean = self._limits, self._mean_ms.get(task.function)
         if mean is None:
             return limits.task_ms + limits.unknown_ms
+        return mean + (limits.grouped_ms if self._is_grouped(task, mean) else limits.task_ms)
+
+    def real_ms(self, task: Task) -> float:
+        """The same as things are: how many tasks half a second holds."""
+        mean = self._mean_ms.get(task.function)
+        if mean is None:
+            return self.cost_ms(task)
         return mean + self._overhead_ms[self._is_grouped(task, mean)]
 
     def _is_grouped(self, task: Task, run_ms: float) -> bool:
@@ -247,15 +258,14 @@ class BatchComposer:
         tasks, children = self._graph.tasks, self._graph.children
         batch: list[int] = []
         left_ms, left_bytes = portion.budget_ms + _ROUNDING_MS, self._limits.bytes
-        #: Of what follows in a line, beyond the budget too.
-        line_ms = self._limits.longest_ms
-        left_unknown = portion.unknown
+        #: What it may take at most, as things are.
+        longest_ms, left_unknown = self._limits.longest_ms, portion.unknown
         #: Tasks that what is in the batch makes ready, by their keys.
         enabled: list[int] = []
         #: Dependencies that are neither satisfied nor in the batch.
         unmet: dict[int, int] = {}
-        #: Function, effects and timeout -> cost of a task.
-        costs: dict[tuple[object, ...], float] = {}
+        #: Function, effects and timeout -> cost of a task, and the same as things are.
+        costs: dict[tuple[object, ...], tuple[float, float]] = {}
         while len(batch) < self._limits.tasks:
             best = ready.peek()
             if best is not None and (not enabled or best < enabled[0]):
@@ -267,19 +277,20 @@ class BatchComposer:
             index = index_of(key)
             task = tasks[index]
             kind = (task.function, task.effects, task.timeout)
-            cost_ms = costs.get(kind)
-            if cost_ms is None:
-                cost_ms = costs[kind] = self._estimates.cost_ms(task)
+            if kind not in costs:
+                costs[kind] = self._estimates.cost_ms(task), self._estimates.real_ms(task)
+            cost_ms, real_ms = costs[kind]
             alone = cost_ms >= portion.alone_ms or self._travels_alone(index)
             weight = self._weigh(task)
             is_unknown = portion.spreads and self._estimates.run_ms(task.function) is None
-            if batch:
-                # What follows in a line has no other worker to go to: it costs nobody anything.
-                in_line = best is None and len(enabled) == 1
-                if alone or weight > left_bytes or cost_ms > (line_ms if in_line else left_ms):
-                    break
-                if is_unknown and not in_line and (left_unknown < 1 or not from_ready):
-                    break
+            # What follows in a line has no other worker to go to: it costs nobody anything.
+            in_line = best is None and len(enabled) == 1
+            is_over = alone or weight > left_bytes or real_ms > longest_ms
+            if not in_line:
+                stacks = is_unknown and (left_unknown < 1 or not from_ready)
+                is_over = is_over or cost_ms > left_ms or stacks
+            if batch and is_over:
+                break
             if from_ready:
                 ready.pop()
                 left_unknown -= is_unknown
@@ -287,7 +298,7 @@ class BatchComposer:
                 heapq.heappop(enabled)
             batch.append(index)
             left_ms -= cost_ms
-            line_ms -= cost_ms
+            longest_ms -= real_ms
             left_bytes -= weight
             if alone:
                 break
