@@ -56,6 +56,7 @@ class Taken:
         before: called with the store when the run is led, before the batch is taken.
         verify: the batch asks the hooks of its tasks.
         deadline: what guards a call.
+        context: gives the context of the run.
         state: what tasks may change of this process.
     """
 
@@ -69,6 +70,7 @@ class Taken:
         before: Callable[[Counted, int], object] = lambda _store, _epoch: None,
         verify: bool = False,
         deadline: Callable[[float | None], Any] = lambda _seconds: nullcontext(),
+        context: Callable[[], Any] = lambda: None,
         state: ProcessState | None = None,
     ) -> None:
         self.store = store = Counted("run-1")
@@ -83,7 +85,7 @@ class Taken:
             worker="w1",
             origin="origin",
             params={},
-            context=lambda: None,
+            context=context,
             max_result_bytes=1 << 24,
             cancelled=cancelled,
             stopping=cancelled,

@@ -14,7 +14,6 @@ from distflow.core.model import Loop, Ref, Task, TaskResult
 from distflow.core.status import TaskStatus
 from distflow_worker.context import make_context
 from distflow_worker.functions import load_function
-from distflow_worker.misfit import Misfit
 from tests.support.stores import claim, final, finish
 from tests.support.taking import Counted, Taken
 from tests.support.tasks import scripted
@@ -105,10 +104,41 @@ def test_a_function_is_tried_once_in_a_batch(monkeypatch: pytest.MonkeyPatch) ->
     assert taken.store.read_claims() == {}
 
 
-def test_a_context_that_cannot_be_imported() -> None:
-    """It is asked for by the function, of which that is then true for each task."""
-    with pytest.raises(Misfit, match="mf_absent:factory: ModuleNotFoundError"):
-        make_context("mf_absent:factory", {}, {})  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("function", "fields", "scope"),
+    [
+        ("mf_ctx:wants", {}, "function mf_ctx:wants"),
+        ("mf_ctx:plain", {"condition": "mf_ctx:wants"}, "task a"),
+    ],
+)
+def test_a_context_that_cannot_be_imported(
+    tmp_path: Path, function: str, fields: dict[str, Any], scope: str
+) -> None:
+    """Where the function takes it, that is true of each of its tasks; where the condition of a task
+    alone needs it, of that task. What needs no context runs.
+    """
+    (tmp_path / "mf_ctx.py").write_text("def wants(ctx): ...\ndef plain(): return 1\n")
+
+    def context() -> Any:
+        return make_context("mf_absent:factory", {}, {})  # type: ignore[arg-type]
+
+    a, b = task("a", function=function, **fields), task("b", function="mf_ctx:plain")
+    taken = Taken(a, b, context=context)
+    assert taken.results.keys() == {"b"}
+    (refusal,) = taken.store.read_refusals()
+    assert (refusal.scope, refusal.what) == (scope, "mf_absent:factory")
+
+
+def test_what_a_context_factory_raises_is_a_failure(tmp_path: Path) -> None:
+    """It was found, and called."""
+    (tmp_path / "mf_ctx.py").write_text("def wants(ctx): ...\ndef make(params): 1 / 0\n")
+
+    def context() -> Any:
+        return make_context("mf_ctx:make", {}, {})  # type: ignore[arg-type]
+
+    taken = Taken(task("a", function="mf_ctx:wants"), context=context)
+    assert str(taken.results["a"].error).startswith("ZeroDivisionError")
+    assert taken.store.read_refusals() == []
 
 
 def test_what_a_condition_raises_is_a_failure() -> None:
