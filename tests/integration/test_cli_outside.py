@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgpack import packb
 
 from distflow.cli import COMMANDS
 from distflow.cli.serving import _tell
@@ -15,6 +16,8 @@ from distflow.codec import pack
 from distflow.coordinator.notices import Notice
 from distflow.core.model import Task
 from distflow.core.status import RunStatus
+from distflow.store.keys import workers_key
+from distflow.store.worker_notes import WorkerNote
 from tests.integration.cli_scene import Scene
 from tests.support.redis_server import RedisServer
 from tests.support.stores import again, claim, finish, make_spec
@@ -30,7 +33,7 @@ TYPED = EVIL.replace("\x00", "")
 NAMES = {kind: kind + EVIL for kind in ("done", "bad", "lost", "busy", "later", "tail")}
 
 #: Of a process of its own, and tested as such: they show no more than these of what is outside.
-OTHERS = {"run", "submit", "resume", "worker", "coordinator", "workers"}
+OTHERS = {"run", "submit", "resume", "worker", "coordinator"}
 
 
 @pytest.fixture
@@ -59,8 +62,19 @@ def scene(redis_server: RedisServer) -> Iterator[Scene]:
     claim(store, epoch, NAMES["later"], "t-later")
     retried = again(NAMES["later"], "t-later", delay_ms=600_000)
     finish(store, epoch, retried._replace(note="OSError: " + EVIL))
+    register(scene)
     yield scene
     scene.close()
+
+
+def register(scene: Scene) -> None:
+    """A worker whose registration has such texts too."""
+    key, born = f"rq:worker:worker{TYPED}", "2026-01-01T00:00:00.000000Z"
+    scene.client.sadd("rq:workers", key)
+    texts = dict.fromkeys(("hostname", "state", "version", "python_version"), EVIL)
+    scene.client.hset(key, mapping={**texts, "queues": "default", "pid": "7", "birth": born})
+    note = WorkerNote(born, EVIL, 7, EVIL, distflow=EVIL, code=EVIL, refusal=EVIL)
+    scene.client.hset(workers_key("distflow"), f"worker{TYPED}", packb(note._asdict()))
 
 
 def is_harmless(output: str) -> bool:
@@ -86,7 +100,7 @@ def test_no_command_lets_text_act(scene: Scene, tmp_path: Path) -> None:
             assert is_harmless(stream), (words, stream)
         return result.stdout
 
-    documents = [["status", "run-1"], ["status", "run-1", "--tasks"], ["runs"]]
+    documents = [["status", "run-1"], ["status", "run-1", "--tasks"], ["runs"], ["workers"]]
     documents += [["show", "run-1", name] for name in NAMES.values()]
     for words in documents:
         assert "FORGED" in ask(*words)
