@@ -328,7 +328,8 @@ def _stop_at(stop_at: str | None, grace: str | None, now: float) -> float | None
         return None
     found = int(stop_at) / 1000
     of, _, asked_ms = (grace or "").partition(" ")
-    return min(found, now + int(asked_ms) / 1000) if of == stop_at else found
+    # In milliseconds, as it is written: two readings of one moment do not differ.
+    return round(min(found, now + int(asked_ms) / 1000), 3) if of == stop_at else found
 
 
 def _info(
