@@ -27,7 +27,9 @@ SERVER_TESTS := tests/contract $(patsubst %,tests/integration/test_%.py, acl cli
 # What is tested with the lowest and with the highest versions.
 TESTS := tests/unit tests/contract tests/integration
 # Test files at once: most of their time is waiting for servers and workers. 0 for one by one.
-JOBS := 4
+JOBS := 5
+# Each in one process, in the order of tests/conftest.py.
+APART := --dist loadfile --no-loadscope-reorder
 
 CODE := distflow workers tests deploy $(wildcard examples benchmarks)
 
@@ -102,16 +104,16 @@ demo: $(STAMP)
 	$(PYTHON) -m examples.demo
 
 test: $(STAMP) $(RELEASED_STAMP)
-	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
+	$(PYTHON) -m pytest -n $(JOBS) $(APART)
 
 test-server: $(STAMP)
-	DISTFLOW_TEST_REDIS=$(SERVER) $(PYTHON) -m pytest -n $(JOBS) --dist loadfile $(SERVER_TESTS)
+	DISTFLOW_TEST_REDIS=$(SERVER) $(PYTHON) -m pytest -n $(JOBS) $(APART) $(SERVER_TESTS)
 
 test-oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+	$(OLDEST)/bin/python -m pytest -n $(JOBS) $(APART) $(TESTS)
 
 test-newest: $(NEWEST)/.installed
-	$(NEWEST)/bin/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+	$(NEWEST)/bin/python -m pytest -n $(JOBS) $(APART) $(TESTS)
 
 chaos: $(STAMP)
 	$(PYTHON) -m tests.chaos.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
