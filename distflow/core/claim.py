@@ -188,7 +188,10 @@ class Refused(NamedTuple):
     trace: str = ""
 
 
-def scope_of(kind: Literal["function", "condition", "until", "verify", "task"], name: str) -> str:
+ScopeKind = Literal["function", "condition", "until", "verify", "task"]
+
+
+def scope_of(kind: ScopeKind, name: str) -> str:
     """Which tasks a worker cannot run: those with this function, condition, ``until`` or verify
     hook, or the one of this name.
     """

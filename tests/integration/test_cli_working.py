@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import struct
 import subprocess
@@ -16,6 +14,7 @@ from redis import Redis
 
 from distflow.client import connect
 from distflow.core.status import RunStatus
+from distflow.local.processes import kill_session
 from tests.support.cli import command, run_cli
 from tests.support.redis_server import RedisServer
 from tests.support.tasks.recording import holding, lines, payment
@@ -68,9 +67,9 @@ def _wait_for_calls(path: str, pid: int, count: int) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    # Its work horse is in a group of its own, and may outlive it: for an hour, where its Redis has
+    # gone.
+    kill_session(process)
 
 
 def test_it_works(redis_server: RedisServer, start: Start, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from socket import gethostname
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distflow.codec import decode_result, decode_task, encode_result, unpack
-from distflow.core.claim import NAMELESS, Code, Finish, WorkerFacts, scope_of
+from distflow.core.claim import NAMELESS, Code, Finish, ScopeKind, WorkerFacts, scope_of
 from distflow.core.model import Metrics, Task, TaskResult, class_names
 from distflow.core.outcome import (
     Attempt,
@@ -149,12 +149,12 @@ class AttemptRun:
 
     def _run(self) -> Outcome:
         # Of which tasks it is true that this worker cannot run them.
-        scope = scope_of("function", self._header["function"])
+        scope: tuple[ScopeKind, str] = "function", self._header["function"]
+        own: tuple[ScopeKind, str] = "task", self._header["name"]
         try:
             # The import comes before the body: the module may register types that are in it.
             function = require_function(self._header["function"])
             wanted = wants_context(self._header["function"])
-            own = scope_of("task", self._header["name"])
             if self._task is None:
                 scope = own
                 self._require_body()
@@ -165,7 +165,7 @@ class AttemptRun:
             asked = self._asks_condition()
             if asked and task.condition is not None:
                 require_function(task.condition, scope_of("condition", task.condition))
-            scope = scope_of("function", task.function) if wanted else own
+            scope = ("function", task.function) if wanted else own
             called = not self.view.simulated
             context = self._context() if asked or ((wanted or task.loop) and called) else None
             scope = own
@@ -180,7 +180,7 @@ class AttemptRun:
             if wanted:
                 kwargs["ctx"] = context
         except Misfit as misfit:
-            misfit.scope = misfit.scope or scope
+            misfit.scope = misfit.scope or scope_of(*scope)
             raise
         except BaseException as error:  # noqa: BLE001 - the user's imports and condition raise anything
             return _raised(error)._replace(permanent=True)
@@ -257,7 +257,8 @@ class AttemptRun:
                 self.view.original.end_copy()
                 if task.loop is not None and task.loop.sees == "data":
                     met = bool(load_function(task.loop.until)(self._looking, returned))
-            return _returned(returned)._replace(met=met)
+            outcome = _returned(returned)
+            return outcome if met is None else outcome._replace(met=met)
         except DeadlinePassed:
             return timed_out(task.timeout or 0.0)
         except NotDone as error:
