@@ -2,7 +2,7 @@
 # Python 3.11 or newer, make, git and a compiler.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-server test-oldest test-newest check format format-check lint types mutants chaos chaos-full bench \
+.PHONY: help demo coverage test test-server test-oldest test-newest check format format-check lint types mutants chaos chaos-full bench \
   bench-short clean distclean
 
 # What another virtual environment or project has set does not belong in this one.
@@ -44,6 +44,7 @@ help:
 	@echo '             promised, and crash at every step'
 	@echo 'make bench   measure it beside its peers: TABLE=throughput alone, ROUNDS=5, JSON=file'
 	@echo 'make bench-short  the same of almost nothing: to see that the harness works'
+	@echo 'make coverage  what the unit tests alone reach of the coordinator'
 	@echo 'make mutants break the policy in every way known, and see the tests fail'
 	@echo 'make format | lint | types | clean | distclean'
 
@@ -123,6 +124,10 @@ chaos-full: chaos
 	$(PYTHON) -m tests.chaos.times
 	$(PYTHON) -m tests.chaos.points
 	$(PYTHON) -m tests.chaos.refusals
+
+coverage: $(STAMP)
+	$(PYTHON) -m coverage run -m pytest tests/unit
+	$(PYTHON) -m coverage report --include='distflow/coordinator/*' --fail-under=85
 
 mutants: $(STAMP)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check \
