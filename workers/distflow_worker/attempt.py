@@ -257,8 +257,7 @@ class AttemptRun:
                 self.view.original.end_copy()
                 if task.loop is not None and task.loop.sees == "data":
                     met = bool(load_function(task.loop.until)(self._looking, returned))
-            outcome = _returned(returned)
-            return outcome if met is None else outcome._replace(met=met)
+            return _returned(returned, met=met)
         except DeadlinePassed:
             return timed_out(task.timeout or 0.0)
         except NotDone as error:
@@ -378,17 +377,13 @@ def peek_function(body: bytes) -> str:
     return name
 
 
-def _returned(returned: Any) -> Outcome:
+def _returned(returned: Any, *, met: bool | None) -> Outcome:
     if isinstance(returned, TaskResult):
         if returned.status == TaskStatus.PENDING:
             raise InvalidInput("TaskResult: a task that has run is not pending")
-        return Outcome(
-            returned.status,
-            data=returned.data,
-            message=returned.message,
-            error=returned.error,
-        )
-    return Outcome(TaskStatus.SUCCESS, data=returned)
+        data, message, error = returned.data, returned.message, returned.error
+        return Outcome(returned.status, data=data, message=message, error=error, met=met)
+    return Outcome(TaskStatus.SUCCESS, data=returned, met=met)
 
 
 def _raised(error: BaseException) -> Outcome:
