@@ -8,7 +8,7 @@ from typing import NamedTuple
 from distflow.codec import decode_result
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
-from distflow.core.plan import PlanItem, plan_resume
+from distflow.core.plan import PlanItem, changes_nothing, plan_resume
 from distflow.core.status import OVER_RUNS, REOPENED, RunStatus, TaskStatus
 from distflow.errors import WrongState
 from distflow.faults import reach
@@ -65,8 +65,10 @@ def _read_over(store: RunStore, graph: Graph) -> Reading | None:
     plan, _statuses = _read_plan(store, graph)
     # A decision in the meantime lets the run go on.
     unmoved = standing.info.status in OVER_RUNS and store.read_status() == standing.info.status
-    if unmoved and all(item.action == "keep" for item in plan):
-        return Reading(graph, plan, standing)
+    if unmoved and changes_nothing(graph, plan):
+        # What was skipped is not evaluated again after all.
+        kept = [item for item in plan if item.action == "keep"]
+        return Reading(graph, kept, standing)
     return None
 
 

@@ -69,3 +69,23 @@ def plan_resume(
             renewed = known._replace(base=known.attempt - 1, lost=0) if known else None
             items.append(PlanItem(index, "run", "has no outcome", status, renewed))
     return items
+
+
+def changes_nothing(graph: Graph, plan: Sequence[PlanItem]) -> bool:
+    """Whether a resume by this plan would run nothing, and end the run as it has ended: what is not
+    kept was skipped behind an outcome that is, and would be skipped again.
+    """
+    #: Tasks behind which nothing can run.
+    barred: set[int] = set()
+    # Dependencies before their dependents.
+    for item in reversed(plan):
+        if item.action == "keep":
+            task = graph.tasks[item.task]
+            tolerated = item.seen == TaskStatus.FAILURE and task.continue_on_error
+            if item.seen != TaskStatus.SUCCESS and not tolerated:
+                barred.add(item.task)
+        elif item.seen == TaskStatus.SKIPPED and not barred.isdisjoint(graph.parents[item.task]):
+            barred.add(item.task)
+        else:
+            return False
+    return True

@@ -57,17 +57,21 @@ def test_a_resume_that_changes_nothing(
     lead: Lead, task: Task, status: str, ends: RunStatus
 ) -> None:
     """The run keeps its end, and is nobody's, as before."""
-    led = lead(task)
+    led = lead(task, played("b", depends_on=("a",)))
     worker = led.at_work("a")
     token, attempt = worker.held.pop("a")
     worker.tell(final("a", token, status, attempt=attempt, started=True), ending=True)
-    assert led.step() == ends
+    ended = led.step()
+    if ended is None:
+        led.at_work("b", "second").finish("b")
+        ended = led.step()
+    assert ended == ends
     led.executor.end()
     before = led.info
     led.clock.sleep(100.0)
     led.executor = led.make_executor()
     led.executor.begin(reopen=True)
-    assert [item.action for item in led.executor.plan] == ["keep"]
+    assert {item.action for item in led.executor.plan} == {"keep"}
     assert led.step() == ends
     led.executor.end()
     after = led.info

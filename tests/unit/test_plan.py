@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Task, TaskResult
-from distflow.core.plan import PlanItem, plan_resume
+from distflow.core.plan import PlanItem, changes_nothing, plan_resume
 from distflow.core.run import Claim
 from distflow.core.status import REOPENED, TaskStatus
 
@@ -109,3 +109,27 @@ def test_dependents_come_before_their_dependencies(data: st.DataObject) -> None:
         assert all(place[child] < place[parent] for parent in parents)
     assert all(item.seen == statuses[item.task] for item in items)
     assert all((item.progress is None) == (item.action != "again") for item in items)
+
+
+def plan_for(*outcomes: TaskResult, tolerated: bool = False) -> tuple[Graph, list[PlanItem]]:
+    """The plan of a chain ``t0``, ``t1``, … of which only the first ran at most once."""
+    names = [f"t{number}" for number in range(len(outcomes))]
+    tasks = [
+        Task(name, "m:f", depends_on=tuple(names[max(0, at - 1) : at]), continue_on_error=tolerated)
+        for at, name in enumerate(names)
+    ]
+    graph = Graph.compile(tasks)
+    details = {at: one for at, one in enumerate(outcomes) if one.status in REOPENED}
+    return graph, plan_resume(graph, [one.status for one in outcomes], details, {}, {})
+
+
+def test_a_resume_that_changes_nothing() -> None:
+    """What failed for good, and all that was skipped behind it, would end as it has."""
+    failed, skipped = TaskResult(S.FAILURE, started=True), TaskResult(S.SKIPPED)
+    success = TaskResult(S.SUCCESS)
+    assert changes_nothing(*plan_for(success, success))
+    assert changes_nothing(*plan_for(failed, skipped, skipped))
+    # A condition is asked again, a failure tried again; behind a tolerated failure work goes on.
+    assert not changes_nothing(*plan_for(success, skipped))
+    assert not changes_nothing(*plan_for(TaskResult(S.FAILURE), skipped))
+    assert not changes_nothing(*plan_for(failed, skipped, tolerated=True))
