@@ -166,10 +166,10 @@ def test_who_listens_goes_on_listening(usual: RefusingServer, word: str, *, cut:
         opened.callback(listening.close)
         wait_for(lambda: usual.control.pubsub_numsub("channel")[0][1], what="it to listen")
         connection = listening.pubsub.connection
+        before = usual.control.client_list(_type="pubsub")
         if cut:
             usual.control.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         asked = connection.next_health_check
-        before = usual.control.client_list(_type="pubsub")
         with usual.refusing(word):
             wait_for(
                 lambda: connection.next_health_check > asked + 0.5 or connection._sock is None,
