@@ -65,7 +65,7 @@ def _read_over(store: RunStore, graph: Graph) -> Reading | None:
     plan, _statuses = _read_plan(store, graph)
     # A decision in the meantime lets the run go on.
     unmoved = standing.info.status in OVER_RUNS and store.read_status() == standing.info.status
-    if unmoved and changes_nothing(graph, plan):
+    if unmoved and changes_nothing(graph, plan, standing.info.status):
         # What was skipped is not evaluated again after all.
         kept = [item for item in plan if item.action == "keep"]
         return Reading(graph, kept, standing)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from distflow.core.claim import Progress
+from distflow.core.ending import verdict_of
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.run import Claim
-from distflow.core.status import REOPENED, TaskStatus
+from distflow.core.status import REOPENED, RunStatus, TaskStatus
 
 #: ``keep``: its outcome stands. ``hold``: it waits for a person. ``adopt``: a worker has it.
 #: ``again``: what it said is set aside and it is evaluated again. ``run``: it has no outcome.
@@ -71,10 +72,14 @@ def plan_resume(
     return items
 
 
-def changes_nothing(graph: Graph, plan: Sequence[PlanItem]) -> bool:
-    """Whether a resume by this plan would run nothing, and end the run as it has ended: what is not
-    kept was skipped behind an outcome that is, and would be skipped again.
+def changes_nothing(graph: Graph, plan: Sequence[PlanItem], ended: RunStatus) -> bool:
+    """Whether a resume by this plan would run nothing, and end the run as it has ``ended``: what is
+    not kept was skipped behind an outcome that is, and would be skipped again. What a person has
+    decided since may end it otherwise.
     """
+    seen = {item.task: item.seen for item in plan}
+    if verdict_of(graph, [seen[index] for index in range(len(graph))]) != ended:
+        return False
     #: Tasks behind which nothing can run.
     barred: set[int] = set()
     # Dependencies before their dependents.

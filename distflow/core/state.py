@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from distflow.core.claim import Progress
+from distflow.core.ending import verdict_of
 from distflow.core.graph import Graph
 from distflow.core.questions import HookQuestions
 from distflow.core.ready import ReadyQueue, sort_key
@@ -275,13 +276,9 @@ class TaskStateManager:
             return RunStatus.BLOCKED
         if cancelled and self.counts[_S.SUCCESS] < len(self.graph):
             return RunStatus.CANCELLED
-        if self.counts[_S.FAILURE]:
-            tasks = self.graph.tasks
-            for index, status in enumerate(self.statuses):
-                if status == _S.FAILURE and not tasks[index].continue_on_error:
-                    return RunStatus.FAILURE
-        # A function may have said of itself that it was cancelled.
-        return RunStatus.CANCELLED if self.counts[_S.CANCELLED] else RunStatus.SUCCESS
+        if not self.counts[_S.FAILURE] and not self.counts[_S.CANCELLED]:
+            return RunStatus.SUCCESS
+        return verdict_of(self.graph, self.statuses)
 
     # How
 

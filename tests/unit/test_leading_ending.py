@@ -10,6 +10,7 @@ import pytest
 
 from distflow.core.claim import Code
 from distflow.core.model import Retry, Task
+from distflow.core.resolution import Resolution
 from distflow.core.run import RunOptions
 from distflow.core.status import RunStatus
 from distflow.errors import WrongState
@@ -79,6 +80,23 @@ def test_a_resume_that_changes_nothing(
     assert after.run_seconds == before.run_seconds
     assert sorted(led.server.active) == []
     assert led.sent_with("a") == 1
+
+
+def test_a_decision_counts_at_the_next_resume(lead: Lead) -> None:
+    """What failed at most once was done after all: nothing is left to run, and all is well."""
+    led = lead(played("a", "at_most_once"))
+    worker = led.at_work("a")
+    token, attempt = worker.held.pop("a")
+    worker.tell(final("a", token, "failure", attempt=attempt, started=True), ending=True)
+    assert led.step() == RunStatus.FAILURE
+    led.executor.end()
+    (seen,) = led.store.read_results(["a"])
+    assert seen is not None
+    decided = Resolution("a", outcome("success"), seen)
+    led.store.resolve_tasks("person", "done", [decided], "p", "")
+    led.executor = led.make_executor()
+    led.executor.begin(reopen=True)
+    assert led.step() == RunStatus.SUCCESS
 
 
 def test_time_at_rest_is_no_run_time(lead: Lead) -> None:
