@@ -39,7 +39,7 @@ def durability_warnings(
         warnings.append(
             f"{once[0]}{more} must run at most once, and this Redis (durability: "
             f"{server.durability}) may forget a start when it crashes: set appendonly yes and "
-            "appendfsync always, or submit with durability waitaof"
+            "appendfsync always, or submit with --durability waitaof"
         )
     return warnings
 

@@ -272,6 +272,7 @@ def task_document(store: RunStore, info: RunInfo, task: Task) -> dict[str, Any]:
     document: dict[str, Any] = {
         "run_id": info.run_id,
         "task": name,
+        "coordinator": info.coordinator,
         "status": shown_status(status),
         "function": task.function,
         "queue": task.queue,

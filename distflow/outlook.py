@@ -75,7 +75,7 @@ def next_steps(info: RunInfo, outlook: Outlook) -> list[Step]:
         return [Step(why, ("delete", run_id))]
     steps = []
     if outlook.open_ends:
-        steps.append(decide_step(run_id, outlook.open_ends, "failed at most once"))
+        steps.append(decide_step(run_id, outlook.open_ends, "failed, and may run at most once"))
     why = _why_resume(info)
     if status == RunStatus.CANCELLING and info.coordinator is None:
         steps.append(Step("nobody carries the cancellation out", ("cancel", run_id)))

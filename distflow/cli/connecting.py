@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from redis import Redis
@@ -50,11 +50,12 @@ def open_connection(
         raise InvalidInput("--redis and --data name two servers: give one of them")
     if data_dir and not create and not data_dir.is_dir():
         raise InvalidInput(f"there is no data folder {data_dir}: `distflow run` makes one")
-    with (
-        PrivateRedis.start(data_dir) if data_dir else nullcontext() as private,
-        _hinting(is_named=bool(redis_url or data_dir)),
-        connected(private.url if private else redis_address(redis_url)) as redis,
-    ):
+    with ExitStack() as opened:
+        private = opened.enter_context(PrivateRedis.start(data_dir)) if data_dir else None
+        # One that was there and went is the right one: there is nothing to hint at then.
+        with _hinting(is_named=bool(redis_url or data_dir)):
+            address = private.url if private else redis_address(redis_url)
+            redis = opened.enter_context(connected(address))
         yield redis
 
 

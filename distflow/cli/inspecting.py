@@ -66,7 +66,7 @@ def watch(
         if as_json:
             print_json(status_document(info))
         else:
-            for text in outcome_lines(run, info, info.run_seconds or 0.0):
+            for text in outcome_lines(run, info):
                 put(text)
     ctx.exit(ExitCode.INTERRUPTED if interrupted else exit_code_of(info.status))
 

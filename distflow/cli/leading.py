@@ -60,12 +60,11 @@ def see_through(
     The arguments are those of :class:`Foreground` and :meth:`Foreground.finish`; ``as_json``
     prints the status document on stdout at the end.
     """
-    began = time.monotonic()
     with open_display() as display:
         foreground = Foreground(run, display, interrupt, tend=tend, again=again)
         foreground.finish(reopen=reopen, force=force)
     info = run.info()
-    for line in outcome_lines(run, info, time.monotonic() - began, again):
+    for line in outcome_lines(run, info, again):
         say(line)
     if as_json:
         print_json(status_document(info))
@@ -135,7 +134,8 @@ class Foreground:
                 self._display.note("another coordinator has taken the run over: following it")
             except (RedisError, RedisUnavailable) as error:
                 again = self._again or next_command("resume", self._run.run_id)
-                raise RedisUnavailable(f"{error}; go on by `{again}`") from error
+                what = str(error).rstrip(".")
+                raise RedisUnavailable(f"{what}; once it is back, go on by `{again}`") from error
             force = False
             status = self.follow()
             if status is not None:

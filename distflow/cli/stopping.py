@@ -88,7 +88,7 @@ def cancel(
         patience = grace + settings.lease_seconds + _PATIENCE_SECONDS
         _carry_out(run, interrupt, began + patience)
         info = run.info()
-        for line in outcome_lines(run, info, time.monotonic() - began):
+        for line in outcome_lines(run, info):
             say(line)
         if as_json:
             print_json(status_document(info))

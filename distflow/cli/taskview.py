@@ -54,6 +54,8 @@ def _live_lines(document: Mapping[str, Any]) -> Iterator[str]:
             name for name, status in document["dependencies"].items() if status != _SATISFIED
         ]
         what = ", ".join(open_names)
+        if not what and document["coordinator"] is None:
+            what = f"somebody who leads the run: see `distflow status {document['run_id']}`"
         yield _line("waits for", what or f"a worker of queue {document['queue']!r}")
 
 

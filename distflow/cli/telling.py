@@ -19,7 +19,7 @@ from distflow.core.run import RunInfo
 from distflow.core.status import ACTIVE_RUNS, TaskStatus
 from distflow.describe import FoundTask, survey_run, why_of
 from distflow.handle import Run
-from distflow.outlook import decide_step, next_steps, read_outlook
+from distflow.outlook import CHOICES, decide_step, next_steps, read_outlook
 from distflow.ports import RunStore
 from distflow.text import counted, one_line
 
@@ -109,7 +109,7 @@ def resume_lines(run: Run, executor: WorkflowExecutor) -> Iterator[str]:
         parts.append(f"{actions['again']} evaluated again ({former})")
     stay = actions["keep"] - done
     if stay:
-        parts.append(f"{stay} failed at most once and stay{'s' if stay == 1 else ''} so")
+        parts.append(f"{stay} failed that may run at most once: kept")
     if actions["adopt"]:
         parts.append(f"{actions['adopt']} at work")
     if actions["run"]:
@@ -122,31 +122,31 @@ def resume_lines(run: Run, executor: WorkflowExecutor) -> Iterator[str]:
         yield f"unknown: {_names(asked, len(asked))}: asking the verify hook"
     if left:
         words = next_command("resolve", run.run_id, *left[:_SHOWN_NAMES])
-        yield f"unknown: {_names(left, len(left))}: waiting for `{words}`"
+        yield f"unknown: {_names(left, len(left))}: waiting for a decision: {words} {CHOICES}"
     ends = [graph.tasks[item.task].name for item in reversed(plan) if _stays(item)]
     if ends:
         words = next_command("resolve", run.run_id, *ends[:_SHOWN_NAMES])
-        yield f"failed at most once: {_names(ends, len(ends))}: until `{words}` says what happened"
+        what = f"failed, and may run at most once: {_names(ends, len(ends))}"
+        yield f"{what}: unless it is decided otherwise: {words} {CHOICES}"
     context = run.info().options.context
     if context:
         kept = counted(done, "kept success", "kept successes")
         yield f"context: workers rebuild it by {context}; what {kept} did to it is not repeated"
 
 
-def outcome_lines(
-    run: Run, info: RunInfo, seconds: float, again: str | None = None
-) -> Iterator[str]:
+def outcome_lines(run: Run, info: RunInfo, again: str | None = None) -> Iterator[str]:
     """How the run stands at the end of a command, and what to type next.
 
     Args:
         run: it.
         info: it, read just now.
-        seconds: how long the command took.
         again: the command that goes on with the run; None looks for it.
     """
     reason = f" ({info.reason})" if info.reason and info.reason != info.status else ""
     counts = counts_text(counts_of_info(info)) or "no tasks"
-    yield f"run {info.run_id}: {info.status}{reason} after {span(seconds)}: {counts}"
+    # Of the run, whoever led it: not of this command.
+    ran = "" if info.run_seconds is None else f" after {span(info.run_seconds)}"
+    yield f"run {info.run_id}: {info.status}{reason}{ran}: {counts}"
     survey = survey_run(run.store, info, limit=_SHOWN_NAMES)
     unknown, tolerated = info.counts["unknown"], survey.tolerated_count
     failed = info.counts["failure"] - tolerated

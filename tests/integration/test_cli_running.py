@@ -109,7 +109,7 @@ def test_failure_ends_with_1_and_names_it(
     assert lines[-2] == f"see why: distflow show f reckless --redis {redis_server.url}"
     decide = f"distflow resolve f reckless --redis {redis_server.url}"
     choices = "--done [JSON] | --retry | --fail"
-    assert lines[-1] == f"reckless: failed at most once: {decide} {choices}"
+    assert lines[-1] == f"reckless: failed, and may run at most once: {decide} {choices}"
 
 
 def test_resume_unpauses_and_follows(
