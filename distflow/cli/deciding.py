@@ -23,7 +23,7 @@ from distflow.cli.waits import go_on_command
 from distflow.client import Client
 from distflow.core.resolution import Decision
 from distflow.core.run import RunInfo
-from distflow.core.status import ENDED_RUNS, OVER_RUNS, TaskStatus
+from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, OVER_RUNS, TaskStatus
 from distflow.errors import Damaged, InvalidInput, RunNotFound, RunTooNew, WrongState
 from distflow.handle import Run
 from distflow.outlook import read_outlook
@@ -115,7 +115,7 @@ def _resolved_lines(run: Run, info: RunInfo, statuses: Mapping[str, TaskStatus])
     if left:
         more = f"{counted(left, 'task')} {'is' if left == 1 else 'are'}"
         yield f"{more} still unknown: {next_command('status', info.run_id)}"
-    if info.coordinator is not None:
+    if info.coordinator is not None and info.status in ACTIVE_RUNS:
         yield f"{info.coordinator} goes on with the run"
     elif read_outlook(run.store, info).resumes:
         yield f"go on with the run: {go_on_command(info, run.client.impatient_dispatcher)}"

@@ -131,7 +131,7 @@ class Foreground:
                     self._display.note("it was paused: it goes on")
                 self._display.note(f"led by {info.coordinator or 'another'}: following it")
             except StaleEpoch:
-                self._display.note("another coordinator has taken the run over: following it")
+                self._display.note("another has taken the run over, or decided in it: following it")
             except (RedisError, RedisUnavailable) as error:
                 again = self._again or next_command("resume", self._run.run_id)
                 what = str(error).rstrip(".")

@@ -20,7 +20,7 @@ from distflow.core.outcome import left_of_wait_ms, longest_wait_seconds
 from distflow.core.run import Claim, Event, RefusalKey, RunInfo, event_ms
 from distflow.core.state import TaskStateManager
 from distflow.core.status import FINAL, OUTCOMES, RunStatus, TaskStatus
-from distflow.errors import WrongState
+from distflow.errors import StaleEpoch, WrongState
 from distflow.ids import new_token
 from distflow.logs import get_logger
 from distflow.ports import Dispatcher, RunStore, Standing
@@ -92,6 +92,9 @@ class LedRun:
         """
         store, graph = self._store, self.graph
         standing = standing or read_standing(store, graph)
+        if standing.info.epoch > self.epoch:
+            # Another leads it, or a decision wants it read by who knows nothing of it yet.
+            raise StaleEpoch(f"run {store.run_id}: it is to be taken over")
         self.last_event = standing.last_event
         self.info = standing.info
         self.status = self.info.status

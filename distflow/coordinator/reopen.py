@@ -123,20 +123,25 @@ def reopen_run(store: RunStore, epoch: int, graph: Graph) -> tuple[list[PlanItem
     A reopening that was cut off anywhere is ended by the next one.
     """
     store.begin_reopen(epoch, new_token())
-    # Whatever changes an outcome after this but the reopening itself is told by an event.
-    last_event = store.last_event_id()
+    before = store.last_event_id()
     plan, statuses = _read_plan(store, graph)
     reach("reopen:planned")
     items: Sequence[PlanItem] = [item for item in plan if item.progress is not None]
     try:
         _set_aside(store, epoch, graph, items)
+        # Whatever changes an outcome after this is told by an event. What one before this told may
+        # have been set aside since.
+        last_event = store.last_event_id()
+        if last_event != before:
+            statuses = read_statuses(store, graph)
         store.set_status(RunStatus.RUNNING, {RunStatus.REOPENING}, epoch=epoch, restart_clock=True)
     except WrongState:
         # It was cancelled at this very moment: the coordinator does that.
         return plan, None
-    for item in plan:
-        if item.action == "again":
-            statuses[item.task] = None
+    if last_event == before:
+        for item in plan:
+            if item.action == "again":
+                statuses[item.task] = None
     standing = store.read_standing([])
     return plan, standing._replace(last_event=last_event, statuses=statuses)
 

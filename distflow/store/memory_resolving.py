@@ -8,7 +8,7 @@ from distflow.codec import status_of
 from distflow.core.claim import Code, Progress, check_version
 from distflow.core.resolution import Decision, Dependent, Resolution, said_tries
 from distflow.core.run import Event, HistoryEntry
-from distflow.core.status import TaskStatus
+from distflow.core.status import REOPENED, TaskStatus
 from distflow.store.memory_run import MemoryBase, MemoryRun
 from distflow.store.resolving import overtaken
 from distflow.store.working import Answer, not_unknown
@@ -158,7 +158,10 @@ def _decide(
         for name in item.skipped:
             if run.outcome(name) == TaskStatus.SKIPPED:
                 del run.results[name]
-        # What an older coordinator had queued would find its dependency undone.
-        run.epoch += item.unled
+        # Whoever leads the run may have worked out what follows from the outcome that was.
+        before = None if known is None else status_of(known)
+        if item.unled or before in REOPENED:
+            run.epoch += 1
+            run.lease = None
         run.unblock()
     return status

@@ -7,7 +7,7 @@ import pytest
 from distflow.core.claim import Code, Progress
 from distflow.core.resolution import Decision, Dependent, Resolution, said_tries
 from distflow.core.status import RunStatus, TaskStatus
-from distflow.errors import LeaseHeld, RunNotFound, WrongState
+from distflow.errors import LeaseHeld, RunNotFound, StaleEpoch, WrongState
 from tests.support.stores import Subject, again, claim, final, finish, open_run, outcome, picture
 
 FAILED = outcome("failure", started=True, attempt=1)
@@ -83,11 +83,25 @@ def test_all_or_none(subject: Subject) -> None:
         subject.connect("nope").resolve_tasks("op", "done", [good], "eva", "")
 
 
+def test_whoever_leads_looks_again(subject: Subject) -> None:
+    """They may be about to write what followed from the failure: a skip, or the run's end."""
+    store = subject.store
+    epoch = failed_run(subject)
+    decide(subject, "done", Resolution("pay", DONE, FAILED, skipped=("ship",)))
+    assert store.read_info().coordinator is None
+    with pytest.raises(StaleEpoch):
+        store.set_status(RunStatus.FAILURE, {RunStatus.RUNNING}, epoch=epoch)
+    with pytest.raises(StaleEpoch):
+        store.settle_unheld(epoch, [("ship", outcome("skipped"))])
+    assert store.acquire_lease("bert", 60.0) > epoch
+
+
 def test_a_decision_is_corrected(subject: Subject) -> None:
     """As long as nobody has begun what rests on it; a worker that claims it was faster."""
     store = subject.store
     epoch = failed_run(subject)
     decide(subject, "done", Resolution("pay", DONE, FAILED, skipped=("ship",)))
+    epoch = store.acquire_lease("anna", 60.0)
     other = outcome("success", data=2)
     unbegun = (Dependent("ship", "", UNTRIED),)
     decide(subject, "done", Resolution("pay", other, DONE, dependents=unbegun), op="op2")
@@ -109,6 +123,7 @@ def test_what_rested_on_it_is_void(subject: Subject) -> None:
     store = subject.store
     epoch = failed_run(subject)
     decide(subject, "done", Resolution("pay", DONE, FAILED, skipped=("ship",)))
+    epoch = store.acquire_lease("anna", 60.0)
     store.begin_batch(epoch, "b2", "w2", "job")
     progress = Progress(2, base=1, token="op2")
     dependents = (Dependent("ship", "", UNTRIED),)
@@ -131,6 +146,7 @@ def test_a_retry_is_corrected_until_it_begins(subject: Subject) -> None:
     assert decide(subject, "fail", Resolution("pay", FAILED, None), op="op2") == ["failure"]
     again_progress = Progress(3, base=2, token="op3")
     decide(subject, "retry", Resolution("pay", b"", FAILED, again_progress), op="op3")
+    epoch = store.acquire_lease("anna", 60.0)
     claim(store, epoch, "pay", "t3")
     with pytest.raises(WrongState, match="task 'pay' is not ended"):
         decide(subject, "done", Resolution("pay", DONE, None), op="op4")

@@ -126,8 +126,14 @@ local function decide(item)
     if status ~= 'ready' then count(status, 1) end
     note_trouble(troubles, traits, item.task, status)
     set_aside(item.skipped)
-    -- What an older coordinator had queued would find its dependency undone.
-    if item.unled then redis.call('HINCRBY', META, 'epoch', 1) end
+    -- What an older coordinator had queued would find its dependency undone. And who leads the run
+    -- may have worked out already what follows from the outcome that was, a skip or the run's end,
+    -- and not written it yet: another epoch refuses that, and whoever leads next reads all anew.
+    local had_failed = before ~= '' and before ~= 'unknown' and before ~= 'success'
+    if item.unled or had_failed then
+      redis.call('HINCRBY', META, 'epoch', 1)
+      redis.call('DEL', lease)
+    end
     unblock()
   end
   return status
