@@ -51,8 +51,9 @@ _LOOK_SECONDS = 1.0
 #: Seconds that a process which ends gives its coordinators to leave their runs.
 _LEAVE_SECONDS = 5.0
 
-#: The threads of this process that lead runs, each with its run and what interrupts it.
+#: The threads of this process that lead runs, with run and interrupt; the runs that it left.
 _leading: dict[threading.Thread, tuple[Run, Interrupt]] = {}
+_left: set[str] = set()
 
 
 class Run:
@@ -167,6 +168,11 @@ class Run:
                 self._ended = ended
             except DistflowError as error:
                 self._failed = error
+            except RuntimeError:
+                # Python 3.12 starts no thread once the main one has ended: the run is left.
+                if threading.main_thread().is_alive():
+                    raise
+                _say_left(self)
             finally:
                 _leading.pop(threading.current_thread(), None)
 
@@ -359,11 +365,19 @@ def _leave_runs() -> None:
     for thread, run, _interrupt in led:
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive() or _is_left(run):
-            run_id = visible(run.run_id)
-            sys.stderr.write(
-                f"distflow: this process ended before run {run_id} did, which wait() waits for: go "
-                f"on with it by `distflow resume {run_id}`\n"
-            )
+            _say_left(run)
+
+
+def _say_left(run: Run) -> None:
+    """Say once that this process led the run and does so no more."""
+    run_id = visible(run.run_id)
+    if run_id in _left:
+        return
+    _left.add(run_id)
+    sys.stderr.write(
+        f"distflow: this process ended before run {run_id} did, which wait() waits for: go on with "
+        f"it by `distflow resume {run_id}`\n"
+    )
 
 
 def _is_left(run: Run) -> bool:
