@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -28,10 +28,11 @@ from distflow.cli.leading import see_through
 from distflow.cli.progress import WritingProgress
 from distflow.cli.signals import interruptible
 from distflow.cli.taking import taking_options
+from distflow.cli.telling import outcome_lines
 from distflow.cli.waits import go_on_command
 from distflow.client import Client
-from distflow.core.run import MAX_GRAPH_BYTES
-from distflow.core.status import RESTING_RUNS, RunStatus, TaskStatus
+from distflow.core.run import MAX_GRAPH_BYTES, RunInfo
+from distflow.core.status import RESTING_RUNS, TaskStatus
 from distflow.describe import status_document
 from distflow.earlier import find_or_create
 from distflow.errors import DistflowError, InvalidInput
@@ -206,9 +207,9 @@ def submit(
                 say(f"warning: {warning}")
         if not detach:
             return see_through(run, interrupt, reopen=earlier, as_json=as_json)
-        for line in _detached_lines(client, run):
-            say(line)
         info = run.info()
+        for line in _detached_lines(client, run, info):
+            say(line)
         if as_json:
             print_json(status_document(info))
         # One that was there may need more than a coordinator.
@@ -252,13 +253,10 @@ def resume(
         return see_through(run, interrupt, reopen=True, force=force, as_json=as_json)
 
 
-def _detached_lines(client: Client, run: Run) -> list[str]:
+def _detached_lines(client: Client, run: Run, info: RunInfo) -> Iterable[str]:
     """What becomes of a detached run, and the next command."""
-    info = run.info()
     if info.status in RESTING_RUNS:
-        what = f"run {run.run_id} stands as it is: {info.status}"
-        again = go_on_command(info, client.impatient_dispatcher)
-        return [what if info.status == RunStatus.SUCCESS else f"{what}; go on with it: {again}"]
+        return outcome_lines(run, info)
     watch = next_command("watch", run.run_id)
     if info.coordinator is not None:
         return [f"{info.coordinator} leads it: {watch}"]

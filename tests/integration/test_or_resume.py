@@ -10,12 +10,16 @@ from click.testing import CliRunner, Result
 
 from distflow import Client, Workflow, connect
 from distflow.cli import main
+from distflow.core.model import Task
+from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput, RunExists
+from distflow.store.redis import RedisRunStore
 from tests.conftest import StartWorker
 from tests.integration.cli_runs import StartCli, begun, dag, end, held, started_commands, starts
 from tests.support.cli import kill_cli
 from tests.support.redis_server import RedisServer
+from tests.support.stores import claim, final, finish
 from tests.support.tasks import recording
 from tests.support.wait import wait_for
 
@@ -57,8 +61,29 @@ def test_a_killed_submit_is_typed_again(
         start(redis_server.url, *words[:2], "--run-id", "r", "--or-resume", "--detach")
     )
     assert (code, out) == (0, "r\n"), lines
-    assert lines[-1] == "run r stands as it is: success"
+    assert lines[-1].startswith("run r: success after")
     assert set(starts(tmp_path).values()) == {1}
+
+
+def test_a_dead_end_names_what_helps(redis_server: RedisServer, client: Client) -> None:
+    """What failed and may run at most once is decided, not resumed."""
+    with redis_server.client() as redis:
+        store = RedisRunStore(redis, "r")
+        store.create_run(
+            RunSpec("r", "tests.support.tasks.recording:effects", {}, "o"),
+            "made",
+            [Task("pay", "m:f", effects="at_most_once")],
+        )
+        epoch = store.acquire_lease("anna", 60.0)
+        claim(store, epoch, "pay", "t1")
+        finish(store, epoch, final("pay", "t1", "failure", started=True))
+        store.set_status(RunStatus.FAILURE, {RunStatus.RUNNING}, epoch=epoch)
+        store.release_lease("anna", epoch)
+    words = ["tests.support.tasks.recording:effects", "--run-id", "r", "--or-resume", "--detach"]
+    told = submit(redis_server, *words)
+    assert told.exit_code == 1
+    assert "distflow resolve r pay" in told.stderr
+    assert "distflow resume" not in told.stderr
 
 
 def test_what_is_another_run(redis_server: RedisServer, client: Client, tmp_path: Path) -> None:
