@@ -14,7 +14,7 @@ from distflow.coordinator.led import LedRun
 from distflow.coordinator.misfits import MisfitDuty
 from distflow.coordinator.notices import Interrupt, Listener, Signal
 from distflow.coordinator.reconcile import Reconciler
-from distflow.coordinator.reopen import read_run
+from distflow.coordinator.reopen import read_run, relist
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.shared import Shared
@@ -262,7 +262,9 @@ class WorkflowExecutor:
         self._keeper.settle()
         try:
             store = self._store if self._has_ended else self._lease_store
-            store.release_lease(self.owner, self.epoch, is_over=self._has_ended)
+            kept = store.release_lease(self.owner, self.epoch, is_over=self._has_ended)
+            if self._has_ended and not kept:
+                relist(store)
         except DistflowError as error:
             # It lapses by itself, and what ended the coordinator matters more.
             _log.warning("run %s: its lease was not released: %s", self.run_id, error)

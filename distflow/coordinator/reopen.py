@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from distflow.codec import decode_result
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.plan import PlanItem, changes_nothing, plan_resume
-from distflow.core.status import OVER_RUNS, REOPENED, RunStatus, TaskStatus
-from distflow.errors import WrongState
+from distflow.core.status import ACTIVE_RUNS, OVER_RUNS, REOPENED, RunStatus, TaskStatus
+from distflow.errors import RunGone, RunNotFound, WrongState
 from distflow.faults import reach
 from distflow.ids import new_token
 from distflow.ports import KnownGraph, RunHead, RunStore, Standing
@@ -144,6 +145,16 @@ def reopen_run(store: RunStore, epoch: int, graph: Graph) -> tuple[list[PlanItem
                 statuses[item.task] = None
     standing = store.read_standing([])
     return plan, standing._replace(last_event=last_event, statuses=statuses)
+
+
+def relist(store: RunStore) -> None:
+    """Whoever ended the run was frozen then, and has taken it off the list of active runs just now:
+    somebody may have resumed it meanwhile.
+    """
+    with suppress(RunGone, RunNotFound):
+        info = store.read_info()
+        if info.status in ACTIVE_RUNS:
+            store.mark_active(info.version)
 
 
 def _set_aside(store: RunStore, epoch: int, graph: Graph, items: Sequence[PlanItem]) -> None:

@@ -59,14 +59,19 @@ class LeadStore(StoreBase):
         codes = self._run("renew_lease", keys, owner, ttl_ms, epoch, queued, waiting)
         self._require(codes[0])
 
-    def release_lease(self, owner: str, epoch: int, *, is_over: bool = False) -> None:
+    def release_lease(self, owner: str, epoch: int, *, is_over: bool = False) -> bool:
         """Give the lease up, if it is still held. Of a run that ``is_over`` nobody needs to know
         any more that somebody should lead it.
+
+        Returns:
+            Whether nobody has led the run since. Where somebody has, it may stand in no list of
+            active runs now although it is one.
         """
         call = ScriptCall("release_lease", (self.keys.meta, self.keys.lease), (owner, epoch))
         lists = active_keys(self.prefix) if is_over else []
         unlist = [("SREM", key, self.run_id) for key in lists]
-        self._patiently(lambda: run_scripts(self.client, [call], before=unlist))
+        replies = self._patiently(lambda: run_scripts(self.client, [call], before=unlist))
+        return bool(replies[0] == Code.OK)
 
     def read_events(self, after: str, *, block_ms: int | None = None) -> list[Event]:
         """The events after an id, oldest first: what at most 1,000 transitions told; waits for one

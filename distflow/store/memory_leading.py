@@ -67,9 +67,9 @@ class MemoryLeadStore(MemoryBase):
             run.lease = Lease(owner, epoch, self.server.now_ms() + ttl_ms, ttl_ms)
             run.queued, run.waiting = queued, waiting
 
-    def release_lease(self, owner: str, epoch: int, *, is_over: bool = False) -> None:
+    def release_lease(self, owner: str, epoch: int, *, is_over: bool = False) -> bool:
         """Give the lease up, if it is still held. Of a run that ``is_over`` nobody needs to know
-        any more that somebody should lead it.
+        any more that somebody should lead it. Returns whether nobody has led it since.
         """
         with self.server.changed:
             if is_over:
@@ -79,6 +79,7 @@ class MemoryLeadStore(MemoryBase):
             if run and holder and (holder.owner, holder.epoch) == (owner, epoch):
                 run.lease = None
                 run.queued = 0
+            return run is not None and run.epoch == epoch
 
     def last_event_id(self) -> str:
         """The id of the newest event, ``0-0`` where there is none."""

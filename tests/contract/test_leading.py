@@ -96,6 +96,20 @@ def test_only_its_holder_gives_a_lease_up(subject: Subject) -> None:
     assert store.read_info().counts["queued"] == 0
 
 
+def test_who_lets_go_is_told_whether_another_came(subject: Subject) -> None:
+    """By the epoch: also where that one is gone already, and where the run is."""
+    store = subject.store
+    epoch = open_run(store)
+    assert store.release_lease("anna", epoch)
+    assert store.release_lease("anna", epoch)
+    new = store.acquire_lease("bert", 60.0)
+    assert not store.release_lease("anna", epoch, is_over=True)
+    assert store.read_info().coordinator == "bert"
+    assert store.release_lease("bert", new)
+    store.delete_run()
+    assert not store.release_lease("bert", new)
+
+
 def test_epochs_grow_although_a_clock_goes_back(subject: Subject) -> None:
     """An epoch is at least the time in milliseconds, and more than any before it."""
     store = subject.store

@@ -134,6 +134,21 @@ def test_a_run_that_ended_is_nobodys(lead: Lead, status: str, ends: RunStatus) -
     assert (led.info.coordinator, led.info.status) == (None, ends)
 
 
+def test_whoever_wakes_up_after_its_end_unlists_nothing(lead: Lead) -> None:
+    """It was frozen before it let go, and somebody has resumed the run since."""
+    led = lead(played("a"))
+    led.at_work("a").finish("a", "failure")
+    assert led.step() == RunStatus.FAILURE
+    frozen, led.executor = led.executor, led.make_executor()
+    led.begin(force=True, reopen=True)
+    frozen.end()
+    assert sorted(led.server.active) == ["run-1"]
+    led.at_work("a", "second").finish("a")
+    assert led.step() == RunStatus.SUCCESS
+    led.executor.end()
+    assert sorted(led.server.active) == []
+
+
 def test_a_run_that_is_blocked_stays_listed(lead: Lead) -> None:
     """Whoever comes next, a service for one, is to lead it when it was decided."""
     led = lead(played("a", "at_most_once"), played("b", depends_on=("a",)))
