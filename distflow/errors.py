@@ -93,6 +93,10 @@ class WrongState(InvalidInput):
     """The run or the task is in a state that does not allow this."""
 
 
+class LookAgain(WrongState):
+    """The run has changed since the caller looked: what was worked out is to be worked out anew."""
+
+
 class LeaseHeld(WrongState):
     """Another coordinator leads this run."""
 

@@ -110,6 +110,8 @@ class RunStore(WorkerPort, Protocol):
         resolutions: Sequence[Resolution],
         who: str,
         note: str,
+        *,
+        skips: int | None = None,
     ) -> list[TaskStatus]: ...
 
     def read_info(self) -> RunInfo: ...

@@ -24,10 +24,13 @@ from distflow.core.resolution import (
 )
 from distflow.core.run import TaskCut
 from distflow.core.status import TaskStatus
-from distflow.errors import InvalidInput, NotEncodable, TaskNotFound, WrongState
+from distflow.errors import InvalidInput, LookAgain, NotEncodable, TaskNotFound, WrongState
 from distflow.ids import new_token
 from distflow.ports import RunStore
 from distflow.store.resolving import begun_already
+
+#: How often the run is looked at while others write to it.
+_LOOKS = 20
 
 #: Names that are read at a time.
 _CHUNK = 1000
@@ -78,12 +81,20 @@ def resolve_tasks(
     if saying.decision == "done" and saying.data is NOTHING:
         _check_unwanted(graph, chosen)
     resolver = _Resolver(store, graph, saying)
-    cuts = _read_cuts(store, chosen)
-    items = [resolver.resolution(name, cut) for name, cut in zip(chosen, cuts, strict=True)]
-    statuses = store.resolve_tasks(
-        resolver.operation, saying.decision, items, saying.who, saying.note
-    )
-    return dict(zip(chosen, statuses, strict=True))
+    for left in reversed(range(_LOOKS)):
+        # First: whoever leads the run may be writing what follows from a failure.
+        skips = store.read_info().counts["skipped"]
+        cuts = _read_cuts(store, chosen)
+        items = [resolver.resolution(name, cut) for name, cut in zip(chosen, cuts, strict=True)]
+        said = (resolver.operation, saying.decision, items, saying.who, saying.note)
+        try:
+            statuses = store.resolve_tasks(*said, skips=skips)
+        except LookAgain:
+            if not left:
+                raise
+        else:
+            return dict(zip(chosen, statuses, strict=True))
+    raise AssertionError
 
 
 def find_unknown(store: RunStore, graph: Graph) -> list[str]:

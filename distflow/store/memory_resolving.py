@@ -70,6 +70,8 @@ class MemoryResolvingStore(MemoryBase):
         resolutions: Sequence[Resolution],
         who: str,
         note: str,
+        *,
+        skips: int | None = None,
     ) -> list[TaskStatus]:
         """Decide on tasks, all or none, and return their statuses from now on: see
         :meth:`distflow.store.resolving.ResolvingStore.resolve_tasks`.
@@ -79,6 +81,8 @@ class MemoryResolvingStore(MemoryBase):
             statuses = [_status(run, item.task) for item in resolutions]
             if any(run.resolved.get(item.task) == operation for item in resolutions):
                 return statuses
+            if skips is not None and skips != run.count().get(TaskStatus.SKIPPED, 0):
+                raise overtaken(self.run_id, Code.WRONG_STATE, "", "", "")
             stand = [_stands(run, item.task, item.packed, operation) for item in resolutions]
             for item, stands in zip(resolutions, stand, strict=True):
                 if not stands:

@@ -9,7 +9,7 @@ from distflow.codec import pack
 from distflow.core.claim import Code
 from distflow.core.resolution import Decision, Resolution
 from distflow.core.status import TaskStatus
-from distflow.errors import LeaseHeld, WrongState
+from distflow.errors import LeaseHeld, LookAgain, WrongState
 from distflow.store.working import WorkerStore
 
 
@@ -23,6 +23,8 @@ class ResolvingStore(WorkerStore):
         resolutions: Sequence[Resolution],
         who: str,
         note: str,
+        *,
+        skips: int | None = None,
     ) -> list[TaskStatus]:
         """Decide on tasks, all or none, and return their statuses from now on.
 
@@ -32,8 +34,10 @@ class ResolvingStore(WorkerStore):
             resolutions: one for each task.
             who: for the history.
             note: for the history.
+            skips: how many tasks of the run were skipped when the caller looked.
 
         Raises:
+            LookAgain: more or fewer are skipped now.
             WrongState: one is not as the caller saw it, or a dependent of it has begun.
             LeaseHeld: one may be decided only while nobody leads the run.
             RunNotFound: there is no such run.
@@ -45,7 +49,7 @@ class ResolvingStore(WorkerStore):
             flat += (known.task, known.packed, seen, progress, "1" if known.unled else "")
             flat += (len(known.dependents), *(part for one in known.dependents for part in one))
             flat += (len(known.skipped), *known.skipped)
-        said = (operation, decision, who, note, "")
+        said = (operation, decision, who, note, "", "" if skips is None else skips)
         code, *answers = self._run("resolve_tasks", self.resolved_keys, *said, *flat)
         if code == Code.GONE:
             raise self._missing()
@@ -71,6 +75,8 @@ def overtaken(run_id: str, code: Code, task: str, status: str, begun: str) -> Wr
             f"{status} leads run {run_id}, and what depends on task {task!r} may be on its way: "
             f"pause the run by `distflow pause {run_id}`, decide once nobody leads it, then resume"
         )
+    if not task:
+        return LookAgain(f"run {run_id}: other tasks were skipped while it was decided: try again")
     if begun:
         return begun_already(task, begun)
     return WrongState(

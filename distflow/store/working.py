@@ -267,7 +267,7 @@ class WorkerStore(StoreBase):
         code, *answers = self._run(
             "resolve_tasks",
             self.resolved_keys,
-            *(operation, decision, who, note, "1" if asked else ""),
+            *(operation, decision, who, note, "1" if asked else "", ""),
             *about,
         )
         if code == Code.GONE:

@@ -7,7 +7,7 @@ import pytest
 from distflow.core.claim import Code, Progress
 from distflow.core.resolution import Decision, Dependent, Resolution, said_tries
 from distflow.core.status import RunStatus, TaskStatus
-from distflow.errors import LeaseHeld, RunNotFound, StaleEpoch, WrongState
+from distflow.errors import LeaseHeld, LookAgain, RunNotFound, StaleEpoch, WrongState
 from tests.support.stores import Subject, again, claim, final, finish, open_run, outcome, picture
 
 FAILED = outcome("failure", started=True, attempt=1)
@@ -94,6 +94,22 @@ def test_whoever_leads_looks_again(subject: Subject) -> None:
     with pytest.raises(StaleEpoch):
         store.settle_unheld(epoch, [("ship", outcome("skipped"))])
     assert store.acquire_lease("bert", 60.0) > epoch
+
+
+def test_a_skip_that_came_in_between(subject: Subject) -> None:
+    """It would stand behind what is decided now: nothing is decided, and the caller looks again."""
+    store = subject.store
+    epoch = failed_run(subject)
+    seen = store.read_info().counts["skipped"]
+    store.settle_unheld(epoch, [("other", outcome("skipped"))])
+    before = picture(subject)
+    item = Resolution("pay", DONE, FAILED)
+    with pytest.raises(LookAgain, match="other tasks were skipped"):
+        store.resolve_tasks("op", "done", [item], "eva", "", skips=seen)
+    assert picture(subject) == before
+    for _delivery in range(2):
+        told = store.resolve_tasks("op", "done", [item], "eva", "", skips=seen + 1)
+        assert told == [TaskStatus.SUCCESS]
 
 
 def test_a_decision_is_corrected(subject: Subject) -> None:

@@ -58,6 +58,24 @@ def test_a_failure_is_decided_while_the_run_goes_on(monkeypatch: pytest.MonkeyPa
     assert ended == RunStatus.SUCCESS
 
 
+def test_a_leader_that_writes_skips_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are taken back as well, although they came after the first look."""
+    led = Leading(monkeypatch, PAY, SHIP, TELL, played("other"))
+    led.begin()
+    raised(led, "pay")
+    resolve, steps = led.store.resolve_tasks, [led.step]
+
+    def overtaken(*said: Any, **options: Any) -> list[TaskStatus]:
+        if steps:
+            steps.pop()()
+            assert [status_of(led, name) for name in ("ship", "tell")] == ["skipped"] * 2
+        return resolve(*said, **options)
+
+    monkeypatch.setattr(led.store, "resolve_tasks", overtaken)
+    assert decide(led, ["pay"], "done", 7) == {"pay": "success"}
+    assert [status_of(led, name) for name in ("ship", "tell")] == ["none"] * 2
+
+
 def test_a_failure_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """``retry``: it starts once more, with the next attempt; and each decision counts by itself."""
     led = Leading(monkeypatch, PAY, SHIP)

@@ -2,24 +2,27 @@
 -- it cannot tell.
 -- KEYS    meta results claims progress events history troubles traits lease
 -- ARGV    operation, decision (done, fail, retry or undecided), who, note, and 1 where a hook says so
---         (else empty); then per task: its name, packed TaskResult (empty for retry and undecided),
+--         (else empty), how many tasks were skipped when the caller looked (empty: whatever); then per
+--         task: its name, packed TaskResult (empty for retry and undecided),
 --         the packed outcome that the caller saw (empty: any unknown one; -: none, since an earlier
 --         decision lets it run again), packed Progress for retry (empty: made here), 1 where nobody
 --         may lead the run (else empty), the number of dependents and of each its name, the status
 --         of its outcome (empty: none) and its tries, the number of tasks that were skipped because
 --         of it and their names
--- Returns {OK, status of each task}; or {code, task, its status or who leads, a dependent or empty}:
+-- Returns {OK, status of each task}; or {WRONG_STATE, '', '', ''}: other tasks are skipped than the
+--         caller saw; or {code, task, its status or who leads, a dependent or empty}:
 --         WRONG_STATE where something is not as the caller saw it, HELD, TOO_NEW or GONE
 -- Events  resolved
 local meta, results, claims, progress, events = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local history, troubles, traits, lease = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local operation, decision, who, note, by_hook = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local skips = ARGV[6]
 if not run_exists() then return {CODE.GONE, '', '', ''} end
 -- More may follow from a decision there than is known here.
 if is_too_new() then return {CODE.TOO_NEW, '', '', ''} end
 write_though_full()
 
-local next_argument = 6
+local next_argument = 7
 local function take()
   next_argument = next_argument + 1
   return ARGV[next_argument - 1]
@@ -150,6 +153,10 @@ while next_argument <= #ARGV do
     or not item.known and item.last.token == operation
 end
 if repeated then return answer end
+-- A skip that came in between would stand behind what is decided now.
+if skips ~= '' and skips ~= (redis.call('HGET', META, 'n_skipped') or '0') then
+  return {CODE.WRONG_STATE, '', '', ''}
+end
 for _, item in ipairs(items) do
   if not item.stands then
     if is_overtaken(item) then
