@@ -13,7 +13,7 @@ from distflow.client import Client
 from distflow.coordinator.notices import Notice
 from distflow.errors import InvalidInput, SnapshotInvalid
 from tests.support.stages import Stage
-from tests.support.tasks import behaving
+from tests.support.tasks import behaving, recording
 
 CONTEXTS = "tests.support.tasks.behaving"
 
@@ -147,17 +147,24 @@ def test_a_bare_mapping_warns_of_other_keys(stage: Stage, caplog: pytest.LogCapt
     assert "task 'tells' takes ctx, and the snapshot does not say" in caplog.text
 
 
-def test_a_checkpoint_of_a_run_that_went_on(stage: Stage) -> None:
+def test_a_checkpoint_of_a_run_that_went_on(stage: Stage, tmp_path: Path) -> None:
     """What may run at most once and had not started then may have started since: it is unknown to
     who goes on from there, unless he says that it has not. What is over cannot have gone on.
     """
-    dag = flow("two", "at_most_once")
+    # The first task waits for the checkpoint: workers would be faster.
+    gate = tmp_path / "gate"
+    dag = Workflow("flow")
+    first = dag.add("first", recording.hold, (str(stage.log), str(gate)))
+    once: Any = "at_most_once"
+    dag.add("second", behaving.behave, (["two"],), depends_on=[first], effects=once)
+    dag.add("third", behaving.echo, (first,), depends_on=["second"])
     taken: list[Snapshot] = []
     runner = stage.builder().build()
 
     def keep(notice: Notice) -> None:
         if notice.task == "first":
             taken.append(runner.snapshot())
+            gate.touch()
 
     runner.on("task_start", keep)
     runner.execute(dag, {"log": str(stage.log)})
