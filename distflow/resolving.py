@@ -81,20 +81,14 @@ def resolve_tasks(
     if saying.decision == "done" and saying.data is NOTHING:
         _check_unwanted(graph, chosen)
     resolver = _Resolver(store, graph, saying)
-    for left in reversed(range(_LOOKS)):
-        # First: whoever leads the run may be writing what follows from a failure.
-        skips = store.read_info().counts["skipped"]
-        cuts = _read_cuts(store, chosen)
-        items = [resolver.resolution(name, cut) for name, cut in zip(chosen, cuts, strict=True)]
-        said = (resolver.operation, saying.decision, items, saying.who, saying.note)
+    looks = 0
+    while True:
         try:
-            statuses = store.resolve_tasks(*said, skips=skips)
+            return resolver.resolve(chosen)
         except LookAgain:
-            if not left:
+            looks += 1
+            if looks == _LOOKS:
                 raise
-        else:
-            return dict(zip(chosen, statuses, strict=True))
-    raise AssertionError
 
 
 def find_unknown(store: RunStore, graph: Graph) -> list[str]:
@@ -129,9 +123,21 @@ class _Resolver:
         self._store = store
         self._graph = graph
         self._saying = saying
-        self.operation = new_token()
+        self._operation = new_token()
 
-    def resolution(self, name: str, cut: TaskCut) -> Resolution:
+    def resolve(self, names: Sequence[str]) -> dict[str, TaskStatus]:
+        """Look at the run, and tell the store."""
+        # First: whoever leads the run may be writing what follows from a failure.
+        skips = self._store.read_info().counts["skipped"]
+        cuts = _read_cuts(self._store, names)
+        items = [self._resolution(name, cut) for name, cut in zip(names, cuts, strict=True)]
+        decision, _data, who, note = self._saying
+        statuses = self._store.resolve_tasks(
+            self._operation, decision, items, who, note, skips=skips
+        )
+        return dict(zip(names, statuses, strict=True))
+
+    def _resolution(self, name: str, cut: TaskCut) -> Resolution:
         """What is decided of a task, as it was seen."""
         if cut.packed is None:
             return self._correct_retry(name, cut)
@@ -168,7 +174,7 @@ class _Resolver:
     def _item(self, name: str, seen: bytes | None, attempt: int, again: int) -> Resolution:
         decision, data, who, note = self._saying
         if decision == "retry":
-            progress = Progress(again, base=again - 1, token=self.operation)
+            progress = Progress(again, base=again - 1, token=self._operation)
             return Resolution(name, b"", seen, progress)
         value = None if data is NOTHING else data
         result = decided_result(decision, attempt, value, who=who, note=note)
