@@ -1,0 +1,1 @@
+"""Where runs live: each module joins a store, a service and a dispatcher."""

@@ -1,0 +1,1 @@
+"""What the commands share: options, connections, and what the terminal shows."""

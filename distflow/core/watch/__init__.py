@@ -1,0 +1,1 @@
+"""What is judged of workers and batches from what was seen of them, without asking anybody."""

@@ -1,0 +1,1 @@
+"""What happens to a run, told to displays, plugins, loggers and callbacks."""

@@ -1,0 +1,1 @@
+"""Runs from Python: make them, lead them, read them, decide in them."""

@@ -1,0 +1,1 @@
+"""Runs in this process: the reference of what the scripts do."""
