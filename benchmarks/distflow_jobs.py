@@ -10,9 +10,9 @@ from benchmarks.clients.distflow import DistflowClient
 from benchmarks.clients.port import PATIENCE_SECONDS, Unfinished
 from benchmarks.meter import RedisUse, bytes_of_keys, peak_bytes
 from benchmarks.shapes import Shape
-from distflow.coordinator.notices import Interrupt, Notice
 from distflow.coordinator.service import CoordinatorService
-from distflow.store.service import RedisServiceStore
+from distflow.events.notice import Interrupt, Notice
+from distflow.store.redis.service import RedisServiceStore
 from tests.support.wait import wait_for
 
 _WARM_TASKS = 200

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from rq.utils import utcparse
 
 from distflow import connect
-from distflow.client import Client
 from distflow.config import environment_url
 from distflow.errors import DistflowError
 from distflow.rq_compat.keys import WORKERS_KEY
+from distflow.runs.client import Client
 
 #: A worker of `distflow worker` that lives says so each second or two.
 _SILENT_SECONDS = 30.0

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distflow.authoring import TaskRef, Workflow, task, workflow
-    from distflow.client import Client, connect
     from distflow.core.model import Loop, Metrics, Retry, TaskResult
     from distflow.core.status import RunStatus, TaskStatus
     from distflow.errors import DistflowError, GiveUp, NotDone, RetryAfter
-    from distflow.handle import Run
-    from distflow.registry import register_type
-    from distflow.runner import TaskRunner, TaskRunnerBuilder
+    from distflow.runs.client import Client, connect
+    from distflow.runs.run import Run
+    from distflow.runs.runner import TaskRunner, TaskRunnerBuilder
     from distflow.snapshot import Snapshot
+    from distflow.wire.registry import register_type
     from distflow_worker.context import TaskContext
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Client": "distflow.client",
+    "Client": "distflow.runs.client",
     "DistflowError": "distflow.errors",
     "GiveUp": "distflow.errors",
     "Loop": "distflow.core.model",
@@ -32,18 +32,18 @@ _HOMES = {
     "NotDone": "distflow.errors",
     "Retry": "distflow.core.model",
     "RetryAfter": "distflow.errors",
-    "Run": "distflow.handle",
+    "Run": "distflow.runs.run",
     "RunStatus": "distflow.core.status",
     "Snapshot": "distflow.snapshot",
     "TaskContext": "distflow_worker.context",
     "TaskRef": "distflow.authoring",
     "TaskResult": "distflow.core.model",
-    "TaskRunner": "distflow.runner",
-    "TaskRunnerBuilder": "distflow.runner",
+    "TaskRunner": "distflow.runs.runner",
+    "TaskRunnerBuilder": "distflow.runs.runner",
     "TaskStatus": "distflow.core.status",
     "Workflow": "distflow.authoring",
-    "connect": "distflow.client",
-    "register_type": "distflow.registry",
+    "connect": "distflow.runs.client",
+    "register_type": "distflow.wire.registry",
     "task": "distflow.authoring",
     "workflow": "distflow.authoring",
 }

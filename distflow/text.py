@@ -1,6 +1,6 @@
 """Text from outside is data: whatever a name, an error or a note holds, it is shown, and no more.
 
-All that commands print passes here by :mod:`distflow.cli.common`, all that distflow logs by
+All that commands print passes here by :mod:`distflow.cli.ui.common`, all that distflow logs by
 :mod:`distflow.logs`.
 """
 

@@ -12,10 +12,10 @@ from benchmarks.clients.port import PATIENCE_SECONDS, Unfinished, bench_url
 from benchmarks.shapes import Shape
 from benchmarks.systems import System
 from distflow.authoring import TaskRef, Workflow
-from distflow.client import Client, connect
 from distflow.core.model import Effects
 from distflow.core.status import RunStatus
-from distflow.handle import Run
+from distflow.runs.client import Client, connect
+from distflow.runs.run import Run
 from tests.support.wait import wait_for
 
 

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any, Literal, Union
 
 from distflow.errors import InvalidInput
-from distflow.plain import parse_json
+from distflow.wire.as_json import parse_json
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})

@@ -14,7 +14,7 @@ from distflow.authoring.annotations import annotation_of, read_json, read_text
 from distflow.authoring.imports import did_you_mean, import_module, split_path
 from distflow.errors import InvalidInput
 from distflow.places import look_here_first, place_of
-from distflow.plain import parse_json
+from distflow.wire.as_json import parse_json
 
 
 def load_workflow(spec: str) -> WorkflowTemplate | Workflow:

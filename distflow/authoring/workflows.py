@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn, Self, Unpack
 
-from distflow import codec
 from distflow.authoring.functions import (
     Signature,
     bind_arguments,
@@ -24,6 +23,7 @@ from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, NotEncodable, WorkflowInvalid
 from distflow.given import check_mapping
 from distflow.text import counted
+from distflow.wire import codec
 
 _PLAIN_OPTIONS = ("retry", "timeout", "priority", "continue_on_error", "queue", "effects")
 

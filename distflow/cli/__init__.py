@@ -10,29 +10,29 @@ from typing import Any, NoReturn
 
 import click
 
-from distflow.cli.common import ExitCode, run_guarded, silence
+from distflow.cli.ui.common import ExitCode, run_guarded, silence
 
 #: Which module has which commands, in the order of the help.
 COMMANDS: dict[str, str] = {
-    "run": "local",
-    "submit": "running",
-    "resume": "running",
-    "status": "standing",
-    "runs": "standing",
-    "watch": "inspecting",
-    "show": "inspecting",
-    "graph": "inspecting",
-    "pause": "stopping",
-    "cancel": "stopping",
-    "resolve": "deciding",
-    "export": "transferring",
-    "import": "transferring",
-    "snapshot": "snapshots",
-    "delete": "deciding",
-    "purge": "deciding",
-    "worker": "working",
-    "workers": "roster",
-    "coordinator": "serving",
+    "run": "run",
+    "submit": "submit",
+    "resume": "submit",
+    "status": "status",
+    "runs": "status",
+    "watch": "show",
+    "show": "show",
+    "graph": "show",
+    "pause": "cancel",
+    "cancel": "cancel",
+    "resolve": "resolve",
+    "export": "export",
+    "import": "export",
+    "snapshot": "snapshot",
+    "delete": "resolve",
+    "purge": "resolve",
+    "worker": "worker",
+    "workers": "workers",
+    "coordinator": "coordinator",
 }
 
 

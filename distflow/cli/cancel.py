@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from distflow.cli.clients import open_client
-from distflow.cli.common import (
+from distflow.cli.ui.clients import open_client
+from distflow.cli.ui.common import (
     ExitCode,
     connection_options,
     exit_code_of,
@@ -17,15 +17,15 @@ from distflow.cli.common import (
     print_json,
     say,
 )
-from distflow.cli.leading import Foreground
-from distflow.cli.progress import open_display
-from distflow.cli.signals import interruptible
-from distflow.cli.telling import outcome_lines
-from distflow.coordinator.notices import Interrupt
+from distflow.cli.ui.foreground import Foreground
+from distflow.cli.ui.interrupts import interruptible
+from distflow.cli.ui.narration import outcome_lines
+from distflow.cli.ui.progress import open_display
 from distflow.core.status import RunStatus
-from distflow.describe import status_document
 from distflow.errors import WrongState
-from distflow.handle import Run
+from distflow.events.notice import Interrupt
+from distflow.runs.documents import status_document
+from distflow.runs.run import Run
 
 #: Seconds beyond the grace and the lease that a cancellation may take.
 _PATIENCE_SECONDS = 30.0

@@ -10,13 +10,13 @@ from pathlib import Path
 import click
 from redis import Redis
 
-from distflow.cli.clients import open_client
-from distflow.cli.common import ExitCode, connection_options, say
-from distflow.cli.signals import interruptible
-from distflow.coordinator.notices import Notice
+from distflow.cli.ui.clients import open_client
+from distflow.cli.ui.common import ExitCode, connection_options, say
+from distflow.cli.ui.interrupts import interruptible
 from distflow.coordinator.service import CoordinatorService
-from distflow.events import both
-from distflow.store.keepalive import keepalive_advice, server_drop_seconds
+from distflow.events.hub import both
+from distflow.events.notice import Notice
+from distflow.store.redis.keepalive import keepalive_advice, server_drop_seconds
 
 #: Seconds between two looks at the thread that leads.
 _JOIN_SECONDS = 1.0

@@ -11,8 +11,9 @@ from shutil import copyfileobj
 
 import click
 
-from distflow.cli.clients import open_client
-from distflow.cli.common import (
+from distflow.cli.submit import durability_option, eviction_option, warn_of_durability
+from distflow.cli.ui.clients import open_client
+from distflow.cli.ui.common import (
     connection_options,
     json_option,
     next_command,
@@ -20,13 +21,12 @@ from distflow.cli.common import (
     put,
     say,
 )
-from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS
-from distflow.cli.running import durability_option, eviction_option, warn_of_durability
-from distflow.cli.taking import except_option, gap_option
+from distflow.cli.ui.connecting import LOOKING_PATIENCE_SECONDS
+from distflow.cli.ui.taking import except_option, gap_option
 from distflow.errors import InvalidInput
+from distflow.runs.transfer import ExportSummary, export_run, import_run
 from distflow.snapshot.gap import Gap
 from distflow.text import counted
-from distflow.transfer import ExportSummary, export_run, import_run
 
 _STDOUT = "-"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from distflow.cli.clients import open_client
-from distflow.cli.common import (
+from distflow.cli.ui.clients import open_client
+from distflow.cli.ui.common import (
     connection_options,
     json_option,
     next_command,
@@ -18,18 +18,18 @@ from distflow.cli.common import (
     put,
     say,
 )
-from distflow.cli.views import span
-from distflow.cli.waits import go_on_command
-from distflow.client import Client
+from distflow.cli.ui.views import span
+from distflow.cli.ui.waits import go_on_command
 from distflow.core.resolution import Decision
 from distflow.core.run import RunInfo
 from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, OVER_RUNS, TaskStatus
 from distflow.errors import Damaged, InvalidInput, RunNotFound, RunTooNew, WrongState
-from distflow.handle import Run
-from distflow.outlook import read_outlook
-from distflow.plain import parse_json
-from distflow.resolving import NOTHING
+from distflow.runs.client import Client
+from distflow.runs.outlook import read_outlook
+from distflow.runs.resolving import NOTHING
+from distflow.runs.run import Run
 from distflow.text import counted
+from distflow.wire.as_json import parse_json
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 

@@ -10,23 +10,23 @@ from typing import Any
 
 import click
 
-from distflow.cli.common import ExitCode, json_option, next_command
-from distflow.cli.connecting import DATA_FOLDER, connected
-from distflow.cli.leading import see_through
-from distflow.cli.progress import WritingProgress
-from distflow.cli.running import build_workflow, check_gap, print_run_id, run_options
-from distflow.cli.signals import interruptible
-from distflow.client import Client
+from distflow.authoring.params import load_workflow, read_pairs
+from distflow.cli.submit import build_workflow, check_gap, print_run_id, run_options
+from distflow.cli.ui.common import ExitCode, json_option, next_command
+from distflow.cli.ui.connecting import DATA_FOLDER, connected
+from distflow.cli.ui.foreground import see_through
+from distflow.cli.ui.interrupts import interruptible
+from distflow.cli.ui.progress import WritingProgress
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.status import RunStatus
-from distflow.earlier import find_earlier
 from distflow.errors import RunExists
-from distflow.handle import Run
 from distflow.local.server import PrivateRedis
 from distflow.local.workers import LocalWorkers
-from distflow.params import load_workflow, read_pairs
+from distflow.runs.client import Client
+from distflow.runs.earlier import find_earlier
+from distflow.runs.run import Run
+from distflow.runs.takeover import Taking
 from distflow.snapshot import Snapshot
-from distflow.takeover import Taking
 
 #: Seconds between two looks at whether the workers live.
 _ENSURE_SECONDS = 0.5

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from distflow.cli.clients import open_client
-from distflow.cli.common import (
+from distflow.authoring.params import load_workflow, parse_params
+from distflow.cli.ui.clients import open_client
+from distflow.cli.ui.common import (
     ExitCode,
     connection_options,
     exit_code_of,
@@ -17,26 +18,25 @@ from distflow.cli.common import (
     put,
     say,
 )
-from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS
-from distflow.cli.leading import Foreground
-from distflow.cli.progress import open_display
-from distflow.cli.signals import interruptible
-from distflow.cli.taskview import task_lines
-from distflow.cli.telling import outcome_lines
-from distflow.cli.views import step_command
+from distflow.cli.ui.connecting import LOOKING_PATIENCE_SECONDS
+from distflow.cli.ui.foreground import Foreground
+from distflow.cli.ui.interrupts import interruptible
+from distflow.cli.ui.narration import outcome_lines
+from distflow.cli.ui.progress import open_display
+from distflow.cli.ui.task_view import task_lines
+from distflow.cli.ui.views import step_command
 from distflow.core.graph import Graph
 from distflow.core.render import to_dot, to_mermaid
 from distflow.core.status import TaskStatus
-from distflow.describe import (
+from distflow.errors import InvalidInput
+from distflow.runs.documents import (
     find_task,
     live_statuses,
     status_document,
     task_document,
 )
-from distflow.errors import InvalidInput
-from distflow.handle import Run
-from distflow.outlook import next_steps, read_outlook
-from distflow.params import load_workflow, parse_params
+from distflow.runs.outlook import next_steps, read_outlook
+from distflow.runs.run import Run
 
 #: Seconds between two looks of ``watch`` at a run that nobody leads.
 _POLL_SECONDS = 0.5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from distflow.cli.common import json_option, print_json, put, say
+from distflow.cli.ui.common import json_option, print_json, put, say
 from distflow.snapshot import Snapshot
 from distflow.snapshot.gap import stale_warning
 from distflow.text import counted

@@ -10,14 +10,17 @@ from pathlib import Path
 import click
 from redis import Redis
 
-from distflow.cli.common import Line, connection_options, json_option, print_json, put, say
-from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS, open_to_look
-from distflow.cli.views import clip, columns, painted, span, status_lines
-from distflow.cli.waits import go_on_command, held_by_all, misfit_waits, worker_waits
-from distflow.codec import decode_result
+from distflow.cli.ui.common import Line, connection_options, json_option, print_json, put, say
+from distflow.cli.ui.connecting import LOOKING_PATIENCE_SECONDS, open_to_look
+from distflow.cli.ui.views import clip, columns, painted, span, status_lines
+from distflow.cli.ui.waits import go_on_command, held_by_all, misfit_waits, worker_waits
 from distflow.core.run import RunInfo
 from distflow.core.status import TaskStatus, shown_status
-from distflow.describe import (
+from distflow.dispatch.rq import RqDispatcher
+from distflow.errors import Damaged, RunNotFound, RunTooNew
+from distflow.ids import check_run_id
+from distflow.ports.run_store import RunStore
+from distflow.runs.documents import (
     done_count,
     iter_cuts,
     live_status,
@@ -27,14 +30,11 @@ from distflow.describe import (
     survey_run,
     why_of,
 )
-from distflow.dispatch.rq import RqDispatcher
-from distflow.errors import Damaged, RunNotFound, RunTooNew
-from distflow.ids import check_run_id
-from distflow.outlook import read_outlook
-from distflow.ports import RunStore
-from distflow.store.listing import list_runs
-from distflow.store.patience import call_patiently
-from distflow.store.redis import RedisRunStore
+from distflow.runs.outlook import read_outlook
+from distflow.store.redis.listing import list_runs
+from distflow.store.redis.patience import call_patiently
+from distflow.store.redis.store import RedisRunStore
+from distflow.wire.codec import decode_result
 
 #: Columns of the list of runs beside the run's id, with some for the workflow.
 _RUNS_COLUMNS = 54

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import click
 
-from distflow.advice import durability_warnings
 from distflow.authoring import Workflow, check_workflow
-from distflow.cli.clients import open_client
-from distflow.cli.common import (
+from distflow.authoring.params import load_workflow, parse_params, read_pairs
+from distflow.cli.ui.clients import open_client
+from distflow.cli.ui.common import (
     ExitCode,
     connection_options,
     exit_code_of,
@@ -24,26 +24,26 @@ from distflow.cli.common import (
     say,
     show,
 )
-from distflow.cli.leading import see_through
-from distflow.cli.progress import WritingProgress
-from distflow.cli.signals import interruptible
-from distflow.cli.taking import taking_options
-from distflow.cli.telling import outcome_lines
-from distflow.cli.waits import go_on_command
-from distflow.client import Client
+from distflow.cli.ui.foreground import see_through
+from distflow.cli.ui.interrupts import interruptible
+from distflow.cli.ui.narration import outcome_lines
+from distflow.cli.ui.progress import WritingProgress
+from distflow.cli.ui.taking import taking_options
+from distflow.cli.ui.waits import go_on_command
 from distflow.core.run import MAX_GRAPH_BYTES, RunInfo
 from distflow.core.status import RESTING_RUNS, TaskStatus
-from distflow.describe import status_document
-from distflow.earlier import find_or_create
 from distflow.errors import DistflowError, InvalidInput
-from distflow.handle import Run
 from distflow.ids import check_new_run_id, check_run_id, new_origin
-from distflow.params import load_workflow, parse_params, read_pairs
-from distflow.plain import to_plain
+from distflow.runs.advice import durability_warnings
+from distflow.runs.client import Client
+from distflow.runs.documents import status_document
+from distflow.runs.earlier import find_or_create
+from distflow.runs.run import Run
+from distflow.runs.takeover import NOTHING_TAKEN, Taking, take_over
 from distflow.snapshot import Snapshot
-from distflow.store.durability import WAITAOF
-from distflow.takeover import NOTHING_TAKEN, Taking, take_over
+from distflow.store.redis.durability import WAITAOF
 from distflow.text import counted
+from distflow.wire.as_json import to_plain
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -345,7 +345,7 @@ def _print_plan(
         say(f"warning: {warning}")
     origin = (snapshot and snapshot.origin) or new_origin()
     # Few commands need it, and all would pay for its import.
-    results = import_module("distflow.simulation").simulate(workflow, graph, taken, origin)
+    results = import_module("distflow.runs.simulation").simulate(workflow, graph, taken, origin)
     actions = {
         name: "keep" if name in known else _ACTIONS[result.status]
         for name, result in results.items()

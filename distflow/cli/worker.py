@@ -13,13 +13,13 @@ from rq.utils import import_worker_class
 # Not used here: a work horse that is forked from this process finds loaded what it needs.
 import distflow_worker.settings  # noqa: F401
 from distflow import config
-from distflow.cli.clients import open_client
-from distflow.cli.common import connection_options, redis_address
-from distflow.client import Client
+from distflow.cli.ui.clients import open_client
+from distflow.cli.ui.common import connection_options, redis_address
 from distflow.errors import InvalidInput
 from distflow.ids import new_worker_name
 from distflow.local.server import PrivateRedis
 from distflow.rq_compat.keys import worker_key
+from distflow.runs.client import Client
 from distflow_worker.connection import name_of
 from distflow_worker.delivery import deliver
 

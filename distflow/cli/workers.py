@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from distflow.cli.common import connection_options, json_option, print_json, put, say
-from distflow.cli.connecting import LOOKING_PATIENCE_SECONDS, open_to_look
+from distflow.cli.ui.common import connection_options, json_option, print_json, put, say
+from distflow.cli.ui.connecting import LOOKING_PATIENCE_SECONDS, open_to_look
 from distflow.dispatch.roster import WorkerInfo, read_workers, worker_document
-from distflow.store.keys import DEFAULT_PREFIX
-from distflow.store.patience import call_patiently
+from distflow.store.redis.keys import DEFAULT_PREFIX
+from distflow.store.redis.patience import call_patiently
 
 _HEAD = ("WORKER", "STATE", "QUEUES", "HOST", "PID", "DISTFLOW", "RQ", "PYTHON", "CODE", "IN")
 

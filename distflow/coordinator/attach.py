@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from distflow.codec import decode_result
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.plan import PlanItem, changes_nothing, plan_resume
+from distflow.core.readings import KnownGraph, RunHead, Standing
 from distflow.core.status import ACTIVE_RUNS, OVER_RUNS, REOPENED, RunStatus, TaskStatus
 from distflow.errors import RunGone, RunNotFound, WrongState
 from distflow.faults import reach
 from distflow.ids import new_token
-from distflow.ports import KnownGraph, RunHead, RunStore, Standing
+from distflow.ports.run_store import RunStore
+from distflow.wire.codec import decode_result
 
 #: Names that are read at a time.
 _CHUNK = 1000

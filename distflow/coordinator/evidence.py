@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from distflow.core.readings import WorkerProbe
 from distflow.core.run import Beat
-from distflow.ports import WorkerProbe
 
 
 def lost_words(worker: str, beat: Beat | None, probe: WorkerProbe | None) -> str:

@@ -6,29 +6,32 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from distflow.coordinator.announcer import Announcer
-from distflow.coordinator.canceller import Canceller
-from distflow.coordinator.collector import Collector
-from distflow.coordinator.lease import LeaseKeeper, new_owner, renew_with
-from distflow.coordinator.led import LedRun
-from distflow.coordinator.misfits import MisfitDuty
-from distflow.coordinator.notices import Interrupt, Listener, Signal
-from distflow.coordinator.reconcile import Reconciler
-from distflow.coordinator.reopen import read_run, relist
+from distflow.coordinator.attach import read_run, relist
+from distflow.coordinator.duties.cancelling import Canceller
+from distflow.coordinator.duties.misfits import MisfitDuty
+from distflow.coordinator.duties.repairs import Reconciler
+from distflow.coordinator.fleet import Surroundings, own_ms
+from distflow.coordinator.gc_pause import Collector
+from distflow.coordinator.leases import LeaseKeeper, new_owner, renew_with
+from distflow.coordinator.mirror import LedRun
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.shared import Shared
-from distflow.coordinator.surroundings import Surroundings, own_ms
+from distflow.core.batch import Batch
 from distflow.core.batching import Estimates
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.plan import PlanItem
+from distflow.core.readings import KnownGraph, RunHead
 from distflow.core.run import Event
 from distflow.core.state import TaskStateManager
 from distflow.core.status import OVER_RUNS, RunStatus, TaskStatus
 from distflow.errors import DistflowError, LeaseHeld, WrongState
+from distflow.events.announcer import Announcer
+from distflow.events.notice import Interrupt, Listener, Signal
 from distflow.logs import get_logger
-from distflow.ports import Batch, Dispatcher, KnownGraph, RunHead, RunStore
+from distflow.ports.dispatcher import Dispatcher
+from distflow.ports.run_store import RunStore
 
 _log = get_logger("distflow.coordinator")
 
@@ -310,8 +313,6 @@ class WorkflowExecutor:
         if led.deadline is not None and led.status == RunStatus.RUNNING:
             moments.append(led.deadline)
         return min(moments)
-
-    # How
 
     def _load(self) -> tuple[int, int]:
         """How many tasks are queued and waiting: published with each renewal."""

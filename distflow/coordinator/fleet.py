@@ -6,12 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from distflow.coordinator.network import NetworkWatch
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.batching import BatchLimits, Estimates
 from distflow.core.copies import CopyCounter
+from distflow.core.readings import ServerInfo
+from distflow.core.watch.network import NetworkWatch
 from distflow.errors import RunForgotten, RunGone
-from distflow.ports import Dispatcher, RunStore, ServerInfo
+from distflow.ports.dispatcher import Dispatcher
+from distflow.ports.run_store import RunStore
 
 #: Seconds by which a clock may differ from what it was thought to be, between two looks, without
 #: having been set: it runs a little faster or slower than this host's.

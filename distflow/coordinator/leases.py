@@ -12,7 +12,8 @@ from typing import NamedTuple
 from distflow.errors import DistflowError, RedisUnavailable
 from distflow.ids import new_token
 from distflow.logs import get_logger
-from distflow.ports import Renewal, RunStore
+from distflow.ports.run_store import RunStore
+from distflow.ports.service import Renewal
 
 _log = get_logger("distflow.coordinator")
 

@@ -8,22 +8,24 @@ from contextlib import suppress
 from dataclasses import replace
 from math import ceil
 
-from distflow.codec import encode_result
-from distflow.coordinator.announcer import Announcer
-from distflow.coordinator.outbox import Outbox
-from distflow.coordinator.reopen import read_standing
-from distflow.coordinator.surroundings import Surroundings, own_ms
+from distflow.coordinator.attach import read_standing
+from distflow.coordinator.fleet import Surroundings, own_ms
+from distflow.coordinator.open_batches import Outbox
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import MAX_LOST, TaskResult
 from distflow.core.outcome import left_of_wait_ms, longest_wait_seconds
+from distflow.core.readings import Standing
 from distflow.core.run import Claim, Event, RefusalKey, RunInfo, event_ms
 from distflow.core.state import TaskStateManager
 from distflow.core.status import FINAL, OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import StaleEpoch, WrongState
+from distflow.events.announcer import Announcer
 from distflow.ids import new_token
 from distflow.logs import get_logger
-from distflow.ports import Dispatcher, RunStore, Standing
+from distflow.ports.dispatcher import Dispatcher
+from distflow.ports.run_store import RunStore
+from distflow.wire.codec import encode_result
 
 _log = get_logger("distflow.coordinator")
 

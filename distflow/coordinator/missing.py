@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from distflow.core.graph import Graph
+from distflow.core.readings import Standing
 from distflow.core.run import Claim, Event, event_order
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
-from distflow.ports import Standing
 
 #: How many losses are named; the others are counted.
 _NAMED = 10

@@ -6,16 +6,16 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from distflow.codec import weigh_arguments
+from distflow.coordinator.fleet import Surroundings, own_ms
 from distflow.coordinator.silence import Silence
-from distflow.coordinator.surroundings import Surroundings, own_ms
+from distflow.core.batch import Batch
 from distflow.core.batching import BatchComposer, find_behind
 from distflow.core.claim import SHORT_MS
 from distflow.core.graph import Graph
 from distflow.core.run import RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
-from distflow.ports import Batch
+from distflow.wire.codec import weigh_arguments
 
 #: Milliseconds that a task waits which came back unclaimed more than once.
 _BOUNCE_MS = 1000

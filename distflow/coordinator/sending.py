@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from distflow.core.batch import Batch
 from distflow.errors import RedisFull
-from distflow.ports import Batch, Dispatcher
+from distflow.ports.dispatcher import Dispatcher
 
 
 def send_batches(

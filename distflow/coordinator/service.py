@@ -16,12 +16,13 @@ from functools import partial
 from typing import NamedTuple
 
 from distflow.coordinator.executor import PACE_SECONDS, WorkflowExecutor
-from distflow.coordinator.lease import LeaseKeeper, new_owner
-from distflow.coordinator.notices import Listener
+from distflow.coordinator.fleet import Surroundings
+from distflow.coordinator.leases import LeaseKeeper, new_owner
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.shared import Shared
-from distflow.coordinator.surroundings import Surroundings
+from distflow.core.batch import Batch
+from distflow.core.readings import UnledRun
 from distflow.core.run import Event
 from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.errors import (
@@ -33,8 +34,11 @@ from distflow.errors import (
     RunNotFound,
     StaleEpoch,
 )
+from distflow.events.notice import Listener
 from distflow.logs import get_logger
-from distflow.ports import Batch, Dispatcher, RunStore, ServicePort, UnledRun
+from distflow.ports.dispatcher import Dispatcher
+from distflow.ports.run_store import RunStore
+from distflow.ports.service import ServicePort
 from distflow.text import counted
 
 _log = get_logger("distflow.coordinator")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from distflow.coordinator.lease import LeaseKeeper
-from distflow.coordinator.surroundings import Surroundings
+from distflow.coordinator.fleet import Surroundings
+from distflow.coordinator.leases import LeaseKeeper
 
 
 class Shared(NamedTuple):

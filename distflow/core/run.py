@@ -47,7 +47,7 @@ class RunOptions:
 class ServerFacts(NamedTuple):
     """What a run notes of its Redis: each is ``unknown`` where that did not say.
 
-    ``durability`` is one of ``distflow.store.durability.DURABILITIES``; ``redis_version`` is such
+    ``durability`` is one of ``store.redis.durability.DURABILITIES``; ``redis_version`` is such
     as ``redis 7.0.15`` or ``valkey 9.1.2``.
     """
 

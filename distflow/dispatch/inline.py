@@ -14,13 +14,15 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from distflow.codec import unpack
+from distflow.core.batch import Batch
 from distflow.core.claim import NAMELESS, Code
 from distflow.core.misfit import Registration
 from distflow.core.outcome import timed_out
+from distflow.core.readings import JobFailure, WorkerProbe
 from distflow.core.status import RunStatus
-from distflow.dispatch.headers import batch_headers
-from distflow.ports import Batch, JobFailure, RunStore, WorkerProbe
+from distflow.ports.run_store import RunStore
+from distflow.wire.batch_payload import batch_headers
+from distflow.wire.codec import unpack
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.process import Original
 from distflow_worker.sequence import BatchSequence

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from redis import Redis
 from redis.exceptions import RedisError
 
-from distflow.dispatch.hearsay import to_text
+from distflow.dispatch.rq_reports import to_text
 from distflow.ids import run_of_batch
 from distflow.rq_compat.keys import (
     COMMAND_CHANNELS,

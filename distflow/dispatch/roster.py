@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from redis import Redis
 
-from distflow.dispatch.hearsay import to_jobs, to_text, to_time
-from distflow.plain import iso_time
+from distflow.dispatch.rq_reports import to_jobs, to_text, to_time
 from distflow.rq_compat.keys import (
     CURRENT_JOB_FIELD,
     WORKERS_KEY,
@@ -16,7 +15,8 @@ from distflow.rq_compat.keys import (
     worker_key,
     worker_name,
 )
-from distflow.store.worker_notes import WorkerNote, read_notes
+from distflow.store.redis.worker_notes import WorkerNote, read_notes
+from distflow.wire.as_json import iso_time
 
 
 class WorkerInfo(NamedTuple):

@@ -13,15 +13,14 @@ from rq.command import send_command
 from rq.job import Job, JobStatus
 from rq.results import Result
 
-from distflow.codec import pack_decoded
+from distflow.core.batch import Batch
 from distflow.core.claim import WorkerFacts
 from distflow.core.misfit import Registration
-from distflow.dispatch.headers import batch_headers
-from distflow.dispatch.hearsay import last_line, reading_serializer, to_jobs, to_text, to_time
+from distflow.core.readings import JobFailure, WorkerProbe
+from distflow.dispatch.rq_reports import last_line, reading_serializer, to_jobs, to_text, to_time
 from distflow.errors import RedisFull
 from distflow.faults import commit
 from distflow.ids import run_of_batch
-from distflow.ports import Batch, JobFailure, WorkerProbe
 from distflow.rq_compat.keys import (
     CURRENT_JOB_FIELD,
     command_channel,
@@ -30,8 +29,10 @@ from distflow.rq_compat.keys import (
     worker_key,
     worker_name,
 )
-from distflow.store.keepalive import server_drop_seconds
-from distflow.store.patience import Trouble, call_patiently, describe_trouble, is_full
+from distflow.store.redis.keepalive import server_drop_seconds
+from distflow.store.redis.patience import Trouble, call_patiently, describe_trouble, is_full
+from distflow.wire.batch_payload import batch_headers
+from distflow.wire.codec import pack_decoded
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
 
 #: Seconds that RQ keeps a job it has done with. Nobody reads it; 0 costs RQ more than a few.

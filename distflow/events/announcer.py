@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from distflow.codec import decode_result
-from distflow.coordinator.notices import Listener, Notice
 from distflow.core.model import TaskResult
 from distflow.core.run import Event
 from distflow.core.status import TaskStatus
-from distflow.ports import RunStore
+from distflow.events.notice import Listener, Notice
+from distflow.ports.run_store import RunStore
+from distflow.wire.codec import decode_result
 
 #: Status of a finished task -> the event that tells of it; ``task_end`` of the others.
 _EVENT_OF = {"unknown": "task_unknown", "skipped": "task_skipped"}

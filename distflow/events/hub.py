@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from typing import IO, Literal, Protocol
 
-from distflow.coordinator.notices import Listener, Notice
 from distflow.errors import InvalidInput
+from distflow.events.notice import Listener, Notice
 from distflow.logs import get_logger
-from distflow.plain import iso_time, json_text
 from distflow.text import visible
+from distflow.wire.as_json import iso_time, json_text
 
 _log = get_logger("distflow.events")
 

@@ -8,12 +8,11 @@ from typing import Any, TypeVar
 
 from redis import Redis
 
-from distflow.advice import durability_warnings
 from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate, check_workflow
-from distflow.coordinator.notices import Listener
 from distflow.coordinator.service import Ports
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.batching import BatchLimits, Estimates
+from distflow.core.readings import KnownGraph
 from distflow.core.run import (
     MAX_GRAPH_BYTES,
     MAX_RESULT_BYTES,
@@ -22,29 +21,30 @@ from distflow.core.run import (
     ServerFacts,
 )
 from distflow.core.status import RunStatus
-from distflow.creation import is_frozen, write_run
 from distflow.dispatch.roster import WorkerInfo, read_workers
 from distflow.dispatch.rq import RqDispatcher
-from distflow.earlier import find_or_create
 from distflow.errors import InvalidInput
-from distflow.events import EventHub
+from distflow.events.hub import EventHub
+from distflow.events.notice import Listener
 from distflow.given import check_call, check_count, check_flag, check_seconds, check_text, refuse
-from distflow.handle import Run
 from distflow.ids import check_new_run_id, check_run_id, new_origin, new_run_id
 from distflow.logs import get_logger
-from distflow.ports import KnownGraph
+from distflow.runs.advice import durability_warnings
+from distflow.runs.creation import is_frozen, write_run
+from distflow.runs.earlier import find_or_create
+from distflow.runs.run import Run
+from distflow.runs.takeover import NOTHING_TAKEN, Taking, take_over
 from distflow.snapshot import Snapshot
 from distflow.snapshot.gap import Gap
-from distflow.store.cluster import refuse_cluster
-from distflow.store.connection import check_redis, open_redis
-from distflow.store.durability import settle_server
-from distflow.store.keys import DEFAULT_PREFIX
-from distflow.store.listing import list_runs
-from distflow.store.patience import call_patiently
-from distflow.store.redis import RedisRunStore
-from distflow.store.sentinel import follows_primary
-from distflow.store.service import RedisServiceStore
-from distflow.takeover import NOTHING_TAKEN, Taking, take_over
+from distflow.store.redis.cluster import refuse_cluster
+from distflow.store.redis.connection import check_redis, open_redis
+from distflow.store.redis.durability import settle_server
+from distflow.store.redis.keys import DEFAULT_PREFIX
+from distflow.store.redis.listing import list_runs
+from distflow.store.redis.patience import call_patiently
+from distflow.store.redis.sentinel import follows_primary
+from distflow.store.redis.service import RedisServiceStore
+from distflow.store.redis.store import RedisRunStore
 from distflow_worker.connection import open_like
 
 _log = get_logger("distflow")
@@ -59,7 +59,7 @@ def connect(url: str | Redis, *, prefix: str = DEFAULT_PREFIX) -> Client:
     """A client for the runs on a Redis.
 
     Args:
-        url: see :func:`distflow.store.connection.open_redis`; or a redis-py client, in whose
+        url: see :func:`distflow.store.redis.connection.open_redis`; or a redis-py client, in whose
             place one with the same settings is used where it does not answer in bytes, or finds
             its server by redis-py's own Sentinels.
         prefix: first part of every key, where several installations share a Redis.
@@ -312,7 +312,7 @@ class Client:
         return find_or_create(self, run_id, reference, given, create)
 
     def settle_server(self, durability: str | None, *, allow_eviction: bool) -> ServerFacts:
-        """What a new run records of its Redis: see :func:`distflow.store.durability.settle_server`,
+        """What a new run records of its Redis: see :func:`~store.redis.durability.settle_server`,
         whose other arguments and errors these are.
         """
         return self.patiently(

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from distflow.codec import SCALARS, encode_task, pack, pack_decoded
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Ref, Task
@@ -22,8 +21,9 @@ from distflow.errors import (
     WrongState,
 )
 from distflow.ids import new_token
-from distflow.ports import RunStore
+from distflow.ports.run_store import RunStore
 from distflow.text import counted
+from distflow.wire.codec import SCALARS, encode_task, pack, pack_decoded
 
 #: Tasks in one chunk of the stored graph.
 CHUNK_TASKS = 4096

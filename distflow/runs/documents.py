@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from distflow.authoring.imports import did_you_mean
-from distflow.codec import decode_result, status_of, unpack
 from distflow.core.graph import Graph
 from distflow.core.misfit import wanted_of
 from distflow.core.model import Task, TaskResult
@@ -15,8 +14,10 @@ from distflow.core.run import HistoryEntry, Refusal, RunInfo, TaskCut
 from distflow.core.status import ENDED_RUNS, OUTCOMES, RunStatus, TaskStatus, shown_status
 from distflow.errors import TaskNotFound
 from distflow.ids import task_key
-from distflow.plain import iso_time, plain_result, to_plain
-from distflow.ports import Dispatcher, RunStore
+from distflow.ports.dispatcher import Dispatcher
+from distflow.ports.run_store import RunStore
+from distflow.wire.as_json import iso_time, plain_result, to_plain
+from distflow.wire.codec import decode_result, status_of, unpack
 
 #: The counts of a status document, in their order, between ``total`` and ``pending``.
 COUNTED = (

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from distflow.core.run import RunInfo
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput, RunExists, RunNotFound, WrongState
-from distflow.handle import Run
-from distflow.plain import to_plain
+from distflow.runs.run import Run
+from distflow.wire.as_json import to_plain
 
 if TYPE_CHECKING:
     # It makes runs, and goes on with earlier ones.
-    from distflow.client import Client
+    from distflow.runs.client import Client
 
 #: Seconds to wait for the end of a submit that is writing the run at this moment.
 _CREATING_SECONDS = 30.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from typing import NamedTuple
 
-from distflow.codec import decode_result, status_of
 from distflow.core.resolution import is_dead_end
 from distflow.core.run import RunInfo
 from distflow.core.status import ACTIVE_RUNS, RunStatus, TaskStatus
-from distflow.describe import FoundTask, Survey, found_task, iter_cuts, survey_run
-from distflow.ports import RunStore
+from distflow.ports.run_store import RunStore
+from distflow.runs.documents import FoundTask, Survey, found_task, iter_cuts, survey_run
+from distflow.wire.codec import decode_result, status_of
 
 #: Failures that are looked through for one that a resume runs again; of more it is assumed.
 _LOOKED_FAILURES = 5000

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, get_args
 
 from distflow.authoring.imports import did_you_mean
-from distflow.codec import decode_result, encode_result
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
@@ -26,8 +25,9 @@ from distflow.core.run import TaskCut
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, LookAgain, NotEncodable, TaskNotFound, WrongState
 from distflow.ids import new_token
-from distflow.ports import RunStore
-from distflow.store.resolving import begun_already
+from distflow.ports.run_store import RunStore
+from distflow.store.redis.resolving import begun_already
+from distflow.wire.codec import decode_result, encode_result
 
 #: How often the run is looked at while others write to it.
 _LOOKS = 20

@@ -10,11 +10,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, overload
 
+from distflow.coordinator.attach import read_graph
 from distflow.coordinator.executor import WorkflowExecutor
-from distflow.coordinator.notices import Interrupt, Listener, Signal
-from distflow.coordinator.reopen import read_graph
 from distflow.core.graph import Graph
 from distflow.core.model import LONGEST_WAIT_SECONDS, TaskResult
+from distflow.core.readings import KnownGraph
 from distflow.core.resolution import Decision
 from distflow.core.run import RunInfo
 from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, RESTING_RUNS, RunStatus, TaskStatus
@@ -26,18 +26,19 @@ from distflow.errors import (
     StaleEpoch,
     WrongState,
 )
-from distflow.events import both
+from distflow.events.hub import both
+from distflow.events.notice import Interrupt, Listener, Signal
 from distflow.given import check_seconds, check_text, refuse
-from distflow.outlook import next_steps, read_outlook
-from distflow.ports import Dispatcher, KnownGraph
-from distflow.resolving import NOTHING, Saying, find_unknown, resolve_tasks
+from distflow.ports.dispatcher import Dispatcher
+from distflow.runs.outlook import next_steps, read_outlook
+from distflow.runs.resolving import NOTHING, Saying, find_unknown, resolve_tasks
+from distflow.runs.transfer import read_snapshot
 from distflow.snapshot import Snapshot
 from distflow.text import visible
-from distflow.transfer import read_snapshot
 
 if TYPE_CHECKING:
     # It makes runs, and a run is led by what it knows.
-    from distflow.client import Client
+    from distflow.runs.client import Client
 
 #: Names whose results are read at a time.
 _CHUNK = 1000
@@ -75,8 +76,6 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {self.run_id}>"
-
-    # Reading
 
     def info(self) -> RunInfo:
         """The run in short."""

@@ -9,27 +9,28 @@ from typing import Any, Literal, NamedTuple, Self
 from redis import Redis
 
 from distflow.authoring import Workflow, WorkflowTemplate, check_workflow
-from distflow.client import Client, check_limits, check_made_of, connect
 from distflow.coordinator.executor import WorkflowExecutor
-from distflow.coordinator.notices import Signal
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.run import RunOptions, RunSpec, ServerFacts
 from distflow.core.status import ACTIVE_RUNS, RunStatus
-from distflow.creation import write_run
 from distflow.dispatch.inline import InlineDispatcher
 from distflow.errors import WrongState
-from distflow.events import EVENTS, Callback, EventHub, Plugin, event_logger
+from distflow.events.hub import EVENTS, Callback, EventHub, Plugin, event_logger
+from distflow.events.notice import Signal
 from distflow.given import check_flag, check_text, refuse
 from distflow.ids import new_origin, new_run_id
 from distflow.logs import get_logger
-from distflow.ports import Dispatcher, RunStore
-from distflow.simulation import context_of, fill_results, read_all, simulate
+from distflow.ports.dispatcher import Dispatcher
+from distflow.ports.run_store import RunStore
+from distflow.runs.client import Client, check_limits, check_made_of, connect
+from distflow.runs.creation import write_run
+from distflow.runs.simulation import context_of, fill_results, read_all, simulate
+from distflow.runs.takeover import NOTHING_TAKEN, Takeover, Taking, take_over
+from distflow.runs.transfer import read_snapshot
 from distflow.snapshot import Snapshot
 from distflow.snapshot.gap import Gap
-from distflow.store.memory import MemoryRunStore
-from distflow.takeover import NOTHING_TAKEN, Takeover, Taking, take_over
-from distflow.transfer import read_snapshot
+from distflow.store.memory.store import MemoryRunStore
 
 _log = get_logger("distflow")
 
@@ -73,7 +74,7 @@ class TaskRunnerBuilder:
             origin: that of the run that it comes from, where the mapping does not know it:
                 ``ctx.key`` of tasks is derived from it. Needed where an ``at_most_once`` task is
                 to run.
-            gap: this and what follows as in :meth:`distflow.client.Client.submit`.
+            gap: this and what follows as in :meth:`distflow.runs.client.Client.submit`.
             keep: likewise.
             rerun_changed: likewise.
             without: likewise.
@@ -108,7 +109,7 @@ class TaskRunnerBuilder:
         return self
 
     def on(self, event: str, callback: Callback) -> Self:
-        """Call back at an event: see :data:`distflow.events.EVENTS`."""
+        """Call back at an event: see :data:`distflow.events.hub.EVENTS`."""
         self._hub.on(event, callback)
         return self
 
@@ -207,7 +208,7 @@ class TaskRunner:
         return None if self._store is None else self._store.run_id
 
     def on(self, event: str, callback: Callback) -> Self:
-        """Call back at an event, from now on: see :data:`distflow.events.EVENTS`."""
+        """Call back at an event, from now on: see :data:`distflow.events.hub.EVENTS`."""
         self._hub.on(event, callback)
         return self
 

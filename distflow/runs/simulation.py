@@ -8,19 +8,19 @@ from functools import partial
 from typing import Any
 
 from distflow.authoring import Workflow
-from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
-from distflow.coordinator.notices import Listener, Notice
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.run import RunOptions, RunSpec, ServerFacts
 from distflow.core.status import TaskStatus
-from distflow.creation import write_run
 from distflow.dispatch.inline import InlineDispatcher
+from distflow.events.notice import Listener, Notice
 from distflow.ids import new_run_id
-from distflow.ports import RunStore
-from distflow.store.memory import MemoryRunStore
-from distflow.takeover import Takeover
+from distflow.ports.run_store import RunStore
+from distflow.runs.creation import write_run
+from distflow.runs.takeover import Takeover
+from distflow.store.memory.store import MemoryRunStore
+from distflow.wire.codec import decode_result
 from distflow_worker.context import RecordedResults, make_context
 
 

@@ -8,13 +8,11 @@ from typing import NamedTuple
 
 from distflow.authoring import takes_context
 from distflow.authoring.imports import did_you_mean
-from distflow.codec import decode_result, status_of
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, SnapshotInvalid
-from distflow.fingerprint import fingerprint
 from distflow.snapshot import Snapshot
 from distflow.snapshot.gap import (
     Gap,
@@ -27,10 +25,12 @@ from distflow.snapshot.gap import (
     stale_warning,
     without_warning,
 )
+from distflow.wire.codec import decode_result, status_of
+from distflow.wire.fingerprint import fingerprint
 
 _LEAVE_OUT = "leave it out as well by --except {} (without=), or say --rerun-changed"
 
-#: Name, encoded TaskResult and progress, as :meth:`distflow.ports.RunStore.hydrate` takes them.
+#: Name, encoded TaskResult and progress, as :meth:`RunStore.hydrate` takes them.
 Hydrated = tuple[str, bytes | None, Progress | None]
 
 

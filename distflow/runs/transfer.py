@@ -12,15 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, NamedTuple
 
-from distflow.arrivals import Arrivals
-from distflow.codec import (
-    decode_tasks,
-    encode_result,
-    encode_task,
-    pack,
-    status_of,
-    unpack,
-)
 from distflow.core.claim import Progress
 from distflow.core.model import TaskResult
 from distflow.core.run import (
@@ -35,11 +26,10 @@ from distflow.core.run import (
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.core.version import plain_options
 from distflow.errors import DistflowError, RunGone, SnapshotInvalid, WrongState
-from distflow.fingerprint import fingerprint
 from distflow.ids import check_new_run_id, new_token
 from distflow.logs import get_logger
-from distflow.plain import iso_time
-from distflow.ports import RunStore
+from distflow.ports.run_store import RunStore
+from distflow.runs.arrivals import Arrivals
 from distflow.snapshot import Snapshot
 from distflow.snapshot.gap import Gap, check_gap, gap_refusal, given_up, may_start
 from distflow.snapshot.reader import SnapshotReader, open_snapshot
@@ -47,6 +37,16 @@ from distflow.snapshot.records import RECORD_BYTES, Header, Outcome
 from distflow.snapshot.skeleton import Skeleton
 from distflow.snapshot.writer import SnapshotWriter, Target, open_target
 from distflow.text import counted
+from distflow.wire.as_json import iso_time
+from distflow.wire.codec import (
+    decode_tasks,
+    encode_result,
+    encode_task,
+    pack,
+    status_of,
+    unpack,
+)
+from distflow.wire.fingerprint import fingerprint
 
 _log = get_logger("distflow")
 

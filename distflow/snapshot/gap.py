@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from distflow.codec import decode_result, encode_result
 from distflow.core.claim import Progress
 from distflow.core.model import TaskResult
 from distflow.core.status import REOPENED, TaskStatus
 from distflow.errors import InvalidInput
 from distflow.text import counted
+from distflow.wire.codec import decode_result, encode_result
 
 #: What becomes of ``at_most_once`` tasks that a snapshot has as not started and whose run went on:
 #: they are unknown, they run, or the snapshot is refused.

@@ -9,19 +9,19 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from distflow.authoring.imports import did_you_mean
-from distflow.codec import decode_result, encode_result, unpack
 from distflow.core.claim import Progress
 from distflow.core.model import Metrics, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.core.version import FIRST
 from distflow.errors import DistflowError, SnapshotInvalid
 from distflow.given import check_mapping, check_text
-from distflow.plain import json_text, to_plain
 from distflow.snapshot.gap import may_start
 from distflow.snapshot.reader import SnapshotReader, open_snapshot
 from distflow.snapshot.records import Header, Outcome
 from distflow.snapshot.writer import SnapshotWriter, Target, open_target
 from distflow.text import counted
+from distflow.wire.as_json import json_text, to_plain
+from distflow.wire.codec import decode_result, encode_result, unpack
 
 _V = TypeVar("_V")
 
@@ -34,7 +34,7 @@ class Snapshot(Mapping[str, TaskResult]):
             ``pending`` are left out.
         origin: that of the run that they come from, where it is known: the idempotency keys of
             ``at_most_once`` tasks are derived from it.
-        fingerprints: what the tasks were, by name: see :func:`distflow.fingerprint.fingerprint`.
+        fingerprints: what the tasks were, by name: see :mod:`distflow.wire.fingerprint`.
 
     Raises:
         SnapshotInvalid: a result is none, or its data cannot be encoded.

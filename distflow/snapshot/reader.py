@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 
 import msgpack
 
-from distflow.codec import status_of
 from distflow.core.claim import READ_VERSIONS, Progress, said_versions
 from distflow.errors import SnapshotInvalid
 from distflow.snapshot.records import (
@@ -30,6 +29,7 @@ from distflow.snapshot.records import (
     Header,
     Outcome,
 )
+from distflow.wire.codec import status_of
 
 _FIRST_RECORD = len(MAGIC) + VERSION_STRUCT.size
 _BLOCK_BYTES = 1024 * 1024

@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 from math import isfinite
 from typing import Any
 
-from distflow.codec import encode_result, unpack
 from distflow.core.model import TaskResult
 from distflow.text import visible
+from distflow.wire.codec import encode_result, unpack
 
 #: What a JSON text may hold that a terminal, or who reads it by lines, could take for more.
 _SUSPECT_IN_JSON = re.compile(r"[^ -~\n]")

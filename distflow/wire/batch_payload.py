@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from distflow.codec import encode_task, pack_decoded
-from distflow.ports import Batch
+from distflow.core.batch import Batch
+from distflow.wire.codec import encode_task, pack_decoded
 
 
 def batch_headers(batch: Batch) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ from msgpack import ExtType, Packer, unpackb
 from distflow.core.model import Loop, Metrics, Ref, Retry, Task, TaskResult
 from distflow.core.status import OUTCOME_OF, TaskStatus
 from distflow.errors import Damaged, InvalidInput, NotEncodable
-from distflow.extensions import USER_CODES, Extension, extension_of_code, find_extension
 from distflow.text import clean_text, public_name
+from distflow.wire.extensions import USER_CODES, Extension, extension_of_code, find_extension
 
 #: How deep values may nest; Python and msgpack recurse once a level.
 _MAX_DEPTH = 256

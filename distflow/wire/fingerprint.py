@@ -7,8 +7,8 @@ from typing import Any
 
 import msgpack
 
-from distflow import codec
 from distflow.core.model import Task
+from distflow.wire import codec
 
 #: The codec's extension codes of set and frozenset, whose order says nothing.
 _UNORDERED = frozenset({3, 4})

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from distflow.codec import SCALARS
 from distflow.errors import InvalidInput
-from distflow.extensions import (
+from distflow.given import check_call
+from distflow.wire.codec import SCALARS
+from distflow.wire.extensions import (
     USER_CODES,
     Extension,
     add_extension,
     extension_of_code,
     find_extension,
 )
-from distflow.given import check_call
 
 
 def register_type(

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from distflow import faults
-from distflow.store.scripts import script_names
+from distflow.store.redis.scripts import script_names
 from tests.support.points import ROOT, all_points, modules, read_code
 
 #: Modules whose doors are named after the script that they call.
-_SCRIPT_DOORS = {"scripts.py", "line.py"}
+_SCRIPT_DOORS = {"scripts.py", "script_line.py"}
 
 
 @pytest.mark.parametrize("path", list(modules()), ids=lambda path: str(path.relative_to(ROOT)))

@@ -26,34 +26,18 @@ LAYERS = {
     "distflow.rq_compat": 0,
     "distflow.text": 0,
     "distflow.core": 1,
-    "distflow.codec": 2,
-    "distflow.extensions": 2,
-    "distflow.fingerprint": 2,
-    "distflow.plain": 2,
-    "distflow.registry": 2,
-    "distflow.snapshot": 2,
-    "distflow.authoring": 2,
-    "distflow.params": 2,
+    "distflow.wire": 2,
     "distflow.ports": 2,
+    "distflow.authoring": 3,
+    "distflow.snapshot": 3,
+    "distflow.events": 3,
     "distflow.store": 3,
+    "distflow.dispatch": 3,
+    "distflow.coordinator": 3,
     "distflow.local": 3,
     "distflow_worker": 3,
-    "distflow.dispatch": 3,
-    "distflow.coordinator": 4,
-    "distflow.advice": 4,
-    "distflow.creation": 4,
-    "distflow.arrivals": 4,
-    "distflow.resolving": 4,
-    "distflow.takeover": 4,
-    "distflow.transfer": 5,
-    "distflow.earlier": 5,
-    "distflow.handle": 5,
-    "distflow.client": 5,
-    "distflow.describe": 5,
-    "distflow.events": 5,
-    "distflow.outlook": 5,
-    "distflow.runner": 5,
-    "distflow.simulation": 5,
+    "distflow.backends": 4,
+    "distflow.runs": 5,
     "distflow.cli": 6,
 }
 
@@ -65,35 +49,13 @@ SIDEWAYS = {
     ("distflow.given", "distflow.errors"),
     ("distflow.given", "distflow.text"),
     ("distflow.redis_url", "distflow.errors"),
-    ("distflow.codec", "distflow.extensions"),
-    ("distflow.registry", "distflow.extensions"),
-    ("distflow.fingerprint", "distflow.codec"),
-    ("distflow.plain", "distflow.codec"),
-    ("distflow.authoring", "distflow.plain"),
-    ("distflow.params", "distflow.plain"),
-    ("distflow.registry", "distflow.codec"),
-    ("distflow.snapshot", "distflow.plain"),
+    # A snapshot is checked against what is authored.
     ("distflow.snapshot", "distflow.authoring"),
-    ("distflow.snapshot", "distflow.codec"),
-    ("distflow.snapshot", "distflow.fingerprint"),
-    ("distflow.authoring", "distflow.codec"),
-    ("distflow.params", "distflow.authoring"),
-    ("distflow.handle", "distflow.transfer"),
-    ("distflow.handle", "distflow.outlook"),
-    ("distflow.outlook", "distflow.describe"),
-    ("distflow.runner", "distflow.client"),
-    ("distflow.client", "distflow.handle"),
-    ("distflow.runner", "distflow.events"),
-    ("distflow.runner", "distflow.simulation"),
-    ("distflow.runner", "distflow.transfer"),
-    ("distflow.handle", "distflow.events"),
-    ("distflow.earlier", "distflow.handle"),
-    ("distflow.client", "distflow.earlier"),
-    ("distflow.client", "distflow.events"),
+    ("distflow.coordinator", "distflow.events"),
+    ("distflow.dispatch", "distflow.store"),
+    ("distflow_worker", "distflow.store"),
     # Attempts in this process run by the code that workers run.
     ("distflow.dispatch", "distflow_worker"),
-    ("distflow_worker", "distflow.store"),
-    ("distflow.dispatch", "distflow.store"),
 }
 
 #: What may import Redis and RQ.
@@ -172,7 +134,7 @@ def test_the_worker_knows_no_coordinator() -> None:
     """A worker host needs core, codec, ids, errors and store, and nothing else of distflow."""
     allowed = {
         "distflow.core",
-        "distflow.codec",
+        "distflow.wire",
         "distflow.config",
         "distflow.ids",
         "distflow.logs",
@@ -228,7 +190,7 @@ def test_no_imports_inside_functions() -> None:
 
 def test_redis_and_rq_stay_in_their_rooms() -> None:
     """Redis and RQ appear in the store, the dispatcher, the worker and the wiring only."""
-    wiring = ("distflow.client", "distflow.runner", "distflow.cli")
+    wiring = ("distflow.runs.client", "distflow.runs.runner", "distflow.cli")
     wrong = [
         f"{path.relative_to(ROOT)}:{line} imports {imported}"
         for name, path in modules()

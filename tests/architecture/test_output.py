@@ -11,10 +11,10 @@ from tests.architecture.test_layers import ROOT, modules
 
 #: Where all output of commands meets, and all records; each other line says that it does the same.
 PLACES = {
-    ("distflow.cli.common", "click.echo"),
+    ("distflow.cli.ui.common", "click.echo"),
     ("distflow.logs", "logging.getLogger"),
-    ("distflow.events", "print"),
-    ("distflow.handle", "sys.stderr.write"),
+    ("distflow.events.hub", "print"),
+    ("distflow.runs.run", "sys.stderr.write"),
     ("distflow_worker.fast", "print"),
 }
 

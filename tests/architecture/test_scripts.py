@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from distflow.store.scripts import load_script, script_names
+from distflow.store.redis.scripts import load_script, script_names
 
-FOLDER = Path(__file__).parents[2] / "distflow/store/lua"
+FOLDER = Path(__file__).parents[2] / "distflow/store/redis/lua"
 STORE = FOLDER.parent
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from distflow.client import Client
+from distflow.runs.client import Client
 from tests.conftest import StartWorker
 from tests.support.cli import kill_cli, run_cli, start_cli, status_of
 from tests.support.redis_server import RedisServer

@@ -6,7 +6,6 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from distflow.codec import decode_result, encode_result, status_of
 from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish, Refused, WorkerFacts
 from distflow.core.graph import Graph
 from distflow.core.model import Task
@@ -14,6 +13,7 @@ from distflow.core.outcome import Attempt, Decision, Outcome, decide, decide_los
 from distflow.core.plan import PlanItem, plan_resume
 from distflow.core.run import Claim
 from distflow.core.status import REOPENED, RunStatus, TaskStatus
+from distflow.wire.codec import decode_result, encode_result, status_of
 from tests.contract.twins import Call, Lead, Side, Twins
 
 #: Who has never led knows no epoch.

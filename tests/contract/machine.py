@@ -9,12 +9,12 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from distflow.codec import decode_result, encode_result, status_of
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Retry, Task, TaskResult
 from distflow.core.resolution import Resolution, decided_result, is_dead_end
 from distflow.core.status import REOPENED, RunStatus, TaskStatus
+from distflow.wire.codec import decode_result, encode_result, status_of
 from tests.contract.actors import ENDINGS, Coordinator, Worker, new_name
 from tests.contract.twins import Call, Side, Twins
 from tests.support.stores import SubjectMaker, make_spec

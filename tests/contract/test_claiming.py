@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from distflow.codec import unpack
 from distflow.core.claim import ClaimReply, ClaimRequest, Code, Progress
 from distflow.core.status import RunStatus
+from distflow.wire.codec import unpack
 from tests.support.stores import Subject, again, claim, final, finish, open_run, picture
 
 

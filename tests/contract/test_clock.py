@@ -9,7 +9,7 @@ import pytest
 from distflow.core.claim import Code
 from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.errors import LeaseHeld, StaleEpoch
-from distflow.store.service import RedisServiceStore
+from distflow.store.redis.service import RedisServiceStore
 from tests.support.stores import (
     RedisSubject,
     Subject,

@@ -11,7 +11,7 @@ from distflow.core.model import Task
 from distflow.core.run import HeldTask, Repair
 from distflow.core.status import ACTIVE_RUNS, RunStatus, TaskStatus
 from distflow.errors import RedisRefuses
-from distflow.ports import RunStore
+from distflow.ports.run_store import RunStore
 from tests.support.stores import (
     Subject,
     again,

@@ -11,7 +11,7 @@ from distflow.core.claim import Code, Progress
 from distflow.core.run import Event
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.errors import LeaseHeld, StaleEpoch, WrongState
-from distflow.ports import RunStore
+from distflow.ports.run_store import RunStore
 from tests.support.stores import (
     Imported,
     Subject,

@@ -6,9 +6,10 @@ import pytest
 
 from distflow.core.claim import Progress
 from distflow.core.model import Task
+from distflow.core.readings import Troubles
 from distflow.core.run import TaskCut
 from distflow.core.status import ACTIVE_RUNS, RunStatus, TaskStatus
-from distflow.ports import RunStore, Troubles
+from distflow.ports.run_store import RunStore
 from tests.support.stores import (
     Subject,
     claim,

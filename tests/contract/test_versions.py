@@ -13,9 +13,9 @@ from distflow.core.model import Task
 from distflow.core.resolution import Resolution
 from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
-from distflow.creation import write_run
 from distflow.errors import RunTooNew
-from distflow.ports import RunStore
+from distflow.ports.run_store import RunStore
+from distflow.runs.creation import write_run
 from tests.support.stores import RedisSubject, Subject, claim, final, finish, make_spec, open_run
 
 NEWER = READ_VERSIONS[-1] + 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from distflow.codec import decode_result, status_of
 from distflow.core.claim import Code
 from distflow.core.model import Task
 from distflow.core.resolution import is_dead_end
 from distflow.core.status import REOPENED, TaskStatus
 from distflow.errors import DistflowError
-from distflow.ports import RunStore
+from distflow.ports.run_store import RunStore
+from distflow.wire.codec import decode_result, status_of
 from tests.support.stores import Picture, Subject, picture
 
 #: What a coordinator leads by: its epoch on each side. The clocks differ by a little.

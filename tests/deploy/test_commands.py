@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from distflow import connect
 from distflow.core.status import RunStatus
 from distflow.local.processes import kill_session
-from distflow.store.durability import read_server
+from distflow.store.redis.durability import read_server
 from tests.deploy.files import (
     DEPLOY,
     ENVIRONMENT,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from redis import Redis
 
-from distflow.client import Client
-from distflow.handle import Run
+from distflow.runs.client import Client
+from distflow.runs.run import Run
 from tests.support.cli import kill_cli, start_cli
 from tests.support.tasks import recording
 from tests.support.wait import stretched, wait_for

@@ -13,7 +13,7 @@ from distflow.cli import main
 from distflow.core.claim import Progress
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
-from distflow.store.redis import RedisRunStore
+from distflow.store.redis.store import RedisRunStore
 from tests.support.redis_server import RedisServer
 from tests.support.stores import claim, final, finish, make_spec, open_run
 
@@ -28,7 +28,7 @@ def run_here(
     terminal, unless it is ``piped``.
     """
     environment = {"DISTFLOW_REDIS_URL": url, "COLUMNS": str(WIDTH)}
-    with patch("distflow.cli.views.is_terminal", lambda _stream: not piped):
+    with patch("distflow.cli.ui.views.is_terminal", lambda _stream: not piped):
         return CliRunner(env=environment).invoke(main, [str(word) for word in words], input=given)
 
 

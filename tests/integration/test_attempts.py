@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from distflow import TaskRunnerBuilder
-from distflow.client import Client
+from distflow.runs.client import Client
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
 from tests.support.tasks import recording

@@ -10,7 +10,7 @@ import pytest
 from distflow import Workflow, connect
 from distflow.authoring import TaskRef
 from distflow.core.model import Effects
-from distflow.handle import Run
+from distflow.runs.run import Run
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
 from tests.support.tasks import batched, recording, spoiling

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from distflow.client import Client
 from distflow.core.model import Task
+from distflow.runs.client import Client
 from tests.integration.cli_scene import Scene
 from tests.support.cli import command, kill_cli, start_cli
 from tests.support.redis_server import RedisServer

@@ -11,13 +11,13 @@ import pytest
 from msgpack import packb
 
 from distflow.cli import COMMANDS
-from distflow.cli.serving import _tell
-from distflow.codec import pack
-from distflow.coordinator.notices import Notice
+from distflow.cli.coordinator import _tell
 from distflow.core.model import Task
 from distflow.core.status import RunStatus
-from distflow.store.keys import workers_key
-from distflow.store.worker_notes import WorkerNote
+from distflow.events.notice import Notice
+from distflow.store.redis.keys import workers_key
+from distflow.store.redis.worker_notes import WorkerNote
+from distflow.wire.codec import pack
 from tests.integration.cli_scene import Scene
 from tests.support.redis_server import RedisServer
 from tests.support.stores import again, claim, finish, make_spec

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from distflow.client import Client
-from distflow.handle import Run
-from distflow.params import load_workflow
+from distflow.authoring.params import load_workflow
+from distflow.runs.client import Client
+from distflow.runs.run import Run
 from tests.support.cli import command, run_cli, start_cli
 from tests.support.refusing import RefusingServer
 from tests.support.session_process import SessionProcess

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from distflow.cli import COMMANDS
-from distflow.codec import decode_result
+from distflow.core.batch import Batch
 from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, RunStatus
 from distflow.dispatch.rq import RqDispatcher
-from distflow.ports import Batch
-from distflow.store.keys import RunKeys
-from distflow.store.redis import RedisRunStore
+from distflow.store.redis.keys import RunKeys
+from distflow.store.redis.store import RedisRunStore
+from distflow.wire.codec import decode_result
 from tests.integration.cli_scene import Scene
 from tests.support.redis_server import RedisServer
 from tests.support.stores import claim

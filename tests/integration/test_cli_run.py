@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from distflow.client import Client
 from distflow.local.server import PrivateRedis
+from distflow.runs.client import Client
 from tests.integration.cli_runs import (
     StartCli,
     begun,

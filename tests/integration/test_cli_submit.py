@@ -16,10 +16,10 @@ import pytest
 from redis import Redis
 
 from distflow.cli import main
-from distflow.cli.progress import WritingProgress
-from distflow.client import Client
-from distflow.coordinator.notices import Interrupt
+from distflow.cli.ui.progress import WritingProgress
+from distflow.events.notice import Interrupt
 from distflow.faults import AFTER, FAULT_VARIABLE
+from distflow.runs.client import Client
 from tests.conftest import StartWorker
 from tests.integration.cli_runs import (
     FLOWS,
@@ -222,7 +222,7 @@ def test_the_making_of_a_large_run_is_told(
     """How far it is, every few seconds."""
     tell = WritingProgress(Interrupt())
     tell(4096, 50_000)
-    monkeypatch.setattr("distflow.cli.progress._WRITING_SECONDS", 0.0)
+    monkeypatch.setattr("distflow.cli.ui.progress._WRITING_SECONDS", 0.0)
     tell(0, 50_000)
     tell(8192, 50_000)
     told = capsys.readouterr().err

@@ -11,9 +11,9 @@ import pytest
 from rq import Worker
 from rq.command import PUBSUB_CHANNEL_TEMPLATE
 
-from distflow.cli.waits import describe_wait
-from distflow.client import Client
+from distflow.cli.ui.waits import describe_wait
 from distflow.core.status import ACTIVE_RUNS, RunStatus
+from distflow.runs.client import Client
 from tests.integration.cli_scene import Scene
 from tests.support.cli import start_cli
 from tests.support.redis_server import RedisServer

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from distflow.client import connect
 from distflow.core.status import RunStatus
 from distflow.local.processes import kill_session
+from distflow.runs.client import connect
 from tests.support.cli import command, run_cli
 from tests.support.redis_server import RedisServer
 from tests.support.tasks.recording import holding, lines, payment

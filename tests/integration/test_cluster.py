@@ -13,10 +13,10 @@ from redis import Redis
 from redis.cluster import RedisCluster
 
 from distflow.cli import COMMANDS, main
-from distflow.client import Client, connect
-from distflow.codec import pack
 from distflow.errors import InvalidInput
-from distflow.runner import TaskRunnerBuilder
+from distflow.runs.client import Client, connect
+from distflow.runs.runner import TaskRunnerBuilder
+from distflow.wire.codec import pack
 from distflow_worker import WorkerRedis
 from distflow_worker.batch import take_batch
 from tests.integration.cli_runs import dag

@@ -17,7 +17,7 @@ from redis import Redis
 from distflow import connect
 from distflow.coordinator import service
 from distflow.core.status import RunStatus
-from distflow.handle import Run
+from distflow.runs.run import Run
 from tests.conftest import StartWorker
 from tests.support.cli import kill_cli, run_cli, start_cli, status_of
 from tests.support.redis_server import RedisServer

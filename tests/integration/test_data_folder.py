@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from distflow.client import Client
 from distflow.errors import InvalidInput
 from distflow.local.binary import read_release
 from distflow.local.data import NOTE, can_open
 from distflow.local.server import PrivateRedis
+from distflow.runs.client import Client
 from tests.integration.cli_runs import StartCli, dag, started_commands, starts
 from tests.integration.cli_scene import run_here
 from tests.support.cli import kill_cli, run_cli

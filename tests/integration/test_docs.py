@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from distflow import extensions
+from distflow.wire import extensions
 from tests.conftest import StartWorker
 from tests.support import timeout
 from tests.support.pages import PAGES, Block, Section, read_sections, typed_commands

@@ -14,15 +14,15 @@ from redis.connection import Connection, UnixDomainSocketConnection
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from distflow.client import Client
 from distflow.core.claim import Code
 from distflow.core.run import ServerFacts
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput, NotOnDisk
 from distflow.local.binary import read_release
-from distflow.store.durability import read_server, settle_server
-from distflow.store.line import ScriptLine
-from distflow.store.redis import RedisRunStore
+from distflow.runs.client import Client
+from distflow.store.redis.durability import read_server, settle_server
+from distflow.store.redis.script_line import ScriptLine
+from distflow.store.redis.store import RedisRunStore
 from tests.conftest import StartWorker
 from tests.integration.cli_scene import Scene
 from tests.support.cli import run_cli, status_of
@@ -238,7 +238,7 @@ def begun(
     """A run that wants the disk, with a batch that has claimed ``a``; and its epoch. Calls do not
     wait for long, on a server that syncs nothing from here on.
     """
-    monkeypatch.setattr("distflow.store.working._DISK_WAIT_MS", 50)
+    monkeypatch.setattr("distflow.store.redis.worker._DISK_WAIT_MS", 50)
     with waitaof_server.client() as client:
         store = RedisRunStore(client, "run-1", patience_seconds=0.0)
         spec = make_spec()

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distflow import Loop, Retry, Snapshot, TaskResult, TaskRunnerBuilder, TaskStatus, Workflow
-from distflow.client import Client
-from distflow.coordinator.notices import Notice
 from distflow.core.graph import Graph
 from distflow.core.model import Effects, Task
-from distflow.events import EVENTS
+from distflow.events.hub import EVENTS
+from distflow.events.notice import Notice
+from distflow.runs.client import Client
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
 from tests.support.reference import Meaning, interpret, verdict

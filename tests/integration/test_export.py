@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from distflow import transfer
-from distflow.coordinator.reopen import read_graph, reopen_run
+from distflow.coordinator.attach import read_graph, reopen_run
 from distflow.core.claim import Finish
 from distflow.core.model import Effects, Task
 from distflow.core.status import RunStatus, TaskStatus
@@ -24,9 +23,10 @@ from distflow.errors import (
     RunNotFound,
     WrongState,
 )
+from distflow.runs import transfer
+from distflow.runs.transfer import export_run, import_run
 from distflow.snapshot import Snapshot
-from distflow.store.redis import RedisRunStore
-from distflow.transfer import export_run, import_run
+from distflow.store.redis.store import RedisRunStore
 from tests.support.redis_server import RedisServer
 from tests.support.stores import claim, final, finish, outcome
 from tests.support.transferring import HookedStore, complete, make_run

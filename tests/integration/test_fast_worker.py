@@ -18,9 +18,9 @@ from rq import Queue, Worker
 from rq.command import send_command, send_stop_job_command
 
 from distflow import Retry, TaskResult, TaskStatus, Workflow
-from distflow.client import Client
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.run import Beat
+from distflow.runs.client import Client
 from distflow_worker import FastWorker
 from tests.support.looking import children, jobs_at, look, said, single, told, traces
 from tests.support.redis_server import RedisServer

@@ -15,12 +15,12 @@ from rq.command import send_shutdown_command
 from rq.suspension import resume, suspend
 
 from distflow import Workflow
-from distflow.client import Client
-from distflow.coordinator.notices import Notice
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.model import Effects
+from distflow.events.notice import Notice
 from distflow.faults import FROZEN_SUFFIX
-from distflow.handle import Run
+from distflow.runs.client import Client
+from distflow.runs.run import Run
 from tests.conftest import StartWorker
 from tests.support.looking import children, jobs_at, look, said, single, traces
 from tests.support.redis_server import RedisServer

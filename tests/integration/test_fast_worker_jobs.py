@@ -15,7 +15,7 @@ from rq import Callback, Queue, Retry
 from rq.command import send_stop_job_command
 from rq.job import Job
 
-from distflow.client import Client
+from distflow.runs.client import Client
 from tests.support.looking import jobs_at, look, said, told
 from tests.support.redis_server import RedisServer
 from tests.support.tasks import ordinary

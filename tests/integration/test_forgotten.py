@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from distflow.client import Client
 from distflow.coordinator.service import CoordinatorService
 from distflow.errors import RunForgotten
+from distflow.runs.client import Client
 from tests.conftest import StartWorker
 from tests.integration.test_outcomes import Scene
 from tests.support.cli import run_cli, start_cli

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 from distflow import Snapshot, Workflow
-from distflow.client import Client
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
-from distflow.creation import write_run
 from distflow.errors import InvalidInput, RunExists, SnapshotInvalid
-from distflow.handle import Run
-from distflow.store.redis import RedisRunStore
-from distflow.transfer import import_run
+from distflow.runs.client import Client
+from distflow.runs.creation import write_run
+from distflow.runs.run import Run
+from distflow.runs.transfer import import_run
+from distflow.store.redis.store import RedisRunStore
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
 from tests.support.stores import make_spec

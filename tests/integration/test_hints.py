@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from distflow.cli import running, stopping
-from distflow.cli.common import ExitCode
-from distflow.client import Client
+from distflow.cli import cancel as stopping
+from distflow.cli import submit as running
+from distflow.cli.ui.common import ExitCode
 from distflow.core.model import Ref, Task
 from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, RunStatus
 from distflow.errors import DistflowError
-from distflow.handle import Run
-from distflow.store.redis import RedisRunStore
+from distflow.runs.client import Client
+from distflow.runs.run import Run
+from distflow.store.redis.store import RedisRunStore
 from tests.integration.cli_scene import Scene
 from tests.support.redis_server import RedisServer
 from tests.support.stores import claim, list_active_runs, make_spec, outcome

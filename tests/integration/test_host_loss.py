@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 
 from distflow import Workflow, connect
-from distflow.handle import Run
+from distflow.runs.run import Run
 from tests.conftest import StartWorker
 from tests.support.proxy import Proxy
 from tests.support.redis_server import TcpServer

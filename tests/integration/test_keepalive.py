@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from distflow.store.keepalive import keepalive_advice, server_drop_seconds
+from distflow.store.redis.keepalive import keepalive_advice, server_drop_seconds
 from tests.support.answering import AnsweringServer
 from tests.support.cli import start_cli
 from tests.support.redis_server import RedisServer, TcpServer

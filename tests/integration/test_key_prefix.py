@@ -20,9 +20,9 @@ from rq.suspension import WORKERS_SUSPENDED
 from rq.worker import BaseWorker
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from distflow.cli.waits import describe_wait
-from distflow.client import Client
+from distflow.cli.ui.waits import describe_wait
 from distflow.rq_compat import keys
+from distflow.runs.client import Client
 from tests.conftest import StartWorker
 from tests.integration.cli_scene import WIDTH, Scene
 from tests.support.cli import kill_cli, run_cli, start_cli, status_of

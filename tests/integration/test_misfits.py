@@ -17,9 +17,9 @@ from distflow.cli import main
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
-from distflow.handle import Run
 from distflow.ids import new_run_id
-from distflow.store.worker_notes import read_notes
+from distflow.runs.run import Run
+from distflow.store.redis.worker_notes import read_notes
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
 from tests.support.wait import wait_for

@@ -14,7 +14,7 @@ from distflow.core.model import Task
 from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput, RunExists
-from distflow.store.redis import RedisRunStore
+from distflow.store.redis.store import RedisRunStore
 from tests.conftest import StartWorker
 from tests.integration.cli_runs import StartCli, begun, dag, end, held, started_commands, starts
 from tests.support.cli import kill_cli

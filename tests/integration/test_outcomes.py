@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from distflow import Workflow
-from distflow.client import Client
 from distflow.core.batching import BatchLimits, Estimates
 from distflow.core.model import TaskResult
-from distflow.handle import Run
+from distflow.runs.client import Client
+from distflow.runs.run import Run
 from tests.conftest import StartWorker
 from tests.support.cli import start_cli
 from tests.support.redis_server import RedisServer

@@ -13,9 +13,9 @@ from redis import Redis
 from rq import Queue, SimpleWorker
 from rq.job import Job
 
+from distflow.core.batch import Batch
 from distflow.core.model import Task
 from distflow.dispatch.rq import RqDispatcher
-from distflow.ports import Batch
 from tests.support.redis_server import RedisServer
 
 #: Names of runs that a search by the begin of a name would take for one another.

@@ -13,10 +13,10 @@ import pytest
 from redis import Redis
 
 from distflow import Workflow
-from distflow.client import Client
-from distflow.coordinator.notices import Notice
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.handle import Run
+from distflow.events.notice import Notice
+from distflow.runs.client import Client
+from distflow.runs.run import Run
 from tests.conftest import StartWorker
 from tests.support.cli import start_cli
 from tests.support.redis_server import RedisServer

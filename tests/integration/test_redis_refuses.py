@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 from redis import exceptions as redis_errors
 
-from distflow.store.patience import Trouble, find_refusal
+from distflow.store.redis.patience import Trouble, find_refusal
 from distflow_worker.patient import WorkerRedis
 from tests.support.cluster_front import REFUSALS, ClusterFront
 from tests.support.redis_server import binaries_at_hand, version_name

@@ -14,14 +14,14 @@ import pytest
 
 from distflow.authoring.options import KNOWN
 from distflow.cli import COMMANDS, main
-from distflow.cli.common import ExitCode
+from distflow.cli.ui.common import ExitCode
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.claim import Code, said_versions
 from distflow.core.status import RunStatus
-from distflow.events import EVENTS
-from distflow.store.durability import DURABILITIES
-from distflow.store.keys import RunKeys, active_keys, runs_key
-from distflow.store.scripts import script_names
+from distflow.events.hub import EVENTS
+from distflow.store.redis.durability import DURABILITIES
+from distflow.store.redis.keys import RunKeys, active_keys, runs_key
+from distflow.store.redis.scripts import script_names
 from tests.support.pages import PAGES, read_sections, read_text, typed_commands
 from tests.support.worker_process import ROOT
 

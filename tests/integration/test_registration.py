@@ -13,8 +13,8 @@ from redis import exceptions as redis_errors
 
 from distflow.dispatch.roster import read_workers
 from distflow.rq_compat.keys import WORKERS_KEY, worker_key
-from distflow.store.keys import workers_key
-from distflow.store.worker_notes import STAYS_MS, WorkerNote, read_notes, write_note
+from distflow.store.redis.keys import workers_key
+from distflow.store.redis.worker_notes import STAYS_MS, WorkerNote, read_notes, write_note
 from distflow_worker.registration import Registration, find_registration
 
 _prefixes = itertools.count(1)
@@ -66,7 +66,7 @@ def test_a_note_is_written_when_it_says_something_new(
         written.append(note)
         write_note(client, where, worker, note)
 
-    monkeypatch.setattr("distflow.store.worker_notes.write_note", write)
+    monkeypatch.setattr("distflow.store.redis.worker_notes.write_note", write)
     for code in ("", "", "v2", "v2"):
         monkeypatch.setenv("DISTFLOW_CODE", code)
         Registration(redis_client, prefix, "w1")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from distflow import Snapshot, TaskResult, Workflow
-from distflow.client import Client
-from distflow.coordinator.notices import Notice
 from distflow.errors import InvalidInput
-from distflow.events import EventHub
+from distflow.events.hub import EventHub
+from distflow.events.notice import Notice
+from distflow.runs.client import Client
 from tests.conftest import StartWorker
 from tests.integration.cli_runs import StartCli, started_commands
 from tests.support.cli import run_cli, status_of

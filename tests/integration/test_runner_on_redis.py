@@ -14,12 +14,12 @@ import pytest
 from redis import Redis
 
 from distflow import Loop, Retry, TaskRunnerBuilder, Workflow, connect
-from distflow.client import Client
-from distflow.coordinator.notices import Interrupt
+from distflow.core.batch import Batch
 from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import StaleEpoch
-from distflow.handle import Run
-from distflow.ports import Batch
+from distflow.events.notice import Interrupt
+from distflow.runs.client import Client
+from distflow.runs.run import Run
 from tests.support.stages import Stage, most_at_once
 from tests.support.tasks import behaving
 from tests.support.wait import stretched, wait_for

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from distflow import Snapshot, TaskResult, TaskStatus, Workflow
-from distflow.client import Client
-from distflow.coordinator.notices import Notice
 from distflow.errors import InvalidInput, SnapshotInvalid
+from distflow.events.notice import Notice
+from distflow.runs.client import Client
 from tests.support.stages import Stage
 from tests.support.tasks import behaving, recording
 

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from distflow import Retry, Workflow
-from distflow.client import Client
-from distflow.coordinator.notices import Notice
+from distflow.events.notice import Notice
+from distflow.runs.client import Client
 from tests.support.stages import Stage
 from tests.support.tasks import behaving
 from tests.support.wait import wait_for

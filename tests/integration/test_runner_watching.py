@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from distflow import Retry, TaskResult, TaskRunnerBuilder, TaskStatus, Workflow
-from distflow.coordinator.notices import Notice
 from distflow.errors import InvalidInput
-from distflow.events import EVENTS, PluginContext
+from distflow.events.hub import EVENTS, PluginContext
+from distflow.events.notice import Notice
 from tests.support.stages import Stage
 from tests.support.tasks import behaving
 

@@ -9,9 +9,9 @@ import pytest
 
 from distflow import Snapshot, Workflow
 from distflow.errors import ClaimLost
-from distflow.store.memory import MemoryRunStore, MemoryServer
-from distflow.takeover import Taking, take_over
-from distflow.transfer import export_run, import_run
+from distflow.runs.takeover import Taking, take_over
+from distflow.runs.transfer import export_run, import_run
+from distflow.store.memory.store import MemoryRunStore, MemoryServer
 from distflow_worker.context import SavedNote
 from tests.support.stages import Stage
 from tests.support.stores import claim, open_run

@@ -7,8 +7,8 @@ from pathlib import Path
 from redis import Redis
 
 from distflow import TaskRunnerBuilder, Workflow
-from distflow.client import Client
 from distflow.core.status import RunStatus
+from distflow.runs.client import Client
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
 from tests.support.tasks import behaving, recording

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import pytest
 
 from distflow import TaskResult, TaskStatus
-from distflow.client import Client
-from distflow.coordinator.notices import Notice
+from distflow.events.notice import Notice
 from distflow.procfs import iter_processes
+from distflow.runs.client import Client
 from tests.support.redis_server import RedisServer
 from tests.support.tasks import overrunning, recording
 from tests.support.tasks.overrunning import TIMEOUT

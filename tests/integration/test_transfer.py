@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from distflow.client import connect
-from distflow.codec import decode_result
 from distflow.core.claim import Progress
 from distflow.core.model import Effects, Task, TaskResult
 from distflow.core.run import RunInfo, ServerFacts
@@ -23,11 +21,13 @@ from distflow.errors import (
     SnapshotInvalid,
     WrongState,
 )
-from distflow.fingerprint import fingerprint
+from distflow.runs.client import connect
+from distflow.runs.transfer import export_run, import_run
 from distflow.snapshot import Snapshot
-from distflow.store.listing import list_runs
-from distflow.store.redis import RedisRunStore
-from distflow.transfer import export_run, import_run
+from distflow.store.redis.listing import list_runs
+from distflow.store.redis.store import RedisRunStore
+from distflow.wire.codec import decode_result
+from distflow.wire.fingerprint import fingerprint
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
 from tests.support.stores import again, claim, final, finish, list_active_runs

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from distflow.client import Client
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.status import RunStatus
-from distflow.handle import Run, who_am_i
+from distflow.runs.client import Client
+from distflow.runs.run import Run, who_am_i
 from tests.conftest import StartWorker
 from tests.support.cli import run_cli
 from tests.support.redis_server import RedisServer

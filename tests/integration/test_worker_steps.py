@@ -15,8 +15,8 @@ from rq.exceptions import StopRequested
 from rq.suspension import resume, suspend
 from rq.utils import now
 
-from distflow.store.line import ScriptLine
-from distflow.store.redis import RedisRunStore
+from distflow.store.redis.script_line import ScriptLine
+from distflow.store.redis.store import RedisRunStore
 from distflow_worker import FastWorker, batch
 from tests.support.redis_server import RedisServer
 from tests.support.stores import claim, open_run

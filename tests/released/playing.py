@@ -11,8 +11,8 @@ from typing import Any
 
 from redis import Redis
 
-from distflow.client import Client
-from distflow.handle import Run
+from distflow.runs.client import Client
+from distflow.runs.run import Run
 from tests.support.cli import kill_cli, start_cli
 from tests.support.release import Release
 from tests.support.tasks.recording import lines

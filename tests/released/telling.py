@@ -8,21 +8,32 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from importlib import import_module
 from typing import Any
 
 from redis import Redis
 
-from distflow import codec
-from distflow.coordinator.reopen import read_standing
 from distflow.core.claim import Code, Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Loop, Metrics, Retry, Task, TaskResult
 from distflow.core.run import Beat, Claim, Event, HeldTask, RunOptions, ServerFacts
-from distflow.fingerprint import fingerprint
 from distflow.ids import task_key
 from distflow.snapshot.records import End, Header, Outcome
-from distflow.store.keys import RunKeys
-from distflow.store.redis import RedisRunStore
+
+
+def _either(today: str, in_0_1: str) -> Any:
+    """A module, which may have moved since 0.1."""
+    try:
+        return import_module(today)
+    except ModuleNotFoundError:
+        return import_module(in_0_1)
+
+
+codec = _either("distflow.wire.codec", "distflow.codec")
+fingerprint = _either("distflow.wire.fingerprint", "distflow.fingerprint").fingerprint
+read_standing = _either("distflow.coordinator.attach", "distflow.coordinator.reopen").read_standing
+RunKeys = _either("distflow.store.redis.keys", "distflow.store.keys").RunKeys
+RedisRunStore = _either("distflow.store.redis.store", "distflow.store.redis").RedisRunStore
 
 _SHAPES: tuple[Any, ...] = (
     *(Beat, Claim, End, Event, Header, HeldTask, Loop, Metrics, Outcome),
@@ -47,7 +58,7 @@ def shapes() -> dict[str, Any]:
     """The fields of all that travels, in their order; codes, keys and extension types."""
     keys = RunKeys("p", "r").all()
     # Where 0.1 has it; it may have moved since.
-    find = codec.extension_of_code  # type: ignore[attr-defined]
+    find = codec.extension_of_code
     extensions = [code for code in _CODES if find(code) is not None]
     return {
         **{kind.__name__: _fields(kind) for kind in _SHAPES},

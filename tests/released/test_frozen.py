@@ -16,13 +16,13 @@ from uuid import UUID
 
 import pytest
 
-from distflow import codec
 from distflow.core.model import Loop, Metrics, Ref, Retry, Task, TaskResult
 from distflow.core.run import HeldTask, Repair, RunOptions
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.core.version import ADDED_FIELDS, run_version
-from distflow.fingerprint import fingerprint
 from distflow.ids import task_key
+from distflow.wire import codec
+from distflow.wire.fingerprint import fingerprint
 from tests.support.redis_server import RedisServer
 from tests.support.release import THIS, Release
 from tests.support.stores import RedisSubject, again, claim, final, finish, make_spec

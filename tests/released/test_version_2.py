@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from distflow.client import Client
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.creation import write_run
-from distflow.handle import Run
+from distflow.runs.client import Client
+from distflow.runs.creation import write_run
+from distflow.runs.run import Run
 from tests.conftest import StartWorker
 from tests.released.playing import PATIENCE_SECONDS, has_ended, playing
 from tests.support.cli import run_cli

@@ -15,19 +15,20 @@ from typing import Any
 import pytest
 
 import distflow.coordinator
-from distflow.codec import decode_result
 from distflow.coordinator.executor import WorkflowExecutor
-from distflow.coordinator.notices import Interrupt, Notice
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
+from distflow.core.batch import Batch
 from distflow.core.claim import ClaimRequest, Code, Finish, Refused, WorkerFacts, scope_of
 from distflow.core.misfit import Registration
 from distflow.core.model import Effects, Task, TaskResult
+from distflow.core.readings import JobFailure, WorkerProbe
 from distflow.core.run import RunInfo, RunOptions, RunSpec
 from distflow.core.status import RunStatus
 from distflow.errors import RedisFull
-from distflow.ports import Batch, JobFailure, WorkerProbe
-from distflow.store.memory import MemoryRunStore, MemoryServer
+from distflow.events.notice import Interrupt, Notice
+from distflow.store.memory.store import MemoryRunStore, MemoryServer
+from distflow.wire.codec import decode_result
 from tests.support.stores import again, final
 
 #: Where the clocks begin: any number, so that 0 is never a moment.
@@ -63,8 +64,8 @@ class Clock:
 
     def rule(self, patch: pytest.MonkeyPatch) -> None:
         """Take the place of the real one in every module of the coordinator."""
-        for found in pkgutil.iter_modules(distflow.coordinator.__path__):
-            module = import_module(f"distflow.coordinator.{found.name}")
+        for found in pkgutil.walk_packages(distflow.coordinator.__path__, "distflow.coordinator."):
+            module = import_module(found.name)
             if getattr(module, "time", None) is time:
                 patch.setattr(module, "time", self)
 

@@ -9,7 +9,7 @@ from typing import Any
 from redis import Redis
 
 from distflow import Workflow
-from distflow.client import Client
+from distflow.runs.client import Client
 from tests.support.tasks import fastened, recording
 from tests.support.worker_process import WorkerProcess
 

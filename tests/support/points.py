@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
 from distflow.faults import AFTER, BEFORE
-from distflow.store.scripts import script_names
+from distflow.store.redis.scripts import script_names
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (ROOT / "distflow", ROOT / "workers/distflow_worker")

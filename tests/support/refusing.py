@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from distflow.local.launch import bound_to_this_process
-from distflow.store.patience import find_refusal
+from distflow.store.redis.patience import find_refusal
 from tests.support.redis_server import redis_binaries
 from tests.support.wait import wait_for
 

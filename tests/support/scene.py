@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from distflow import Workflow
-from distflow.client import Client
-from distflow.coordinator.notices import Interrupt, Notice
 from distflow.coordinator.settings import CoordinatorSettings
+from distflow.events.notice import Interrupt, Notice
+from distflow.runs.client import Client
 from tests.support.redis_server import TcpServer
 from tests.support.tasks import recording, stuck
 from tests.support.wait import wait_for

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from redis import Redis
 
-from distflow.codec import encode_result, status_of
 from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish, Progress
 from distflow.core.model import Task, TaskResult
+from distflow.core.readings import Troubles
 from distflow.core.run import (
     Beat,
     Claim,
@@ -27,11 +27,12 @@ from distflow.core.run import (
     ServerFacts,
 )
 from distflow.core.status import OUTCOMES, TaskStatus
-from distflow.ports import RunStore, Troubles
-from distflow.store.keys import DEFAULT_PREFIX, RunKeys, active_keys
-from distflow.store.listing import list_runs
-from distflow.store.memory import MemoryRunStore, MemoryServer
-from distflow.store.redis import RedisRunStore
+from distflow.ports.run_store import RunStore
+from distflow.store.memory.store import MemoryRunStore, MemoryServer
+from distflow.store.redis.keys import DEFAULT_PREFIX, RunKeys, active_keys
+from distflow.store.redis.listing import list_runs
+from distflow.store.redis.store import RedisRunStore
+from distflow.wire.codec import encode_result, status_of
 from tests.support.full import fill, make_room
 from tests.support.redis_server import RedisServer
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from distflow.codec import decode_result
+from distflow.core.batch import Batch
 from distflow.core.claim import Advance
 from distflow.core.model import Task, TaskResult
 from distflow.core.run import RunOptions, RunSpec
-from distflow.dispatch.headers import batch_headers
-from distflow.ports import Batch
-from distflow.store.memory import MemoryRunStore
+from distflow.store.memory.store import MemoryRunStore
+from distflow.wire.batch_payload import batch_headers
+from distflow.wire.codec import decode_result
 from distflow_worker.attempt import RunView
 from distflow_worker.process import Original, ProcessState
 from distflow_worker.sequence import BatchSequence

@@ -9,7 +9,7 @@ from redis import Redis
 from distflow.core.model import Task
 from distflow.core.run import RunOptions, RunSpec, ServerFacts, TaskCut
 from distflow.ids import new_token
-from distflow.store.redis import RedisRunStore
+from distflow.store.redis.store import RedisRunStore
 from tests.support.stores import claim, final, finish
 
 _OPTIONS = RunOptions(3, 60.0, "pkg.module:factory", 1000)

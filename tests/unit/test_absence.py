@@ -10,8 +10,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError
 
 from distflow.errors import RunForgotten, RunGone, RunNotFound
-from distflow.store import absence as absence_module
-from distflow.store.absence import Evidence, explain_gone, explain_missing, look_for
+from distflow.store.redis import absence as absence_module
+from distflow.store.redis.absence import Evidence, explain_gone, explain_missing, look_for
 from tests.support.leading import Leading, played
 from tests.unit.conftest import Lead
 

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distflow import codec, extensions
 from distflow.core.model import Metrics, Ref, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, NotEncodable
-from distflow.plain import plain_result, to_plain
-from distflow.registry import register_type
+from distflow.wire import codec, extensions
+from distflow.wire.as_json import plain_result, to_plain
+from distflow.wire.registry import register_type
 
 S = TaskStatus
 DEEPEST, DEEPEST_TUPLES = 256, 24

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distflow import codec
 from distflow.core.model import Loop, Metrics, Ref, Retry, Task, TaskResult
 from distflow.core.status import OUTCOMES, TaskStatus
 from distflow.errors import NotEncodable
-from distflow.plain import iso_time, plain_result
+from distflow.wire import codec
+from distflow.wire.as_json import iso_time, plain_result
 
 S = TaskStatus
 

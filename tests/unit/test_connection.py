@@ -14,14 +14,14 @@ from redis.sentinel import SentinelConnectionPool
 
 from distflow.errors import InvalidInput, RedisUnavailable
 from distflow.redis_url import hide_password
-from distflow.store.connection import (
+from distflow.store.redis.connection import (
     CONNECT_TIMEOUT_SECONDS,
     SOCKET_TIMEOUT_SECONDS,
     check_redis,
     open_redis,
 )
-from distflow.store.keepalive import KEEPALIVE
-from distflow.store.sentinel import SENTINEL_TIMEOUT_SECONDS
+from distflow.store.redis.keepalive import KEEPALIVE
+from distflow.store.redis.sentinel import SENTINEL_TIMEOUT_SECONDS
 from tests.support.redis_server import RedisServer
 
 

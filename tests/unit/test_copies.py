@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
+from distflow.core.batch import Batch
 from distflow.core.claim import Code
 from distflow.core.copies import CopyCounter
 from distflow.core.run import RunOptions
 from distflow.core.status import RunStatus
-from distflow.ports import Batch
 from tests.support.leading import Leading, played
 from tests.unit.conftest import Lead
 

@@ -9,9 +9,9 @@ import pytest
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
-from distflow.creation import write_run
 from distflow.errors import RedisRefuses, RunNotFound
-from distflow.store.memory import MemoryRunStore, MemoryServer
+from distflow.runs.creation import write_run
+from distflow.store.memory.store import MemoryRunStore, MemoryServer
 
 
 class Refused(MemoryRunStore):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from distflow.coordinator.drift import DriftWatch
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.run import Vitals
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
+from distflow.core.watch.drift import DriftWatch
 
 PATIENCE = 3.0
 SAME = Vitals(1, 0, "5-0", "running", 0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from distflow.coordinator.evidence import frozen_words, lost_words
+from distflow.core.readings import WorkerProbe
 from distflow.core.run import Beat
-from distflow.ports import WorkerProbe
 from tests.support.leading import played
 from tests.unit.conftest import Lead
 

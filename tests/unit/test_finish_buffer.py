@@ -10,8 +10,8 @@ import pytest
 
 from distflow.core.claim import Advance, ClaimReply, ClaimRequest, Code, Finish
 from distflow.errors import RedisUnavailable
-from distflow_worker import ledger as ledger_module
-from distflow_worker.ledger import FLUSH_SECONDS, Ledger
+from distflow_worker import finish_buffer as ledger_module
+from distflow_worker.finish_buffer import FLUSH_SECONDS, Ledger
 from tests.support.stores import final
 from tests.support.wait import wait_for
 
@@ -61,7 +61,7 @@ class Scene:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.seconds = 1000.0
-        patch.setattr("distflow_worker.ledger.time.monotonic", lambda: self.seconds)
+        patch.setattr("distflow_worker.finish_buffer.time.monotonic", lambda: self.seconds)
         self.store = Store()
         self.ledger = Ledger(self.store, 7, "b1")  # type: ignore[arg-type]
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distflow import codec
 from distflow.core.graph import Graph
 from distflow.core.model import Ref, Retry, Task
 from distflow.core.render import to_dot, to_mermaid
 from distflow.core.status import TaskStatus
 from distflow.errors import WorkflowInvalid
-from distflow.fingerprint import fingerprint
+from distflow.wire import codec
+from distflow.wire.fingerprint import fingerprint
 
 AWKWARD = [
     'say "hi"',
@@ -266,7 +266,7 @@ def test_a_fingerprint_is_the_same_in_every_process() -> None:
     """Hash seeds differ between processes; fingerprints of sets do not."""
     script = (
         "from distflow.core.model import Task\n"
-        "from distflow.fingerprint import fingerprint\n"
+        "from distflow.wire.fingerprint import fingerprint\n"
         "print(fingerprint(Task('t', 'm:f', ({'a', 'b', 'c', 'd'}, frozenset('xyz')))))"
     )
     seen = {

@@ -40,7 +40,7 @@ def test_a_private_redis_is_spoken_of(
 ) -> None:
     """Where the usual Redis is away, and `distflow run` has left one in this folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("distflow.store.connection._REACH_SECONDS", 0.0)
+    monkeypatch.setattr("distflow.store.redis.connection._REACH_SECONDS", 0.0)
     (tmp_path / "flows.py").write_text("import distflow\nW = distflow.Workflow('w')\n")
     words = [word.replace("W", "flows:W") for word in command]
     nowhere = "redis://127.0.0.1:1/0"

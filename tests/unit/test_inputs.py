@@ -8,10 +8,10 @@ from typing import Any
 import msgpack
 import pytest
 
-from distflow.codec import encode_result
 from distflow.core.claim import Code
 from distflow.core.model import Effects, Ref, Task, TaskResult
 from distflow.core.status import TaskStatus
+from distflow.wire.codec import encode_result
 from distflow_worker.inputs import LARGE_BYTES, BatchInputs
 from tests.support.stores import claim, final, finish
 from tests.support.taking import Counted, Taken

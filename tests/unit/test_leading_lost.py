@@ -6,9 +6,9 @@ import pytest
 
 from distflow.core.claim import Code
 from distflow.core.model import Effects
+from distflow.core.readings import ServerInfo
 from distflow.core.run import RunOptions
 from distflow.core.status import RunStatus
-from distflow.ports import ServerInfo
 from tests.support.leading import Leading, played
 from tests.unit.conftest import Lead
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from distflow.core.claim import Code
+from distflow.core.readings import ServerInfo
 from distflow.core.status import RunStatus
-from distflow.ports import ServerInfo
 from tests.support.leading import Leading, played
 from tests.support.stores import outcome
 from tests.unit.conftest import Lead

@@ -9,7 +9,7 @@ import pytest
 from distflow.core.claim import Code
 from distflow.core.status import RunStatus
 from distflow.errors import LeaseHeld, RedisUnavailable, RunGone, StaleEpoch
-from distflow.store.memory import MemoryRunStore
+from distflow.store.memory.store import MemoryRunStore
 from tests.support.leading import Leading, played
 from tests.unit.conftest import Lead
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from distflow.coordinator.lease import LeaseKeeper, renew_with
+from distflow.coordinator.leases import LeaseKeeper, renew_with
 from distflow.errors import DistflowError, RedisUnavailable, StaleEpoch
-from distflow.ports import Renewal
-from distflow.store.memory import MemoryRunStore
+from distflow.ports.service import Renewal
+from distflow.store.memory.store import MemoryRunStore
 from tests.support.stores import open_run
 from tests.support.wait import wait_for
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from distflow.coordinator.liveness import LivenessMonitor
-from distflow.coordinator.network import NetworkWatch
+from distflow.core.readings import WorkerProbe
 from distflow.core.run import Beat
-from distflow.ports import WorkerProbe
+from distflow.core.watch.liveness import LivenessMonitor
+from distflow.core.watch.network import NetworkWatch
 
 STALE, SILENT, NETWORK = 3.0, 20.0, 10.0
 

@@ -11,10 +11,10 @@ from distflow.coordinator.missing import Known, find_missing, name_missing
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Task
+from distflow.core.readings import ServerInfo, Standing
 from distflow.core.run import Claim, Event, RunSpec
 from distflow.core.status import RunStatus, TaskStatus
-from distflow.ports import ServerInfo, Standing
-from distflow.store.memory import MemoryRunStore
+from distflow.store.memory.store import MemoryRunStore
 from tests.support.leading import Leading, played
 from tests.unit.conftest import Lead
 

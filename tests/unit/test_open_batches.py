@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distflow.coordinator import surroundings as surroundings_module
-from distflow.coordinator.outbox import Outbox
+from distflow.coordinator import fleet as surroundings_module
+from distflow.coordinator.fleet import Surroundings
+from distflow.coordinator.open_batches import Outbox
 from distflow.coordinator.service import CoordinatorService, Ports
-from distflow.coordinator.surroundings import Surroundings
+from distflow.core.batch import Batch
 from distflow.core.batching import BatchLimits
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
-from distflow.ports import Batch
-from distflow.store.memory import MemoryRunStore
+from distflow.store.memory.store import MemoryRunStore
 from tests.support.stores import make_spec
 
 

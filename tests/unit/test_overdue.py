@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from distflow.coordinator.overdue import OverdueTasks
 from distflow.core.graph import Graph
 from distflow.core.model import Retry, Task
 from distflow.core.outcome import Attempt, decide_lost
 from distflow.core.run import Beat, Claim
 from distflow.core.status import TaskStatus
+from distflow.core.watch.overdue import OverdueTasks
 
 #: One that may take 2 s, and one that may take any time; both started at 100 s.
 GRAPH = Graph.compile([Task("a", "m:f", timeout=2.0), Task("b", "m:f")])

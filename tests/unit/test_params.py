@@ -14,8 +14,8 @@ from uuid import UUID
 import pytest
 
 from distflow.authoring import Workflow, WorkflowTemplate, task, workflow
+from distflow.authoring.params import load_workflow, parse_params
 from distflow.errors import InvalidInput
-from distflow.params import load_workflow, parse_params
 
 if TYPE_CHECKING:
     from types import SimpleNamespace as OnlyForTypeCheckers

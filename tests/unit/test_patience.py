@@ -12,8 +12,8 @@ from redis import exceptions as redis_errors
 from redis._parsers import base as redis_parsers
 
 from distflow.errors import RedisRefuses, RedisUnavailable
-from distflow.store import patience
-from distflow.store.patience import (
+from distflow.store.redis import patience
+from distflow.store.redis.patience import (
     REFUSALS,
     call_patiently,
     find_refusal,

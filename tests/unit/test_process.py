@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from distflow import Loop, TaskRunnerBuilder, Workflow
-from distflow.codec import encode_result
 from distflow.core.model import Task, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.errors import NotEncodable
+from distflow.wire.codec import encode_result
 from distflow_worker import attempt as attempt_module
+from distflow_worker.fast_child import BatchServing
 from distflow_worker.process import ProcessState
-from distflow_worker.serving import BatchServing
 from tests.support.stores import claim
 from tests.support.taking import Counted, Taken
 from tests.support.tasks import scripted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distflow.coordinator.recovery import ForgottenClaims
+from distflow.coordinator.duties.lost_workers import ForgottenClaims
 
 
 def test_a_flow_of_short_tasks_is_not_forgotten() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from distflow.config import environment_url
 from distflow.errors import InvalidInput
 from distflow.redis_url import hide_password, tidy_url
-from distflow.store.connection import open_redis
+from distflow.store.redis.connection import open_redis
 
 #: Where the password begins and ends in a text, and what it has in between.
 BEGIN, MIDDLE, END = "sEc", "mId", "ReT"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from distflow.codec import encode_result
 from distflow.core.model import Loop, Ref, Task, TaskResult
 from distflow.core.status import TaskStatus
+from distflow.wire.codec import encode_result
 from distflow_worker.context import make_context
 from distflow_worker.functions import load_function
 from tests.support.stores import claim, final, finish

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distflow.dispatch.hearsay import last_line, to_jobs, to_text, to_time
+from distflow.dispatch.rq_reports import last_line, to_jobs, to_text, to_time
 
 _BOMB = b64encode(zlib.compress(b"x" * (64 << 20)))
 

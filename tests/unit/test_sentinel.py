@@ -13,11 +13,11 @@ from redis import exceptions as redis_errors
 from redis.connection import SSLConnection
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from distflow.client import connect
 from distflow.errors import RedisUnavailable
-from distflow.store import sentinel as sentinel_module
-from distflow.store.connection import check_redis, open_redis
-from distflow.store.sentinel import Sentinels, follows_primary, reopen_primary
+from distflow.runs.client import connect
+from distflow.store.redis import sentinel as sentinel_module
+from distflow.store.redis.connection import check_redis, open_redis
+from distflow.store.redis.sentinel import Sentinels, follows_primary, reopen_primary
 from distflow_worker.connection import open_like
 from tests.support.answering import AnsweringServer, Answers, bulk, text
 from tests.support.wait import wait_for

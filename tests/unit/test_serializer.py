@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import distflow_worker
 from distflow.errors import UntrustedBytes
-from distflow_worker.plain import read_plain
+from distflow_worker.safe_pickle import read_plain
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
 
 _SCALARS = st.one_of(

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from distflow.codec import decode_result, encode_result, encode_task, pack
 from distflow.core.claim import Progress
 from distflow.core.model import Metrics, Task, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, SnapshotInvalid
-from distflow.fingerprint import fingerprint
 from distflow.snapshot import Snapshot, mapping
 from distflow.snapshot.reader import SnapshotReader
 from distflow.snapshot.records import DIGEST_BYTES, FRAME_STRUCT, MAGIC, Header, Outcome
 from distflow.snapshot.writer import SnapshotWriter
+from distflow.wire.codec import decode_result, encode_result, encode_task, pack
+from distflow.wire.fingerprint import fingerprint
 
 SUCCESS, UNKNOWN, FAILURE = TaskStatus.SUCCESS, TaskStatus.UNKNOWN, TaskStatus.FAILURE
 TASKS = (

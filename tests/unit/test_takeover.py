@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from distflow.codec import decode_result, encode_result, encode_task, pack
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Effects, Task, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, SnapshotInvalid
-from distflow.fingerprint import fingerprint
+from distflow.runs.takeover import Taking, take_over
 from distflow.snapshot import Snapshot
 from distflow.snapshot.reader import SnapshotReader
 from distflow.snapshot.records import Header, Outcome
 from distflow.snapshot.writer import SnapshotWriter
-from distflow.takeover import Taking, take_over
+from distflow.wire.codec import decode_result, encode_result, encode_task, pack
+from distflow.wire.fingerprint import fingerprint
 
 SUCCESS, UNKNOWN, FAILURE = TaskStatus.SUCCESS, TaskStatus.UNKNOWN, TaskStatus.FAILURE
 ONCE: Effects = "at_most_once"

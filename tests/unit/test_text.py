@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distflow.cli.common import quote_word
-from distflow.coordinator.notices import Notice
-from distflow.events import event_logger
+from distflow.cli.ui.common import quote_word
+from distflow.events.hub import event_logger
+from distflow.events.notice import Notice
 from distflow.logs import get_logger
-from distflow.plain import json_text
 from distflow.text import counted, visible
+from distflow.wire.as_json import json_text
 
 #: Of every category of Unicode, lone surrogates among them.
 ANYTHING = st.text(st.characters(exclude_categories=()))

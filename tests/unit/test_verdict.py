@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from distflow import NotDone
-from distflow.core.answer import Verdict, decide_answer
 from distflow.core.model import MAX_LOST, Metrics, TaskResult
 from distflow.core.status import TaskStatus
+from distflow.core.verdict import Verdict, decide_answer
 
 UNKNOWN = TaskResult(
     TaskStatus.UNKNOWN,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from distflow.authoring import TaskRef, Workflow
-from distflow.codec import decode_task, encode_task, pack, unpack
 from distflow.core.model import Loop, Ref, Retry
 from distflow.errors import InvalidInput, WorkflowInvalid
+from distflow.wire.codec import decode_task, encode_task, pack, unpack
 from tests.unit.authored import (
     HERE,
     build_with,

@@ -10,7 +10,6 @@ from functools import partial
 from socket import gethostname
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from distflow.codec import decode_result, decode_task, encode_result, unpack
 from distflow.core.claim import NAMELESS, Code, Finish, ScopeKind, WorkerFacts, scope_of
 from distflow.core.model import Metrics, Task, TaskResult, class_names
 from distflow.core.outcome import (
@@ -26,11 +25,12 @@ from distflow.core.status import TaskStatus
 from distflow.errors import GiveUp, InvalidInput, NotDone, NotEncodable, NotOnDisk, RetryAfter
 from distflow.faults import commit
 from distflow.ids import task_key
+from distflow.wire.codec import decode_result, decode_task, encode_result, unpack
 from distflow_worker.context import SavedNote, TaskContext
 from distflow_worker.deadline import DeadlinePassed
+from distflow_worker.finish_buffer import Held
 from distflow_worker.functions import load_function, wants_context
 from distflow_worker.inputs import BatchInputs, fill_arguments
-from distflow_worker.ledger import Held
 from distflow_worker.misfit import (
     MISSING,
     Misfit,
@@ -43,7 +43,7 @@ from distflow_worker.process import Original, ProcessState
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
-    from distflow.ports import WorkerPort
+    from distflow.ports.run_store import WorkerPort
 
 
 class RunView(NamedTuple):

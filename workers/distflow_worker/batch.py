@@ -16,20 +16,20 @@ from redis.exceptions import RedisError
 from rq import get_current_job
 
 from distflow import config
-from distflow.codec import unpack
 from distflow.core.claim import READ_VERSIONS, Code, said_versions
 from distflow.errors import DistflowError
 from distflow.logs import get_logger
 from distflow.places import look_here_first
 from distflow.rq_compat.keys import SUSPENDED_KEY, worker_key
-from distflow.store.patience import call_patiently
-from distflow.store.working import WorkerStore
+from distflow.store.redis.patience import call_patiently
+from distflow.store.redis.worker import WorkerStore
+from distflow.wire.codec import unpack
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.beat import BEAT_SECONDS, Heartbeat
 from distflow_worker.connection import name_of, reuse_like
 from distflow_worker.context import RecordedResults, run_context
 from distflow_worker.deadline import Deadline
-from distflow_worker.ledger import PIECE_SECONDS
+from distflow_worker.finish_buffer import PIECE_SECONDS
 from distflow_worker.process import Original, ProcessState
 from distflow_worker.registration import find_registration
 from distflow_worker.sequence import BatchSequence

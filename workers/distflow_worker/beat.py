@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from distflow.core.claim import Code
 from distflow.errors import DistflowError
 from distflow.logs import get_logger
-from distflow.store.working import WorkerStore
+from distflow.store.redis.worker import WorkerStore
 from distflow_worker.attempt import AttemptRun
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from redis.utils import str_if_bytes
 from rq.connections import get_connection_kwargs
 
 #: Imported where there are Sentinels, or is a cluster, alone.
-_SENTINEL = "distflow.store.sentinel"
+_SENTINEL = "distflow.store.redis.sentinel"
 
-_CLUSTER = "distflow.store.cluster"
+_CLUSTER = "distflow.store.redis.cluster"
 
 #: Seconds that one command may take. RQ's own limit is minutes, which would hide a cut.
 _SOCKET_TIMEOUT_SECONDS = 10.0

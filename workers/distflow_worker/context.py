@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from distflow.codec import decode_result, pack, unpack
 from distflow.core.claim import Code
 from distflow.core.model import TaskResult
 from distflow.errors import ClaimLost, DistflowError, NotEncodable
+from distflow.wire.codec import decode_result, pack, unpack
 from distflow_worker.functions import wants_snapshot
 from distflow_worker.misfit import require_function
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
-    from distflow.ports import WorkerPort
+    from distflow.ports.run_store import WorkerPort
 
 
 #: Bytes that ``ctx.save`` takes, encoded: it is for a handle, not for the thing itself.

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from distflow.core.claim import READ_VERSIONS, Code
 from distflow.errors import DistflowError
 from distflow.logs import get_logger
-from distflow.store.working import WorkerStore
+from distflow.store.redis.worker import WorkerStore
 from distflow_worker.spool import Spool
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from distflow.rq_compat.keys import SUSPENDED_KEY
 from distflow.rq_compat.worker import AdaptedWorker
 from distflow.text import visible
 from distflow_worker.child import Child, Order
+from distflow_worker.fast_child import BatchServing
 from distflow_worker.patient import WorkerRedis
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
-from distflow_worker.serving import BatchServing
 
 if TYPE_CHECKING:
     from rq.job import Job

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from distflow.places import find_other_copy, place_of
-from distflow_worker.allowing import check_home, check_reference
+from distflow_worker.allow_list import check_home, check_reference
 
 
 @cache

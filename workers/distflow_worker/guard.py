@@ -21,7 +21,7 @@ from distflow.logs import get_logger
 from distflow_worker.attempt import AttemptRun
 from distflow_worker.deadline import Deadline, DeadlinePassed
 from distflow_worker.guardian import DISARMED, Call, Guarded, guard
-from distflow_worker.horse import Horse
+from distflow_worker.process_group import Horse
 
 if TYPE_CHECKING:
     # Imported by the batches that need it alone.

@@ -27,14 +27,14 @@ from distflow.core.claim import ClaimReply, Finish
 from distflow.core.outcome import timed_out
 from distflow.errors import DistflowError
 from distflow.logs import get_logger
-from distflow.store.working import WorkerStore
+from distflow.store.redis.worker import WorkerStore
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.beat import Heartbeat
 from distflow_worker.connection import open_like
-from distflow_worker.horse import Horse
+from distflow_worker.finish_buffer import PIECE_SECONDS, Held
 from distflow_worker.inputs import BatchInputs
-from distflow_worker.ledger import PIECE_SECONDS, Held
 from distflow_worker.process import Original
+from distflow_worker.process_group import Horse
 from distflow_worker.sequence import VERIFY
 
 if TYPE_CHECKING:

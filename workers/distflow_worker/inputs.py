@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from distflow.codec import decode_result, status_of, unpack
 from distflow.core.model import Ref
 from distflow.core.status import TaskStatus
+from distflow.wire.codec import decode_result, status_of, unpack
 from distflow_worker.misfit import MISSING, Misfit
 
 #: Tasks whose inputs are fetched along with those of the task at hand: few at first, since nobody

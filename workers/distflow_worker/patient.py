@@ -21,9 +21,9 @@ from redis.retry import Retry
 
 from distflow.logs import get_logger
 from distflow.redis_url import hide_password
-from distflow.store.cluster import refuse_cluster
-from distflow.store.connection import open_redis
-from distflow.store.patience import find_refusal, is_elsewhere, is_passing, outlast
+from distflow.store.redis.cluster import refuse_cluster
+from distflow.store.redis.connection import open_redis
+from distflow.store.redis.patience import find_refusal, is_elsewhere, is_passing, outlast
 
 _log = get_logger("distflow.worker")
 
@@ -56,7 +56,7 @@ class WorkerRedis(Redis):
 
     @classmethod
     def from_url(cls, url: str, **_options: Any) -> WorkerRedis:
-        """See :func:`distflow.store.connection.open_redis`.
+        """See :func:`distflow.store.redis.connection.open_redis`.
 
         Raises:
             InvalidInput: the URL cannot be used, or the server belongs to a Redis Cluster.

@@ -20,10 +20,10 @@ import distflow
 from distflow import config
 from distflow.core.claim import WorkerFacts
 from distflow.rq_compat.keys import worker_key
-from distflow.store.keys import workers_key
+from distflow.store.redis.keys import workers_key
 
 #: What writes notes: few batches do.
-_NOTES = "distflow.store.worker_notes"
+_NOTES = "distflow.store.redis.worker_notes"
 
 #: Seconds after which a note is written again: it stays for a day.
 _AGAIN_SECONDS = 3600.0

@@ -13,13 +13,13 @@ from distflow.core.claim import LONGEST_MS, SHORT_MS, ClaimRequest, Code, scope_
 from distflow.ids import new_token
 from distflow.logs import get_logger
 from distflow_worker.attempt import AttemptRun, ClaimVoid, RunView
+from distflow_worker.finish_buffer import FLUSH_SECONDS, Held, Ledger
 from distflow_worker.inputs import BatchInputs
-from distflow_worker.ledger import FLUSH_SECONDS, Held, Ledger
 from distflow_worker.misfit import Misfit
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
-    from distflow.ports import WorkerPort
+    from distflow.ports.run_store import WorkerPort
     from distflow_worker.outcomes import OutcomeKeeper
     from distflow_worker.verify import Verification
 

@@ -6,7 +6,7 @@ import pickle
 from typing import Any
 
 from distflow.errors import UntrustedBytes
-from distflow_worker.plain import read_plain
+from distflow_worker.safe_pickle import read_plain
 
 #: What RQ jobs of distflow name.
 BATCH_FUNCTION = "distflow_worker.batch.run_batch"

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from distflow.codec import decode_result, decode_task, encode_result, unpack
-from distflow.core.answer import Verdict, decide_answer
 from distflow.core.claim import Unknown, scope_of
 from distflow.core.model import Task, TaskResult
+from distflow.core.verdict import Verdict, decide_answer
 from distflow.errors import NotDone, NotEncodable, RunNotFound, WrongState
 from distflow.ids import new_token
 from distflow.logs import get_logger
+from distflow.wire.codec import decode_result, decode_task, encode_result, unpack
 from distflow_worker.attempt import RunView, peek_function, task_context
 from distflow_worker.context import SavedNote
 from distflow_worker.deadline import DeadlinePassed

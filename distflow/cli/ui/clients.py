@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from distflow.cli.connecting import CHANGING_PATIENCE_SECONDS, open_connection
-from distflow.client import Client
-from distflow.store.patience import hurry
+from distflow.cli.ui.connecting import CHANGING_PATIENCE_SECONDS, open_connection
+from distflow.runs.client import Client
+from distflow.store.redis.patience import hurry
 
 
 @contextmanager

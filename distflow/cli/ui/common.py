@@ -15,12 +15,12 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from distflow.config import DEFAULT_REDIS_URL, URL_VARIABLES, environment_url
-from distflow.coordinator.notices import Interrupt
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError
-from distflow.plain import json_text, to_plain
+from distflow.events.notice import Interrupt
 from distflow.redis_url import hide_password, tidy_url
 from distflow.text import visible
+from distflow.wire.as_json import json_text, to_plain
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -11,12 +11,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from distflow.cli.common import redis_address, say
+from distflow.cli.ui.common import redis_address, say
 from distflow.config import DEFAULT_REDIS_URL
 from distflow.errors import InvalidInput, RedisRefuses, RedisUnavailable
 from distflow.local.server import PrivateRedis
-from distflow.store.connection import check_redis, find_write_refusal, open_redis
-from distflow.store.patience import describe_trouble, is_passing
+from distflow.store.redis.connection import check_redis, find_write_refusal, open_redis
+from distflow.store.redis.patience import describe_trouble, is_passing
 
 #: Seconds that a command waits for a Redis that refuses: one that changes something says so, and
 #: goes on when the refusal ends; one that only looks says so, and ends.

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 
 from redis.exceptions import RedisError
 
-from distflow.cli.common import (
+from distflow.cli.ui.common import (
     ExitCode,
     exit_code_of,
     interrupted_code,
@@ -18,17 +18,17 @@ from distflow.cli.common import (
     print_json,
     say,
 )
-from distflow.cli.progress import Display, View, counts_of_info, counts_of_state, open_display
-from distflow.cli.telling import Teller, outcome_lines, resume_lines
-from distflow.cli.waits import Stall, describe_wait
-from distflow.coordinator.announcer import decision_words
+from distflow.cli.ui.narration import Teller, outcome_lines, resume_lines
+from distflow.cli.ui.progress import Display, View, counts_of_info, counts_of_state, open_display
+from distflow.cli.ui.waits import Stall, describe_wait
 from distflow.coordinator.executor import WorkflowExecutor
-from distflow.coordinator.notices import Interrupt, Notice
 from distflow.core.run import Event
 from distflow.core.status import ENDED_RUNS, RESTING_RUNS, RunStatus, TaskStatus
-from distflow.describe import status_document
 from distflow.errors import LeaseHeld, RedisUnavailable, StaleEpoch
-from distflow.handle import Run
+from distflow.events.announcer import decision_words
+from distflow.events.notice import Interrupt, Notice
+from distflow.runs.documents import status_document
+from distflow.runs.run import Run
 
 #: Seconds between two looks at the thread that leads.
 _TICK_SECONDS = 0.1
@@ -79,7 +79,7 @@ class Foreground:
     Args:
         run: it.
         display: where its progress goes.
-        interrupt: see :func:`~distflow.cli.signals.interruptible`.
+        interrupt: see :func:`~distflow.cli.ui.interrupts.interruptible`.
         tend: called several times a second on the caller's thread, which must be the main one.
         again: the command that goes on with the run; None is ``distflow resume``.
     """

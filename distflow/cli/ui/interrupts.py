@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from distflow.coordinator.notices import Interrupt
+from distflow.events.notice import Interrupt
 
 
 @contextmanager

@@ -7,21 +7,21 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from distflow.cli.common import next_command
-from distflow.cli.progress import Display, counts_of_info, counts_text
-from distflow.cli.views import clip, columns, is_terminal, span, step_command
-from distflow.cli.waits import go_on_command
-from distflow.codec import decode_result
+from distflow.cli.ui.common import next_command
+from distflow.cli.ui.progress import Display, counts_of_info, counts_text
+from distflow.cli.ui.views import clip, columns, is_terminal, span, step_command
+from distflow.cli.ui.waits import go_on_command
 from distflow.coordinator.executor import WorkflowExecutor
-from distflow.coordinator.notices import Notice
 from distflow.core.plan import PlanItem
 from distflow.core.run import RunInfo
 from distflow.core.status import ACTIVE_RUNS, TaskStatus
-from distflow.describe import FoundTask, survey_run, why_of
-from distflow.handle import Run
-from distflow.outlook import CHOICES, decide_step, next_steps, read_outlook
-from distflow.ports import RunStore
+from distflow.events.notice import Notice
+from distflow.ports.run_store import RunStore
+from distflow.runs.documents import FoundTask, survey_run, why_of
+from distflow.runs.outlook import CHOICES, decide_step, next_steps, read_outlook
+from distflow.runs.run import Run
 from distflow.text import counted, one_line
+from distflow.wire.codec import decode_result
 
 #: Lines of each kind that are told while a run goes on; the counts tell the rest.
 _MOST_LINES = 50

@@ -17,13 +17,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from distflow.cli.common import interrupted_code, say
-from distflow.cli.views import clip, span
-from distflow.coordinator.notices import Interrupt
+from distflow.cli.ui.common import interrupted_code, say
+from distflow.cli.ui.views import clip, span
 from distflow.core.run import RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
-from distflow.describe import COUNTED
+from distflow.events.notice import Interrupt
+from distflow.runs.documents import COUNTED
 from distflow.text import counted, one_line
 
 #: Tasks at work that a terminal shows.

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from distflow.runs.takeover import Taking
 from distflow.snapshot.gap import GAPS, Gap
-from distflow.takeover import Taking
 
 gap_option = click.option(
     "--gap",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from distflow.cli.common import Line
-from distflow.cli.views import block, line, painted, span
-from distflow.plain import json_text
+from distflow.cli.ui.common import Line
+from distflow.cli.ui.views import block, line, painted, span
 from distflow.text import one_line
+from distflow.wire.as_json import json_text
 
 _SATISFIED = "success"
 
@@ -18,7 +18,7 @@ def _line(label: str, text: str) -> str:
 
 
 def task_lines(document: Mapping[str, Any]) -> Iterator[Line]:
-    """The text of a task document: see :func:`distflow.describe.task_document`."""
+    """The text of a task document: see :func:`distflow.runs.documents.task_document`."""
     yield _line("task", f"{document['task']}")
     yield _line("run", document["run_id"])
     tolerated = document["continue_on_error"] and document["status"] == "failure"

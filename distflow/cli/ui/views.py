@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
-from distflow.cli.common import Line, Painted, next_command
+from distflow.cli.ui.common import Line, Painted, next_command
 from distflow.core.misfit import name_worker, wanted_of
 from distflow.core.run import UNKNOWN, Refusal, RunInfo, ServerFacts
 from distflow.core.status import RESTING_RUNS
-from distflow.describe import COUNTED, Survey, done_count
-from distflow.outlook import Outlook, Step, decide_step, next_steps
+from distflow.runs.documents import COUNTED, Survey, done_count
+from distflow.runs.outlook import Outlook, Step, decide_step, next_steps
 from distflow.text import one_line
 
 #: Statuses of runs and tasks that have a colour of their own.

@@ -11,20 +11,20 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq.suspension import is_suspended
 
-from distflow.cli.common import next_command, quote_word
+from distflow.cli.ui.common import next_command, quote_word
 from distflow.core.misfit import Held, find_held, wanted_of
 from distflow.core.run import Refusal, RunInfo
 from distflow.core.status import ENDED_RUNS
-from distflow.describe import is_sending, unserved_queues
 from distflow.dispatch.prefixes import Apart, find_apart
 from distflow.errors import RedisUnavailable
-from distflow.ports import Dispatcher
-from distflow.store.patience import describe_trouble
+from distflow.ports.dispatcher import Dispatcher
+from distflow.runs.documents import is_sending, unserved_queues
+from distflow.store.redis.patience import describe_trouble
 from distflow.text import counted
 
 if TYPE_CHECKING:
     # Not for commands that only look at where runs stand: it costs them as much as all the rest.
-    from distflow.client import Client
+    from distflow.runs.client import Client
 
 #: Seconds without a change after which a run is asked what it waits for, and how often then.
 _STILL_SECONDS = 3.0

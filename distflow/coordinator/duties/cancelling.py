@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from distflow.coordinator.led import LedRun
-from distflow.coordinator.reconcile import Reconciler
+from distflow.coordinator.duties.repairs import Reconciler
+from distflow.coordinator.fleet import Surroundings
+from distflow.coordinator.mirror import LedRun
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.coordinator.surroundings import Surroundings
 from distflow.core.model import TaskResult
 from distflow.core.status import TaskStatus
-from distflow.ports import RunStore
+from distflow.ports.run_store import RunStore
 
 
 class Canceller:

@@ -6,18 +6,20 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from distflow.codec import encode_result
 from distflow.coordinator.evidence import frozen_words, lost_words, stopped_words
-from distflow.coordinator.liveness import LivenessMonitor
-from distflow.coordinator.network import NetworkWatch
-from distflow.coordinator.overdue import OverdueTasks
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.claim import Code, Finish
 from distflow.core.graph import Graph
 from distflow.core.model import Metrics
 from distflow.core.outcome import Attempt, decide_lost, to_finish
+from distflow.core.readings import JobFailure
 from distflow.core.run import Beat, Claim, HeldTask, Repair
-from distflow.ports import Dispatcher, JobFailure, RunStore
+from distflow.core.watch.liveness import LivenessMonitor
+from distflow.core.watch.network import NetworkWatch
+from distflow.core.watch.overdue import OverdueTasks
+from distflow.ports.dispatcher import Dispatcher
+from distflow.ports.run_store import RunStore
+from distflow.wire.codec import encode_result
 
 #: Seconds that a write takes at least which Redis has refused at first: the first pause of a store
 #: that is patient.

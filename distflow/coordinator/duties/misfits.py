@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from distflow.coordinator.announcer import Announcer
-from distflow.coordinator.led import LedRun
+from distflow.coordinator.mirror import LedRun
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.misfit import (
     Held,
@@ -20,7 +19,9 @@ from distflow.core.misfit import (
 from distflow.core.run import Refusal, RefusalKey
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus
-from distflow.ports import Dispatcher, RunStore
+from distflow.events.announcer import Announcer
+from distflow.ports.dispatcher import Dispatcher
+from distflow.ports.run_store import RunStore
 
 #: Seconds after which the refusals of a worker that is gone are forgotten.
 _GONE_SECONDS = 60.0

@@ -5,20 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from distflow.coordinator.announcer import Announcer
-from distflow.coordinator.drift import DriftWatch
-from distflow.coordinator.led import LedRun
+from distflow.coordinator.attach import read_standing
+from distflow.coordinator.duties.lost_workers import LostBatch, Recovery, vanished_repair
+from distflow.coordinator.fleet import Surroundings
+from distflow.coordinator.mirror import LedRun
 from distflow.coordinator.missing import Known, find_missing, name_missing
-from distflow.coordinator.recovery import LostBatch, Recovery, vanished_repair
-from distflow.coordinator.reopen import read_standing
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.coordinator.surroundings import Surroundings
 from distflow.core.claim import NAMELESS, WorkerFacts
 from distflow.core.run import Claim, Event, HeldTask, Repair
 from distflow.core.status import RunStatus
+from distflow.core.watch.drift import DriftWatch
 from distflow.errors import DistflowError, RunGone, RunNotFound, StaleEpoch
+from distflow.events.announcer import Announcer
 from distflow.ids import new_token
-from distflow.ports import Dispatcher, RunStore
+from distflow.ports.dispatcher import Dispatcher
+from distflow.ports.run_store import RunStore
 
 #: How often a batch is looked for until it counts as vanished.
 _LOOKS = 2

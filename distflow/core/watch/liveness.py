@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from distflow.coordinator.network import NetworkWatch
+from distflow.core.readings import WorkerProbe
 from distflow.core.run import Beat
-from distflow.ports import WorkerProbe
+from distflow.core.watch.network import NetworkWatch
 
 #: The share of ``stale_seconds`` after which a silent batch counts towards the silence of the
 #: network: all that went silent at once are counted before the first is judged.

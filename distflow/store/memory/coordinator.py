@@ -9,7 +9,7 @@ from distflow.core.claim import Code, Finish, Progress, check_version
 from distflow.core.run import Event, HistoryEntry, RefusalKey, event_order
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.errors import LeaseHeld, WrongState
-from distflow.store.memory_run import Lease, MemoryBase
+from distflow.store.memory.server import Lease, MemoryBase
 
 #: Events that one read returns at most.
 _EVENTS_PER_READ = 1000

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from distflow.core.claim import NAMELESS, Refused, WorkerFacts
 from distflow.core.run import Event, HeldTask, HistoryEntry, Repair, Vitals
 from distflow.core.status import TaskStatus
-from distflow.store.memory_run import MemoryBase
+from distflow.store.memory.server import MemoryBase
 
 
 class MemoryMendingStore(MemoryBase):

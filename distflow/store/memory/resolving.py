@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distflow.codec import status_of
 from distflow.core.claim import Code, Progress, check_version
 from distflow.core.resolution import Decision, Dependent, Resolution, said_tries
 from distflow.core.run import Event, HistoryEntry
 from distflow.core.status import REOPENED, TaskStatus
-from distflow.store.memory_run import MemoryBase, MemoryRun
-from distflow.store.resolving import overtaken
-from distflow.store.working import Answer, not_unknown
+from distflow.store.memory.server import MemoryBase, MemoryRun
+from distflow.store.redis.resolving import overtaken
+from distflow.store.redis.worker import Answer, not_unknown
+from distflow.wire.codec import status_of
 
 
 class MemoryResolvingStore(MemoryBase):
@@ -74,7 +74,7 @@ class MemoryResolvingStore(MemoryBase):
         skips: int | None = None,
     ) -> list[TaskStatus]:
         """Decide on tasks, all or none, and return their statuses from now on: see
-        :meth:`distflow.store.resolving.ResolvingStore.resolve_tasks`.
+        :meth:`distflow.store.redis.resolving.ResolvingStore.resolve_tasks`.
         """
         with self.server.changed:
             run = self._existing_version()

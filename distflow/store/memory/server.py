@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from threading import Condition
 from typing import NamedTuple
 
-from distflow.codec import status_of
 from distflow.core.claim import Finish, Progress, Refused, WorkerFacts
 from distflow.core.model import Task
 from distflow.core.run import (
@@ -25,6 +24,7 @@ from distflow.core.run import (
 )
 from distflow.core.status import RESTING_RUNS, RunStatus, TaskStatus
 from distflow.errors import RedisRefuses, RunGone, RunNotFound, StaleEpoch
+from distflow.wire.codec import status_of
 
 #: Entries of the history, those that are kept for ever not counted.
 HISTORY_LIMIT = 10_000

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from distflow.codec import pack, status_of
 from distflow.core.claim import Progress, check_version
 from distflow.core.model import Task
+from distflow.core.readings import RunHead, ServerInfo, Standing, Troubles
 from distflow.core.run import (
     Beat,
     Claim,
@@ -23,18 +23,18 @@ from distflow.core.run import (
 )
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunExists, WrongState
-from distflow.ports import RunHead, ServerInfo, Standing, Troubles
-from distflow.store.memory_leading import MemoryLeadStore
-from distflow.store.memory_mending import MemoryMendingStore
-from distflow.store.memory_resolving import MemoryResolvingStore
-from distflow.store.memory_run import MemoryRun, MemoryServer
-from distflow.store.memory_working import MemoryWorkerStore
+from distflow.store.memory.coordinator import MemoryLeadStore
+from distflow.store.memory.mending import MemoryMendingStore
+from distflow.store.memory.resolving import MemoryResolvingStore
+from distflow.store.memory.server import MemoryRun, MemoryServer
+from distflow.store.memory.worker import MemoryWorkerStore
+from distflow.wire.codec import pack, status_of
 
 __all__ = ["MemoryRunStore", "MemoryServer"]
 
 
 class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, MemoryMendingStore):
-    """One run in memory: see :class:`distflow.ports.RunStore`. Safe to share between threads."""
+    """One run in memory: see :class:`RunStore`. Safe to share between threads."""
 
     def create_run(
         self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
@@ -192,7 +192,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
             )
 
     def read_head(self, *, with_tasks: bool = True, with_server: bool = True) -> RunHead:
-        """See :class:`distflow.ports.RunHead`.
+        """See :class:`RunHead`.
 
         Raises:
             RunNotFound: there is no such run.
@@ -203,7 +203,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
         return RunHead(info, tasks, progress, self.read_server() if with_server else None)
 
     def read_standing(self, names: Sequence[str]) -> Standing:
-        """See :class:`distflow.ports.Standing`.
+        """See :class:`Standing`.
 
         Raises:
             RunNotFound: there is no such run.

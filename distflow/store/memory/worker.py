@@ -18,7 +18,7 @@ from distflow.core.claim import (
 )
 from distflow.core.run import Beat, Claim, Event
 from distflow.core.status import RunStatus, TaskStatus
-from distflow.store.memory_run import MemoryBase, MemoryRun
+from distflow.store.memory.server import MemoryBase, MemoryRun
 
 
 class MemoryWorkerStore(MemoryBase):

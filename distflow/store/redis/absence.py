@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from redis import exceptions as redis_errors
 
 from distflow.errors import RunForgotten, RunGone, RunNotFound, mend_forgotten
-from distflow.store.keys import runs_key
+from distflow.store.redis.keys import runs_key
 
 
 class Evidence(NamedTuple):

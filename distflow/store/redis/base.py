@@ -21,9 +21,9 @@ from distflow.errors import (
     RunNotFound,
     StaleEpoch,
 )
-from distflow.store.keys import DEFAULT_PREFIX, RunKeys
-from distflow.store.patience import call_patiently
-from distflow.store.scripts import run_script
+from distflow.store.redis.keys import DEFAULT_PREFIX, RunKeys
+from distflow.store.redis.patience import call_patiently
+from distflow.store.redis.scripts import run_script
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -37,7 +37,7 @@ MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OverflowError, 
 _WRONG_TYPE, _IN_SCRIPT, _NO_RIGHT = "WRONGTYPE", "user_script:", ("NOPERM", "permission", "access")
 
 #: Why a run is missing: work horses, which are made for every job, need not know.
-_ABSENCE = "distflow.store.absence"
+_ABSENCE = "distflow.store.redis.absence"
 
 
 class StoreBase:

@@ -21,11 +21,11 @@ from distflow.redis_url import (
     tidy_url,
     unusable,
 )
-from distflow.store.cluster import refuse_cluster
-from distflow.store.keepalive import KEEPALIVE
-from distflow.store.keys import DEFAULT_PREFIX, runs_key
-from distflow.store.patience import Refusal, find_refusal, outlast
-from distflow.store.sentinel import open_primary
+from distflow.store.redis.cluster import refuse_cluster
+from distflow.store.redis.keepalive import KEEPALIVE
+from distflow.store.redis.keys import DEFAULT_PREFIX, runs_key
+from distflow.store.redis.patience import Refusal, find_refusal, outlast
+from distflow.store.redis.sentinel import open_primary
 
 #: Seconds that one command may take; every blocking read of ours waits for less.
 SOCKET_TIMEOUT_SECONDS = 10.0

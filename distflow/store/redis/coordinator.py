@@ -8,15 +8,15 @@ from typing import Any
 
 import msgpack
 
-from distflow.codec import pack
 from distflow.core.claim import Code, Finish, Progress
 from distflow.core.run import Event, RefusalKey
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.errors import LeaseHeld, WrongState
-from distflow.store.base import StoreBase
-from distflow.store.keys import active_keys
-from distflow.store.scripts import ScriptCall, run_scripts
-from distflow.store.working import finish_fields
+from distflow.store.redis.base import StoreBase
+from distflow.store.redis.keys import active_keys
+from distflow.store.redis.scripts import ScriptCall, run_scripts
+from distflow.store.redis.worker import finish_fields
+from distflow.wire.codec import pack
 
 #: Names that one call of a script is given: it must not hold Redis for long.
 _NAMES_PER_CALL = 1000

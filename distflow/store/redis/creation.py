@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from distflow.codec import encode_task, pack, pack_decoded
 from distflow.core.claim import Code, Progress
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
 from distflow.errors import DamagedRun, RunExists, WrongState
 from distflow.faults import commit
-from distflow.store.base import StoreBase
-from distflow.store.keys import active_key, active_keys, runs_key
-from distflow.store.scripts import ScriptCall, run_scripts
+from distflow.store.redis.base import StoreBase
+from distflow.store.redis.keys import active_key, active_keys, runs_key
+from distflow.store.redis.scripts import ScriptCall, run_scripts
+from distflow.wire.codec import encode_task, pack, pack_decoded
 
 
 class MakingStore(StoreBase):

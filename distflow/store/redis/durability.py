@@ -8,8 +8,8 @@ from redis import exceptions as redis_errors
 
 from distflow.core.run import UNKNOWN, ServerFacts
 from distflow.errors import InvalidInput
-from distflow.store.cluster import refuse_mode
-from distflow.store.patience import is_passing
+from distflow.store.redis.cluster import refuse_mode
+from distflow.store.redis.patience import is_passing
 
 #: From the least to the most; ``unknown`` where the server does not tell.
 DURABILITIES = ("none", "rdb", "aof-no", "aof-everysec", "aof-always", "waitaof", UNKNOWN)

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis import exceptions as redis_errors
 
-from distflow.store.patience import is_passing
+from distflow.store.redis.patience import is_passing
 
 #: Seconds of silence before the first probe, between two probes, and probes without an answer
 #: until the connection is given up: half a minute in all.

@@ -11,7 +11,7 @@ from redis import exceptions as redis_errors
 
 from distflow.errors import InvalidInput
 from distflow.ids import check_run_id
-from distflow.store.keys import DEFAULT_PREFIX, RunKeys, runs_key
+from distflow.store.redis.keys import DEFAULT_PREFIX, RunKeys, runs_key
 
 #: Seconds that runs are looked for which are not listed: a server may have millions of keys.
 _SEARCH_SECONDS = 0.1

@@ -9,8 +9,8 @@ import msgpack
 from distflow.core.claim import NAMELESS, WorkerFacts
 from distflow.core.run import HeldTask, Refusal, Repair, Vitals
 from distflow.faults import commit
-from distflow.store.base import StoreBase, reading
-from distflow.store.keys import active_key, active_keys, runs_key
+from distflow.store.redis.base import StoreBase, reading
+from distflow.store.redis.keys import active_key, active_keys, runs_key
 
 
 class MendingStore(StoreBase):

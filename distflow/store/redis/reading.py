@@ -10,9 +10,9 @@ import msgpack
 from redis import exceptions as redis_errors
 from redis.client import Pipeline
 
-from distflow.codec import decode_tasks, unpack
 from distflow.core.claim import READ_VERSIONS, Progress, check_version
 from distflow.core.model import Task
+from distflow.core.readings import RunHead, ServerInfo, Standing, Troubles
 from distflow.core.run import (
     UNKNOWN,
     Beat,
@@ -27,9 +27,9 @@ from distflow.core.run import (
 )
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunNotFound
-from distflow.ports import RunHead, ServerInfo, Standing, Troubles
-from distflow.store.base import StoreBase, reading
-from distflow.store.scripts import load_into, queue_script
+from distflow.store.redis.base import StoreBase, reading
+from distflow.store.redis.scripts import load_into, queue_script
+from distflow.wire.codec import decode_tasks, unpack
 
 #: Scripts that are read by in one round trip with other commands.
 _INFO_SCRIPT, _STATUSES_SCRIPT = "read_info", "read_statuses"
@@ -53,7 +53,7 @@ class ReadingStore(StoreBase):
 
     @reading
     def read_head(self, *, with_tasks: bool = True, with_server: bool = True) -> RunHead:
-        """See :class:`distflow.ports.RunHead`: one round trip; without what is known already.
+        """See :class:`RunHead`: one round trip; without what is known already.
 
         Raises:
             RunNotFound: there is no such run.
@@ -74,7 +74,7 @@ class ReadingStore(StoreBase):
 
     @reading
     def read_standing(self, names: Sequence[str]) -> Standing:
-        """See :class:`distflow.ports.Standing`: one round trip, of names that are not too many.
+        """See :class:`Standing`: one round trip, of names that are not too many.
 
         Raises:
             RunNotFound: there is no such run.

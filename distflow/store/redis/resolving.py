@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from distflow.codec import pack
 from distflow.core.claim import Code
 from distflow.core.resolution import Decision, Resolution
 from distflow.core.status import TaskStatus
 from distflow.errors import LeaseHeld, LookAgain, WrongState
-from distflow.store.working import WorkerStore
+from distflow.store.redis.worker import WorkerStore
+from distflow.wire.codec import pack
 
 
 class ResolvingStore(WorkerStore):

@@ -14,8 +14,8 @@ from redis import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from distflow.faults import commit
-from distflow.store.patience import is_elsewhere, is_passing
-from distflow.store.scripts import load_script
+from distflow.store.redis.patience import is_elsewhere, is_passing
+from distflow.store.redis.scripts import load_script
 
 
 class DiskReply(NamedTuple):

@@ -29,7 +29,7 @@ from redis.sentinel import (
 )
 from redis.utils import str_if_bytes
 
-from distflow.store.patience import find_refusal
+from distflow.store.redis.patience import find_refusal
 
 #: Seconds between two questions to the Sentinels, and so between two looks while a reply is
 #: waited for.

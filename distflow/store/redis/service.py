@@ -11,17 +11,18 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from distflow.core.claim import Code
+from distflow.core.readings import UnledRun
 from distflow.core.run import Event
 from distflow.core.status import RunStatus
 from distflow.errors import DamagedRun, DistflowError
 from distflow.faults import commit
-from distflow.ports import Renewal, UnledRun
-from distflow.store.absence import explain_gone, look_for
-from distflow.store.base import MALFORMED, is_damage, refusal_of
-from distflow.store.keys import DEFAULT_PREFIX, active_keys, coordinators_key, run_keys
-from distflow.store.leading import parse_streams
-from distflow.store.patience import call_patiently
-from distflow.store.scripts import ScriptCall, run_script, run_scripts
+from distflow.ports.service import Renewal
+from distflow.store.redis.absence import explain_gone, look_for
+from distflow.store.redis.base import MALFORMED, is_damage, refusal_of
+from distflow.store.redis.coordinator import parse_streams
+from distflow.store.redis.keys import DEFAULT_PREFIX, active_keys, coordinators_key, run_keys
+from distflow.store.redis.patience import call_patiently
+from distflow.store.redis.scripts import ScriptCall, run_script, run_scripts
 
 _T = TypeVar("_T")
 
@@ -34,7 +35,7 @@ _LONGEST_ANNOUNCEMENT_SECONDS = 60.0
 
 
 class RedisServiceStore:
-    """All runs on one Redis: see :class:`distflow.ports.ServicePort`.
+    """All runs on one Redis: see :class:`distflow.ports.run_store.ServicePort`.
 
     Args:
         client: the connection; its ``decode_responses`` must be off.

@@ -11,7 +11,6 @@ from typing import Any, Literal, Self
 
 from msgpack import Packer, unpackb
 
-from distflow.codec import status_of
 from distflow.core.claim import (
     NAMELESS,
     Advance,
@@ -27,8 +26,9 @@ from distflow.core.claim import (
 from distflow.core.status import TaskStatus
 from distflow.errors import NotOnDisk, WrongState
 from distflow.logs import get_logger
-from distflow.store.base import StoreBase
-from distflow.store.line import DiskReply, ScriptLine
+from distflow.store.redis.base import StoreBase
+from distflow.store.redis.script_line import DiskReply, ScriptLine
+from distflow.wire.codec import status_of
 
 _log = get_logger("distflow.worker")
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import msgpack
 from redis import Redis
 
-from distflow.store.keys import workers_key
-from distflow.store.scripts import run_script
+from distflow.store.redis.keys import workers_key
+from distflow.store.redis.scripts import run_script
 
 #: How long a note stays, once it was written: a day.
 STAYS_MS = 24 * 3600 * 1000

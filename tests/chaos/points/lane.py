@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from distflow import TaskStatus, connect
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError, RunNotFound
-from distflow.handle import Run
+from distflow.runs.run import Run
 from tests.chaos.points.case import BOTH, Case, make_fault
 from tests.chaos.points.flows import make_flow
 from tests.chaos.points.verdict import Broken, Witness

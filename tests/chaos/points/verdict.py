@@ -9,7 +9,7 @@ from pathlib import Path
 from distflow import Snapshot, TaskResult, TaskStatus
 from distflow.core.graph import Graph
 from distflow.core.status import RunStatus
-from distflow.handle import Run
+from distflow.runs.run import Run
 from tests.chaos.soak.flows import Flow
 from tests.chaos.soak.person import Deed, read_deeds
 from tests.chaos.soak.verdict import Case, judge_task

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from redis import Redis
 
-from distflow.client import Client
+from distflow.authoring.params import load_workflow
 from distflow.core.status import RunStatus
 from distflow.errors import RunNotFound
-from distflow.handle import Run
-from distflow.params import load_workflow
+from distflow.runs.client import Client
+from distflow.runs.run import Run
 from distflow_worker.patient import WorkerRedis
 from tests.support.cli import command
 from tests.support.cluster_front import REFUSALS, ClusterFront

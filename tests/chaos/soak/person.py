@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from distflow import TaskStatus, connect
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError
-from distflow.handle import Run
+from distflow.runs.run import Run
 from tests.chaos.soak.flows import Flow, random_flow
 from tests.support.tasks.recording import lines
 from tests.support.tasks.soaking import process_name

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from distflow.client import Client
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.handle import Run
+from distflow.runs.client import Client
+from distflow.runs.run import Run
 from tests.support.cli import kill_cli, start_cli
 from tests.support.scene import BRISK, Scene
 from tests.support.tasks import recording, stuck
