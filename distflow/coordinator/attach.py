@@ -9,7 +9,7 @@ from typing import NamedTuple
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.plan import PlanItem, changes_nothing, plan_resume
-from distflow.core.readings import KnownGraph, RunHead, Standing
+from distflow.core.readings import KnownGraph, RunHead, RunReading
 from distflow.core.status import ACTIVE_RUNS, OVER_RUNS, REOPENED, RunStatus, TaskStatus
 from distflow.errors import RunGone, RunNotFound, WrongState
 from distflow.faults import reach
@@ -39,7 +39,7 @@ class Reading(NamedTuple):
 
     graph: Graph
     plan: list[PlanItem]
-    standing: Standing
+    standing: RunReading
 
 
 def read_run(
@@ -74,7 +74,7 @@ def _read_over(store: RunStore, graph: Graph) -> Reading | None:
     return None
 
 
-def read_standing(store: RunStore, graph: Graph) -> Standing:
+def read_standing(store: RunStore, graph: Graph) -> RunReading:
     """Where the run and all its tasks stand: the statuses are those of the whole graph. What
     happens meanwhile is told by events after ``last_event``.
     """
@@ -84,9 +84,9 @@ def read_standing(store: RunStore, graph: Graph) -> Standing:
     return standing._replace(statuses=standing.statuses + rest)
 
 
-def _fresh(head: RunHead) -> Standing:
+def _fresh(head: RunHead) -> RunReading:
     """Where a run stands of whose tasks none can have begun: nothing need be read."""
-    return Standing("0-0", head.info, [None] * head.info.total, {}, {})
+    return RunReading("0-0", head.info, [None] * head.info.total, {}, {})
 
 
 def read_statuses(store: RunStore, graph: Graph, *, first: int = 0) -> list[TaskStatus | None]:
@@ -118,7 +118,9 @@ def _read_plan(store: RunStore, graph: Graph) -> tuple[list[PlanItem], list[Task
     return plan, statuses
 
 
-def reopen_run(store: RunStore, epoch: int, graph: Graph) -> tuple[list[PlanItem], Standing | None]:
+def reopen_run(
+    store: RunStore, epoch: int, graph: Graph
+) -> tuple[list[PlanItem], RunReading | None]:
     """Reopen a run that this epoch leads, and return what was planned, and where its tasks stand
     then if that is known.
 

@@ -11,9 +11,9 @@ from distflow.coordinator.duties.cancelling import Canceller
 from distflow.coordinator.duties.misfits import MisfitDuty
 from distflow.coordinator.duties.repairs import Reconciler
 from distflow.coordinator.fleet import Surroundings, own_ms
-from distflow.coordinator.gc_pause import Collector
+from distflow.coordinator.gc_pause import GcPause
 from distflow.coordinator.leases import LeaseKeeper, new_owner, renew_with
-from distflow.coordinator.mirror import LedRun
+from distflow.coordinator.mirror import RunMirror
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.shared import Shared
@@ -94,7 +94,7 @@ class WorkflowExecutor:
         self._cancel_signal = cancel
         self.owner = shared.owner if shared else new_owner()
         self.run_id = store.run_id
-        self._collector = Collector()
+        self._collector = GcPause()
         #: Of its lease; 0 before it has one.
         self.epoch = 0
         #: Whether this coordinator has ended it.
@@ -102,7 +102,7 @@ class WorkflowExecutor:
         self.graph: Graph | None = None
         #: What need not be read of it, since this process has just written it.
         self.known: KnownGraph | None = None
-        self._led: LedRun | None = None
+        self._led: RunMirror | None = None
         #: What the last reopening planned; empty where there was none.
         self.plan: list[PlanItem] = []
 
@@ -184,7 +184,7 @@ class WorkflowExecutor:
         found = read_run(store, self.epoch, head, known, reopen=reopen)
         self.graph, self.plan, standing = found
         parts = (store, self._dispatcher, self._surroundings, self._announcer)
-        self._run = self._led = led = LedRun(*parts, self.epoch, self.graph, standing=standing)
+        self._run = self._led = led = RunMirror(*parts, self.epoch, self.graph, standing=standing)
         self._reconciler = Reconciler(led, *parts, self._settings)
         self._canceller = Canceller(
             led, store, self._reconciler, self._surroundings, self._settings
@@ -252,7 +252,7 @@ class WorkflowExecutor:
         return led.outbox.take_batches(limit)
 
     def keep(self, batch: Batch) -> None:
-        """Redis had no room for a batch: see :meth:`Outbox.keep`."""
+        """Redis had no room for a batch: see :meth:`OpenBatches.keep`."""
         self._run.outbox.keep(batch)
 
     def end(self) -> None:

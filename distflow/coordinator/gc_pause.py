@@ -10,7 +10,7 @@ from contextlib import contextmanager
 _MANY_TASKS = 50_000
 
 
-class Collector:
+class GcPause:
     """Spares it large graphs."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""LedRun: a run as its coordinator sees it, read once and then kept up to date by events."""
+"""RunMirror: a run as its coordinator sees it, read once and then kept up to date by events."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from math import ceil
 
 from distflow.coordinator.attach import read_standing
 from distflow.coordinator.fleet import Surroundings, own_ms
-from distflow.coordinator.open_batches import Outbox
+from distflow.coordinator.open_batches import OpenBatches
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import MAX_LOST, TaskResult
 from distflow.core.outcome import left_of_wait_ms, longest_wait_seconds
-from distflow.core.readings import Standing
+from distflow.core.readings import RunReading
 from distflow.core.run import Claim, Event, RefusalKey, RunInfo, event_ms
 from distflow.core.state import TaskStateManager
 from distflow.core.status import FINAL, OUTCOMES, RunStatus, TaskStatus
@@ -36,7 +36,7 @@ _STATUSES = {status.value: status for status in TaskStatus}
 _MISPLACED_MS = 1000
 
 
-class LedRun:
+class RunMirror:
     """The tasks of a run that this coordinator leads.
 
     Args:
@@ -50,7 +50,7 @@ class LedRun:
     """
 
     state: TaskStateManager
-    outbox: Outbox
+    outbox: OpenBatches
     info: RunInfo
     status: RunStatus
     #: When it times out, on the monotonic clock; None for never.
@@ -67,7 +67,7 @@ class LedRun:
         epoch: int,
         graph: Graph,
         *,
-        standing: Standing | None = None,
+        standing: RunReading | None = None,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
@@ -88,7 +88,7 @@ class LedRun:
         self._ran: list[tuple[int, str]] = []
         self.attach(standing)
 
-    def attach(self, standing: Standing | None = None) -> None:
+    def attach(self, standing: RunReading | None = None) -> None:
         """Read where every task stands, unless that is known. The stream's last id comes first:
         what happens while the hashes are read is seen twice rather than not at all.
         """
@@ -118,7 +118,7 @@ class LedRun:
         self.was_refused = not self.info.is_first_led
         self.close()
         self._claimed_ms.clear()
-        self.outbox = Outbox(
+        self.outbox = OpenBatches(
             self._surroundings,
             self.info,
             self.epoch,
@@ -254,7 +254,7 @@ class LedRun:
         vanished: bool = False,
         unasked: bool = False,
     ) -> None:
-        """A batch is gone: see :meth:`Outbox.take_back`. A hook that never answers is told of."""
+        """A batch is gone: see :meth:`OpenBatches.take_back`. Tells of hooks that never answer."""
         self.was_refused |= self.outbox.take_back(
             batch_id, failed=failed, vanished=vanished, unasked=unasked
         )

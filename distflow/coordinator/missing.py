@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from distflow.core.graph import Graph
-from distflow.core.readings import Standing
+from distflow.core.readings import RunReading
 from distflow.core.run import Claim, Event, event_order
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 
@@ -30,7 +30,7 @@ class Known(NamedTuple):
 def find_missing(
     graph: Graph,
     known: Known,
-    found: Standing,
+    found: RunReading,
     events: Sequence[Event],
     *,
     restarted: bool,
@@ -64,7 +64,7 @@ def find_missing(
 
 
 def _lost(
-    name: str, status: TaskStatus, known: Known, found: Standing, *, restarted: bool
+    name: str, status: TaskStatus, known: Known, found: RunReading, *, restarted: bool
 ) -> str | None:
     """What is missing of a task that has no outcome now."""
     if status in OUTCOMES:

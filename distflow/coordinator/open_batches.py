@@ -45,7 +45,7 @@ class _Sent(NamedTuple):
     at: float
 
 
-class Outbox:
+class OpenBatches:
     """Makes batches of ready tasks, and remembers them until they have ended.
 
     Args:

@@ -28,7 +28,7 @@ class ServerInfo(NamedTuple):
     server_id: str
 
 
-class Troubles(NamedTuple):
+class Problems(NamedTuple):
     """Tasks of a run that failed or are unknown, by name: some of each kind.
 
     ``tolerated`` failed with ``continue_on_error``, and ``tolerated_count`` is how many did;
@@ -72,7 +72,7 @@ class KnownGraph(NamedTuple):
         return head.is_fresh and info.origin == self.origin and info.total == len(self.graph)
 
 
-class Standing(NamedTuple):
+class RunReading(NamedTuple):
     """Where a run and tasks of it stand; ``last_event`` is the id of the newest event before any of
     that was read, and ``statuses`` are those of the tasks that were asked for.
     """

@@ -6,7 +6,7 @@ import pytest
 
 from distflow.core.claim import Progress
 from distflow.core.model import Task
-from distflow.core.readings import Troubles
+from distflow.core.readings import Problems
 from distflow.core.run import TaskCut
 from distflow.core.status import ACTIVE_RUNS, RunStatus, TaskStatus
 from distflow.ports.run_store import RunStore
@@ -20,7 +20,7 @@ from tests.support.stores import (
     outcome,
 )
 
-NONE = Troubles([], [], 0, [], [])
+NONE = Problems([], [], 0, [], [])
 
 
 def open_graph(store: RunStore, *, at_once: bool) -> int:
@@ -62,8 +62,8 @@ def test_each_kind_stands_apart(subject: Subject, at_once: bool) -> None:
         settle(store, epoch, task, "unknown")
     softs = ["soft0", "soft1", "soft2"]
     both = ["both", "once"]
-    assert store.read_troubles(10) == Troubles(["plain"], softs, 3, both, both)
-    assert store.read_troubles(1) == Troubles(["plain"], softs[:1], 3, both[:1], both[:1])
+    assert store.read_troubles(10) == Problems(["plain"], softs, 3, both, both)
+    assert store.read_troubles(1) == Problems(["plain"], softs[:1], 3, both[:1], both[:1])
 
 
 def test_what_is_decided_is_none(subject: Subject) -> None:
@@ -75,9 +75,9 @@ def test_what_is_decided_is_none(subject: Subject) -> None:
     for task in ("once", "both"):
         settle(store, epoch, task, "unknown")
     store.resolve_task("op1", "both", "fail", outcome("failure"), "anna", "")
-    assert store.read_troubles(10) == Troubles([], ["both"], 1, ["once"], ["once"])
+    assert store.read_troubles(10) == Problems([], ["both"], 1, ["once"], ["once"])
     finish(store, epoch, final("once", "t-once"))
-    assert store.read_troubles(10) == Troubles([], ["both"], 1, [], [])
+    assert store.read_troubles(10) == Problems([], ["both"], 1, [], [])
 
 
 @pytest.mark.parametrize("decision", ["done", "retry"])
@@ -107,7 +107,7 @@ def test_what_a_snapshot_brings(subject: Subject) -> None:
     """Outcomes that were hydrated count, once."""
     brought = [("a", outcome("failure", started=True), None), ("b", outcome("unknown"), None)]
     open_run(subject.store, "a", "b", "c", imported=[*brought, *brought])
-    assert subject.store.read_troubles(10) == Troubles(["a"], [], 0, ["b"], [])
+    assert subject.store.read_troubles(10) == Problems(["a"], [], 0, ["b"], [])
 
 
 def test_a_deleted_run_has_none(subject: Subject) -> None:

@@ -21,7 +21,7 @@ from distflow.errors import InvalidInput, NotOnDisk
 from distflow.local.binary import read_release
 from distflow.runs.client import Client
 from distflow.store.redis.durability import read_server, settle_server
-from distflow.store.redis.script_line import ScriptLine
+from distflow.store.redis.script_line import ScriptConnection
 from distflow.store.redis.store import RedisRunStore
 from tests.conftest import StartWorker
 from tests.integration.cli_scene import Scene
@@ -201,7 +201,10 @@ def test_starts_and_outcomes_wait_for_the_disk(
             client.echo("the end")
             seen = list(iter(lambda: next_command(monitor), ("", "ECHO the end")))
         client.config_set("port", 0)
-        sha = {name: ScriptLine(client, name, [])._script.sha for name in ("start_task", "advance")}
+        sha = {
+            name: ScriptConnection(client, name, [])._script.sha
+            for name in ("start_task", "advance")
+        }
     assert (done.returncode, done.stderr.count("warning:")) == (0, 0), done.stderr
     assert status_of(waitaof_server.url, "paid")["durability"] == "waitaof"
     words = [words[0] for words in recording.lines(log)]
@@ -291,10 +294,10 @@ def test_a_connection_that_is_cut_confirms_nothing(
     for redis-py's look at its health, which would open another: of what that has written, nothing,
     all is on disk. The start is asked for anew instead, and is not there.
     """
-    call = ScriptLine.call
+    call = ScriptConnection.call
     cuts = [True]
 
-    def cut(self: ScriptLine, *arguments: bytes, **options: Any) -> Any:
+    def cut(self: ScriptConnection, *arguments: bytes, **options: Any) -> Any:
         reply = call(self, *arguments, **options)
         if cuts:
             cuts.pop()
@@ -305,7 +308,7 @@ def test_a_connection_that_is_cut_confirms_nothing(
             self._connection.next_health_check = 0.0
         return reply
 
-    monkeypatch.setattr(ScriptLine, "call", cut)
+    monkeypatch.setattr(ScriptConnection, "call", cut)
     options: dict[str, Any] = {
         "client_name": "worker",
         "health_check_interval": 1,

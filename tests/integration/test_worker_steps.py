@@ -15,7 +15,7 @@ from rq.exceptions import StopRequested
 from rq.suspension import resume, suspend
 from rq.utils import now
 
-from distflow.store.redis.script_line import ScriptLine
+from distflow.store.redis.script_line import ScriptConnection
 from distflow.store.redis.store import RedisRunStore
 from distflow_worker import FastWorker, batch
 from tests.support.redis_server import RedisServer
@@ -151,7 +151,7 @@ def test_a_late_reply_is_nobody_elses(
     epoch = open_run(store)
     claim(store, epoch, "a", "t1")
     with redis_server.client(socket_timeout=0.3) as client:
-        line = ScriptLine(client, "start_task", started_keys(store))
+        line = ScriptConnection(client, "start_task", started_keys(store))
         assert line.call(b"a", b"t1") == 1
         cut_off(redis_server, client, lambda: line.call(b"a", b"t1"))
         # The late reply is there by now.
@@ -175,7 +175,7 @@ def test_what_interrupts_a_call_leaves_no_reply_behind(
         raise KeyboardInterrupt
 
     with redis_server.client() as client:
-        line = ScriptLine(client, "start_task", started_keys(store))
+        line = ScriptConnection(client, "start_task", started_keys(store))
         with pytest.raises(KeyboardInterrupt):
             line.call(b"a", b"t1", meanwhile=interrupt)
         assert client.echo("mine") == b"mine"
@@ -189,7 +189,7 @@ def test_a_connection_is_given_back(redis_server: RedisServer, store: RedisRunSt
     claim(store, epoch, "a", "t1")
     with redis_server.client(client_name="lines") as client:
         for _ in range(3):
-            line = ScriptLine(client, "start_task", started_keys(store))
+            line = ScriptConnection(client, "start_task", started_keys(store))
             assert line.call(b"a", b"t1") == 1
             line.close()
             line.close()
@@ -203,7 +203,7 @@ def test_a_connection_that_was_given_back_is_left_alone(
     epoch = open_run(store)
     claim(store, epoch, "a", "t1")
     with redis_server.client() as client, client.pubsub() as listening:
-        line = ScriptLine(client, "start_task", started_keys(store))
+        line = ScriptConnection(client, "start_task", started_keys(store))
         assert line.call(b"a", b"t1") == 1
         line.close()
         listening.subscribe("channel")

@@ -15,7 +15,7 @@ from redis import Redis
 
 from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish, Progress
 from distflow.core.model import Task, TaskResult
-from distflow.core.readings import Troubles
+from distflow.core.readings import Problems
 from distflow.core.run import (
     Beat,
     Claim,
@@ -223,7 +223,7 @@ class Picture(NamedTuple):
     history: list[HistoryEntry]
     events: list[Event]
     info: dict[str, Any]
-    troubles: Troubles
+    troubles: Problems
     refusals: list[Refusal]
 
 

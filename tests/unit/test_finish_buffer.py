@@ -11,7 +11,7 @@ import pytest
 from distflow.core.claim import Advance, ClaimReply, ClaimRequest, Code, Finish
 from distflow.errors import RedisUnavailable
 from distflow_worker import finish_buffer as ledger_module
-from distflow_worker.finish_buffer import FLUSH_SECONDS, Ledger
+from distflow_worker.finish_buffer import FLUSH_SECONDS, FinishBuffer
 from tests.support.stores import final
 from tests.support.wait import wait_for
 
@@ -63,7 +63,7 @@ class Scene:
         self.seconds = 1000.0
         patch.setattr("distflow_worker.finish_buffer.time.monotonic", lambda: self.seconds)
         self.store = Store()
-        self.ledger = Ledger(self.store, 7, "b1")  # type: ignore[arg-type]
+        self.ledger = FinishBuffer(self.store, 7, "b1")  # type: ignore[arg-type]
 
     def claim(self, *names: str) -> Code:
         """Claim tasks together."""

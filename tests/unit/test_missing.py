@@ -11,7 +11,7 @@ from distflow.coordinator.missing import Known, find_missing, name_missing
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Task
-from distflow.core.readings import ServerInfo, Standing
+from distflow.core.readings import RunReading, ServerInfo
 from distflow.core.run import Claim, Event, RunSpec
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.store.memory.store import MemoryRunStore
@@ -41,11 +41,11 @@ def found(
     last: TaskStatus | None = TaskStatus.SUCCESS,
     event: str = "7-0",
     **parts: Any,
-) -> Standing:
+) -> RunReading:
     """What is there of ``a``, and by default that ``b`` is done."""
     store = MemoryRunStore("r")
     store.create_run(RunSpec("r", "m:flow", {}, "origin"), "creation", GRAPH.tasks)
-    return Standing(
+    return RunReading(
         event, store.read_info(), [status, last], parts.get("claims", {}), parts.get("progress", {})
     )
 
@@ -67,7 +67,7 @@ def found(
         (known(TaskStatus.READY), found()),
     ],
 )
-def test_what_is_there_or_went_on_is_not_missing(before: Known, after: Standing) -> None:
+def test_what_is_there_or_went_on_is_not_missing(before: Known, after: RunReading) -> None:
     """A restart that lost nothing."""
     assert find_missing(GRAPH, before, after, (), restarted=True) == []
 
@@ -92,7 +92,7 @@ def test_what_is_there_or_went_on_is_not_missing(before: Known, after: Standing)
         (known(TaskStatus.READY), found(event="6-9"), ["events up to 7-0"]),
     ],
 )
-def test_what_is_gone_is_named(before: Known, after: Standing, missing: list[str]) -> None:
+def test_what_is_gone_is_named(before: Known, after: RunReading, missing: list[str]) -> None:
     """Redis came back with older data."""
     assert find_missing(GRAPH, before, after, (), restarted=True) == missing
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from distflow.coordinator import fleet as surroundings_module
 from distflow.coordinator.fleet import Surroundings
-from distflow.coordinator.open_batches import Outbox
+from distflow.coordinator.open_batches import OpenBatches
 from distflow.coordinator.service import CoordinatorService, Ports
 from distflow.core.batch import Batch
 from distflow.core.batching import BatchLimits
@@ -67,7 +67,7 @@ class Led:
         self.state = TaskStateManager(self.graph, {}, {}, {}, 0)
         store = MemoryRunStore(run_id)
         store.create_run(make_spec(run_id, concurrency), "creation")
-        self.outbox = Outbox(shared, store.read_info(), 1, self.graph, self.state)
+        self.outbox = OpenBatches(shared, store.read_info(), 1, self.graph, self.state)
         self.take_batches = self.outbox.take_batches
 
     @property

@@ -16,7 +16,7 @@ from distflow.errors import InvalidInput, RedisRefuses, RedisUnavailable
 from distflow.store.redis.connection import open_redis
 from distflow_worker import outcomes as outcomes_module
 from distflow_worker.connection import name_of, open_like
-from distflow_worker.finish_buffer import Ledger
+from distflow_worker.finish_buffer import FinishBuffer
 from distflow_worker.outcomes import Home, OutcomeKeeper
 from distflow_worker.spool import Spool
 
@@ -258,7 +258,7 @@ def test_a_batch_that_ends_by_an_error_keeps_all_it_has_done(
     """A group of short tasks has several outcomes that wait for each other."""
     caplog.set_level(logging.ERROR)
     store: Any = Store()
-    ledger = Ledger(store, 7, "run-1-7-1", lambda: keeper(folder, 0.0))
+    ledger = FinishBuffer(store, 7, "run-1-7-1", lambda: keeper(folder, 0.0))
     for finish in FINISHES:
         ledger.add(finish)
     ledger.save(ValueError("something else"))
@@ -268,7 +268,7 @@ def test_a_batch_that_ends_by_an_error_keeps_all_it_has_done(
 def test_a_ledger_tells_what_it_has_kept(folder: Path) -> None:
     """And then nothing is left."""
     store: Any = Store()
-    ledger = Ledger(store, 7, "run-1-7-1", lambda: keeper(folder, 0.0))
+    ledger = FinishBuffer(store, 7, "run-1-7-1", lambda: keeper(folder, 0.0))
     for finish in FINISHES:
         ledger.add(finish)
     with pytest.raises(RedisUnavailable):

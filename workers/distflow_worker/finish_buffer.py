@@ -1,4 +1,4 @@
-"""Ledger: what a batch has to tell Redis, and what it has claimed ahead.
+"""FinishBuffer: what a batch has to tell Redis, and what it has claimed ahead.
 
 Outcomes of ordinary tasks go with the next claim, in one round trip. Those of ``idempotent`` tasks
 may wait for each other, for 50 ms and 256 KiB at most: what is lost of them may run again.
@@ -50,7 +50,7 @@ class Held(NamedTuple):
     started: bool = True
 
 
-class Ledger:
+class FinishBuffer:
     """Records and claims for one batch.
 
     Args:

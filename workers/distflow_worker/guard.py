@@ -21,7 +21,7 @@ from distflow.logs import get_logger
 from distflow_worker.attempt import AttemptRun
 from distflow_worker.deadline import Deadline, DeadlinePassed
 from distflow_worker.guardian import DISARMED, Call, Guarded, guard
-from distflow_worker.process_group import Horse
+from distflow_worker.process_group import ProcessGroup
 
 if TYPE_CHECKING:
     # Imported by the batches that need it alone.
@@ -44,7 +44,7 @@ class Guard:
 
     def __init__(self, guarded: Guarded, *, leads: bool) -> None:
         self._guarded = guarded
-        self._horse = Horse(os.getpid(), leads=leads)
+        self._horse = ProcessGroup(os.getpid(), leads=leads)
         self._channel: socket.socket | None = None
         self._guardian = 0
         self._attempt: AttemptRun | Verification | None = None

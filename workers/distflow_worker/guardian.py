@@ -34,7 +34,7 @@ from distflow_worker.connection import open_like
 from distflow_worker.finish_buffer import PIECE_SECONDS, Held
 from distflow_worker.inputs import BatchInputs
 from distflow_worker.process import Original
-from distflow_worker.process_group import Horse
+from distflow_worker.process_group import ProcessGroup
 from distflow_worker.sequence import VERIFY
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Guardian:
         horse: what to end.
     """
 
-    def __init__(self, channel: socket.socket, guarded: Guarded, horse: Horse) -> None:
+    def __init__(self, channel: socket.socket, guarded: Guarded, horse: ProcessGroup) -> None:
         self._channel = channel
         self._guarded = guarded
         self._horse = horse
@@ -231,7 +231,7 @@ class Guardian:
         return attempt.finish(timed_out(call.seconds))
 
 
-def guard(channel: socket.socket, guarded: Guarded, horse: Horse) -> None:
+def guard(channel: socket.socket, guarded: Guarded, horse: ProcessGroup) -> None:
     """What the forked process does, from its first to its last moment."""
     try:
         # Signals to the horse's group and session are not for its guardian.

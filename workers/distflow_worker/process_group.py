@@ -19,7 +19,7 @@ _KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
 
-class Horse:
+class ProcessGroup:
     """A process that runs tasks.
 
     Args:

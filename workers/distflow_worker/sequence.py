@@ -13,7 +13,7 @@ from distflow.core.claim import LONGEST_MS, SHORT_MS, ClaimRequest, Code, scope_
 from distflow.ids import new_token
 from distflow.logs import get_logger
 from distflow_worker.attempt import AttemptRun, ClaimVoid, RunView
-from distflow_worker.finish_buffer import FLUSH_SECONDS, Held, Ledger
+from distflow_worker.finish_buffer import FLUSH_SECONDS, FinishBuffer, Held
 from distflow_worker.inputs import BatchInputs
 from distflow_worker.misfit import Misfit
 
@@ -48,7 +48,7 @@ class BatchSequence:
         expected: run times in ms of the functions that were measured.
         should_stop: asked between two tasks.
         on_attempt: told the attempt or verification at work, and None between two.
-        make_keeper: see :class:`Ledger`.
+        make_keeper: see :class:`FinishBuffer`.
     """
 
     def __init__(  # noqa: PLR0913 - by name
@@ -71,7 +71,7 @@ class BatchSequence:
         self._expected = dict(expected)
         self._should_stop = should_stop
         self._on_attempt = on_attempt
-        self._ledger = Ledger(store, epoch, batch, make_keeper, facts=view.facts)
+        self._ledger = FinishBuffer(store, epoch, batch, make_keeper, facts=view.facts)
         bodies = [(header["name"], header["body"]) for header in headers]
         self._inputs = BatchInputs(view.store.fetch_results, bodies)
         #: The tasks that this batch held, and the final outcomes of those that it ran.

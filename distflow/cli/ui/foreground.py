@@ -18,7 +18,7 @@ from distflow.cli.ui.common import (
     print_json,
     say,
 )
-from distflow.cli.ui.narration import Teller, outcome_lines, resume_lines
+from distflow.cli.ui.narration import Narrator, outcome_lines, resume_lines
 from distflow.cli.ui.progress import Display, View, counts_of_info, counts_of_state, open_display
 from distflow.cli.ui.waits import Stall, describe_wait
 from distflow.coordinator.executor import WorkflowExecutor
@@ -98,7 +98,7 @@ class Foreground:
         self._interrupt = interrupt
         self._tend = tend
         self._again = again
-        self._teller = Teller(run.store, display)
+        self._teller = Narrator(run.store, display)
         self._stall = Stall()
         self._said_interrupted = False
 

@@ -33,7 +33,7 @@ _LONGEST_WHY = 200
 _SHOWN_NAMES = 10
 
 
-class Teller:
+class Narrator:
     """Tells failures, unknown tasks, retries and repairs as they come.
 
     Args:

@@ -6,7 +6,7 @@ import time
 
 from distflow.coordinator.duties.repairs import Reconciler
 from distflow.coordinator.fleet import Surroundings
-from distflow.coordinator.mirror import LedRun
+from distflow.coordinator.mirror import RunMirror
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.model import TaskResult
 from distflow.core.status import TaskStatus
@@ -26,7 +26,7 @@ class Canceller:
 
     def __init__(
         self,
-        led: LedRun,
+        led: RunMirror,
         store: RunStore,
         reconciler: Reconciler,
         surroundings: Surroundings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from distflow.coordinator.mirror import LedRun
+from distflow.coordinator.mirror import RunMirror
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.misfit import (
     Held,
@@ -41,7 +41,7 @@ class MisfitDuty:
 
     def __init__(
         self,
-        led: LedRun,
+        led: RunMirror,
         store: RunStore,
         dispatcher: Dispatcher,
         announcer: Announcer,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from distflow.coordinator.attach import read_standing
 from distflow.coordinator.duties.lost_workers import LostBatch, Recovery, vanished_repair
 from distflow.coordinator.fleet import Surroundings
-from distflow.coordinator.mirror import LedRun
+from distflow.coordinator.mirror import RunMirror
 from distflow.coordinator.missing import Known, find_missing, name_missing
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.claim import NAMELESS, WorkerFacts
@@ -39,7 +39,7 @@ class Reconciler:
 
     def __init__(
         self,
-        led: LedRun,
+        led: RunMirror,
         store: RunStore,
         dispatcher: Dispatcher,
         surroundings: Surroundings,

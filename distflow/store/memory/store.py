@@ -10,7 +10,7 @@ from itertools import islice
 
 from distflow.core.claim import Progress, check_version
 from distflow.core.model import Task
-from distflow.core.readings import RunHead, ServerInfo, Standing, Troubles
+from distflow.core.readings import Problems, RunHead, RunReading, ServerInfo
 from distflow.core.run import (
     Beat,
     Claim,
@@ -202,15 +202,15 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
         progress = len(self.read_progress())
         return RunHead(info, tasks, progress, self.read_server() if with_server else None)
 
-    def read_standing(self, names: Sequence[str]) -> Standing:
-        """See :class:`Standing`.
+    def read_standing(self, names: Sequence[str]) -> RunReading:
+        """See :class:`RunReading`.
 
         Raises:
             RunNotFound: there is no such run.
         """
         newest, info = self.last_event_id(), self.read_info()
         statuses = self.read_statuses(names)
-        return Standing(newest, info, statuses, self.read_claims(), self.read_progress())
+        return RunReading(newest, info, statuses, self.read_claims(), self.read_progress())
 
     def read_status(self) -> RunStatus:
         """The run's status alone.
@@ -258,12 +258,12 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
                 for name in names
             ]
 
-    def read_troubles(self, limit: int) -> Troubles:
+    def read_troubles(self, limit: int) -> Problems:
         """The tasks that failed or are unknown, at most ``limit`` of each kind by name."""
         with self.server.changed:
             run = self._find()
             if run is None:
-                return Troubles([], [], 0, [], [])
+                return Problems([], [], 0, [], [])
             tasks = {task.name: task for tasks in run.graph.values() for task in tasks}
             names = {
                 status: sorted(
@@ -275,7 +275,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
         tolerated = [name for name in failed if name in tasks and tasks[name].continue_on_error]
         hooked = [name for name in unknown if name in tasks and tasks[name].verify is not None]
         counted = [name for name in failed if name not in set(tolerated)]
-        return Troubles(counted[:limit], tolerated[:limit], len(tolerated), unknown, hooked)
+        return Problems(counted[:limit], tolerated[:limit], len(tolerated), unknown, hooked)
 
     def read_claims(self) -> dict[str, Claim]:
         """Every claim that is held now, by task."""

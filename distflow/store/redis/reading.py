@@ -12,7 +12,7 @@ from redis.client import Pipeline
 
 from distflow.core.claim import READ_VERSIONS, Progress, check_version
 from distflow.core.model import Task
-from distflow.core.readings import RunHead, ServerInfo, Standing, Troubles
+from distflow.core.readings import Problems, RunHead, RunReading, ServerInfo
 from distflow.core.run import (
     UNKNOWN,
     Beat,
@@ -73,8 +73,8 @@ class ReadingStore(StoreBase):
         return RunHead(info, tasks, progress, server)
 
     @reading
-    def read_standing(self, names: Sequence[str]) -> Standing:
-        """See :class:`Standing`: one round trip, of names that are not too many.
+    def read_standing(self, names: Sequence[str]) -> RunReading:
+        """See :class:`RunReading`: one round trip, of names that are not too many.
 
         Raises:
             RunNotFound: there is no such run.
@@ -89,7 +89,7 @@ class ReadingStore(StoreBase):
             pipeline.hgetall(keys.progress)
 
         newest, found, statuses, claims, progress = self._at_once(ask)
-        return Standing(
+        return RunReading(
             _newest_id(newest),
             self._info(found),
             _statuses(statuses),
@@ -186,13 +186,13 @@ class ReadingStore(StoreBase):
         ]
 
     @reading
-    def read_troubles(self, limit: int) -> Troubles:
+    def read_troubles(self, limit: int) -> Problems:
         """The tasks that failed or are unknown, at most ``limit`` of each kind by name."""
         keys = (self.keys.meta, self.keys.troubles, self.keys.traits)
         *names, tolerated_count, traits = self._run("read_troubles", keys, limit)
         unknown, failed, tolerated = ([name.decode() for name in some] for some in names)
         hooked = [name for name, its in zip(unknown, traits, strict=True) if b"v" in (its or b"")]
-        return Troubles(failed, tolerated, tolerated_count, unknown, hooked)
+        return Problems(failed, tolerated, tolerated_count, unknown, hooked)
 
     @reading
     def read_claims(self) -> dict[str, Claim]:

@@ -27,7 +27,7 @@ from distflow.core.status import TaskStatus
 from distflow.errors import NotOnDisk, WrongState
 from distflow.logs import get_logger
 from distflow.store.redis.base import StoreBase
-from distflow.store.redis.script_line import DiskReply, ScriptLine
+from distflow.store.redis.script_line import DiskReply, ScriptConnection
 from distflow.wire.codec import status_of
 
 _log = get_logger("distflow.worker")
@@ -45,7 +45,7 @@ Answer = Literal["done", "fail", "retry", "undecided"]
 class WorkerStore(StoreBase):
     """The transitions that workers make."""
 
-    _line: ScriptLine | None = None
+    _line: ScriptConnection | None = None
 
     #: Whether starts and outcomes of ``at_most_once`` tasks must be on disk: as the run says.
     _waits_for_disk = False
@@ -66,7 +66,7 @@ class WorkerStore(StoreBase):
         """Let :meth:`advance` have a connection of its own for the length of a block: one thread
         at a time may call it.
         """
-        self._line = ScriptLine(self.client, "advance", self._advanced_keys)
+        self._line = ScriptConnection(self.client, "advance", self._advanced_keys)
         try:
             yield
         finally:
@@ -156,7 +156,10 @@ class WorkerStore(StoreBase):
         )
 
     def _call_line(
-        self, line: ScriptLine, arguments: Sequence[bytes], meanwhile: Callable[[], object] | None
+        self,
+        line: ScriptConnection,
+        arguments: Sequence[bytes],
+        meanwhile: Callable[[], object] | None,
     ) -> Any:
         todo = [meanwhile] if meanwhile else []
 
@@ -179,7 +182,7 @@ class WorkerStore(StoreBase):
         keys = (self.keys.meta, self.keys.claims, self.keys.events)
         if not (self._waits_for_disk and on_disk):
             return Code(self._run("start_task", keys, task, token))
-        with closing(ScriptLine(self.client, "start_task", keys)) as line:
+        with closing(ScriptConnection(self.client, "start_task", keys)) as line:
             told = self._call_to_disk(line, (task.encode(), token.encode()))
         if told.reply == Code.GRANTED and not told.on_disk:
             raise NotOnDisk(f"Redis did not confirm that the start of {task!r} is {_missed(told)}")
@@ -192,13 +195,13 @@ class WorkerStore(StoreBase):
         if self._line is not None:
             told = self._call_to_disk(self._line, arguments)
         else:
-            with closing(ScriptLine(self.client, "advance", self._advanced_keys)) as line:
+            with closing(ScriptConnection(self.client, "advance", self._advanced_keys)) as line:
                 told = self._call_to_disk(line, arguments)
         if not told.on_disk:
             _log.warning("Redis did not confirm that an outcome is %s", _missed(told))
         return told.reply
 
-    def _call_to_disk(self, line: ScriptLine, arguments: Sequence[bytes]) -> DiskReply:
+    def _call_to_disk(self, line: ScriptConnection, arguments: Sequence[bytes]) -> DiskReply:
         """Call again until the disk has it, the server cannot tell, or patience ends."""
         seconds = self.patience_seconds if self.disk_seconds is None else self.disk_seconds
         deadline = time.monotonic() + seconds
