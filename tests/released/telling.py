@@ -104,7 +104,7 @@ def read(url: str, prefix: str) -> dict[str, Any]:
         "cut": store.read_cut(names),
         "events": store.read_events("0-0"),
         "history": store.read_history(),
-        "troubles": store.read_troubles(10),
+        "troubles": tuple(store.read_troubles(10)),
         "unknown": [store.fetch_unknown(name) for name in names],
     }
     return {name: repr(value) for name, value in told.items()}
