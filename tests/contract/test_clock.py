@@ -9,9 +9,7 @@ import pytest
 from distflow.core.claim import Code
 from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.errors import LeaseHeld, StaleEpoch
-from distflow.store.redis.service import RedisServiceStore
 from tests.support.stores import (
-    RedisSubject,
     Subject,
     again,
     claim,
@@ -112,33 +110,3 @@ def test_a_lease_is_no_longer_than_asked_for(subject: Subject) -> None:
     assert store.read_info().coordinator == "carl"
     subject.stretch_lease(-59_000)
     assert store.read_info().coordinator == "carl"
-
-
-def test_leases_of_others_are_shortened_at_once(redis_subject: RedisSubject) -> None:
-    """A service that stands by does so; what is not led, or is no run, does no harm."""
-    open_run(redis_subject.store)
-    redis_subject.stretch_lease(HOUR_MS)
-    service = RedisServiceStore(redis_subject.client, redis_subject.prefix, patience_seconds=5)
-    service.shorten_leases(["run-1", "none"])
-    assert 50_000 < redis_subject.client.pttl(redis_subject.keys.lease) <= 60_000
-    redis_subject.lapse_lease()
-    service.shorten_leases(["run-1"])
-    assert redis_subject.client.exists(redis_subject.keys.lease) == 0
-
-
-def test_an_announcement_from_the_future_is_none(redis_subject: RedisSubject) -> None:
-    """It is of a coordinator that was there before the clock was set back, and goes with the next
-    one; also on a server that is full.
-    """
-    key = f"{redis_subject.prefix}:coordinators"
-    service = RedisServiceStore(redis_subject.client, redis_subject.prefix, patience_seconds=5)
-    service.announce("anna", 5.0)
-    late = redis_subject.client.zscore(key, "anna") + 3600
-    redis_subject.client.zadd(key, {"dead": late, "gone": late - 7200})
-    assert service.list_coordinators() == ["anna"]
-    redis_subject.fill()
-    try:
-        service.announce("bert", 5.0)
-    finally:
-        redis_subject.make_room()
-    assert redis_subject.client.zrange(key, 0, -1) == [b"anna", b"bert"]

@@ -28,9 +28,12 @@ from distflow.core.run import (
 )
 from distflow.core.status import OUTCOMES, TaskStatus
 from distflow.ports.run_store import RunStore
+from distflow.ports.service import ServicePort
+from distflow.store.memory.service import MemoryServiceStore
 from distflow.store.memory.store import MemoryRunStore, MemoryServer
-from distflow.store.redis.keys import DEFAULT_PREFIX, RunKeys, active_keys
+from distflow.store.redis.keys import DEFAULT_PREFIX, RunKeys, active_keys, coordinators_key
 from distflow.store.redis.listing import list_runs
+from distflow.store.redis.service import RedisServiceStore
 from distflow.store.redis.store import RedisRunStore
 from distflow.wire.codec import encode_result, status_of
 from tests.support.full import fill, make_room
@@ -46,10 +49,11 @@ def list_active_runs(client: Any, prefix: str = DEFAULT_PREFIX) -> list[str]:
 
 
 class Subject(ABC):
-    """A server with runs; ``store`` is the run ``run-1`` on it."""
+    """A server with runs; ``store`` is the run ``run-1`` on it, ``service`` all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, service: ServicePort) -> None:
         self.store = self.connect("run-1")
+        self.service = service
 
     @abstractmethod
     def connect(self, run_id: str) -> RunStore:
@@ -83,6 +87,10 @@ class Subject(ABC):
         """Let the lease run out now."""
 
     @abstractmethod
+    def move_announcement(self, owner: str, ms: int) -> None:
+        """Let an announcement end later, as it does where the server's clock is set back."""
+
+    @abstractmethod
     def fill(self) -> None:
         """Let the server have no room for more."""
 
@@ -103,7 +111,7 @@ class MemorySubject(Subject):
     def __init__(self) -> None:
         self._offset_ms = 0
         self.server = MemoryServer(clock=lambda: time.time() + self._offset_ms / 1000)
-        super().__init__()
+        super().__init__(MemoryServiceStore(self.server))
 
     def connect(self, run_id: str) -> RunStore:
         return MemoryRunStore(run_id, server=self.server)
@@ -130,6 +138,9 @@ class MemorySubject(Subject):
     def lapse_lease(self) -> None:
         self.server.runs["run-1"].lease = None
 
+    def move_announcement(self, owner: str, ms: int) -> None:
+        self.server.coordinators[owner] += ms
+
     def fill(self) -> None:
         self.server.full = True
 
@@ -153,7 +164,7 @@ class RedisSubject(Subject):
     def __init__(self, client: Redis) -> None:
         self.client: Any = client
         self.prefix = f"test{next(_prefixes)}"
-        super().__init__()
+        super().__init__(RedisServiceStore(client, self.prefix, patience_seconds=5))
         self.keys = RunKeys(self.prefix, "run-1")
 
     def connect(self, run_id: str) -> RedisRunStore:
@@ -173,6 +184,9 @@ class RedisSubject(Subject):
 
     def lapse_lease(self) -> None:
         self.client.delete(self.keys.lease)
+
+    def move_announcement(self, owner: str, ms: int) -> None:
+        self.client.zincrby(coordinators_key(self.prefix), ms / 1000, owner)
 
     def fill(self) -> None:
         fill(self.client)

@@ -99,11 +99,7 @@ class MemoryLeadStore(MemoryBase):
             first = bisect_right(events, last, key=lambda event: event_order(event.id))
             return events[first : first + _EVENTS_PER_READ]
 
-        with self.server.changed:
-            if block_ms is not None:
-                # 0 waits for ever, as Redis does.
-                self.server.changed.wait_for(found, block_ms / 1000 if block_ms else None)
-            return found()
+        return self.server.wait_for(found, block_ms)
 
     def trim_events(self, epoch: int, first_kept: str) -> None:
         """Drop the events before an id."""

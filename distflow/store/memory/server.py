@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Condition
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from distflow.core.claim import Finish, Progress, Refused, WorkerFacts
 from distflow.core.model import Task
@@ -25,6 +25,8 @@ from distflow.core.run import (
 from distflow.core.status import RESTING_RUNS, RunStatus, TaskStatus
 from distflow.errors import RedisRefuses, RunGone, RunNotFound, StaleEpoch
 from distflow.wire.codec import status_of
+
+_T = TypeVar("_T")
 
 #: Entries of the history, those that are kept for ever not counted.
 HISTORY_LIMIT = 10_000
@@ -250,12 +252,23 @@ class MemoryServer:
         #: Every run id, oldest first.
         self.index: list[str] = []
         self.active: set[str] = set()
+        #: Who is there for runs that nobody leads -> until when, in Unix milliseconds.
+        self.coordinators: dict[str, int] = {}
         #: Whether it has reached its ``maxmemory``: what adds to it is refused.
         self.full = False
 
     def now_ms(self) -> int:
         """The Unix time in milliseconds."""
         return int(self.clock() * 1000)
+
+    def wait_for(self, find: Callable[[], _T], block_ms: int | None) -> _T:
+        """What ``find`` answers, waited for up to ``block_ms`` while it is empty: 0 waits for ever,
+        as Redis does, and None does not wait.
+        """
+        with self.changed:
+            if block_ms is not None:
+                self.changed.wait_for(find, block_ms / 1000 if block_ms else None)
+            return find()
 
     def list_runs(self) -> list[str]:
         """Every run id, oldest first."""

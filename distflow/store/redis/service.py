@@ -16,7 +16,7 @@ from distflow.core.run import Event
 from distflow.core.status import RunStatus
 from distflow.errors import DamagedRun, DistflowError
 from distflow.faults import commit
-from distflow.ports.service import Renewal
+from distflow.ports.service import LONGEST_ANNOUNCEMENT_SECONDS, Renewal, ServicePort
 from distflow.store.redis.absence import explain_gone, look_for
 from distflow.store.redis.base import MALFORMED, is_damage, refusal_of
 from distflow.store.redis.coordinator import parse_streams
@@ -30,12 +30,9 @@ _T = TypeVar("_T")
 _KEYS_PER_COMMAND = 1000
 _LEASES_PER_SCRIPT = 100
 
-#: Seconds that an announcement of a coordinator holds at most.
-_LONGEST_ANNOUNCEMENT_SECONDS = 60.0
 
-
-class RedisServiceStore:
-    """All runs on one Redis: see :class:`distflow.ports.run_store.ServicePort`.
+class RedisServiceStore(ServicePort):
+    """All runs on one Redis.
 
     Args:
         client: the connection; its ``decode_responses`` must be off.
@@ -53,33 +50,26 @@ class RedisServiceStore:
         self._renewed_at: float | None = None
 
     def announce(self, owner: str, ttl_seconds: float) -> None:
-        """Say that a coordinator is there for detached and orphaned runs."""
         keys = (coordinators_key(self._prefix),)
-        arguments = (owner, int(ttl_seconds * 1000), int(_LONGEST_ANNOUNCEMENT_SECONDS * 1000))
+        arguments = (owner, int(ttl_seconds * 1000), int(LONGEST_ANNOUNCEMENT_SECONDS * 1000))
         self._patiently(partial(run_script, self._client, "announce", keys, arguments))
 
     def withdraw_announcement(self, owner: str) -> None:
-        """Say that a coordinator is there no more."""
         with commit("withdraw_announcement"):
             self._patiently(lambda: self._client.zrem(coordinators_key(self._prefix), owner))
 
     def list_coordinators(self) -> list[str]:
-        """Who is there for detached and orphaned runs."""
-
         def ask() -> list[bytes]:
             seconds, micros = self._client.time()
             now = seconds + micros / 1e6
-            # What ends later is from before Redis's clock was set back.
             found: list[bytes] = self._client.zrangebyscore(
-                coordinators_key(self._prefix), now, now + _LONGEST_ANNOUNCEMENT_SECONDS
+                coordinators_key(self._prefix), now, now + LONGEST_ANNOUNCEMENT_SECONDS
             )
             return found
 
         return [owner.decode() for owner in self._patiently(ask)]
 
     def list_active(self) -> set[str]:
-        """The ids of the runs that somebody should lead, and of some that stand still."""
-
         def ask() -> list[set[bytes]]:
             pipeline = self._client.pipeline(transaction=False)
             for key in active_keys(self._prefix):
@@ -94,7 +84,6 @@ class RedisServiceStore:
         }
 
     def find_unled(self, run_ids: Sequence[str]) -> dict[str, UnledRun]:
-        """Of these runs, those that exist and that nobody leads."""
         keys = {run_id: run_keys(self._prefix, run_id) for run_id in run_ids}
         unled: list[str] = []
         for start in range(0, len(run_ids), _KEYS_PER_COMMAND):
@@ -122,10 +111,6 @@ class RedisServiceStore:
         return {run_id: run for run_id, run in runs.items() if run is not None}
 
     def shorten_leases(self, run_ids: Sequence[str]) -> None:
-        """Let no lease of these runs be held for longer than its holder asked for: Redis's clock
-        may have been set back.
-        """
-
         def shorten(some: Sequence[str]) -> list[None]:
             names = self._names_of(some)
             self._patiently(partial(run_script, self._client, "shorten_leases", names, ()))
@@ -135,7 +120,6 @@ class RedisServiceStore:
             _ask_of_each(run_ids[start : start + _LEASES_PER_SCRIPT], shorten)
 
     def renew_leases(self, renewals: Sequence[Renewal]) -> list[DistflowError | None]:
-        """Keep leases that one owner has; per lease None, or why it is lost."""
         of_run = {renewal.run_id: renewal for renewal in renewals}
         run_ids = list(of_run)
 
@@ -173,8 +157,6 @@ class RedisServiceStore:
         return explain_gone(run_id, look_for(self._client, self._prefix, run_id, self._renewed_at))
 
     def release_leases(self, owner: str, epochs: Mapping[str, int]) -> None:
-        """Give leases up, as far as they are still held: run id -> epoch."""
-
         def release(some: Sequence[str]) -> list[Any]:
             calls = [
                 ScriptCall("release_lease", self._names_of([run_id]), (owner, epochs[run_id]))
@@ -188,11 +170,6 @@ class RedisServiceStore:
     def read_events(
         self, after: Mapping[str, str], *, block_ms: int | None = None
     ) -> dict[str, list[Event]]:
-        """The events of runs after an id each, oldest first; waits for one up to ``block_ms``.
-
-        Raises:
-            DamagedRun: the events of one run are not what distflow writes.
-        """
         if not after:
             return {}
 
