@@ -1,4 +1,4 @@
-"""Redis users with the rights that docs/operations.md gives them, and no more."""
+"""Redis users with the rights that docs/how-to/redis.md gives them, and no more."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rules(binary: Path) -> dict[str, list[str]]:
     """The rules of each user for this server, as the page has them: lines of an ACL file, folded by
     backslashes, and what is left out of them.
     """
-    sections = {each.title: each for each in read_sections("docs/operations.md")}
+    sections = {each.title: each for each in read_sections("docs/how-to/redis.md")}
     text = sections["Redis users"].blocks[0].text.replace("\\\n", " ")
     users = [line.split() for line in text.splitlines()]
     assert all(words[:1] == ["user"] for words in users)
@@ -53,7 +53,7 @@ def rules(binary: Path) -> dict[str, list[str]]:
 
 def left_out(binary: Path) -> set[str]:
     """The words that the page tells to leave out on this server."""
-    told = LEFT_OUT.findall(" ".join(read_text("docs/operations.md").split()))
+    told = LEFT_OUT.findall(" ".join(read_text("docs/how-to/redis.md").split()))
     return {word for word, server in told if server == str(read_release(binary))}
 
 

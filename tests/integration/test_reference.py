@@ -74,7 +74,7 @@ def test_named_tests_exist(page: str) -> None:
         assert name in functions, f"{page} names {path}::{name}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guarantees.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/explanation/guarantees.md"])
 def test_promises_name_tests(page: str) -> None:
     """The pages that promise have not lost the tests that show it."""
     assert len(_TEST.findall(read_text(page))) >= 7
@@ -107,7 +107,7 @@ def test_commands_exist(page: str) -> None:
 
 def test_every_command_is_in_the_reference() -> None:
     """With each of its options, in a row that names the command."""
-    text = read_text("docs/reference.md")
+    text = read_text("docs/reference/command-line.md")
     for name in COMMANDS:
         assert f"`distflow {name}" in text, name
         for option in _options(name) - {"--help", "-h"}:
@@ -118,13 +118,13 @@ def test_every_command_is_in_the_reference() -> None:
 
 def test_exit_codes_are_in_the_reference() -> None:
     """Each once, and no others."""
-    codes = re.findall(r"^\| `(\d+)` \|", read_text("docs/reference.md"), re.MULTILINE)
+    codes = re.findall(r"^\| `(\d+)` \|", read_text("docs/reference/command-line.md"), re.MULTILINE)
     assert sorted(map(int, codes)) == sorted(ExitCode)
 
 
 def test_settings_are_in_the_reference() -> None:
     """Environment variables and settings: all that the code reads, with their defaults."""
-    text = read_text("docs/reference.md")
+    text = read_text("docs/reference/settings.md")
     read = {
         name
         for folder in ("distflow", "workers")
@@ -141,31 +141,32 @@ def test_settings_are_in_the_reference() -> None:
 def test_options_of_tasks_are_in_the_reference() -> None:
     """Every option of ``@task``."""
     for name in KNOWN:
-        assert f"| `{name}` |" in read_text("docs/reference.md")
+        assert f"| `{name}` |" in read_text("docs/reference/task-options.md")
 
 
 def test_run_statuses_and_json_are_in_the_reference() -> None:
     """Every status of a run; and the documents that are shown are JSON."""
-    text = read_text("docs/reference.md")
+    text = read_text("docs/reference/json.md")
     assert all(f"`{status}`" in text for status in RunStatus)
-    blocks = [block for section in read_sections("docs/reference.md") for block in section.blocks]
+    sections = read_sections("docs/reference/json.md")
+    blocks = [block for section in sections for block in section.blocks]
     assert all(json.loads(block.text) for block in blocks if block.language == "json")
 
 
-def test_events_are_in_the_guide() -> None:
+def test_events_are_documented() -> None:
     """Every event that a callback may be registered for."""
-    assert all(f"`{event}`" in read_text("docs/guide.md") for event in EVENTS)
+    assert all(f"`{event}`" in read_text("docs/how-to/events.md") for event in EVENTS)
 
 
 def test_durabilities_are_explained() -> None:
     """Every durability that a run may record."""
-    text = read_text("docs/guarantees.md")
+    text = read_text("docs/explanation/guarantees.md")
     assert all(f"| `{name}` |" in text for name in DURABILITIES)
 
 
 def test_the_protocol_is_written_down() -> None:
     """Every key, script and code; and the versions of a run."""
-    text = read_text("docs/protocol.md")
+    text = read_text("docs/reference/protocol.md")
     keys = [*RunKeys("distflow", "R").all(), runs_key("distflow"), *active_keys("distflow")]
     assert all(f"| `{key}` |" in text for key in keys)
     assert all(f"`{name}`" in text for name in script_names())

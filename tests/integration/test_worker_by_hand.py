@@ -1,4 +1,4 @@
-"""A stock worker with the settings of distflow, by the commands that the guide shows."""
+"""A stock worker with the settings of distflow, by the commands that its page shows."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tests.support.wait import wait_for
 from tests.support.worker_process import ROOT
 
 
-def guide() -> tuple[dict[str, str], list[str]]:
-    """What the guide exports, and the command that it types then."""
-    sections = {each.title: each for each in read_sections("docs/guide.md")}
-    export, command = typed_commands(sections["Workers by hand"].blocks[0])
+def documented() -> tuple[dict[str, str], list[str]]:
+    """What the page exports, and the command that it types then."""
+    sections = {each.title: each for each in read_sections("docs/how-to/workers.md")}
+    export, command = typed_commands(sections["Start stock workers by hand"].blocks[0])
     pairs = shlex.split(export.command.removeprefix("export "))
     return dict(pair.split("=", 1) for pair in pairs), shlex.split(command.command)
 
 
 @pytest.fixture
 def by_hand(redis_server: RedisServer, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The guide's worker, whose Redis is named in the environment alone."""
-    variables, command = guide()
+    """The page's worker, whose Redis is named in the environment alone."""
+    variables, command = documented()
     assert "REDIS_URL" in variables
     # The variables of distflow and RQ that are set where the tests run would come first.
     ours = {name: value for name, value in os.environ.items() if "REDIS_URL" not in name}

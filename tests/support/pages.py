@@ -18,7 +18,11 @@ from typing import NamedTuple
 
 from tests.support.worker_process import ROOT
 
-PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md")),
+]
 
 _HEADING = re.compile(r"#{1,4} (.+)")
 _WORKERS = re.compile(r"<!-- workers: (\d+)((?: \w+)*)(; numbers vary)? -->")
