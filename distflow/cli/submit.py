@@ -30,7 +30,7 @@ from distflow.cli.ui.narration import outcome_lines
 from distflow.cli.ui.progress import WritingProgress
 from distflow.cli.ui.taking import taking_options
 from distflow.cli.ui.waits import go_on_command
-from distflow.core.run import MAX_GRAPH_BYTES, RunInfo
+from distflow.core.run import MAX_GRAPH_BYTES, WAITAOF, RunInfo
 from distflow.core.status import RESTING_RUNS, TaskStatus
 from distflow.errors import DistflowError, InvalidInput
 from distflow.ids import check_new_run_id, check_run_id, new_origin
@@ -41,7 +41,6 @@ from distflow.runs.earlier import find_or_create
 from distflow.runs.run import Run
 from distflow.runs.takeover import NOTHING_TAKEN, Taking, take_over
 from distflow.snapshot import Snapshot
-from distflow.store.redis.durability import WAITAOF
 from distflow.text import counted
 from distflow.wire.as_json import to_plain
 

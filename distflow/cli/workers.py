@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from distflow.cli.ui.common import connection_options, json_option, print_json, put, say
 from distflow.cli.ui.connecting import LOOKING_PATIENCE_SECONDS, open_to_look
-from distflow.dispatch.roster import WorkerInfo, read_workers, worker_document
+from distflow.core.readings import WorkerInfo
+from distflow.dispatch.roster import read_workers
 from distflow.store.redis.keys import DEFAULT_PREFIX
 from distflow.store.redis.patience import call_patiently
+from distflow.wire.as_json import iso_time
 
 _HEAD = ("WORKER", "STATE", "QUEUES", "HOST", "PID", "DISTFLOW", "RQ", "PYTHON", "CODE", "IN")
 
@@ -29,13 +32,20 @@ def workers(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> N
             lambda: read_workers(redis, DEFAULT_PREFIX), LOOKING_PATIENCE_SECONDS
         )
     if as_json:
-        print_json([worker_document(each) for each in found])
+        print_json([_document(each) for each in found])
         return
     if not found:
         say("there are no workers: start one by `distflow worker`")
         return
     for text in _table(found):
         put(text)
+
+
+def _document(worker: WorkerInfo) -> dict[str, Any]:
+    """What ``--json`` prints of one: null where it is not known."""
+    document = {name: value or None for name, value in worker._asdict().items()}
+    times = {name: iso_time(document[name]) for name in ("started_at", "heard_at")}
+    return {**document, "queues": list(worker.queues), **times}
 
 
 def _table(found: Sequence[WorkerInfo]) -> Iterator[str]:

@@ -120,3 +120,41 @@ class JobFailure(NamedTuple):
 
     words: str
     by: WorkerFacts = NAMELESS
+
+
+class WorkerInfo(NamedTuple):
+    """A registered worker.
+
+    ``state`` is RQ's (``idle``, ``busy``, ``suspended``, ``started``), or ``gone`` where no process
+    of it is connected any more. Times are Unix seconds, 0 where they are not known; ``job`` is
+    empty between two jobs. RQ knows neither ``directory`` nor ``distflow`` nor ``code``
+    (``DISTFLOW_CODE``): they are empty before the worker's first batch, and a day after its last.
+    ``refusal`` is what the worker lacked for a task of its last batch, empty where it had all.
+    """
+
+    name: str
+    state: str
+    queues: tuple[str, ...]
+    job: str
+    host: str
+    pid: int
+    started_at: float
+    heard_at: float
+    rq: str
+    python: str
+    directory: str = ""
+    distflow: str = ""
+    code: str = ""
+    refusal: str = ""
+
+
+class Apart(NamedTuple):
+    """A queue whose workers cannot see the batches of a run.
+
+    ``prefix`` is the RQ_KEY_PREFIX of its coordinator; ``workers`` are other prefixes, each with
+    the number of workers that listen to a queue of this name.
+    """
+
+    queue: str
+    prefix: str
+    workers: dict[str, int]

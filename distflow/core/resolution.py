@@ -9,6 +9,7 @@ from distflow.core.claim import Progress
 from distflow.core.model import Ref, Task, TaskResult
 from distflow.core.run import TaskCut
 from distflow.core.status import TaskStatus
+from distflow.errors import WrongState
 
 #: It happened, it did not happen and runs again, or it is a failure.
 Decision = Literal["done", "fail", "retry"]
@@ -115,3 +116,11 @@ def takes_result(task: Task, name: str) -> bool:
         elif isinstance(value, list | tuple | set | frozenset):
             left += value
     return False
+
+
+def begun_already(task: str, begun: str) -> WrongState:
+    """A decision can be corrected until something rests on it."""
+    return WrongState(
+        f"task {task!r} was decided, and {begun!r}, which depends on it, has begun since: a "
+        "decision can be corrected until then"
+    )

@@ -58,6 +58,12 @@ class ServerFacts(NamedTuple):
 
 UNKNOWN_SERVER = ServerFacts()
 
+#: What a run may ask for beyond what its server's settings give.
+WAITAOF = "waitaof"
+
+#: The durabilities that keep the mark that a task has started, whatever kills the server.
+SAFE_DURABILITIES = ("aof-always", WAITAOF)
+
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from redis import Redis
 from redis.exceptions import RedisError
 
+from distflow.core.readings import Apart
 from distflow.dispatch.rq_reports import to_text
 from distflow.ids import run_of_batch
 from distflow.rq_compat.keys import (
@@ -20,18 +21,6 @@ from distflow.rq_compat.keys import (
     queue_workers_key,
     worker_name,
 )
-
-
-class Apart(NamedTuple):
-    """A queue whose workers cannot see the batches of a run.
-
-    ``prefix`` is that of its coordinator; ``workers`` are other prefixes, each with the number of
-    workers that listen to a queue of this name.
-    """
-
-    queue: str
-    prefix: str
-    workers: dict[str, int]
 
 
 class _View(NamedTuple):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis import Redis
 
+from distflow.core.readings import WorkerInfo
 from distflow.dispatch.rq_reports import to_jobs, to_text, to_time
 from distflow.rq_compat.keys import (
     CURRENT_JOB_FIELD,
@@ -16,33 +17,6 @@ from distflow.rq_compat.keys import (
     worker_name,
 )
 from distflow.store.redis.worker_notes import WorkerNote, read_notes
-from distflow.wire.as_json import iso_time
-
-
-class WorkerInfo(NamedTuple):
-    """A worker of RQ.
-
-    ``state`` is RQ's (``idle``, ``busy``, ``suspended``, ``started``), or ``gone`` where no process
-    of it is connected any more. Times are Unix seconds, 0 where they are not known; ``job`` is
-    empty between two jobs. RQ knows neither ``directory`` nor ``distflow`` nor ``code``
-    (``DISTFLOW_CODE``): they are empty before the worker's first batch, and a day after its last.
-    ``refusal`` is what the worker lacked for a task of its last batch, empty where it had all.
-    """
-
-    name: str
-    state: str
-    queues: tuple[str, ...]
-    job: str
-    host: str
-    pid: int
-    started_at: float
-    heard_at: float
-    rq: str
-    python: str
-    directory: str = ""
-    distflow: str = ""
-    code: str = ""
-    refusal: str = ""
 
 
 def read_workers(client: Redis, prefix: str) -> list[WorkerInfo]:
@@ -73,13 +47,6 @@ def read_workers(client: Redis, prefix: str) -> list[WorkerInfo]:
         # Its registration has lapsed.
         if known
     ]
-
-
-def worker_document(worker: WorkerInfo) -> dict[str, Any]:
-    """What ``distflow workers --json`` prints of one: null where it is not known."""
-    document = {name: value or None for name, value in worker._asdict().items()}
-    times = {name: iso_time(document[name]) for name in ("started_at", "heard_at")}
-    return {**document, "queues": list(worker.queues), **times}
 
 
 def _worker(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distflow.core.model import Task
-from distflow.core.run import UNKNOWN, ServerFacts
+from distflow.core.run import SAFE_DURABILITIES, UNKNOWN, ServerFacts
 from distflow.core.status import TaskStatus
 from distflow.ports.run_store import RunStore
-from distflow.store.redis.durability import SAFE_DURABILITIES
 
 #: Where an at-most-once task stands that may yet start.
 _MAY_START = (None, TaskStatus.SKIPPED, TaskStatus.CANCELLED)

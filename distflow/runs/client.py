@@ -12,7 +12,7 @@ from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate, check_w
 from distflow.coordinator.service import Ports
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.batching import BatchLimits, Estimates
-from distflow.core.readings import KnownGraph
+from distflow.core.readings import KnownGraph, WorkerInfo
 from distflow.core.run import (
     MAX_GRAPH_BYTES,
     MAX_RESULT_BYTES,
@@ -21,7 +21,7 @@ from distflow.core.run import (
     ServerFacts,
 )
 from distflow.core.status import RunStatus
-from distflow.dispatch.roster import WorkerInfo, read_workers
+from distflow.dispatch.roster import read_workers
 from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import InvalidInput
 from distflow.events.hub import EventHub

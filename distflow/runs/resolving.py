@@ -13,6 +13,7 @@ from distflow.core.resolution import (
     Decision,
     Dependent,
     Resolution,
+    begun_already,
     decided_result,
     has_begun,
     is_dead_end,
@@ -26,7 +27,6 @@ from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, LookAgain, NotEncodable, TaskNotFound, WrongState
 from distflow.ids import new_token
 from distflow.ports.run_store import RunStore
-from distflow.store.redis.resolving import begun_already
 from distflow.wire.codec import decode_result, encode_result
 
 #: How often the run is looked at while others write to it.

@@ -60,7 +60,13 @@ SIDEWAYS = {
 
 #: What may import Redis and RQ.
 TRANSPORT = (
-    *("distflow.store", "distflow.dispatch.rq", "distflow_worker", "distflow.local"),
+    *(
+        "distflow.store",
+        "distflow.dispatch.rq",
+        "distflow_worker",
+        "distflow.local",
+        "distflow.backends",
+    ),
     *("distflow.dispatch.prefixes", "distflow.dispatch.roster", "distflow.rq_compat"),
 )
 

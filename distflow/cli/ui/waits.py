@@ -13,9 +13,10 @@ from rq.suspension import is_suspended
 
 from distflow.cli.ui.common import next_command, quote_word
 from distflow.core.misfit import Held, find_held, wanted_of
+from distflow.core.readings import Apart
 from distflow.core.run import Refusal, RunInfo
 from distflow.core.status import ENDED_RUNS
-from distflow.dispatch.prefixes import Apart, find_apart
+from distflow.dispatch.prefixes import find_apart
 from distflow.errors import RedisUnavailable
 from distflow.ports.dispatcher import Dispatcher
 from distflow.runs.documents import is_sending, unserved_queues

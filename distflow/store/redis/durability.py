@@ -6,19 +6,13 @@ from typing import Any
 
 from redis import exceptions as redis_errors
 
-from distflow.core.run import UNKNOWN, ServerFacts
+from distflow.core.run import UNKNOWN, WAITAOF, ServerFacts
 from distflow.errors import InvalidInput
 from distflow.store.redis.cluster import refuse_mode
 from distflow.store.redis.patience import is_passing
 
 #: From the least to the most; ``unknown`` where the server does not tell.
-DURABILITIES = ("none", "rdb", "aof-no", "aof-everysec", "aof-always", "waitaof", UNKNOWN)
-
-#: What keeps the mark that a task has started, whatever kills the server.
-SAFE_DURABILITIES = ("aof-always", "waitaof")
-
-#: What a run may ask for beyond what the server's settings give.
-WAITAOF = "waitaof"
+DURABILITIES = ("none", "rdb", "aof-no", "aof-everysec", "aof-always", WAITAOF, UNKNOWN)
 
 _NOEVICTION = "noeviction"
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from distflow.core.claim import Code
-from distflow.core.resolution import Decision, Resolution
+from distflow.core.resolution import Decision, Resolution, begun_already
 from distflow.core.status import TaskStatus
 from distflow.errors import LeaseHeld, LookAgain, WrongState
 from distflow.store.redis.worker import WorkerStore
@@ -82,12 +82,4 @@ def overtaken(run_id: str, code: Code, task: str, status: str, begun: str) -> Wr
     return WrongState(
         f"task {task!r} is {status or 'not ended'}, which came while it was decided: look again by "
         f"`{shlex.join(('distflow', 'show', run_id, task))}`"
-    )
-
-
-def begun_already(task: str, begun: str) -> WrongState:
-    """A decision can be corrected until something rests on it."""
-    return WrongState(
-        f"task {task!r} was decided, and {begun!r}, which depends on it, has begun since: a "
-        "decision can be corrected until then"
     )

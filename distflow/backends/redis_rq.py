@@ -1,0 +1,189 @@
+"""Runs on Redis whose batches travel by RQ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, TypeVar
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from distflow.core.readings import Apart, WorkerInfo
+from distflow.core.run import ServerFacts
+from distflow.dispatch.prefixes import find_apart
+from distflow.dispatch.roster import read_workers
+from distflow.dispatch.rq import RqDispatcher
+from distflow.errors import InvalidInput, RedisUnavailable
+from distflow.ports.backend import Backend
+from distflow.rq_compat.keys import SUSPENDED_KEY
+from distflow.store.redis.cluster import refuse_cluster
+from distflow.store.redis.connection import check_redis, find_write_refusal, open_redis
+from distflow.store.redis.durability import settle_server
+from distflow.store.redis.keepalive import keepalive_advice, server_drop_seconds
+from distflow.store.redis.keys import DEFAULT_PREFIX
+from distflow.store.redis.listing import list_runs
+from distflow.store.redis.patience import call_patiently, describe_trouble, hurry, is_passing
+from distflow.store.redis.sentinel import follows_primary
+from distflow.store.redis.service import RedisServiceStore
+from distflow.store.redis.store import RedisRunStore
+from distflow_worker.connection import open_like
+
+__all__ = ["DEFAULT_PREFIX", "RedisBackend", "RedisClient", "open_backend"]
+
+#: What may be given in place of a URL.
+RedisClient = Redis
+
+#: A server at such a name has its workers on the same host, most likely.
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+_T = TypeVar("_T")
+
+
+class RedisBackend(Backend):
+    """The runs on one Redis.
+
+    Args:
+        redis: a redis-py client that answers in bytes; :func:`open_backend` takes others too.
+        prefix: first part of every key.
+        patience_seconds: how long a call is tried again while Redis is away or refuses.
+    """
+
+    def __init__(
+        self, redis: Redis, prefix: str = DEFAULT_PREFIX, *, patience_seconds: float = 60.0
+    ) -> None:
+        self.redis = redis
+        self.prefix = prefix
+        self.patience_seconds = patience_seconds
+
+    @cached_property
+    def dispatcher(self) -> RqDispatcher:
+        """Batches as jobs of RQ."""
+        return RqDispatcher(self.redis, self.prefix, patience_seconds=self.patience_seconds)
+
+    @cached_property
+    def service(self) -> RedisServiceStore:
+        """What is asked of all runs at once."""
+        return RedisServiceStore(self.redis, self.prefix, patience_seconds=self.patience_seconds)
+
+    def store(self, run_id: str) -> RedisRunStore:
+        """The store of a run, whether there is such a run or not."""
+        return RedisRunStore(
+            self.redis, run_id, prefix=self.prefix, patience_seconds=self.patience_seconds
+        )
+
+    def with_patience(self, seconds: float) -> RedisBackend:
+        """The same runs over the same connection, with another patience."""
+        return RedisBackend(self.redis, self.prefix, patience_seconds=seconds)
+
+    def run_ids(self) -> list[str]:
+        """The id of every run, oldest first: see :func:`list_runs`."""
+        return self._patiently(lambda: list_runs(self.redis, self.prefix))
+
+    def coordinators(self) -> list[str]:
+        """The coordinators that have announced themselves."""
+        return self.service.list_coordinators()
+
+    def workers(self) -> list[WorkerInfo]:
+        """The workers that RQ has registered, by name."""
+        return self._patiently(lambda: read_workers(self.redis, self.prefix))
+
+    def are_workers_suspended(self) -> bool:
+        """Whether somebody has said ``rq suspend``."""
+        count: Any = self._patiently(lambda: self.redis.exists(SUSPENDED_KEY))
+        return bool(count)
+
+    def find_apart(self, run_id: str, queues: Collection[str]) -> list[Apart]:
+        """Where coordinator and workers have different RQ_KEY_PREFIX: see :func:`find_apart`."""
+        return find_apart(self.redis, run_id, queues)
+
+    def settle_server(self, durability: str | None, *, allow_eviction: bool) -> ServerFacts:
+        """What a new run records of its Redis: see :func:`settle_server`."""
+        return self._patiently(
+            lambda: settle_server(self.redis, durability, allow_eviction=allow_eviction)
+        )
+
+    def find_write_refusal(self) -> str | None:
+        """Why Redis refuses whatever writes: see :func:`find_write_refusal`."""
+        refusal = find_write_refusal(self.redis)
+        return None if refusal is None else f"Redis refuses with {refusal}"
+
+    def server_advice(self) -> list[str]:
+        """What in Redis's settings makes a lost host be found late, where hosts are several."""
+        if self.redis.connection_pool.connection_kwargs.get("host") in _LOOPBACK:
+            return []
+        advice = keepalive_advice(server_drop_seconds(self.redis))
+        return [] if advice is None else [advice]
+
+    def hurry(self, is_told_to_end: Callable[[], bool]) -> None:
+        """From when that answers True, nobody waits for long on this client."""
+        hurry(self.redis, is_told_to_end)
+
+    @contextmanager
+    def translate_errors(self) -> Iterator[None]:
+        """Errors of redis-py become RedisUnavailable."""
+        try:
+            yield
+        except RedisError as error:
+            if is_passing(error):
+                raise RedisUnavailable(describe_trouble(error)) from error
+            raise RedisUnavailable(f"Redis cannot be used: {error}") from error
+
+    def close(self) -> None:
+        """Close the connections of the client."""
+        self.redis.close()
+
+    def _patiently(self, call: Callable[[], _T]) -> _T:
+        return call_patiently(call, self.patience_seconds, self.redis)
+
+
+def open_backend(
+    where: str | Redis,
+    *,
+    prefix: str = DEFAULT_PREFIX,
+    patience_seconds: float = 60.0,
+    tries_once: bool = False,
+) -> RedisBackend:
+    """The runs on the Redis of a URL, which is reached.
+
+    Args:
+        where: see :func:`distflow.store.redis.connection.open_redis`; or a redis-py client, in
+            whose place one with the same settings is used where it does not answer in bytes, or
+            finds its server by redis-py's own Sentinels.
+        prefix: first part of every key, where several installations share a Redis.
+        patience_seconds: how long a call is tried again while Redis is away or refuses.
+        tries_once: redis-py itself does not try again, for seconds, what a URL's Redis refuses:
+            the patience is told of it at once.
+
+    Raises:
+        InvalidInput: the URL is not usable, or the server belongs to a Redis Cluster.
+        RedisUnavailable: the server of a URL does not answer.
+    """
+    given: object = where
+    if isinstance(where, str):
+        redis = open_redis(where)
+        # What asks Sentinels must ask them again.
+        if tries_once and not hasattr(redis.connection_pool, "sentinel_manager"):
+            redis.set_retry(Retry(NoBackoff(), 0))
+        check_redis(redis, where)
+    elif isinstance(given, Redis):
+        redis = _usable(given)
+        refuse_cluster(redis, "this Redis")
+    else:
+        raise InvalidInput(
+            f"{type(where).__name__} is no client that distflow can use: give a URL, or a "
+            "redis.Redis"
+        )
+    return RedisBackend(redis, prefix, patience_seconds=patience_seconds)
+
+
+def _usable(client: Redis) -> Redis:
+    """A client itself where it sends UTF-8, answers in bytes, and follows its primary if it asks
+    Sentinels; else one alike that does.
+    """
+    encoder: Any = client.get_encoder()
+    speaks = not encoder.decode_responses and encoder.encoding.lower() in ("utf-8", "utf8")
+    return client if speaks and follows_primary(client) else open_like(client)
