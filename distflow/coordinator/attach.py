@@ -56,7 +56,7 @@ def read_run(
     if reopen or head.info.status == RunStatus.REOPENING:
         plan, standing = reopen_run(store, epoch, graph)
         return Reading(graph, plan, standing or read_standing(store, graph))
-    return Reading(graph, [], _fresh(head) if head.is_fresh else read_standing(store, graph))
+    return Reading(graph, [], _fresh(head, graph) if head.is_fresh else read_standing(store, graph))
 
 
 def _read_over(store: RunStore, graph: Graph) -> Reading | None:
@@ -84,9 +84,9 @@ def read_standing(store: RunStore, graph: Graph) -> RunReading:
     return standing._replace(statuses=standing.statuses + rest)
 
 
-def _fresh(head: RunHead) -> RunReading:
+def _fresh(head: RunHead, graph: Graph) -> RunReading:
     """Where a run stands of whose tasks none can have begun: nothing need be read."""
-    return RunReading("0-0", head.info, [None] * head.info.total, {}, {})
+    return RunReading("0-0", head.info, [None] * len(graph), {}, {})
 
 
 def read_statuses(store: RunStore, graph: Graph, *, first: int = 0) -> list[TaskStatus | None]:

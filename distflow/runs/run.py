@@ -10,7 +10,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, overload
 
-from distflow.coordinator.attach import read_graph
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.core.graph import Graph
 from distflow.core.model import LONGEST_WAIT_SECONDS, TaskResult
@@ -30,6 +29,7 @@ from distflow.events.hub import both
 from distflow.events.notice import Interrupt, Listener, Signal
 from distflow.given import check_seconds, check_text, refuse
 from distflow.ports.dispatcher import Dispatcher
+from distflow.runs.graph_reader import GraphReader
 from distflow.runs.outlook import next_steps, read_outlook
 from distflow.runs.resolving import NOTHING, Saying, find_unknown, resolve_tasks
 from distflow.runs.transfer import read_snapshot
@@ -68,7 +68,7 @@ class Run:
         self.warnings: list[str] = []
         #: Its graph, where this process has just written it.
         self.known: KnownGraph | None = None
-        self._graph: Graph | None = None
+        self._graph = GraphReader(self.store)
         self._leader: threading.Thread | None = None
         self._failed: DistflowError | None = None
         #: How the run stood when this process led it no more.
@@ -86,10 +86,8 @@ class Run:
         return self.store.read_status()
 
     def graph(self) -> Graph:
-        """The run's frozen graph."""
-        if self._graph is None:
-            self._graph = read_graph(self.store)
-        return self._graph
+        """The run's graph as it is now."""
+        return self._graph.read()
 
     def results(self) -> dict[str, TaskResult]:
         """The outcomes so far, in the graph's order."""

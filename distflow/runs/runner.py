@@ -266,7 +266,8 @@ class TaskRunner:
             with_plugins=False,
         )
         executor.lead()
-        return fill_results(run.graph(), run.results())
+        results = run.results()
+        return fill_results(run.graph(), results)
 
     def _simulate(self, built: Workflow, graph: Graph) -> dict[str, TaskResult]:
         context = self._context

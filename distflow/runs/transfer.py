@@ -286,7 +286,8 @@ class _Export:
             # The next chunk is decoded while these names stand: let go of this one first.
             del tasks, packed
         self._needed = bytearray(len(self._graph))
-        if total != info.total or total != len(self._graph):
+        # More than it had a moment ago are no damage; what is named and not there is.
+        if total < info.total or total != len(self._graph):
             raise DistflowError(
                 f"run {info.run_id}: Redis holds {counted(total, 'task')} of a graph of "
                 f"{max(info.total, len(self._graph))}: restore its data, or delete the run"

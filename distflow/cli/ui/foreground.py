@@ -194,7 +194,7 @@ class Foreground:
                 self._run.client, self._run.run_id, counts, queues, leading=True
             )
         waits_for = self._stall.answer
-        self._display.update(View(len(graph), counts, running, waits_for))
+        self._display.update(View(counts, running, waits_for))
 
     def follow(self) -> RunStatus | None:
         """Watch a run that another leads, without touching it.
@@ -224,7 +224,7 @@ class Foreground:
                 name: max(0.0, info.as_of - claim.claimed / 1000)
                 for name, claim in store.read_claims().items()
             }
-            self._display.update(View(info.total, counts, running, self._stall.answer))
+            self._display.update(View(counts, running, self._stall.answer))
             self._pause(_FOLLOW_SECONDS)
 
     def _pause(self, seconds: float) -> None:

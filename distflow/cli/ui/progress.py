@@ -51,13 +51,17 @@ _COLOURS = {
 class View(NamedTuple):
     """What a display shows of a run at one moment."""
 
-    total: int
-    #: Tasks by outcome, plus ``running``, ``queued``, ``waiting`` and ``pending``.
+    #: Tasks by outcome, plus ``running``, ``queued``, ``waiting`` and ``pending``: every task once.
     counts: Mapping[str, int]
     #: Tasks at work, with the seconds since a worker claimed them.
     running: Mapping[str, float]
     #: What the run waits for, where nothing moves.
     waits_for: str = ""
+
+    @property
+    def total(self) -> int:
+        """Tasks that the run has at that moment: it may get more."""
+        return sum(self.counts.values())
 
     @property
     def done(self) -> int:
