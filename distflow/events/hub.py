@@ -1,59 +1,14 @@
-"""Events of runs for the user's own code: callbacks, plugins, loggers."""
+"""EventHub: hands what happens to runs to callbacks and plugins, the same for whoever leads."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
-from typing import IO, Literal, Protocol
-
 from distflow.errors import InvalidInput
-from distflow.events.notice import Listener, Notice
+from distflow.events.notice import Callback, Listener, Notice
+from distflow.events.plugins import Plugin, PluginContext, find_plugins
+from distflow.events.vocabulary import EVENTS
 from distflow.logs import get_logger
-from distflow.text import visible
-from distflow.wire.as_json import iso_time, json_text
 
 _log = get_logger("distflow.events")
-
-#: What callbacks may be registered for.
-EVENTS = (
-    "workflow_start",
-    "workflow_end",
-    "task_start",
-    "task_end",
-    "task_skipped",
-    "task_retry",
-    "task_unknown",
-    "task_resolved",
-    "repair",
-    "warning",
-)
-
-#: Where installed packages name their plugins.
-ENTRY_POINT_GROUP = "distflow.plugins"
-
-Callback = Callable[[Notice], None]
-
-
-class PluginContext:
-    """What a plugin is given when it is installed.
-
-    Args:
-        on: registers a callback for an event, as ``TaskRunnerBuilder.on`` does.
-    """
-
-    def __init__(self, on: Callable[[str, Callback], None]) -> None:
-        self.on = on
-
-
-class Plugin(Protocol):
-    """Something that listens to runs; found by entry point or given to ``use``."""
-
-    name: str
-    version: str
-
-    def install(self, context: PluginContext) -> None:
-        """Register what the plugin listens to."""
 
 
 class EventHub:
@@ -120,14 +75,13 @@ class EventHub:
         """Install the plugins that installed packages name, unless one of that name is there
         already; one that fails is logged.
         """
-        for entry in entry_points(group=ENTRY_POINT_GROUP):
+        for name, load in find_plugins():
             try:
-                found = entry.load()
-                plugin = found() if isinstance(found, type) else found
+                plugin = load()
                 if getattr(plugin, "name", None) not in self.plugins:
                     self.use(plugin)
             except Exception:  # noqa: BLE001 - a plugin's code raises anything
-                _log.exception("plugin %s cannot be used", entry.name)
+                _log.exception("plugin %s cannot be used", name)
 
     def __call__(self, notice: Notice) -> None:
         """Hand a notice on."""
@@ -148,54 +102,3 @@ def both(first: Listener, second: Listener | None) -> Listener:
         second(notice)
 
     return hand_on
-
-
-def event_logger(form: Literal["text", "json"], stream: IO[str] | None = None) -> Callback:
-    """A callback that writes one line per notice.
-
-    Args:
-        form: ``json`` writes one object per line with run, task, event, time, status and duration.
-        stream: where to; None is standard error, as it is at each line.
-
-    Raises:
-        InvalidInput: there is no such form.
-    """
-    if form not in ("text", "json"):
-        raise InvalidInput(f"a logger is 'text' or 'json', not {form!r}")
-    render = _json_line if form == "json" else _text_line
-
-    def write(notice: Notice) -> None:
-        print(render(notice), file=stream or sys.stderr, flush=True)
-
-    return write
-
-
-def _json_line(notice: Notice) -> str:
-    fields = {
-        "run": notice.run_id,
-        "task": notice.task or None,
-        "event": notice.kind,
-        "time": iso_time(notice.at),
-        "status": notice.status or None,
-        "duration": notice.duration,
-        "attempt": notice.attempt or None,
-        "worker": notice.worker or None,
-        "message": notice.message or None,
-        **({"simulated": True} if notice.simulated else {}),
-    }
-    return json_text(fields)
-
-
-def _text_line(notice: Notice) -> str:
-    words: Iterable[str] = (
-        iso_time(notice.at) or "",
-        notice.run_id,
-        notice.kind,
-        notice.task,
-        notice.status,
-        f"attempt {notice.attempt}" if notice.attempt > 1 else "",
-        f"{notice.duration:.3f} s" if notice.duration else "",
-        notice.message,
-        "(simulated)" if notice.simulated else "",
-    )
-    return visible(" ".join(word for word in words if word))

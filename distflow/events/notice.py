@@ -16,9 +16,8 @@ def _nothing() -> None:
 class Notice(NamedTuple):
     """Something that happened to a run.
 
-    ``kind`` is ``workflow_start | workflow_end | task_start | task_end | task_skipped | task_retry
-    | task_unknown | task_resolved``, or ``repair`` and ``warning``, which only have a message.
-    ``at`` is Unix seconds; ``duration`` seconds.
+    ``kind`` is one of :data:`~distflow.events.vocabulary.EVENTS`; the table there says which of the
+    other fields it has. ``at`` is Unix seconds; ``duration`` seconds.
     """
 
     kind: str
@@ -47,7 +46,11 @@ class Notice(NamedTuple):
         return self.read_result()
 
 
+#: Told of everything.
 Listener = Callable[[Notice], None]
+
+#: Registered for one kind of event.
+Callback = Listener
 
 
 class Signal(Protocol):

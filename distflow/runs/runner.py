@@ -16,8 +16,11 @@ from distflow.core.run import RunOptions, RunSpec, ServerFacts
 from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.dispatch.inline import InlineDispatcher
 from distflow.errors import WrongState
-from distflow.events.hub import EVENTS, Callback, EventHub, Plugin, event_logger
-from distflow.events.notice import Signal
+from distflow.events.hub import EventHub
+from distflow.events.loggers import event_logger
+from distflow.events.notice import Callback, Signal
+from distflow.events.plugins import Plugin
+from distflow.events.vocabulary import EVENTS
 from distflow.given import check_flag, check_text, refuse
 from distflow.ids import new_origin, new_run_id
 from distflow.logs import get_logger
@@ -109,7 +112,7 @@ class TaskRunnerBuilder:
         return self
 
     def on(self, event: str, callback: Callback) -> Self:
-        """Call back at an event: see :data:`distflow.events.hub.EVENTS`."""
+        """Call back at an event: see :data:`distflow.events.vocabulary.EVENTS`."""
         self._hub.on(event, callback)
         return self
 
@@ -208,7 +211,7 @@ class TaskRunner:
         return None if self._store is None else self._store.run_id
 
     def on(self, event: str, callback: Callback) -> Self:
-        """Call back at an event, from now on: see :data:`distflow.events.hub.EVENTS`."""
+        """Call back at an event, from now on: see :data:`distflow.events.vocabulary.EVENTS`."""
         self._hub.on(event, callback)
         return self
 

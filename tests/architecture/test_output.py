@@ -13,7 +13,7 @@ from tests.architecture.test_layers import ROOT, modules
 PLACES = {
     ("distflow.cli.ui.common", "click.echo"),
     ("distflow.logs", "logging.getLogger"),
-    ("distflow.events.hub", "print"),
+    ("distflow.events.loggers", "print"),
     ("distflow.runs.run", "sys.stderr.write"),
     ("distflow_worker.fast", "print"),
 }

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from distflow import Loop, Retry, Snapshot, TaskResult, TaskRunnerBuilder, TaskStatus, Workflow
 from distflow.core.graph import Graph
 from distflow.core.model import Effects, Task
-from distflow.events.hub import EVENTS
 from distflow.events.notice import Notice
+from distflow.events.vocabulary import EVENTS
 from distflow.runs.client import Client
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer

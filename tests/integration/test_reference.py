@@ -18,7 +18,7 @@ from distflow.cli.ui.common import ExitCode
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.claim import Code, said_versions
 from distflow.core.status import RunStatus
-from distflow.events.hub import EVENTS
+from distflow.events.vocabulary import EVENTS
 from distflow.store.redis.durability import DURABILITIES
 from distflow.store.redis.keys import RunKeys, active_keys, runs_key
 from distflow.store.redis.scripts import script_names

@@ -13,8 +13,9 @@ import pytest
 
 from distflow import Retry, TaskResult, TaskRunnerBuilder, TaskStatus, Workflow
 from distflow.errors import InvalidInput
-from distflow.events.hub import EVENTS, PluginContext
 from distflow.events.notice import Notice
+from distflow.events.plugins import PluginContext
+from distflow.events.vocabulary import EVENTS
 from tests.support.stages import Stage
 from tests.support.tasks import behaving
 

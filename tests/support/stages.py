@@ -12,8 +12,8 @@ from redis import Redis
 
 from distflow import Snapshot, TaskResult, TaskRunnerBuilder, Workflow
 from distflow.authoring import WorkflowTemplate
-from distflow.events.hub import EVENTS
 from distflow.events.notice import Notice
+from distflow.events.vocabulary import EVENTS
 from tests.support.tasks import recording
 from tests.support.wait import wait_for
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distflow.cli.ui.common import quote_word
-from distflow.events.hub import event_logger
+from distflow.events.loggers import event_logger
 from distflow.events.notice import Notice
 from distflow.logs import get_logger
 from distflow.text import counted, visible

@@ -22,11 +22,10 @@ from distflow.cli.ui.narration import Narrator, outcome_lines, resume_lines
 from distflow.cli.ui.progress import Display, View, counts_of_info, counts_of_state, open_display
 from distflow.cli.ui.waits import Stall, describe_wait
 from distflow.coordinator.executor import WorkflowExecutor
-from distflow.core.run import Event
 from distflow.core.status import ENDED_RUNS, RESTING_RUNS, RunStatus, TaskStatus
 from distflow.errors import LeaseHeld, RedisUnavailable, StaleEpoch
-from distflow.events.announcer import decision_words
 from distflow.events.notice import Interrupt, Notice
+from distflow.events.translation import Translator
 from distflow.runs.documents import status_document
 from distflow.runs.run import Run
 
@@ -205,12 +204,15 @@ class Foreground:
         """
         store = self._run.store
         last = store.last_event_id()
+        info = self._run.info()
+        # No line tells of a start: the graph need not be read for it.
+        translator = Translator(store, lambda: info.as_of, lambda _task: False)
         while True:
             info = self._run.info()
             events = store.read_events(last)
             if events:
                 last = events[-1].id
-            self._teller.tell([_notice_of(event, self._run.run_id) for event in events])
+            self._teller.tell([told for event in events for told in translator.notices_of(event)])
             if info.status in _LEFT or self._interrupt.is_set():
                 return info.status
             if info.coordinator is None:
@@ -238,17 +240,3 @@ class Foreground:
             self._said_interrupted = True
             what = "handing the run over" if self._interrupt.hands_over else _INTERRUPTED
             self._display.note(f"{what}; again ends this at once")
-
-
-def _notice_of(event: Event, run_id: str) -> Notice:
-    kinds = {"finished": "task_end", "waiting": "task_retry"}
-    kind = kinds.get(event.kind, event.kind)
-    message = ""
-    if event.kind == "finished" and event.status == TaskStatus.UNKNOWN:
-        kind = "task_unknown"
-    elif event.kind == "resolved":
-        kind, message = decision_words(event)
-    elif event.kind == "waiting":
-        message = event.note
-    told = (event.task, event.status, event.attempt, event.worker, event.duration)
-    return Notice(kind, run_id, 0.0, *told, message)
