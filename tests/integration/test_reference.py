@@ -172,3 +172,22 @@ def test_the_protocol_is_written_down() -> None:
     assert all(f"`{name}`" in text for name in script_names())
     assert all(f"| `{code.name}` | {code.value} |" in text for code in Code)
     assert f"Wire versions {said_versions()}." in text
+
+
+def test_decisions_are_numbered_dated_and_listed() -> None:
+    """From 1 without a gap, each on a page of three parts, with a line in the index."""
+    folder = ROOT / "docs/decisions"
+    pages = sorted(folder.glob("[0-9]*.md"))
+    index = (folder / "index.md").read_text(encoding="utf-8")
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        number = int(page.name[:4])
+        assert re.match(rf"# {number}\. .+\n\n- Date: \d{{4}}-\d\d-\d\d\n- Status: (\w+)", text)
+        assert re.findall("^## (.+)$", text, re.MULTILINE) == [
+            *("Context", "Decision", "Consequences"),
+        ]
+        title = text.partition("\n")[0].removeprefix("# ")
+        superseded = "Status: superseded by [" in text
+        line = f"- [{title}]({page.name}){' (superseded)' if superseded else ''}\n"
+        assert line in index, f"docs/decisions/index.md has no line {line!r}"
