@@ -6,7 +6,6 @@ twice changes nothing, so that a stream may be read again from any point.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from distflow.core.questions import HookQuestions
 from distflow.core.ready import ReadyQueue, sort_key
 from distflow.core.run import Claim
 from distflow.core.status import FINAL, TASK_MOVES, RunStatus, TaskStatus, check_move
+from distflow.core.time_waits import TimeWaits
 
 _S = TaskStatus
 
@@ -82,9 +82,8 @@ class TaskStateManager:
         self._ready: dict[str, ReadyQueue] = {}
         #: Tasks that have lost a worker: they may be what kills it.
         self._suspects: set[int] = set()
-        #: (due in ms, index); an entry may be out of date.
-        self._timers: list[tuple[int, int]] = []
-        self._due: dict[int, int] = {}
+        #: The tasks that wait for a time: those that wait for a worker are not among them.
+        self._timed = TimeWaits()
         self._skips: list[Skip] = []
         #: The unknown tasks whose verify hook has not answered yet.
         self.questions = HookQuestions(graph)
@@ -133,8 +132,7 @@ class TaskStateManager:
         if due_ms <= now_ms:
             self._reconsider(index)
         else:
-            self._due[index] = due_ms
-            heapq.heappush(self._timers, (due_ms, index))
+            self._timed.add(index, due_ms)
 
     def on_finished(self, index: int, status: TaskStatus) -> None:
         """The task has an outcome. A final one never changes; an unknown one may be decided."""
@@ -158,10 +156,8 @@ class TaskStateManager:
 
     def on_time(self, now_ms: int) -> None:
         """Time has passed: what waited until now is ready."""
-        while self._timers and self._timers[0][0] <= now_ms:
-            due_ms, index = heapq.heappop(self._timers)
-            if self.statuses[index] == _S.WAITING and self._due.get(index) == due_ms:
-                self._reconsider(index)
+        for index in self._timed.take_due(now_ms):
+            self._reconsider(index)
 
     # What no worker can run
 
@@ -200,7 +196,7 @@ class TaskStateManager:
         ]
 
     def _waits_for_worker(self, index: int) -> bool:
-        return self.statuses[index] == _S.WAITING and index not in self._due
+        return self.statuses[index] == _S.WAITING and index not in self._timed
 
     # What to do
 
@@ -245,15 +241,11 @@ class TaskStateManager:
 
     def next_due(self) -> int | None:
         """When the next waiting task is due, in ms."""
-        return self._timers[0][0] if self._timers else None
+        return self._timed.next_due()
 
     def waits(self) -> dict[int, int]:
         """When each waiting task is due, in ms, by index."""
-        return {
-            index: due_ms
-            for index, due_ms in self._due.items()
-            if self.statuses[index] == _S.WAITING
-        }
+        return self._timed.items()
 
     @property
     def in_flight(self) -> int:
@@ -360,7 +352,6 @@ class TaskStateManager:
 
     def _make_ready(self, index: int) -> None:
         self._set(index, _S.READY)
-        self._due.pop(index, None)
         if index in self._barred:
             self._set(index, _S.WAITING)
             return
@@ -372,11 +363,9 @@ class TaskStateManager:
         if self._unmet[index] == 0:
             self._make_ready(index)
         elif self._doomed_by(index) is not None:
-            self._due.pop(index, None)
             self._skip(index)
             self._spread(index)
         else:
-            self._due.pop(index, None)
             self._set(index, _S.PENDING)
 
     def _set(self, index: int, new: TaskStatus) -> None:
@@ -389,6 +378,8 @@ class TaskStateManager:
         old = self.statuses[index]
         if old is _S.UNKNOWN:
             self.questions.close(index)
+        elif old is _S.WAITING:
+            self._timed.drop(index)
         self.counts[old] -= 1
         self.counts[new] += 1
         self.statuses[index] = new
