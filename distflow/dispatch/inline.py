@@ -21,7 +21,7 @@ from distflow.core.outcome import timed_out
 from distflow.core.readings import JobFailure, WorkerProbe
 from distflow.core.status import RunStatus
 from distflow.ports.run_store import RunStore
-from distflow.wire.batch_payload import batch_headers
+from distflow.wire.batch_payload import batch_payload
 from distflow.wire.codec import unpack
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.process import Original
@@ -208,10 +208,7 @@ class _Worker(threading.Thread):
         BatchSequence(
             self._store,
             view,
-            batch.epoch,
-            batch.id,
-            batch_headers(batch),
-            expected=batch.expected,
+            batch_payload(batch, prefix=""),
             should_stop=lambda: self.abandoned,
             on_attempt=self._note_attempt,
         ).run()

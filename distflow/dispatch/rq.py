@@ -31,8 +31,7 @@ from distflow.rq_compat.keys import (
 )
 from distflow.store.redis.keepalive import server_drop_seconds
 from distflow.store.redis.patience import Trouble, call_patiently, describe_trouble, is_full
-from distflow.wire.batch_payload import batch_headers
-from distflow.wire.codec import pack_decoded
+from distflow.wire.batch_payload import batch_payload, encode_payload
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
 
 #: Seconds that RQ keeps a job it has done with. Nobody reads it; 0 costs RQ more than a few.
@@ -130,19 +129,10 @@ class RqDispatcher:
         return call_patiently(call, self._patience_seconds, self._client)
 
     def _job(self, batch: Batch) -> Any:
-        payload = {
-            "wire": batch.version,
-            "prefix": self._prefix,
-            "run_id": batch.run_id,
-            "epoch": batch.epoch,
-            "batch": batch.id,
-            "tasks": batch_headers(batch),
-            "expected": dict(batch.expected),
-        }
         more = f" and {len(batch.tasks) - 1} more" if len(batch.tasks) > 1 else ""
         return Queue.prepare_data(
             BATCH_FUNCTION,
-            (pack_decoded(payload),),
+            (encode_payload(batch_payload(batch, self._prefix)),),
             job_id=batch.id,
             description=f"{batch.run_id}: {batch.tasks[0].name}{more}",
             timeout=-1,

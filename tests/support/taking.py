@@ -11,7 +11,7 @@ from distflow.core.claim import Advance
 from distflow.core.model import Task, TaskResult
 from distflow.core.run import RunOptions, RunSpec
 from distflow.store.memory.store import MemoryRunStore
-from distflow.wire.batch_payload import batch_headers
+from distflow.wire.batch_payload import batch_payload
 from distflow.wire.codec import decode_result
 from distflow_worker.attempt import RunView
 from distflow_worker.process import Original, ProcessState
@@ -94,15 +94,13 @@ class Taken:
             state=state,
         )
         mine = tuple(task for task in tasks if batch is None or task.name in batch)
-        sent = Batch("b1", "default", mine, "run-1", epoch, verify)
         measured = 0.1 if short is True else short
+        expected = {task.function: measured for task in mine} if measured else {}
+        sent = Batch("b1", "default", mine, "run-1", epoch, verify, expected)
         BatchSequence(
             store,
             view,
-            epoch,
-            "b1",
-            batch_headers(sent),
-            expected={task.function: measured for task in mine} if measured else {},
+            batch_payload(sent, prefix=""),
             should_stop=should_stop,
             on_attempt=lambda attempt: self.at_work.append(attempt.task.name if attempt else ""),
         ).run()

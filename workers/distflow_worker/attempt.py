@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from socket import gethostname
@@ -25,6 +25,7 @@ from distflow.core.status import TaskStatus
 from distflow.errors import GiveUp, InvalidInput, NotDone, NotEncodable, NotOnDisk, RetryAfter
 from distflow.faults import commit
 from distflow.ids import task_key
+from distflow.wire.batch_payload import TaskHeader
 from distflow.wire.codec import decode_result, decode_task, encode_result, unpack
 from distflow_worker.context import SavedNote, TaskContext
 from distflow_worker.deadline import DeadlinePassed
@@ -87,7 +88,7 @@ class AttemptRun:
     def __init__(
         self,
         view: RunView,
-        header: Mapping[str, Any],
+        header: TaskHeader,
         inputs: BatchInputs,
         position: int,
     ) -> None:
@@ -113,7 +114,7 @@ class AttemptRun:
         if self._task is not None:
             return self._task
         header = self._header
-        return Task(header["name"], header["function"], effects=header["effects"])
+        return Task(header.name, header.function, effects=header.effects)
 
     def prepare(self) -> None:
         """Read the body ahead of the claim, for a function that is imported already; what fails
@@ -127,7 +128,7 @@ class AttemptRun:
         """From now on all is known of the task; values of registered types are left as they are
         where ``opaque``.
         """
-        self._task = decode_task(unpack(self._header["body"], opaque=opaque))
+        self._task = decode_task(unpack(self._header.body, opaque=opaque))
 
     def take(self, held: Held) -> None:
         """The claim that was granted."""
@@ -149,12 +150,12 @@ class AttemptRun:
 
     def _run(self) -> Outcome:
         # Of which tasks it is true that this worker cannot run them.
-        scope: tuple[ScopeKind, str] = "function", self._header["function"]
-        own: tuple[ScopeKind, str] = "task", self._header["name"]
+        scope: tuple[ScopeKind, str] = "function", self._header.function
+        own: tuple[ScopeKind, str] = "task", self._header.name
         try:
             # The import comes before the body: the module may register types that are in it.
-            function = require_function(self._header["function"])
-            wanted = wants_context(self._header["function"])
+            function = require_function(self._header.function)
+            wanted = wants_context(self._header.function)
             if self._task is None:
                 scope = own
                 self._require_body()
@@ -207,7 +208,7 @@ class AttemptRun:
         try:
             self.read_body()
         except MISSING as error:
-            raise Misfit(f"the arguments of {self._header['name']}", error) from error
+            raise Misfit(f"the arguments of {self._header.name}", error) from error
 
     def _context(self) -> TaskContext:
         note = SavedNote(self.view.store, self.task.name, self.token)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing, nullcontext
 from functools import partial
 from importlib import import_module
@@ -16,13 +16,14 @@ from redis.exceptions import RedisError
 from rq import get_current_job
 
 from distflow import config
-from distflow.core.claim import READ_VERSIONS, Code, said_versions
+from distflow.core.claim import Code
 from distflow.errors import DistflowError
 from distflow.logs import get_logger
 from distflow.places import look_here_first
 from distflow.rq_compat.keys import SUSPENDED_KEY, worker_key
 from distflow.store.redis.patience import call_patiently
 from distflow.store.redis.worker import WorkerStore
+from distflow.wire.batch_payload import BatchPayload, decode_payload
 from distflow.wire.codec import unpack
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.beat import BEAT_SECONDS, Heartbeat
@@ -65,7 +66,7 @@ def run_batch(payload: bytes) -> None:
         payload: msgpack, made by the coordinator.
 
     Raises:
-        DistflowError: the payload is of a version that this worker does not know.
+        DistflowError: the payload is of a version that this worker does not know, or no batch.
     """
     job = get_current_job()
     if job is None or job.connection is None:
@@ -86,34 +87,27 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
     Raises:
         DistflowError: as :func:`run_batch`.
     """
-    fields = unpack(payload)
-    if fields["wire"] not in READ_VERSIONS:
-        raise DistflowError(
-            f"run {fields['run_id']} is of version {fields['wire']}, and this worker reads "
-            f"versions {said_versions()}: it needs a newer distflow"
-        )
-    look_here_first()
     client = reuse_like(connection)
-    place: dict[str, Any] = {"prefix": fields["prefix"]}
+    sent = decode_payload(payload)
+    look_here_first()
+    place: dict[str, Any] = {"prefix": sent.prefix}
     # Read first: a setting that is no number ends nothing that has begun.
     spool, told_seconds = config.spool_folder(), config.outcome_seconds()
-    store = WorkerStore(client, fields["run_id"], **place)
-    opening = store.begin_batch(fields["epoch"], fields["batch"], worker, job)
+    store = WorkerStore(client, sent.run_id, **place)
+    opening = store.begin_batch(sent.epoch, sent.batch, worker, job)
     redis = name_of(connection)
     if spool is not None and Path(spool).is_dir():
-        import_module(_DELIVERY).deliver(spool, client, redis, fields["prefix"])
+        import_module(_DELIVERY).deliver(spool, client, redis, sent.prefix)
     if opening.code != Code.OK:
-        _log.info("batch %s not begun: %s", fields["batch"], opening.code.name)
+        _log.info("batch %s not begun: %s", sent.batch, opening.code.name)
         return True
-    make_keeper = partial(_make_keeper, fields, redis, opening.origin, spool, told_seconds)
-    registration = find_registration(client, fields["prefix"], worker)
-    beating = WorkerStore(client, fields["run_id"], **place, patience_seconds=0.0)
-    guard = _guard(fields, connection, worker, job, opening.max_result_bytes, make_keeper)
+    make_keeper = partial(_make_keeper, sent, redis, opening.origin, spool, told_seconds)
+    registration = find_registration(client, sent.prefix, worker)
+    beating = WorkerStore(client, sent.run_id, **place, patience_seconds=0.0)
+    guard = _guard(sent, connection, worker, job, opening.max_result_bytes, make_keeper)
     overdue = guard.is_overdue if guard else None
     stop = _StopWatch(client, worker)
-    beats = Heartbeat(
-        beating, fields["batch"], worker, job, is_told=stop.is_told, is_overdue=overdue
-    )
+    beats = Heartbeat(beating, sent.batch, worker, job, is_told=stop.is_told, is_overdue=overdue)
     # A guardian is forked before there is a thread.
     state = ProcessState()
     with guard or nullcontext(), store.own_line(), beats as heartbeat, closing(state):
@@ -132,7 +126,7 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
                 params,
                 RecordedResults(patient),
                 store.keys.meta,
-                fields["epoch"],
+                sent.epoch,
             ),
             max_result_bytes=opening.max_result_bytes,
             cancelled=lambda: heartbeat.cancelled,
@@ -145,10 +139,7 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
         sequence = BatchSequence(
             store.with_patience(PIECE_SECONDS),
             view,
-            fields["epoch"],
-            fields["batch"],
-            fields["tasks"],
-            expected=fields["expected"],
+            sent,
             should_stop=stop.should_stop,
             on_attempt=partial(_note_attempt, heartbeat, guard),
             make_keeper=make_keeper,
@@ -168,18 +159,18 @@ def _rest(seconds: float, should_stop: Callable[[], bool]) -> None:
 
 
 def _make_keeper(
-    fields: Mapping[str, Any], redis: str, origin: str, spool: str | None, seconds: float
+    sent: BatchPayload, redis: str, origin: str, spool: str | None, seconds: float
 ) -> OutcomeKeeper:
     """What sees to the outcomes of a batch."""
     module = import_module(_OUTCOMES)
-    run = fields["prefix"], fields["run_id"], origin, fields["wire"]
-    home = module.Home(redis, *run, fields["epoch"], fields["batch"])
+    run = sent.prefix, sent.run_id, origin, sent.version
+    home = module.Home(redis, *run, sent.epoch, sent.batch)
     keeper: OutcomeKeeper = module.OutcomeKeeper(home, spool, seconds)
     return keeper
 
 
 def _guard(
-    fields: Mapping[str, Any],
+    sent: BatchPayload,
     connection: Redis,
     worker: str,
     job: str,
@@ -187,17 +178,13 @@ def _guard(
     make_keeper: Callable[[], OutcomeKeeper],
 ) -> Guard | None:
     """What ends the tasks of a batch in time; None where no task of it has a timeout."""
-    if not any("timeout" in header for header in fields["tasks"]):
+    if all(header.timeout is None for header in sent.tasks):
         return None
     guarded = import_module(_GUARDIAN).Guarded(
         connection=connection,
-        prefix=fields["prefix"],
-        run_id=fields["run_id"],
-        epoch=fields["epoch"],
-        batch=fields["batch"],
+        payload=sent,
         worker=worker,
         job=job,
-        headers=fields["tasks"],
         max_result_bytes=max_result_bytes,
         make_keeper=make_keeper,
     )

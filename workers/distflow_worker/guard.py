@@ -59,7 +59,7 @@ class Guard:
             mine, theirs = socket.socketpair()
             self._guardian = os.fork()
         except OSError as error:
-            _log.warning("batch %s has no guardian: %s", self._guarded.batch, error)
+            _log.warning("batch %s has no guardian: %s", self._guarded.payload.batch, error)
             return self
         if self._guardian == 0:
             mine.close()
@@ -125,7 +125,7 @@ class Guard:
                 return
         except OSError:
             pass
-        _log.warning("batch %s: its guardian is lost", self._guarded.batch)
+        _log.warning("batch %s: its guardian is lost", self._guarded.payload.batch)
         self._dismiss()
 
     def _dismiss(self) -> None:

@@ -12,7 +12,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from functools import partial
 from importlib import import_module
@@ -28,6 +28,7 @@ from distflow.core.outcome import timed_out
 from distflow.errors import DistflowError
 from distflow.logs import get_logger
 from distflow.store.redis.worker import WorkerStore
+from distflow.wire.batch_payload import BatchPayload
 from distflow_worker.attempt import AttemptRun, RunView
 from distflow_worker.beat import Heartbeat
 from distflow_worker.connection import open_like
@@ -57,13 +58,9 @@ class Guarded(NamedTuple):
     """The batch whose tasks are guarded."""
 
     connection: Redis
-    prefix: str
-    run_id: str
-    epoch: int
-    batch: str
+    payload: BatchPayload
     worker: str
     job: str
-    headers: Sequence[Mapping[str, Any]]
     max_result_bytes: int
     #: Makes what sees to outcomes that Redis does not take.
     make_keeper: Callable[[], OutcomeKeeper]
@@ -71,7 +68,7 @@ class Guarded(NamedTuple):
     def store(self, **options: Any) -> WorkerStore:
         """The run, over a connection of the caller's own."""
         client = open_like(self.connection)
-        return WorkerStore(client, self.run_id, prefix=self.prefix, **options)
+        return WorkerStore(client, self.payload.run_id, prefix=self.payload.prefix, **options)
 
 
 class Call(NamedTuple):
@@ -174,7 +171,7 @@ class Guardian:
         guarded = self._guarded
         heartbeat = Heartbeat(
             guarded.store(patience_seconds=0.0),
-            guarded.batch,
+            guarded.payload.batch,
             guarded.worker,
             guarded.job,
             is_overdue=lambda: True,
@@ -199,9 +196,9 @@ class Guardian:
             deadline=nullcontext,
             original=Original(),
         )
-        names = [header["name"] for header in guarded.headers]
+        names = [header.name for header in guarded.payload.tasks]
         position = names.index(call.task)
-        body = guarded.headers[position]["body"]
+        body = guarded.payload.tasks[position].body
         finishes = []
         if call.token:
             finishes.append(self._finish(call, view, position))
@@ -209,8 +206,8 @@ class Guardian:
             import_module(VERIFY).Verification(view, call.task, body).time_out(call.seconds)
         tell = partial(
             store.with_patience(PIECE_SECONDS).advance,
-            guarded.epoch,
-            guarded.batch,
+            guarded.payload.epoch,
+            guarded.payload.batch,
             finishes,
             ending=True,
             unstarted=names[position + 1 :],
@@ -218,7 +215,7 @@ class Guardian:
         guarded.make_keeper().settle(finishes, tell)
 
     def _finish(self, call: Call, view: RunView, position: int) -> Finish:
-        header = self._guarded.headers[position]
+        header = self._guarded.payload.tasks[position]
         held = Held(call.token, ClaimReply(*call.reply))  # type: ignore[arg-type]
         attempt = AttemptRun(view, header, BatchInputs(view.store.fetch_results, []), position)
         attempt.take(held)
@@ -241,7 +238,7 @@ def guard(channel: socket.socket, guarded: Guarded, horse: ProcessGroup) -> None
         _let_go_of_files(channel.fileno())
         Guardian(channel, guarded, horse).run()
     except BaseException:  # noqa: BLE001 - nothing of the horse's may run on in this process
-        _log.exception("the guardian of batch %s failed", guarded.batch)
+        _log.exception("the guardian of batch %s failed", guarded.payload.batch)
     finally:
         # Nothing of the horse's may be ended twice: no finaliser, no flush.
         os._exit(0)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from distflow.core.claim import LONGEST_MS, SHORT_MS, ClaimRequest, Code, scope_of
 from distflow.ids import new_token
 from distflow.logs import get_logger
+from distflow.wire.batch_payload import BatchPayload, TaskHeader
 from distflow_worker.attempt import AttemptRun, ClaimVoid, RunView
 from distflow_worker.finish_buffer import FLUSH_SECONDS, FinishBuffer, Held
 from distflow_worker.inputs import BatchInputs
@@ -42,37 +43,33 @@ class BatchSequence:
     Args:
         store: the run, for what is claimed and recorded.
         view: what attempts need to know of the run and of this process.
-        epoch: of the coordinator that sent the batch.
-        batch: its id.
-        headers: its tasks, as they travel.
-        expected: run times in ms of the functions that were measured.
+        payload: the batch as it travels.
         should_stop: asked between two tasks.
         on_attempt: told the attempt or verification at work, and None between two.
         make_keeper: see :class:`FinishBuffer`.
     """
 
-    def __init__(  # noqa: PLR0913 - by name
+    def __init__(
         self,
         store: WorkerPort,
         view: RunView,
-        epoch: int,
-        batch: str,
-        headers: Sequence[dict[str, Any]],
+        payload: BatchPayload,
         *,
-        expected: Mapping[str, float],
         should_stop: Callable[[], bool],
         on_attempt: Callable[[AttemptRun | Verification | None], None],
         make_keeper: Callable[[], OutcomeKeeper] | None = None,
     ) -> None:
         self._view = view
-        self._batch = batch
-        self._headers = headers
+        self._batch = payload.batch
+        self._headers = headers = payload.tasks
         #: Run times in ms by function: as the coordinator knows them, then as they are here.
-        self._expected = dict(expected)
+        self._expected = dict(payload.expected)
         self._should_stop = should_stop
         self._on_attempt = on_attempt
-        self._ledger = FinishBuffer(store, epoch, batch, make_keeper, facts=view.facts)
-        bodies = [(header["name"], header["body"]) for header in headers]
+        self._ledger = FinishBuffer(
+            store, payload.epoch, payload.batch, make_keeper, facts=view.facts
+        )
+        bodies = [(header.name, header.body) for header in headers]
         self._inputs = BatchInputs(view.store.fetch_results, bodies)
         #: The tasks that this batch held, and the final outcomes of those that it ran.
         self._taken: set[str] = set()
@@ -105,16 +102,16 @@ class BatchSequence:
     def _take_all(self) -> list[str]:
         """The tasks that it did not start."""
         unstarted: list[str] = []
-        names = [header["name"] for header in self._headers]
+        names = [header.name for header in self._headers]
         for position, header in enumerate(self._headers):
             if self._should_stop():
                 unstarted += names[position:]
                 break
-            if header.get("verify"):
+            if header.verify:
                 if not self._verify(header):
-                    unstarted.append(header["name"])
+                    unstarted.append(header.name)
                 continue
-            held = self._ledger.take_held(header["name"])
+            held = self._ledger.take_held(header.name)
             if held is None and self._has_worked_long():
                 # Its worker is free for whatever comes first by now.
                 unstarted += names[position:]
@@ -127,19 +124,19 @@ class BatchSequence:
                 break
             if code != Code.GRANTED:
                 if code != Code.DONE:
-                    _log.info("task %s left alone: %s", header["name"], code.name)
-                    unstarted.append(header["name"])
+                    _log.info("task %s left alone: %s", header.name, code.name)
+                    unstarted.append(header.name)
             elif self._may_run(header):
                 if not self._attempt(position, held):
-                    unstarted.append(header["name"])
+                    unstarted.append(header.name)
                 if self._overran:
                     # What the task has left behind goes on in this process, if it can.
                     unstarted += names[position + 1 :]
                     break
             else:
-                self._taken.add(header["name"])
-                self._ledger.release(header["name"], held.token)
-                unstarted.append(header["name"])
+                self._taken.add(header.name)
+                self._ledger.release(header.name, held.token)
+                unstarted.append(header.name)
         return unstarted
 
     def _has_worked_long(self) -> bool:
@@ -147,18 +144,18 @@ class BatchSequence:
         called_at = self._called_at
         return called_at is not None and time.monotonic() - called_at >= LONGEST_MS / 1000
 
-    def _verify(self, header: dict[str, Any]) -> bool:
+    def _verify(self, header: TaskHeader) -> bool:
         """Ask what became of an unknown task: nothing is claimed for that. Whether its hook is
         there.
         """
         question: Verification = import_module(VERIFY).Verification(
-            self._view, header["name"], header["body"]
+            self._view, header.name, header.body
         )
         self._on_attempt(question)
         try:
             question.run()
         except Misfit as misfit:
-            self._refuse(header["name"], "", misfit)
+            self._refuse(header.name, "", misfit)
             return False
         finally:
             self._on_attempt(None)
@@ -193,54 +190,54 @@ class BatchSequence:
         return Held(requests[0].token, reply, requests[0].start)
 
     @staticmethod
-    def _request(header: dict[str, Any], *, in_group: bool, quiet: bool) -> ClaimRequest:
+    def _request(header: TaskHeader, *, in_group: bool, quiet: bool) -> ClaimRequest:
         # What a condition may leave out starts when that has said yes. Of a task so short that only
         # its end is told, the end says whether it was called.
-        start = header["effects"] != "at_most_once" and (quiet or "asks" not in header)
-        return ClaimRequest(header["name"], new_token(), start, header["needs"], in_group, quiet)
+        start = header.effects != "at_most_once" and (quiet or not header.asks)
+        return ClaimRequest(header.name, new_token(), start, header.needs, in_group, quiet)
 
-    def _knows(self, header: dict[str, Any]) -> bool:
+    def _knows(self, header: TaskHeader) -> bool:
         """Whether what comes before a task's call is harmless and quick: nothing is imported, and
         nobody watches its time.
         """
-        return header["function"] in self._called and "timeout" not in header
+        return header.function in self._called and header.timeout is None
 
     def _prepare(self, position: int) -> None:
         """Get a task ready while Redis decides on its claim."""
         self._next = AttemptRun(self._view, self._headers[position], self._inputs, position)
         self._next.prepare()
 
-    def _group_at(self, position: int) -> Sequence[dict[str, Any]]:
+    def _group_at(self, position: int) -> Sequence[TaskHeader]:
         """The task at a position, and those behind it that may be claimed along with it: a run of
         ``idempotent`` tasks that are known to be short.
         """
-        if self._headers[position]["effects"] != "idempotent":
+        if self._headers[position].effects != "idempotent":
             return [self._headers[position]]
-        group: list[dict[str, Any]] = []
+        group: list[TaskHeader] = []
         left_ms = FLUSH_SECONDS * 1000
         for header in self._headers[position : position + _GROUP_TASKS]:
             # A task that is ended from outside takes along whatever is not recorded yet.
-            apart = header.get("verify") or "timeout" in header
-            if header["effects"] != "idempotent" or apart or not self._is_short(header):
+            apart = header.verify or header.timeout is not None
+            if header.effects != "idempotent" or apart or not self._is_short(header):
                 break
             group.append(header)
-            left_ms -= self._expected[header["function"]] + _TASK_MS
+            left_ms -= self._expected[header.function] + _TASK_MS
             if left_ms <= 0:
                 break
         return group or self._headers[position : position + 1]
 
-    def _is_short(self, header: dict[str, Any]) -> bool:
+    def _is_short(self, header: TaskHeader) -> bool:
         """Whether a task is known to be so short that nobody need be told of its begin."""
-        expected = self._expected.get(header["function"])
+        expected = self._expected.get(header.function)
         return expected is not None and expected <= SHORT_MS
 
-    def _may_run(self, header: dict[str, Any]) -> bool:
+    def _may_run(self, header: TaskHeader) -> bool:
         """Whether a claim still holds good: one that was made ahead rests on tasks that had not run
         yet, and the run may have been cancelled since.
         """
         if self._view.cancelled():
             return False
-        for name, tolerated in header["needs"]:
+        for name, tolerated in header.needs:
             status = self._ended.get(name)
             if status == "success" or (tolerated and status == "failure"):
                 continue
@@ -256,33 +253,33 @@ class BatchSequence:
     def _attempt(self, position: int, held: Held) -> bool:
         """Run a task; whether this worker can."""
         header = self._headers[position]
-        known = self._misfits.get(scope_of("function", header["function"]))
+        known = self._misfits.get(scope_of("function", header.function))
         if known is not None:
-            self._taken.add(header["name"])
-            self._refuse(header["name"], held.token, known)
+            self._taken.add(header.name)
+            self._refuse(header.name, held.token, known)
             return False
         attempt, self._next = self._next, None
         if attempt is None or attempt.position != position:
             attempt = AttemptRun(self._view, header, self._inputs, position)
         attempt.take(held)
-        self._called.add(header["function"])
+        self._called.add(header.function)
         self._on_attempt(attempt)
-        self._taken.add(header["name"])
+        self._taken.add(header.name)
         try:
             outcome = attempt.run()
             self._overran = outcome.timed_out
             finish = attempt.finish(outcome)
         except ClaimVoid:
-            _log.warning("task %s was given to another before it started here", header["name"])
+            _log.warning("task %s was given to another before it started here", header.name)
             return True
         except Misfit as misfit:
-            self._refuse(header["name"], held.token, misfit)
+            self._refuse(header.name, held.token, misfit)
             return False
         finally:
             self._on_attempt(None)
             if self._called_at is None:
                 self._called_at = attempt.called_at or time.monotonic()
-        self._learn(header["function"], finish.duration * 1000)
+        self._learn(header.function, finish.duration * 1000)
         if finish.kind == "final":
             self._ended[finish.task] = finish.status
             self._inputs.note(finish.task, finish.packed)
