@@ -20,6 +20,7 @@ from distflow.core.misfit import Registration
 from distflow.core.outcome import timed_out
 from distflow.core.readings import JobFailure, WorkerProbe
 from distflow.core.status import RunStatus
+from distflow.ports.dispatcher import Dispatcher
 from distflow.ports.run_store import RunStore
 from distflow.wire.batch_payload import batch_payload
 from distflow.wire.codec import unpack
@@ -32,7 +33,7 @@ from distflow_worker.verify import Verification
 _STOPPING = frozenset({RunStatus.PAUSED, RunStatus.INTERRUPTED, RunStatus.CANCELLING})
 
 
-class InlineDispatcher:
+class InlineDispatcher(Dispatcher):
     """Runs the batches of one run on threads of this process.
 
     A thread cannot be killed: one whose task ran too long, or that shall stop, is abandoned. It

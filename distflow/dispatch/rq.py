@@ -21,6 +21,7 @@ from distflow.dispatch.rq_reports import last_line, reading_serializer, to_jobs,
 from distflow.errors import RedisFull
 from distflow.faults import commit
 from distflow.ids import run_of_batch
+from distflow.ports.dispatcher import Dispatcher
 from distflow.rq_compat.keys import (
     CURRENT_JOB_FIELD,
     command_channel,
@@ -56,7 +57,7 @@ class _Envelope(SafeSerializer):
         """The coordinator needs no job data: nothing from Redis is unpickled."""
 
 
-class RqDispatcher:
+class RqDispatcher(Dispatcher):
     """Dispatcher on the queues of one Redis.
 
     Args:
@@ -77,15 +78,8 @@ class RqDispatcher:
         self._ask_again_at = float("-inf")
 
     def dispatch(self, batches: Sequence[Batch]) -> None:
-        """Enqueue batches, all in one pipeline. What is sent twice, since a reply was lost or
-        copies are wanted, is claimed once.
-
-        Raises:
-            RedisFull: Redis has no room for them. That is not waited for: who leads runs has other
-                things to do meanwhile, such as to cancel them.
-        """
         jobs = {
-            queue: [self._job(batch) for batch in mine]
+            queue: [self._make_job(batch) for batch in mine]
             for queue, mine in _by_queue(batches).items()
         }
 
@@ -128,7 +122,7 @@ class RqDispatcher:
 
         return call_patiently(call, self._patience_seconds, self._client)
 
-    def _job(self, batch: Batch) -> Any:
+    def _make_job(self, batch: Batch) -> Any:
         more = f" and {len(batch.tasks) - 1} more" if len(batch.tasks) > 1 else ""
         return Queue.prepare_data(
             BATCH_FUNCTION,
@@ -141,11 +135,9 @@ class RqDispatcher:
         )
 
     def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
-        """How many workers that listen to each queue are connected to Redis now."""
         return {queue: len(workers) for queue, workers in self._find_workers(queues).items()}
 
     def list_workers(self, queues: Collection[str]) -> Mapping[str, set[Registration]]:
-        """The workers of each queue that are connected to Redis now, by name and birth."""
         workers = self._find_workers(queues)
         names = sorted({name for some in workers.values() for name in some})
 
@@ -175,8 +167,6 @@ class RqDispatcher:
         }
 
     def find_queued(self, run_id: str, queues: Collection[str]) -> set[str]:
-        """The ids of the run's batches that still wait in the queues."""
-
         def ask(pipeline: Any) -> None:
             for queue in queues:
                 pipeline.lrange(self._queue(queue).key, 0, -1)
@@ -185,7 +175,6 @@ class RqDispatcher:
         return {job for job in waiting if run_of_batch(job) == run_id}
 
     def withdraw(self, run_id: str, queues: Collection[str]) -> int:
-        """Take the run's waiting jobs off the queues; returns how many."""
         jobs = self.find_queued(run_id, queues)
 
         with commit("withdraw"):
@@ -200,7 +189,6 @@ class RqDispatcher:
         return len(jobs)
 
     def probe_workers(self, workers: Collection[str]) -> Mapping[str, WorkerProbe]:
-        """What RQ says of workers: whether one is connected, its jobs, its heartbeats."""
         names = [worker for worker in workers if worker]
         connected = self._connected(names)
 
@@ -259,7 +247,6 @@ class RqDispatcher:
         return WorkerFacts(worker, born, host, int(pid) if pid.isdecimal() else 0)
 
     def stop_job(self, job: str, worker: str) -> None:
-        """Tell a worker to kill the process group that works on a job."""
         with commit("stop_job"):
             call_patiently(
                 lambda: send_command(self._client, worker, "stop-job", job_id=job),

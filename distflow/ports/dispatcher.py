@@ -7,39 +7,51 @@ from typing import Protocol
 
 from distflow.core.batch import Batch
 from distflow.core.misfit import Registration
-from distflow.core.readings import (
-    JobFailure,
-    WorkerProbe,
-)
+from distflow.core.readings import JobFailure, WorkerProbe
 
 
 class Dispatcher(Protocol):
-    """How batches reach workers. A job's own status decides nothing: see the store."""
+    """A transport of batches to workers, and what it says of both.
+
+    Nothing that it says decides anything about a task: see the store. Each method raises
+    RedisUnavailable where the transport stays away for longer than the caller is patient.
+    """
 
     def dispatch(self, batches: Sequence[Batch]) -> None:
-        """Send batches of any runs, in order; a batch that is sent twice is harmless.
+        """Send batches of any runs, in order. What is sent twice, since a reply was lost or
+        ``copies`` are wanted, is harmless: its tasks are claimed once.
 
         Raises:
-            RedisFull: the transport has no room for them now.
+            RedisFull: the transport has no room for them. That is not waited for: who leads runs
+                has other things to do meanwhile, such as to cancel them.
         """
 
     def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
-        """How many workers say that they listen to each queue."""
+        """How many workers that listen to each queue are connected now."""
 
     def list_workers(self, queues: Collection[str]) -> Mapping[str, set[Registration]]:
-        """Those of each queue that are connected now, by name and birth."""
+        """The workers of each queue that are connected now, by name and birth."""
 
     def find_queued(self, run_id: str, queues: Collection[str]) -> set[str]:
         """The ids of the run's batches that still wait in the queues."""
 
     def withdraw(self, run_id: str, queues: Collection[str]) -> int:
-        """Take the run's waiting jobs off the queues; returns how many."""
+        """Take the run's waiting batches off the queues; returns how many. Those of other runs
+        stay.
+        """
 
     def probe_workers(self, workers: Collection[str]) -> Mapping[str, WorkerProbe]:
-        """What is known of workers, by name."""
+        """What the transport says of workers, by name. One that it does not know is left out, or
+        not connected.
+        """
 
     def read_failures(self, batches: Collection[str]) -> Mapping[str, JobFailure]:
-        """Of batches that the transport gave up, why."""
+        """Why the transport gave batches up, by id; those that it did not give up are left out."""
 
     def stop_job(self, job: str, worker: str) -> None:
-        """Kill the process group that works on a job."""
+        """End the process that works on a job, at once. A worker that is at another is left alone.
+
+        Args:
+            job: the id of the job, as the beats of its batch say.
+            worker: its name.
+        """

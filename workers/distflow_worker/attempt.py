@@ -44,7 +44,7 @@ from distflow_worker.process import Original, ProcessState
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
-    from distflow.ports.run_store import WorkerPort
+    from distflow.ports.worker import WorkerPort
 
 
 class RunView(NamedTuple):

@@ -14,7 +14,7 @@ from distflow_worker.misfit import require_function
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
-    from distflow.ports.run_store import WorkerPort
+    from distflow.ports.worker import WorkerPort
 
 
 #: Bytes that ``ctx.save`` takes, encoded: it is for a handle, not for the thing itself.

@@ -29,7 +29,7 @@ from distflow_worker.inputs import LARGE_BYTES
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
-    from distflow.ports.run_store import WorkerPort
+    from distflow.ports.worker import WorkerPort
     from distflow_worker.outcomes import OutcomeKeeper
 
 _log = get_logger("distflow.worker")

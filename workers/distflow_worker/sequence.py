@@ -20,7 +20,7 @@ from distflow_worker.misfit import Misfit
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
-    from distflow.ports.run_store import WorkerPort
+    from distflow.ports.worker import WorkerPort
     from distflow_worker.outcomes import OutcomeKeeper
     from distflow_worker.verify import Verification
 

@@ -9,23 +9,17 @@ from distflow.core.claim import Code, Finish, Progress, check_version
 from distflow.core.run import Event, HistoryEntry, RefusalKey, event_order
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.errors import LeaseHeld, WrongState
+from distflow.ports.coordinator import CoordinatorPort
 from distflow.store.memory.server import Lease, MemoryBase
 
 #: Events that one read returns at most.
 _EVENTS_PER_READ = 1000
 
 
-class MemoryLeadStore(MemoryBase):
-    """The transitions that whoever leads a run makes, and the decisions of people."""
+class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
+    """The transitions that whoever leads a run makes."""
 
     def acquire_lease(self, owner: str, ttl_seconds: float, *, force: bool = False) -> int:
-        """Become the coordinator and return the new epoch.
-
-        Raises:
-            LeaseHeld: another holds it; the message names who.
-            RunTooNew: a newer distflow made the run.
-            RunGone: there is no such run.
-        """
         with self.server.changed:
             run = self._existing()
             check_version(self.run_id, run.spec.version)
@@ -56,11 +50,6 @@ class MemoryLeadStore(MemoryBase):
     def renew_lease(
         self, owner: str, epoch: int, ttl_seconds: float, *, queued: int, waiting: int
     ) -> None:
-        """Keep the lease, and publish how many tasks are queued and waiting.
-
-        Raises:
-            StaleEpoch: another coordinator has taken over.
-        """
         with self.server.changed:
             run = self._led(epoch)
             ttl_ms = int(ttl_seconds * 1000)
@@ -68,9 +57,6 @@ class MemoryLeadStore(MemoryBase):
             run.queued, run.waiting = queued, waiting
 
     def release_lease(self, owner: str, epoch: int, *, is_over: bool = False) -> bool:
-        """Give the lease up, if it is still held. Of a run that ``is_over`` nobody needs to know
-        any more that somebody should lead it. Returns whether nobody has led it since.
-        """
         with self.server.changed:
             if is_over:
                 self.server.active.discard(self.run_id)
@@ -82,16 +68,11 @@ class MemoryLeadStore(MemoryBase):
             return run is not None and run.epoch == epoch
 
     def last_event_id(self) -> str:
-        """The id of the newest event, ``0-0`` where there is none."""
         with self.server.changed:
             run = self._find()
             return run.events[-1].id if run and run.events else "0-0"
 
     def read_events(self, after: str, *, block_ms: int | None = None) -> list[Event]:
-        """The events after an id, oldest first: what at most 1,000 transitions told; waits for one
-        up to ``block_ms``.
-        """
-
         def found() -> list[Event]:
             run = self._find()
             events = run.events if run else []
@@ -102,14 +83,12 @@ class MemoryLeadStore(MemoryBase):
         return self.server.wait_for(found, block_ms)
 
     def trim_events(self, epoch: int, first_kept: str) -> None:
-        """Drop the events before an id."""
         with self.server.changed:
             run = self._led(epoch)
             first = event_order(first_kept)
             run.events = [event for event in run.events if event_order(event.id) >= first]
 
     def settle_claim(self, epoch: int, batch: str, lost: Finish) -> Code:  # noqa: ARG002
-        """End a claim whose worker is lost: RECORDED, or REFUSED where it has moved on."""
         with self.server.changed:
             run = self._led(epoch)
             now = self.server.now_ms()
@@ -131,9 +110,6 @@ class MemoryLeadStore(MemoryBase):
             return Code.RECORDED
 
     def end_batch(self, epoch: int, batch: str) -> Code:
-        """Give a lost batch up: OK, or BUSY where it holds a claim. Its worker is told so when it
-        comes back.
-        """
         with self.server.changed:
             run = self._led(epoch)
             if any(claim.batch == batch for claim in run.claims.values()):
@@ -148,9 +124,6 @@ class MemoryLeadStore(MemoryBase):
         *,
         forgotten: Sequence[RefusalKey] = (),
     ) -> set[str]:
-        """Give tasks that nobody holds an encoded outcome; returns those that were left alone.
-        Refusals that are ``forgotten`` are taken away.
-        """
         with self.server.changed:
             run = self._led(epoch)
             left: set[str] = set()
@@ -168,7 +141,6 @@ class MemoryLeadStore(MemoryBase):
             return left
 
     def begin_reopen(self, epoch: int, operation: str) -> None:
-        """Refuse claims until the reopening is ended; a new generation begins."""
         with self.server.changed:
             run = self._led(epoch)
             if run.status == RunStatus.CREATING:
@@ -192,13 +164,6 @@ class MemoryLeadStore(MemoryBase):
     def reopen_tasks(
         self, epoch: int, items: Sequence[tuple[str, TaskStatus | None, Progress, bool]]
     ) -> None:
-        """Set outcomes aside, in the order given: dependents before their dependencies.
-
-        Args:
-            epoch: the caller's.
-            items: task, the status that the caller saw, its next progress, and whether the
-                evidence is kept for ever.
-        """
         with self.server.changed:
             run = self._led(epoch)
             now = self.server.now_ms()
@@ -228,9 +193,6 @@ class MemoryLeadStore(MemoryBase):
         clock_at: tuple[int, int] | None = None,
         stop_at: tuple[int, int] | None = None,
     ) -> None:
-        """Redis's clock was set: move what the run waits for. Each is given by the time that the
-        caller saw, and the right one, in Unix ms; what has changed since stays.
-        """
         with self.server.changed:
             run = self._led(epoch)
             for task, seen, right in waits:
@@ -252,22 +214,6 @@ class MemoryLeadStore(MemoryBase):
         restart_clock: bool = False,
         grace_seconds: float | None = None,
     ) -> RunStatus:
-        """Move the run to another status, and return it; a repeated move is none.
-
-        Args:
-            new: where to.
-            allowed: from where.
-            epoch: the coordinator's; None for a person.
-            reason: why it was stopped, for people.
-            restart_clock: its timeout starts anew.
-            grace_seconds: of a cancellation: how long what runs may take to end by itself. Where
-                the run is being cancelled already, the shorter grace counts.
-
-        Raises:
-            WrongState: it is in none of the allowed statuses; the message names its status.
-            RunNotFound: there is no such run.
-            StaleEpoch: another coordinator has taken over.
-        """
         with self.server.changed:
             if epoch is None and self._find() is None:
                 raise self._missing()

@@ -14,7 +14,6 @@ class MemoryMendingStore(MemoryBase):
     """What a coordinator looks at to find that something was lost, and how it tells of repairs."""
 
     def read_vitals(self) -> Vitals:
-        """How much there is of what events tell."""
         with self.server.changed:
             run = self._find()
             if run is None:
@@ -26,12 +25,6 @@ class MemoryMendingStore(MemoryBase):
     def record_repair(
         self, epoch: int, operation: str, repair: Repair, *, by: WorkerFacts = NAMELESS
     ) -> None:
-        """Count a repair, and keep it in the history; ``operation`` is one id per repair. ``by`` is
-        the worker that could not read a job, where that is what went wrong: it stays as a refusal.
-
-        Raises:
-            StaleEpoch: another coordinator has taken over.
-        """
         with self.server.changed:
             run = self._led(epoch)
             # The reply to this very call was lost.
@@ -61,16 +54,10 @@ class MemoryMendingStore(MemoryBase):
             )
 
     def hold_tasks(self, epoch: int, held: Sequence[HeldTask]) -> None:
-        """Say which tasks are held by frozen workers: these, and no others.
-
-        Raises:
-            StaleEpoch: another coordinator has taken over.
-        """
         with self.server.changed:
             self._led(epoch).held = tuple(held)
 
     def restore_indices(self) -> bool:
-        """List the run again where an index has lost it; returns whether one had."""
         server = self.server
         with server.changed:
             run = self._find()

@@ -8,13 +8,14 @@ from distflow.core.claim import Code, Progress, check_version
 from distflow.core.resolution import Decision, Dependent, Resolution, said_tries
 from distflow.core.run import Event, HistoryEntry
 from distflow.core.status import REOPENED, TaskStatus
+from distflow.ports.resolving import ResolvingPort
 from distflow.store.memory.server import MemoryBase, MemoryRun
 from distflow.store.redis.resolving import overtaken
 from distflow.store.redis.worker import Answer, not_unknown
 from distflow.wire.codec import status_of
 
 
-class MemoryResolvingStore(MemoryBase):
+class MemoryResolvingStore(MemoryBase, ResolvingPort):
     """The decisions of people and of verify hooks."""
 
     def resolve_task(
@@ -28,22 +29,6 @@ class MemoryResolvingStore(MemoryBase):
         *,
         asked: bytes = b"",
     ) -> TaskStatus:
-        """Decide an unknown task, and return its status from now on.
-
-        Args:
-            operation: the caller's id for this decision, kept over its retries.
-            task: the task.
-            decision: ``done`` and ``fail`` come with an encoded TaskResult, the others with none.
-            packed: that TaskResult, or empty.
-            who: for the history.
-            note: for the history.
-            asked: the encoded unknown outcome that a verify hook was asked about.
-
-        Raises:
-            WrongState: the task is not unknown, or not the one that was asked about; the message
-                says what it is.
-            RunNotFound: there is no such run.
-        """
         with self.server.changed:
             run = self._existing_version()
             known = run.results.get(task)
@@ -73,9 +58,6 @@ class MemoryResolvingStore(MemoryBase):
         *,
         skips: int | None = None,
     ) -> list[TaskStatus]:
-        """Decide on tasks, all or none, and return their statuses from now on: see
-        :meth:`distflow.store.redis.resolving.ResolvingStore.resolve_tasks`.
-        """
         with self.server.changed:
             run = self._existing_version()
             statuses = [_status(run, item.task) for item in resolutions]

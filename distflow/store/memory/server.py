@@ -317,7 +317,7 @@ class MemoryBase:
         return run
 
     def explain_gone(self) -> RunGone:
-        """Why the run, which was there, is not: this server forgets nothing."""
+        # This server forgets nothing.
         return RunGone(f"run {self.run_id} was deleted")
 
     def _missing(self) -> RunNotFound:

@@ -8,8 +8,8 @@ from distflow.core.readings import UnledRun
 from distflow.core.run import Event
 from distflow.errors import DistflowError
 from distflow.ports.service import LONGEST_ANNOUNCEMENT_SECONDS, Renewal, ServicePort
-from distflow.store.memory.coordinator import MemoryLeadStore
 from distflow.store.memory.server import MemoryServer
+from distflow.store.memory.store import MemoryRunStore
 
 
 class MemoryServiceStore(ServicePort):
@@ -88,5 +88,5 @@ class MemoryServiceStore(ServicePort):
 
         return self._server.wait_for(find, block_ms) if stores else {}
 
-    def _open(self, run_id: str) -> MemoryLeadStore:
-        return MemoryLeadStore(run_id, server=self._server)
+    def _open(self, run_id: str) -> MemoryRunStore:
+        return MemoryRunStore(run_id, server=self._server)

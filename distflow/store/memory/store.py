@@ -1,6 +1,6 @@
 """RunStore in memory: the reference model of the scripts, and the store of the in-process runner.
 
-Each method says in plain Python what its script does on Redis; one contract suite runs on both.
+Each method does in plain Python what its script does on Redis; one contract suite runs on both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from distflow.core.run import (
 )
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunExists, WrongState
-from distflow.store.memory.coordinator import MemoryLeadStore
+from distflow.ports.run_store import RunStore
+from distflow.store.memory.coordinator import MemoryCoordinatorStore
 from distflow.store.memory.mending import MemoryMendingStore
 from distflow.store.memory.resolving import MemoryResolvingStore
 from distflow.store.memory.server import MemoryRun, MemoryServer
@@ -33,18 +34,14 @@ from distflow.wire.codec import pack, status_of
 __all__ = ["MemoryRunStore", "MemoryServer"]
 
 
-class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, MemoryMendingStore):
-    """One run in memory: see :class:`RunStore`. Safe to share between threads."""
+class MemoryRunStore(
+    MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorStore, MemoryMendingStore, RunStore
+):
+    """One run in memory. Safe to share between threads."""
 
     def create_run(
         self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
     ) -> None:
-        """Create the run: with all of its ``tasks``, or without any; then they are appended, and
-        the run is sealed.
-
-        Raises:
-            RunExists: a run of this id was created by another operation.
-        """
         params = pack(dict(spec.params))
         with self.server.changed:
             now = self.server.now_ms()
@@ -67,14 +64,12 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
                 )
 
     def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:
-        """Append tasks as chunk number ``chunk`` (from 0)."""
         with self.server.changed:
             self._being_made(operation).graph[chunk] = list(tasks)
 
     def hydrate(
         self, operation: str, outcomes: Iterable[tuple[str, bytes | None, Progress | None]]
     ) -> None:
-        """Put encoded TaskResults and progress from a snapshot into the run being created."""
         with self.server.changed:
             run = self._being_made(operation)
             for task, packed, progress in outcomes:
@@ -84,12 +79,10 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
                     run.progress[task] = progress
 
     def hydrate_notes(self, operation: str, notes: Sequence[tuple[str, bytes]]) -> None:
-        """Put what tasks had saved, encoded, into the run being created."""
         with self.server.changed:
             self._being_made(operation).notes.update(notes)
 
     def seal_run(self, operation: str, total: int) -> None:
-        """End the creation: ``total`` tasks, and they may run."""
         with self.server.changed:
             run = self._existing()
             # The reply to this very sealing was lost.
@@ -100,12 +93,6 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
             run.total = total
 
     def delete_run(self, *, force: bool = False) -> None:
-        """Remove the run.
-
-        Raises:
-            WrongState: it is being led or workers hold tasks of it, and ``force`` is off.
-            RunNotFound: there is no such run.
-        """
         with self.server.changed:
             run = self._find()
             if run:
@@ -126,23 +113,15 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
             self.server.index.remove(self.run_id)
 
     def mark_active(self, version: int | None) -> None:
-        """List the run among those that somebody should lead; None takes it off. One list is enough
-        here, where there is one distflow.
-        """
+        # One list is enough where there is one distflow.
         with self.server.changed:
             change = self.server.active.discard if version is None else self.server.active.add
             change(self.run_id)
 
     def read_server(self) -> ServerInfo:
-        """The server's clock; it never restarts."""
         return ServerInfo(self.server.now_ms() / 1000, "memory")
 
     def read_info(self) -> RunInfo:
-        """The run in short.
-
-        Raises:
-            RunNotFound: there is no such run.
-        """
         with self.server.changed:
             run = self._find()
             if run is None:
@@ -192,32 +171,17 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
             )
 
     def read_head(self, *, with_tasks: bool = True, with_server: bool = True) -> RunHead:
-        """See :class:`RunHead`.
-
-        Raises:
-            RunNotFound: there is no such run.
-        """
         info = self.read_info()
         tasks = next(self.iter_tasks(), []) if with_tasks else []
         progress = len(self.read_progress())
         return RunHead(info, tasks, progress, self.read_server() if with_server else None)
 
     def read_standing(self, names: Sequence[str]) -> RunReading:
-        """See :class:`RunReading`.
-
-        Raises:
-            RunNotFound: there is no such run.
-        """
         newest, info = self.last_event_id(), self.read_info()
         statuses = self.read_statuses(names)
         return RunReading(newest, info, statuses, self.read_claims(), self.read_progress())
 
     def read_status(self) -> RunStatus:
-        """The run's status alone.
-
-        Raises:
-            RunNotFound: there is no such run.
-        """
         with self.server.changed:
             run = self._find()
             if run is None:
@@ -226,24 +190,20 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
             return run.status
 
     def iter_tasks(self, start: int = 0) -> Iterator[list[Task]]:
-        """The graph, a chunk at a time, from chunk number ``start`` on."""
         with self.server.changed:
             run = self._find()
             chunks = [list(run.graph[index]) for index in sorted(run.graph)[start:]] if run else []
         yield from chunks
 
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
-        """The outcomes' statuses without their data; None where there is none yet."""
         return [
             None if packed is None else status_of(packed) for packed in self.fetch_results(names)
         ]
 
     def read_results(self, names: Sequence[str]) -> list[bytes | None]:
-        """The encoded TaskResults of tasks."""
         return self.fetch_results(names)
 
     def read_cut(self, names: Sequence[str]) -> list[TaskCut]:
-        """Outcome, claim, progress and note of tasks, read at one instant."""
         with self.server.changed:
             run = self._find()
             if run is None:
@@ -259,7 +219,6 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
             ]
 
     def read_troubles(self, limit: int) -> Problems:
-        """The tasks that failed or are unknown, at most ``limit`` of each kind by name."""
         with self.server.changed:
             run = self._find()
             if run is None:
@@ -278,29 +237,24 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
         return Problems(counted[:limit], tolerated[:limit], len(tolerated), unknown, hooked)
 
     def read_claims(self) -> dict[str, Claim]:
-        """Every claim that is held now, by task."""
         with self.server.changed:
             run = self._find()
             return dict(run.claims) if run else {}
 
     def read_progress(self) -> dict[str, Progress]:
-        """Every task's progress, where it has some."""
         with self.server.changed:
             run = self._find()
             return dict(run.progress) if run else {}
 
     def sample_progress(self, most: int) -> dict[str, Progress]:
-        """As :meth:`read_progress`, of ``most`` tasks where there are more."""
         return dict(islice(self.read_progress().items(), most))
 
     def read_beats(self) -> dict[str, Beat]:
-        """Every batch that has begun and not ended, with its last beat."""
         with self.server.changed:
             run = self._find()
             return dict(run.beats) if run else {}
 
     def read_refusals(self) -> list[Refusal]:
-        """What workers cannot run, the oldest first."""
         with self.server.changed:
             run = self._find()
             found = list(run.refusals.values()) if run else []
@@ -309,7 +263,6 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryLeadStore, M
     def read_history(
         self, task: str | None = None, *, newest: int | None = None
     ) -> list[HistoryEntry]:
-        """The history, oldest first; of one task or of all, and of its ``newest`` entries alone."""
         with self.server.changed:
             run = self._find()
             history = [entry for entry, _kept in run.history] if run else []

@@ -18,14 +18,14 @@ from distflow.core.claim import (
 )
 from distflow.core.run import Beat, Claim, Event
 from distflow.core.status import RunStatus, TaskStatus
+from distflow.ports.worker import WorkerPort
 from distflow.store.memory.server import MemoryBase, MemoryRun
 
 
-class MemoryWorkerStore(MemoryBase):
+class MemoryWorkerStore(MemoryBase, WorkerPort):
     """The transitions that workers make."""
 
     def begin_batch(self, epoch: int, batch: str, worker: str, job: str) -> BatchOpening:
-        """Say that a batch was taken off its queue; the answer has what its tasks need."""
         with self.server.changed:
             run = self._find()
             if run is None:
@@ -63,11 +63,7 @@ class MemoryWorkerStore(MemoryBase):
         by: WorkerFacts = NAMELESS,
         meanwhile: Callable[[], object] | None = None,
     ) -> Advance:
-        """Record outcomes, claim what is next, end the batch: at once.
-
-        ``unstarted`` names what a batch that is ``ending`` leaves to others; there is no time for
-        what might be done ``meanwhile``.
-        """
+        # There is no time for what might be done meanwhile.
         del meanwhile
         with self.server.changed:
             run = self._find()
@@ -88,9 +84,7 @@ class MemoryWorkerStore(MemoryBase):
             return Advance(codes, replies)
 
     def start_task(self, task: str, token: str, *, on_disk: bool = True) -> Code:
-        """Mark that a claimed task may have effects from here on, and tell of it; there is no disk
-        that could be waited for.
-        """
+        # There is no disk that could be waited for.
         del on_disk
         with self.server.changed:
             run = self._find()
@@ -112,9 +106,6 @@ class MemoryWorkerStore(MemoryBase):
     def beat(
         self, batch: str, worker: str, job: str, task: str, *, overdue: bool = False
     ) -> tuple[Code, str]:
-        """Say that a batch lives, and whether its task has run longer than its timeout; the answer
-        has the run's status.
-        """
         with self.server.changed:
             run = self._find()
             if run is None:
@@ -126,7 +117,6 @@ class MemoryWorkerStore(MemoryBase):
             return Code.OK, run.status.value
 
     def save_note(self, task: str, token: str, packed: bytes) -> Code:
-        """Keep a note for the next attempts: OK, or REFUSED where the token holds nothing."""
         with self.server.changed:
             run = self._find()
             if run is None:
@@ -141,13 +131,11 @@ class MemoryWorkerStore(MemoryBase):
             return Code.OK
 
     def fetch_note(self, task: str) -> bytes | None:
-        """What an attempt at a task saved last, encoded; None where nothing was."""
         with self.server.changed:
             run = self._find()
             return run.notes.get(task) if run else None
 
     def fetch_unknown(self, task: str) -> Unknown | None:
-        """The outcome of a task that is unknown; None where it is not (any more)."""
         with self.server.changed:
             run = self._find()
             if run is None or run.outcome(task) != TaskStatus.UNKNOWN:
@@ -155,13 +143,11 @@ class MemoryWorkerStore(MemoryBase):
             return Unknown(run.results[task], run.last_try(task).lost)
 
     def fetch_results(self, names: Sequence[str]) -> list[bytes | None]:
-        """The encoded TaskResults of tasks, None where there is no outcome."""
         with self.server.changed:
             run = self._find()
             return [run.results.get(name) if run else None for name in names]
 
     def list_results(self) -> list[str]:
-        """The names of the tasks that have an outcome."""
         with self.server.changed:
             run = self._find()
             return list(run.results) if run else []

@@ -115,7 +115,6 @@ class StoreBase:
         self._seen_at, self._has_deleted = time.monotonic(), False
 
     def explain_gone(self) -> RunGone:
-        """Why the run, which was there, is not."""
         if self._has_deleted:
             return RunGone(f"run {self.run_id} was deleted")
         gone: RunGone = import_module(_ABSENCE).explain_gone(self.run_id, self._look_for())

@@ -9,24 +9,19 @@ from distflow.core.model import Task
 from distflow.core.run import RunSpec
 from distflow.errors import DamagedRun, RunExists, WrongState
 from distflow.faults import commit
+from distflow.ports.creation import CreationPort
 from distflow.store.redis.base import StoreBase
 from distflow.store.redis.keys import active_key, active_keys, runs_key
 from distflow.store.redis.scripts import ScriptCall, run_scripts
 from distflow.wire.codec import encode_task, pack, pack_decoded
 
 
-class MakingStore(StoreBase):
-    """The transitions that make a run, each under the id of one creating operation."""
+class CreationStore(StoreBase, CreationPort):
+    """The transitions that make a run, and unmake it."""
 
     def create_run(
         self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
     ) -> None:
-        """Create the run: with all of its ``tasks``, whose arguments were checked, or without any;
-        then they are appended, and the run is sealed.
-
-        Raises:
-            RunExists: a run of this id was created by another operation.
-        """
         options = spec.options
         fields: dict[str, str | bytes | int | float] = {
             # Release 0.1 asks for `wire`, and leaves a run without it alone.
@@ -68,9 +63,6 @@ class MakingStore(StoreBase):
             )
 
     def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:
-        """Append tasks, whose arguments were checked, as chunk number ``chunk`` of the graph (from
-        0).
-        """
         keys = (self.keys.meta, self.keys.graph, self.keys.traits)
         told = (_pack_tasks(tasks), pack(_queues(tasks)), pack(_traits(tasks)))
         self._making(self._run("append_graph", keys, operation, chunk, *told))
@@ -78,7 +70,6 @@ class MakingStore(StoreBase):
     def hydrate(
         self, operation: str, outcomes: Iterable[tuple[str, bytes | None, Progress | None]]
     ) -> None:
-        """Put encoded TaskResults and progress from a snapshot into the run being created."""
         flat: list[str | bytes] = []
         for name, packed, progress in outcomes:
             flat += (name, packed or b"", pack(progress._asdict()) if progress else b"")
@@ -87,22 +78,14 @@ class MakingStore(StoreBase):
         self._making(self._run("hydrate", used, operation, *flat))
 
     def hydrate_notes(self, operation: str, notes: Sequence[tuple[str, bytes]]) -> None:
-        """Put what tasks had saved, encoded, into the run being created."""
         flat = [part for pair in notes for part in pair]
         keys = (self.keys.meta, self.keys.saved)
         self._making(self._run("hydrate_notes", keys, operation, *flat))
 
     def seal_run(self, operation: str, total: int) -> None:
-        """End the creation: ``total`` tasks, and they may run."""
         self._making(self._run("seal_run", (self.keys.meta,), operation, total))
 
     def delete_run(self, *, force: bool = False) -> None:
-        """Remove the run and every key of it.
-
-        Raises:
-            WrongState: it is being led or workers hold tasks of it, and ``force`` is off.
-            RunNotFound: there is no such run.
-        """
         keys = self.keys
         used = self._keys_after(keys.meta, keys.claims, keys.lease)
         try:
@@ -128,7 +111,6 @@ class MakingStore(StoreBase):
             raise self._missing()
 
     def mark_active(self, version: int | None) -> None:
-        """List the run among those of its version that somebody should lead; None takes it off."""
         if version is not None:
             self._run("mark_active", (active_key(self.prefix, version),), self.run_id)
             return

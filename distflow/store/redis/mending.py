@@ -17,7 +17,6 @@ class MendingStore(StoreBase):
     """What a coordinator looks at to find that something was lost, and how it tells of repairs."""
 
     def read_vitals(self) -> Vitals:
-        """How much there is of what events tell: read at one instant, cheap at any size."""
         keys = self.keys
         used = (keys.meta, keys.results, keys.claims, keys.events)
         outcomes, claims, newest, status, unknown = self._run("read_vitals", used)
@@ -26,34 +25,21 @@ class MendingStore(StoreBase):
     def record_repair(
         self, epoch: int, operation: str, repair: Repair, *, by: WorkerFacts = NAMELESS
     ) -> None:
-        """Count a repair, and keep it in the history; ``operation`` is one id per repair. ``by`` is
-        the worker that could not read a job, where that is what went wrong: it stays as a refusal.
-
-        Raises:
-            StaleEpoch: another coordinator has taken over.
-        """
         keys = (self.keys.meta, self.keys.events, self.keys.history, self.keys.refusals)
         facts = msgpack.packb(by) if by.name else b""
         self._require(self._run("record_repair", keys, epoch, operation, *repair, facts))
 
     def hold_tasks(self, epoch: int, held: Sequence[HeldTask]) -> None:
-        """Say which tasks are held by frozen workers: these, and no others.
-
-        Raises:
-            StaleEpoch: another coordinator has taken over.
-        """
         packed = msgpack.packb([[task, worker, int(at * 1000)] for task, worker, at in held])
         self._require(self._run("hold_tasks", (self.keys.meta,), epoch, packed if held else b""))
 
     @reading
     def read_refusals(self) -> list[Refusal]:
-        """What workers cannot run, the oldest first."""
         found = self._patiently(lambda: self.client.hgetall(self.keys.refusals))
         refusals = [_refusal(key, packed) for key, packed in found.items()]
         return sorted(refusals, key=lambda refusal: (refusal.since, refusal.key))
 
     def restore_indices(self) -> bool:
-        """List the run again where an index has lost it; returns whether one had."""
         run_id = self.run_id
 
         def look() -> tuple[bool, bool]:

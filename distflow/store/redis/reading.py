@@ -27,6 +27,7 @@ from distflow.core.run import (
 )
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunNotFound
+from distflow.ports.reading import ReadingPort
 from distflow.store.redis.base import StoreBase, reading
 from distflow.store.redis.scripts import load_into, queue_script
 from distflow.wire.codec import decode_tasks, unpack
@@ -38,27 +39,15 @@ _INFO_SCRIPT, _STATUSES_SCRIPT = "read_info", "read_statuses"
 _REPAIRED = "repaired_"
 
 
-class ReadingStore(StoreBase):
+class ReadingStore(StoreBase, ReadingPort):
     """Reads of a run."""
 
     @reading
     def read_info(self) -> RunInfo:
-        """The run in short, whatever its size.
-
-        Raises:
-            RunNotFound: there is no such run.
-            RunTooNew: a newer distflow made it.
-        """
         return self._info(self._run("read_info", self._info_keys))
 
     @reading
     def read_head(self, *, with_tasks: bool = True, with_server: bool = True) -> RunHead:
-        """See :class:`RunHead`: one round trip; without what is known already.
-
-        Raises:
-            RunNotFound: there is no such run.
-        """
-
         def ask(pipeline: Pipeline) -> None:
             self._ask_info(pipeline)
             pipeline.hget(self.keys.graph, "0" if with_tasks else "")
@@ -74,11 +63,6 @@ class ReadingStore(StoreBase):
 
     @reading
     def read_standing(self, names: Sequence[str]) -> RunReading:
-        """See :class:`RunReading`: one round trip, of names that are not too many.
-
-        Raises:
-            RunNotFound: there is no such run.
-        """
         keys = self.keys
 
         def ask(pipeline: Pipeline) -> None:
@@ -114,8 +98,6 @@ class ReadingStore(StoreBase):
         return _info(self.run_id, meta, claimed, lease, now_ms / 1000)
 
     def read_server(self) -> ServerInfo:
-        """The server's clock, and which process of it answers."""
-
         def ask(pipeline: Pipeline) -> None:
             pipeline.time()
             pipeline.info("server")
@@ -124,17 +106,10 @@ class ReadingStore(StoreBase):
         return ServerInfo(seconds + micros / 1e6, _server_id(told))
 
     def last_event_id(self) -> str:
-        """The id of the newest event, ``0-0`` where there is none."""
         return _newest_id(self._patiently(lambda: self.client.xrevrange(self.keys.events, count=1)))
 
     @reading
     def read_status(self) -> RunStatus:
-        """The run's status alone.
-
-        Raises:
-            RunNotFound: there is no such run.
-            RunTooNew: a newer distflow made it.
-        """
         ask = partial(self.client.hmget, self.keys.meta, "status", "v")
         status, version = self._patiently(ask)
         if status is None:
@@ -144,7 +119,6 @@ class ReadingStore(StoreBase):
         return RunStatus(status.decode())
 
     def iter_tasks(self, start: int = 0) -> Iterator[list[Task]]:
-        """The graph, a chunk at a time, from chunk number ``start`` on."""
         chunks = self._patiently(lambda: self.client.hlen(self.keys.graph))
         for index in range(start, chunks):
             packed = self._patiently(partial(self.client.hget, self.keys.graph, str(index)))
@@ -158,20 +132,17 @@ class ReadingStore(StoreBase):
 
     @reading
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
-        """The outcomes' statuses without their data; None where there is none yet."""
         used = (self.keys.meta, self.keys.results)
         found: list[bytes] = self._run(_STATUSES_SCRIPT, used, *names)
         return _statuses(found)
 
     def read_results(self, names: Sequence[str]) -> list[bytes | None]:
-        """The encoded TaskResults of tasks."""
         if not names:
             return []
         return self._patiently(lambda: self.client.hmget(self.keys.results, list(names)))
 
     @reading
     def read_cut(self, names: Sequence[str]) -> list[TaskCut]:
-        """Outcome, claim, progress and note of tasks, read at one instant."""
         if not names:
             return []
         results, claims, progress, notes = self._read_cut(names)
@@ -187,7 +158,6 @@ class ReadingStore(StoreBase):
 
     @reading
     def read_troubles(self, limit: int) -> Problems:
-        """The tasks that failed or are unknown, at most ``limit`` of each kind by name."""
         keys = (self.keys.meta, self.keys.troubles, self.keys.traits)
         *names, tolerated_count, traits = self._run("read_troubles", keys, limit)
         unknown, failed, tolerated = ([name.decode() for name in some] for some in names)
@@ -196,19 +166,16 @@ class ReadingStore(StoreBase):
 
     @reading
     def read_claims(self) -> dict[str, Claim]:
-        """Every claim that is held now, by task."""
         found = self._patiently(lambda: self.client.hgetall(self.keys.claims))
         return _claims(found)
 
     @reading
     def read_progress(self) -> dict[str, Progress]:
-        """Every task's progress, where it has some."""
         found = self._patiently(lambda: self.client.hgetall(self.keys.progress))
         return _progresses(found)
 
     @reading
     def sample_progress(self, most: int) -> dict[str, Progress]:
-        """As :meth:`read_progress`, of about ``most`` tasks where there are more."""
         found: dict[bytes, bytes] = {}
         cursor = -1
         while cursor and len(found) < most:
@@ -219,7 +186,6 @@ class ReadingStore(StoreBase):
 
     @reading
     def read_beats(self) -> dict[str, Beat]:
-        """Every batch that has begun and not ended, with its last beat."""
         found = self._patiently(lambda: self.client.hgetall(self.keys.beats))
         return {batch.decode(): Beat(*msgpack.unpackb(packed)) for batch, packed in found.items()}
 
@@ -227,7 +193,6 @@ class ReadingStore(StoreBase):
     def read_history(
         self, task: str | None = None, *, newest: int | None = None
     ) -> list[HistoryEntry]:
-        """The history, oldest first; of one task or of all, and of its ``newest`` entries alone."""
         found = self._patiently(lambda: self.client.xrevrange(self.keys.history, count=newest))
         entries = reversed(found)
         history = [_history_entry(fields) for _entry_id, fields in entries]

@@ -9,11 +9,12 @@ from distflow.core.claim import Code
 from distflow.core.resolution import Decision, Resolution, begun_already
 from distflow.core.status import TaskStatus
 from distflow.errors import LeaseHeld, LookAgain, WrongState
+from distflow.ports.resolving import ResolvingPort
 from distflow.store.redis.worker import WorkerStore
 from distflow.wire.codec import pack
 
 
-class ResolvingStore(WorkerStore):
+class ResolvingStore(WorkerStore, ResolvingPort):
     """The decisions of people."""
 
     def resolve_tasks(
@@ -26,22 +27,6 @@ class ResolvingStore(WorkerStore):
         *,
         skips: int | None = None,
     ) -> list[TaskStatus]:
-        """Decide on tasks, all or none, and return their statuses from now on.
-
-        Args:
-            operation: the caller's id for this decision, kept over its retries.
-            decision: of them all.
-            resolutions: one for each task.
-            who: for the history.
-            note: for the history.
-            skips: how many tasks of the run were skipped when the caller looked.
-
-        Raises:
-            LookAgain: more or fewer are skipped now.
-            WrongState: one is not as the caller saw it, or a dependent of it has begun.
-            LeaseHeld: one may be decided only while nobody leads the run.
-            RunNotFound: there is no such run.
-        """
         flat: list[str | bytes | int] = []
         for known in resolutions:
             progress = b"" if known.progress is None else pack(known.progress._asdict())

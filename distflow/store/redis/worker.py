@@ -43,7 +43,11 @@ Answer = Literal["done", "fail", "retry", "undecided"]
 
 
 class WorkerStore(StoreBase):
-    """The transitions that workers make."""
+    """The transitions that workers make.
+
+    What each promises stands on :class:`distflow.ports.worker.WorkerPort`. A work horse, which
+    imports this for every job, does not pay for that module: RedisRunStore inherits it.
+    """
 
     _line: ScriptConnection | None = None
 
@@ -82,7 +86,6 @@ class WorkerStore(StoreBase):
         return [getattr(self.keys, name) for name in names]
 
     def begin_batch(self, epoch: int, batch: str, worker: str, job: str) -> BatchOpening:
-        """Say that a batch was taken off its queue; the answer has what its tasks need."""
         keys = (self.keys.meta, self.keys.beats)
         code, *fields = self._run("begin_batch", keys, epoch, batch, worker, job)
         if code != Code.OK:
@@ -113,21 +116,6 @@ class WorkerStore(StoreBase):
         by: WorkerFacts = NAMELESS,
         meanwhile: Callable[[], object] | None = None,
     ) -> Advance:
-        """Record outcomes, claim what is next, end the batch: one round trip.
-
-        Args:
-            epoch: of the coordinator that sent the batch.
-            batch: the batch.
-            finishes: outcomes, in the order in which they came.
-            claims: what is claimed next, in this order.
-            released: task and token of claims that are given back: nothing was done with them.
-            ending: whether the batch is over.
-            unstarted: what a batch that is ``ending`` leaves to others.
-            refused: what this worker cannot run: their claims are given back, with the reason.
-            by: this worker, where it refuses something.
-            meanwhile: called while Redis is at it, if there is a connection for that alone (see
-                :meth:`own_line`), and not more than once; it must not raise.
-        """
         request: dict[str, object] = {
             "epoch": str(epoch),
             "batch": batch,
@@ -169,16 +157,6 @@ class WorkerStore(StoreBase):
         return self._patiently(call)
 
     def start_task(self, task: str, token: str, *, on_disk: bool = True) -> Code:
-        """Mark that a claimed task may have effects from here on, and tell of it.
-
-        Args:
-            task: the task.
-            token: of its claim.
-            on_disk: whether the mark must outlive Redis, where the run wants that.
-
-        Raises:
-            NotOnDisk: the run wants such marks on Redis's disk, and this one is not there.
-        """
         keys = (self.keys.meta, self.keys.claims, self.keys.events)
         if not (self._waits_for_disk and on_disk):
             return Code(self._run("start_task", keys, task, token))
@@ -213,26 +191,20 @@ class WorkerStore(StoreBase):
     def beat(
         self, batch: str, worker: str, job: str, task: str, *, overdue: bool = False
     ) -> tuple[Code, str]:
-        """Say that a batch lives, and whether its task has run longer than its timeout; the answer
-        has the run's status.
-        """
         keys = (self.keys.meta, self.keys.beats)
         code, status = self._run("beat", keys, batch, worker, job, task, int(overdue))
         return Code(code), status.decode()
 
     def save_note(self, task: str, token: str, packed: bytes) -> Code:
-        """Keep a note for the next attempts: OK, or REFUSED where the token holds nothing."""
         keys = self.keys
         used = (keys.meta, keys.results, keys.claims, keys.progress, keys.saved)
         return Code(self._run("save_note", used, task, token, packed))
 
     def fetch_note(self, task: str) -> bytes | None:
-        """What an attempt at a task saved last, encoded; None where nothing was."""
         note: bytes | None = self._patiently(lambda: self.client.hget(self.keys.saved, task))
         return note
 
     def fetch_unknown(self, task: str) -> Unknown | None:
-        """The outcome of a task that is unknown; None where it is not (any more)."""
         (packed,), _claims, (progress,), _notes = self._read_cut((task,))
         if packed is None or status_of(packed) != TaskStatus.UNKNOWN:
             return None
@@ -249,23 +221,6 @@ class WorkerStore(StoreBase):
         *,
         asked: bytes = b"",
     ) -> TaskStatus:
-        """Decide an unknown task, and return its status from now on.
-
-        Args:
-            operation: the caller's id for this decision, kept over its retries.
-            task: the task.
-            decision: ``done`` and ``fail`` come with an encoded TaskResult, the others with none.
-            packed: that TaskResult, or empty.
-            who: for the history.
-            note: for the history.
-            asked: the encoded unknown outcome that a verify hook was asked about; a person, who
-                knows more than one attempt, says none.
-
-        Raises:
-            WrongState: the task is not unknown, or not the one that was asked about; the message
-                says what it is.
-            RunNotFound: there is no such run.
-        """
         about = (task, packed, asked, b"", "", 0, 0)
         code, *answers = self._run(
             "resolve_tasks",
@@ -295,13 +250,11 @@ class WorkerStore(StoreBase):
         return None if origin is None else str(origin.decode())
 
     def fetch_results(self, names: Sequence[str]) -> list[bytes | None]:
-        """The encoded TaskResults of tasks, None where there is no outcome."""
         if not names:
             return []
         return self._patiently(lambda: self.client.hmget(self.keys.results, list(names)))
 
     def list_results(self) -> list[str]:
-        """The names of the tasks that have an outcome."""
         names = self._patiently(lambda: self.client.hkeys(self.keys.results))
         return [name.decode() for name in names]
 

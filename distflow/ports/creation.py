@@ -1,0 +1,72 @@
+"""What submit, import and delete ask of the store of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from distflow.core.claim import Progress
+from distflow.core.model import Task
+from distflow.core.run import RunSpec
+
+
+class CreationPort(Protocol):
+    """The transitions that make a run, each under the id of one creating operation, and unmake it.
+
+    The caller keeps the operation over its retries: each step may be repeated under it. RunGone
+    says that the run was deleted meanwhile; WrongState that another operation makes the run, or
+    that it is made already.
+    """
+
+    def create_run(
+        self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
+    ) -> None:
+        """Create the run: with all of its ``tasks``, or without any; then they are appended, and
+        the run is sealed. It is listed, as active too, before it exists.
+
+        Args:
+            spec: what it is created from.
+            operation: the id of this creation.
+            tasks: all of them, in dependency order, whose arguments were checked; None appends them
+                later. With tasks the run may run at once.
+
+        Raises:
+            RunExists: a run of this id was created by another operation.
+        """
+
+    def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:
+        """Append tasks, whose arguments were checked, to the graph.
+
+        Args:
+            operation: the id of this creation.
+            chunk: the number of this chunk, from 0; the same number again replaces it.
+            tasks: those of the chunk, in dependency order.
+        """
+
+    def hydrate(
+        self, operation: str, outcomes: Iterable[tuple[str, bytes | None, Progress | None]]
+    ) -> None:
+        """Put encoded TaskResults and progress from a snapshot into the run: task by task, None for
+        what it has not.
+        """
+
+    def hydrate_notes(self, operation: str, notes: Sequence[tuple[str, bytes]]) -> None:
+        """Put what tasks had saved, encoded, into the run."""
+
+    def seal_run(self, operation: str, total: int) -> None:
+        """End the creation: the run has ``total`` tasks, and they may run."""
+
+    def delete_run(self, *, force: bool = False) -> None:
+        """Remove the run, all that is kept of it, and its entries in every list.
+
+        Args:
+            force: also where somebody leads it, workers hold tasks of it, or it is damaged.
+
+        Raises:
+            WrongState: it is being led or workers hold tasks of it, and ``force`` is off.
+            RunNotFound: there is no such run; what was left of one is removed.
+            RunTooNew: a newer distflow made it, and may keep more of it than is known here.
+        """
+
+    def mark_active(self, version: int | None) -> None:
+        """List the run among those of its version that somebody should lead; None takes it off."""
