@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -55,12 +55,14 @@ class Guard:
 
     def __enter__(self) -> Self:
         """Fork the guardian; where there can be none, the soft attempt has to do."""
-        try:
-            mine, theirs = socket.socketpair()
-            self._guardian = os.fork()
-        except OSError as error:
-            _log.warning("batch %s has no guardian: %s", self._guarded.payload.batch, error)
-            return self
+        with ExitStack() as opened:
+            try:
+                mine, theirs = map(opened.enter_context, socket.socketpair())
+                self._guardian = os.fork()
+            except OSError as error:
+                _log.warning("batch %s has no guardian: %s", self._guarded.payload.batch, error)
+                return self
+            opened.pop_all()
         if self._guardian == 0:
             mine.close()
             guard(theirs, self._guarded, self._horse)
