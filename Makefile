@@ -2,7 +2,7 @@
 # Python 3.11 or newer, make, git and a compiler.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo coverage test test-server test-oldest test-newest check format format-check lint types mutants chaos chaos-full bench \
+.PHONY: help demo docs coverage test test-server test-oldest test-newest check format format-check lint types mutants chaos chaos-full bench \
   bench-short clean distclean
 
 # What another virtual environment or project has set does not belong in this one.
@@ -19,6 +19,8 @@ RELEASED_STAMP := $(RELEASED)/.installed
 # The lowest and the highest versions of what distflow needs; tools are those of .venv.
 OLDEST := .venv-oldest
 NEWEST := .venv-newest
+# What builds the documentation.
+DOCS := .venv-docs
 # Of faults, in `make chaos`.
 MINUTES := 2
 # What depends on the server; `make test` runs it on those of PATH and of the wheels.
@@ -42,6 +44,7 @@ help:
 	@echo 'make chaos   soak for MINUTES=2: kill, freeze and restart everything; SEED=... repeats it'
 	@echo 'make chaos-full  also kill the coordinator of a run 20 times over, measure the times that are'
 	@echo '             promised, and crash at every step'
+	@echo 'make docs    build the documentation into build/docs; a broken link is an error'
 	@echo 'make bench   measure it beside its peers: TABLE=throughput alone, ROUNDS=5, JSON=file'
 	@echo 'make bench-short  the same of almost nothing: to see that the harness works'
 	@echo 'make coverage  what the unit tests alone reach of the coordinator'
@@ -125,6 +128,19 @@ chaos-full: chaos
 	$(PYTHON) -m tests.chaos.points
 	$(PYTHON) -m tests.chaos.refusals
 
+$(DOCS)/.installed: pyproject.toml constraints.txt | $(STAMP)
+	$(PYTHON) -m venv --clear $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[docs]'
+	@touch $@
+
+# zensical calls a broken link, anchor or name an error; griffe, which reads the docstrings, warns.
+docs: $(DOCS)/.installed
+	@mkdir -p build
+	@$(DOCS)/bin/zensical build --strict --clean >build/docs.log 2>&1 && ! grep '^griffe:' build/docs.log \
+	  || { cat build/docs.log; exit 1; }
+	@echo 'build/docs/index.html'
+
 coverage: $(STAMP)
 	$(PYTHON) -m coverage run -m pytest tests/unit
 	$(PYTHON) -m coverage report --include='distflow/coordinator/*' --fail-under=85
@@ -169,4 +185,4 @@ clean:
 	  -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) $(RELEASED) $(OLDEST) $(NEWEST)
+	rm -rf $(VENV) $(RELEASED) $(OLDEST) $(NEWEST) $(DOCS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import click
 import pytest
 
+import distflow
+import distflow_worker
 from distflow.authoring.options import KNOWN
 from distflow.cli import COMMANDS, main
 from distflow.cli.ui.common import ExitCode
@@ -24,6 +27,8 @@ from distflow.store.redis.keys import RunKeys, active_keys, runs_key
 from distflow.store.redis.scripts import script_names
 from tests.support.pages import PAGES, read_sections, read_text, typed_commands
 from tests.support.worker_process import ROOT
+
+PUBLIC = (distflow, distflow_worker)
 
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
@@ -191,3 +196,19 @@ def test_decisions_are_numbered_dated_and_listed() -> None:
         superseded = "Status: superseded by [" in text
         line = f"- [{title}]({page.name}){' (superseded)' if superseded else ''}\n"
         assert line in index, f"docs/decisions/index.md has no line {line!r}"
+
+
+def test_public_names_are_in_the_api() -> None:
+    """Each that ``distflow`` and ``distflow_worker`` export, and no other."""
+    shown = re.findall(r"^::: ([\w.]+)$", read_text("docs/reference/api.md"), re.MULTILINE)
+    public = [f"{each.__name__}.{name}" for each in PUBLIC for name in each.__all__]
+    assert sorted(shown) == sorted({*public, "distflow.errors"} - {"distflow.DistflowError"})
+
+
+def test_pages_are_in_the_navigation() -> None:
+    """Each but the decisions, which their index lists; the build would not miss one."""
+    text = read_text("zensical.toml")
+    named = re.findall(r'"([\w/-]+\.md)"', text)
+    assert tomllib.loads(text)["project"]["nav"]
+    pages = [page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")]
+    assert sorted(named) == sorted(page for page in pages if not re.search(r"/\d{4}-|\.d/", page))
