@@ -74,8 +74,8 @@ def task(
 
     Args:
         function: what workers will import and call.
-        options: ``name, retry, loop, timeout`` (seconds)``, condition, priority,
-            continue_on_error, queue, effects, verify, batch, depends_on``.
+        options: those of :class:`~distflow.authoring.options.TaskOptions`, such as ``retry`` and
+            ``timeout`` (seconds).
 
     Raises:
         WorkflowInvalid: names the option and what it may be.

@@ -1,22 +1,24 @@
-"""The options of a task, the same for ``@task``, ``.options`` and ``Workflow.add``."""
+"""The options of a task as users write them: what type checkers know, and the checks.
+
+They are the same for ``@task``, ``.options`` and ``Workflow.add``; what there is to know of each is
+in the table of ``core/options.py``.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from distflow.authoring.imports import did_you_mean
 from distflow.core.model import Effects, Loop, Retry
+from distflow.core.options import TASK_OPTIONS, check_text
 from distflow.errors import WorkflowInvalid
 
 if TYPE_CHECKING:
     from distflow.authoring.refs import TaskRef
 
-_EFFECTS = get_args(Effects)
-
-#: Beyond this, JSON readers of other languages round an integer.
-_MAX_PRIORITY = 2**53
+#: What each option should be.
+_WANTED = {option.name: option.wanted for option in TASK_OPTIONS}
 
 
 class AddOptions(TypedDict, total=False):
@@ -41,9 +43,6 @@ class TaskOptions(AddOptions, total=False):
     name: str
 
 
-KNOWN = frozenset(TaskOptions.__annotations__)
-
-
 def check_options(options: Mapping[str, Any], owner: str) -> None:
     """Check every option by itself and against the others.
 
@@ -55,11 +54,10 @@ def check_options(options: Mapping[str, Any], owner: str) -> None:
         WorkflowInvalid: names the option and what it may be.
     """
     for name, value in options.items():
-        if name not in KNOWN:
-            hint = did_you_mean(name, KNOWN) or f"; there are {', '.join(sorted(KNOWN))}"
+        if name not in _WANTED:
+            hint = did_you_mean(name, _WANTED) or f"; there are {', '.join(sorted(_WANTED))}"
             raise WorkflowInvalid(f"{owner}: there is no option {name!r}{hint}")
-        check = _CHECKS.get(name)
-        wanted = check and check(value)
+        wanted = _WANTED[name](value)
         if wanted:
             raise WorkflowInvalid(f"{owner}: {name} is {wanted}, not {value!r:.60}")
     if options.get("loop") is not None and options.get("effects") == "at_most_once":
@@ -80,81 +78,6 @@ def check_name(name: object, owner: str) -> None:
     Raises:
         WorkflowInvalid: it is no text, empty, or not encodable as UTF-8.
     """
-    wanted = _name(name)
+    wanted = check_text(name)
     if wanted:
         raise WorkflowInvalid(f"{owner}: name is {wanted}, not {name!r:.60}")
-
-
-def _name(value: object) -> str | None:
-    if isinstance(value, str) and value and _is_utf8(value):
-        return None
-    return "a text of at least one character"
-
-
-def _retry(value: object) -> str | None:
-    return None if value is None or isinstance(value, Retry) else "a Retry(...)"
-
-
-def _loop(value: object) -> str | None:
-    return None if value is None or isinstance(value, Loop) else "a Loop(...)"
-
-
-def _timeout(value: object) -> str | None:
-    if value is None:
-        return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and 0 < value < math.inf:  # type: ignore[operator]
-        return None
-    return "a number of seconds above 0"
-
-
-def _hook(value: object) -> str | None:
-    if value is None or isinstance(value, str) or callable(value):
-        return None
-    return "a module-level function or its 'pkg.module:name'"
-
-
-def _priority(value: object) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_PRIORITY:
-        return None
-    return "an integer, higher first"
-
-
-def _flag(value: object) -> str | None:
-    return None if isinstance(value, bool) else "True or False"
-
-
-def _queue(value: object) -> str | None:
-    if isinstance(value, str) and value.strip() and _is_utf8(value):
-        return None
-    return "the name of an RQ queue"
-
-
-def _effects(value: object) -> str | None:
-    if isinstance(value, str) and value in _EFFECTS:
-        return None
-    return " or ".join(repr(effect) for effect in _EFFECTS)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-#: Each answers what the option should be, or None where it is that.
-_CHECKS: Mapping[str, Callable[[object], str | None]] = {
-    "name": _name,
-    "retry": _retry,
-    "loop": _loop,
-    "timeout": _timeout,
-    "condition": _hook,
-    "verify": _hook,
-    "batch": _flag,
-    "priority": _priority,
-    "continue_on_error": _flag,
-    "queue": _queue,
-    "effects": _effects,
-}

@@ -18,14 +18,13 @@ from distflow.authoring.options import AddOptions, check_name, check_options
 from distflow.authoring.refs import TaskRef, freeze_refs
 from distflow.core.graph import Graph
 from distflow.core.model import Loop, Ref, Task
+from distflow.core.options import HOOKS, PLAIN_OPTIONS
 from distflow.core.render import to_dot, to_mermaid
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, NotEncodable, WorkflowInvalid
 from distflow.given import check_mapping
 from distflow.text import counted
 from distflow.wire import codec
-
-_PLAIN_OPTIONS = ("retry", "timeout", "priority", "continue_on_error", "queue", "effects")
 
 
 class Workflow:
@@ -118,11 +117,9 @@ class Workflow:
             args=bound[0],
             kwargs=bound[1] or Task._field_defaults["kwargs"],
             depends_on=tuple(depends_on),
+            retry=chosen.get("retry"),
             loop=_freeze_loop(chosen.get("loop"), owner),
-            condition=_freeze_hook(chosen.get("condition"), 1, f"{owner}: condition"),
-            verify=_freeze_hook(chosen.get("verify"), 2, f"{owner}: verify"),
-            batch=chosen.get("batch", True),
-            **{key: chosen[key] for key in _PLAIN_OPTIONS if key in chosen},
+            **_freeze_options(chosen, owner),
         )
         return TaskRef(name, self)
 
@@ -302,6 +299,15 @@ def _check_encodable(args: tuple[Any, ...], kwargs: dict[str, Any], owner: str) 
         codec.pack(kwargs)
     except NotEncodable as error:
         raise WorkflowInvalid(f"{owner}: argument {error}") from None
+
+
+def _freeze_options(chosen: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """The options that travel under their names, as the task has them."""
+    frozen = {name: chosen[name] for name in PLAIN_OPTIONS if name in chosen}
+    for name, count in HOOKS.items():
+        if name in chosen:
+            frozen[name] = _freeze_hook(chosen[name], count, f"{owner}: {name}")
+    return frozen
 
 
 def _freeze_hook(hook: Callable[..., Any] | str | None, count: int, owner: str) -> str | None:

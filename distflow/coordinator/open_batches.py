@@ -15,7 +15,7 @@ from distflow.core.graph import Graph
 from distflow.core.run import RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
-from distflow.wire.codec import weigh_arguments
+from distflow.wire.tasks import weigh_arguments
 
 #: Milliseconds that a task waits which came back unclaimed more than once.
 _BOUNCE_MS = 1000

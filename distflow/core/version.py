@@ -12,6 +12,7 @@ from typing import Any
 
 from distflow.core.claim import READ_VERSIONS
 from distflow.core.model import Loop, Retry, Task
+from distflow.core.options import TASK_OPTIONS
 from distflow.core.run import RunOptions
 
 FIRST, NEWEST = READ_VERSIONS[0], READ_VERSIONS[-1]
@@ -19,7 +20,7 @@ FIRST, NEWEST = READ_VERSIONS[0], READ_VERSIONS[-1]
 #: The fields that version 1 does not know, by what has them. A run is of version 2 where one of
 #: them says more than its default. Whoever writes version 1 leaves them out.
 ADDED_FIELDS: Mapping[type, tuple[str, ...]] = {
-    Task: (),
+    Task: tuple(option.name for option in TASK_OPTIONS if option.since > FIRST),
     Retry: ("on", "not_on", "delays"),
     Loop: ("sees",),
     RunOptions: (),

@@ -9,6 +9,7 @@ from distflow.authoring.imports import did_you_mean
 from distflow.core.graph import Graph
 from distflow.core.misfit import wanted_of
 from distflow.core.model import Task, TaskResult
+from distflow.core.options import ALWAYS_SHOWN, chosen_options
 from distflow.core.resolution import is_dead_end, is_decided
 from distflow.core.run import HistoryEntry, Refusal, RunInfo, TaskCut
 from distflow.core.status import ENDED_RUNS, OUTCOMES, RunStatus, TaskStatus, shown_status
@@ -276,10 +277,8 @@ def task_document(store: RunStore, info: RunInfo, task: Task) -> dict[str, Any]:
         "coordinator": info.coordinator,
         "status": shown_status(status),
         "function": task.function,
-        "queue": task.queue,
-        "effects": task.effects,
-        "verify": task.verify,
-        "continue_on_error": task.continue_on_error,
+        **{name: getattr(task, name) for name in ALWAYS_SHOWN},
+        "options": chosen_options(task),
         "key": task_key(info.origin, name),
         "dependencies": {
             dependency: shown_status(live_status(there, info.as_of))

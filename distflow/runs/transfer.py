@@ -39,7 +39,6 @@ from distflow.snapshot.writer import SnapshotWriter, Target, open_target
 from distflow.text import counted
 from distflow.wire.as_json import iso_time
 from distflow.wire.codec import (
-    decode_tasks,
     encode_result,
     encode_task,
     pack,
@@ -47,6 +46,7 @@ from distflow.wire.codec import (
     unpack,
 )
 from distflow.wire.fingerprint import fingerprint
+from distflow.wire.tasks import decode_tasks
 
 _log = get_logger("distflow")
 

@@ -12,7 +12,7 @@ from typing import Any
 # By name: what tasks put in the place of msgpack's functions (msgpack-numpy does) is not for us.
 from msgpack import ExtType, Packer, unpackb
 
-from distflow.core.model import Loop, Metrics, Ref, Retry, Task, TaskResult
+from distflow.core.model import Loop, Metrics, Retry, Task, TaskResult
 from distflow.core.status import OUTCOME_OF, TaskStatus
 from distflow.errors import Damaged, InvalidInput, NotEncodable
 from distflow.text import clean_text, public_name
@@ -236,12 +236,12 @@ def decode_result(packed: bytes, *, opaque: bool = False, task: str = "") -> Tas
         return _result_of(unpack(packed, opaque=opaque))
     except Damaged as error:
         raise _no_result(task, error) from error
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise _no_result(task, f"{type(error).__name__}: {error}") from error
 
 
 #: What reading fields raises that are not those of the model.
-_MALFORMED = (AttributeError, LookupError, TypeError, ValueError, InvalidInput)
+MALFORMED = (AttributeError, LookupError, TypeError, ValueError, InvalidInput)
 
 
 def _no_result(task: str, why: object) -> Damaged:
@@ -261,7 +261,7 @@ _RESULT_TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 def _result_of(fields: Mapping[str, Any]) -> TaskResult:
-    _check_types(fields, _RESULT_TYPES)
+    check_types(fields, _RESULT_TYPES)
     metrics = fields.get("metrics")
     if metrics and not all(isinstance(moment, int | float) for moment in metrics.values()):
         raise TypeError("metrics are no numbers")
@@ -280,7 +280,8 @@ def _result_of(fields: Mapping[str, Any]) -> TaskResult:
     )
 
 
-def _check_types(fields: Mapping[str, Any], types: Mapping[str, type | tuple[type, ...]]) -> None:
+def check_types(fields: Mapping[str, Any], types: Mapping[str, type | tuple[type, ...]]) -> None:
+    """Raise TypeError for a field that is there and of another type."""
     for name in types.keys() & fields.keys():
         value = fields[name]
         if value is not None and not isinstance(value, types[name]):
@@ -325,23 +326,10 @@ def encode_task(task: Task) -> dict[str, Any]:
 #: Fields of a Retry and of a Loop in version 1.
 _RETRY_1, _LOOP_1 = 6, 3
 
-_OPTIONS = (
-    "timeout",
-    "condition",
-    "priority",
-    "continue_on_error",
-    "queue",
-    "effects",
-    "verify",
-    "batch",
-)
-_TASK_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("name", "function", "condition", "queue", "effects", "verify"), str),
-    **dict.fromkeys(("continue_on_error", "batch"), bool),
-    "priority": int,
-    "timeout": (int, float),
-}
-_DEFAULTS = {name: getattr(Task("", ""), name) for name in _OPTIONS}
+#: What travels under its own name, and its defaults: see ``core/options.py``, which work horses can
+#: do without.
+_OPTIONS = Task._fields[Task._fields.index("loop") + 1 :]
+_DEFAULTS = {name: Task._field_defaults[name] for name in _OPTIONS}
 
 
 def decode_task(fields: Mapping[str, Any]) -> Task:
@@ -360,38 +348,5 @@ def decode_task(fields: Mapping[str, Any]) -> Task:
     )
 
 
-def decode_tasks(packed: bytes) -> list[Task]:
-    """A packed list of plain maps -> Tasks. Those share each text that is said more than once: a
-    coordinator holds a million of them.
-
-    Raises:
-        Damaged: the bytes are no tasks.
-    """
-    texts: dict[str, str] = {}
-    found: list[dict[str, Any]] = unpack(packed, opaque=True)
-    try:
-        for fields in found:
-            _check_types(fields, _TASK_TYPES)
-            for key in ("name", "function"):
-                if fields[key] is None:
-                    raise TypeError(f"{key} is None")
-                fields[key] = texts.setdefault(fields[key], fields[key])
-            fields["depends_on"] = [texts.setdefault(n, n) for n in fields.get("depends_on", ())]
-        return [decode_task(fields) for fields in found]
-    except _MALFORMED as error:
-        raise Damaged(f"no tasks of a graph ({type(error).__name__}: {error})") from error
-
-
 #: Shared by the tasks that have none.
 _NO_KWARGS = Task("", "").kwargs
-
-
-def weigh_arguments(task: Task) -> int:
-    """About how many bytes a task's arguments have; cheap where they are short."""
-    total = 0
-    for value in (*task.args, *task.kwargs.values()):
-        if type(value) is str or type(value) is bytes:
-            total += len(value)
-        elif type(value) not in SCALARS and type(value) is not Ref:
-            total += len(pack_decoded(value))
-    return total

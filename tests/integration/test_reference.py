@@ -15,7 +15,7 @@ import pytest
 
 import distflow
 import distflow_worker
-from distflow.authoring.options import KNOWN
+from distflow.authoring.options import TaskOptions
 from distflow.cli import COMMANDS, main
 from distflow.cli.ui.common import ExitCode
 from distflow.coordinator.settings import CoordinatorSettings
@@ -145,7 +145,7 @@ def test_settings_are_in_the_reference() -> None:
 
 def test_options_of_tasks_are_in_the_reference() -> None:
     """Every option of ``@task``."""
-    for name in KNOWN:
+    for name in TaskOptions.__annotations__:
         assert f"| `{name}` |" in read_text("docs/reference/task-options.md")
 
 

@@ -12,6 +12,9 @@ from distflow.wire.as_json import json_text
 
 _SATISFIED = "success"
 
+#: Options that have a line of their own.
+_ELSEWHERE = frozenset({"queue", "effects", "verify"})
+
 
 def _line(label: str, text: str) -> str:
     return line(label, one_line(text), whole=True)
@@ -31,6 +34,10 @@ def task_lines(document: Mapping[str, Any]) -> Iterator[Line]:
         yield _line("key", document["key"])
     if document["verify"]:
         yield _line("verify", document["verify"])
+    options = document["options"].items()
+    more = [f"{name} {json_text(value)}" for name, value in options if name not in _ELSEWHERE]
+    if more:
+        yield _line("options", ", ".join(more))
     if document["saved"] is not None:
         yield _line("saved", json_text(document["saved"]))
     yield from _live_lines(document)

@@ -30,7 +30,8 @@ from distflow.errors import RunNotFound
 from distflow.ports.reading import ReadingPort
 from distflow.store.redis.base import StoreBase, reading
 from distflow.store.redis.scripts import load_into, queue_script
-from distflow.wire.codec import decode_tasks, unpack
+from distflow.wire.codec import unpack
+from distflow.wire.tasks import decode_tasks
 
 #: Scripts that are read by in one round trip with other commands.
 _INFO_SCRIPT, _STATUSES_SCRIPT = "read_info", "read_statuses"

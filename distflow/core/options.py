@@ -1,0 +1,191 @@
+"""The options of a task: one table, from which they are checked, encoded, shown and documented.
+
+A new option that is a plain value has a row here and a field of :class:`~distflow.core.model.Task`,
+which has its default; ``authoring/options.py`` tells type checkers of it. Work horses need none of
+this, and import it not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, get_args
+
+from distflow.core.model import Effects, Loop, Retry, Task
+
+_EFFECTS = get_args(Effects)
+
+#: Beyond this, JSON readers of other languages round an integer.
+_MAX_PRIORITY = 2**53
+
+
+class TaskOption(NamedTuple):
+    """One option of ``@task``, ``.options`` and ``Workflow.add``."""
+
+    name: str
+    #: What the option should be, for the error; None where a value is that.
+    wanted: Callable[[object], str | None]
+    #: What the reference says of it.
+    means: str
+    #: What it is where it travels under its name as it is; empty where it has a form of its own.
+    types: tuple[type, ...] = ()
+    #: Of a hook, which travels as its path: with how many arguments it is called.
+    hook_args: int = 0
+    #: The version of a run that knows it first: see ``version.py``.
+    since: int = 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the task has what the user gave, as it is."""
+        return bool(self.types) and not self.hook_args
+
+
+def check_text(value: object) -> str | None:
+    """What a name should be; None where it is that."""
+    if isinstance(value, str) and value and _is_utf8(value):
+        return None
+    return "a text of at least one character"
+
+
+def _retry(value: object) -> str | None:
+    return None if value is None or isinstance(value, Retry) else "a Retry(...)"
+
+
+def _loop(value: object) -> str | None:
+    return None if value is None or isinstance(value, Loop) else "a Loop(...)"
+
+
+def _timeout(value: object) -> str | None:
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and 0 < value < math.inf:  # type: ignore[operator]
+        return None
+    return "a number of seconds above 0"
+
+
+def _hook(value: object) -> str | None:
+    if value is None or isinstance(value, str) or callable(value):
+        return None
+    return "a module-level function or its 'pkg.module:name'"
+
+
+def _priority(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_PRIORITY:
+        return None
+    return "an integer, higher first"
+
+
+def _flag(value: object) -> str | None:
+    return None if isinstance(value, bool) else "True or False"
+
+
+def _queue(value: object) -> str | None:
+    if isinstance(value, str) and value.strip() and _is_utf8(value):
+        return None
+    return "the name of an RQ queue"
+
+
+def _effects(value: object) -> str | None:
+    if isinstance(value, str) and value in _EFFECTS:
+        return None
+    return " or ".join(repr(effect) for effect in _EFFECTS)
+
+
+def _dependencies(_value: object) -> str | None:
+    # Each of them is looked at where it is resolved.
+    return None
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+#: In the order of the reference.
+TASK_OPTIONS = (
+    TaskOption("name", check_text, "unique in the workflow"),
+    TaskOption(
+        "retry",
+        _retry,
+        '`Retry(attempts, delay=0.0, backoff="fixed", max_delay=None, jitter=0.0, lost=0, on=(), '
+        "not_on=(), delays=None)`: seconds; `attempts` beyond the first try",
+    ),
+    TaskOption(
+        "loop",
+        _loop,
+        '`Loop(until, max_iterations, interval=0.0, sees="result")`: `until(ctx, result) -> bool` '
+        "gets a TaskResult",
+    ),
+    TaskOption("timeout", _timeout, "seconds, of each attempt", (int, float)),
+    TaskOption(
+        "condition",
+        _hook,
+        "`condition(ctx) -> bool`, asked before the first attempt",
+        (str,),
+        hook_args=1,
+    ),
+    TaskOption("priority", _priority, "higher first", (int,)),
+    TaskOption("continue_on_error", _flag, "its failure is tolerated", (bool,)),
+    TaskOption("queue", _queue, "the RQ queue", (str,)),
+    TaskOption("effects", _effects, "`normal`, `idempotent` or `at_most_once`", (str,)),
+    TaskOption(
+        "batch",
+        _flag,
+        "whether it may travel with others in one RQ job, and share a process with them",
+        (bool,),
+    ),
+    TaskOption(
+        "verify",
+        _hook,
+        "`verify(key, ctx)`, asked before a person is when the task is `unknown`; only with "
+        "`at_most_once`",
+        (str,),
+        hook_args=2,
+    ),
+    TaskOption("depends_on", _dependencies, "refs or names, in addition to those in the arguments"),
+)
+
+#: The options that a task has as they were given.
+PLAIN_OPTIONS = tuple(option.name for option in TASK_OPTIONS if option.is_plain)
+
+#: The options that are functions, and with how many arguments each is called.
+HOOKS: Mapping[str, int] = MappingProxyType(
+    {option.name: option.hook_args for option in TASK_OPTIONS if option.hook_args}
+)
+
+#: What each option that travels under its name is on the wire.
+WIRE_TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {option.name: option.types for option in TASK_OPTIONS if option.types}
+)
+
+
+#: The options that a task's document has beside ``options``, whatever they are.
+ALWAYS_SHOWN = ("queue", "effects", "verify", "continue_on_error")
+
+#: What a task is and rests on, which is shown besides its options.
+_NO_CHOICE = frozenset({"name", "depends_on"})
+
+
+def chosen_options(task: Task) -> dict[str, Any]:
+    """The options of a task that say more than their defaults; a Retry or Loop as a map of what
+    they say.
+    """
+    chosen: dict[str, Any] = {}
+    for option in TASK_OPTIONS:
+        if option.name in _NO_CHOICE:
+            continue
+        value = getattr(task, option.name)
+        if value != Task._field_defaults[option.name]:
+            chosen[option.name] = _said(value) if isinstance(value, Retry | Loop) else value
+    return chosen
+
+
+def _said(value: Retry | Loop) -> dict[str, Any]:
+    defaults = Retry() if isinstance(value, Retry) else Loop("", 1)
+    pairs = zip(value._asdict().items(), defaults, strict=True)
+    return {name: said for (name, said), default in pairs if said != default}
