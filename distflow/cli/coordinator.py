@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from pathlib import Path
 
 import click
 from redis import Redis
 
+from distflow.cli.ui.aside import run_aside
 from distflow.cli.ui.clients import open_client
 from distflow.cli.ui.common import ExitCode, connection_options, say
 from distflow.cli.ui.interrupts import interruptible
@@ -17,9 +17,6 @@ from distflow.coordinator.service import CoordinatorService
 from distflow.events.hub import both
 from distflow.events.notice import Notice
 from distflow.store.redis.keepalive import keepalive_advice, server_drop_seconds
-
-#: Seconds between two looks at the thread that leads.
-_JOIN_SECONDS = 1.0
 
 #: A Redis here has workers here, most likely.
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -47,7 +44,7 @@ def coordinator(*, redis_url: str | None, data_dir: Path | None) -> int:
         )
         _report(f"coordinator {service.owner} is ready")
         _advise(client.redis)
-        _run_aside(service)
+        run_aside(service.run, "distflow-service")
         counts = service.counts
         _report(f"stopped; runs led: {counts.adopted}, to their end: {counts.ended}")
     return ExitCode.SUCCESS
@@ -60,26 +57,6 @@ def _advise(redis: Redis) -> None:
     advice = keepalive_advice(server_drop_seconds(redis))
     if advice:
         _report(f"warning: {advice}")
-
-
-def _run_aside(service: CoordinatorService) -> None:
-    """Run it on a thread: the handlers of signals need the main one, which must not wait on the
-    event that they set.
-    """
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            service.run()
-        except BaseException as error:  # noqa: BLE001 - the main thread raises it
-            failed.append(error)
-
-    thread = threading.Thread(target=run, name="distflow-service", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(_JOIN_SECONDS)
-    if failed:
-        raise failed[0]
 
 
 def _report(line: str) -> None:

@@ -14,12 +14,12 @@ from distflow.coordinator.fleet import Surroundings, own_ms
 from distflow.coordinator.gc_pause import GcPause
 from distflow.coordinator.leases import LeaseKeeper, new_owner, renew_with
 from distflow.coordinator.mirror import RunMirror
+from distflow.coordinator.pictures import Onlooker, Pictures
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.shared import Shared
 from distflow.core.batch import Batch
 from distflow.core.batching import Estimates
-from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.plan import PlanItem
 from distflow.core.readings import KnownGraph, RunHead
@@ -64,6 +64,7 @@ class WorkflowExecutor:
         lease_store: the same run with little patience, for renewing the lease.
         shared: with the other runs that this process leads at once; None where there are none.
         estimates: what functions cost, as runs before this one have shown.
+        onlooker: shown what a resume does, and how the run stands, while :meth:`lead` is at work.
     """
 
     def __init__(  # noqa: PLR0913 - by name
@@ -78,6 +79,7 @@ class WorkflowExecutor:
         lease_store: RunStore | None = None,
         shared: Shared | None = None,
         estimates: Estimates | None = None,
+        onlooker: Onlooker | None = None,
     ) -> None:
         self._store = store
         self._lease_store = lease_store or store
@@ -92,6 +94,7 @@ class WorkflowExecutor:
         self._announcer = Announcer(store, listener, self._surroundings.now)
         self._interrupt = interrupt or Interrupt()
         self._cancel_signal = cancel
+        self._pictures = Pictures(onlooker)
         self.owner = shared.owner if shared else new_owner()
         self.run_id = store.run_id
         self._collector = GcPause()
@@ -99,7 +102,6 @@ class WorkflowExecutor:
         self.epoch = 0
         #: Whether this coordinator has ended it.
         self._has_ended = False
-        self.graph: Graph | None = None
         #: What need not be read of it, since this process has just written it.
         self.known: KnownGraph | None = None
         self._led: RunMirror | None = None
@@ -110,11 +112,6 @@ class WorkflowExecutor:
     def state(self) -> TaskStateManager | None:
         """Where the tasks stand; None before the run was read."""
         return self._led.state if self._led else None
-
-    @property
-    def running(self) -> dict[str, float]:
-        """Tasks at work by name, with the monotonic time at which they were seen to begin."""
-        return self._led.running if self._led else {}
 
     def lead(self, *, force: bool = False, reopen: bool = False) -> RunStatus:
         """Lead the run until it is over, or until it may not go on, and return its status.
@@ -136,6 +133,7 @@ class WorkflowExecutor:
                 ended = self.step(events)
                 if ended is not None:
                     return ended
+                self._pictures.show(self._run, time.monotonic())
                 batches = self.take_batches()
                 if batches:
                     send_batches(self._dispatcher, batches, self.keep)
@@ -160,6 +158,7 @@ class WorkflowExecutor:
         )
         self.epoch = self._store.acquire_lease(self.owner, lease_seconds, force=force)
         self._attach(reopen=reopen)
+        self._pictures.begin(self._run, self.plan)
         self._announcer.tell("workflow_start", message=self._run.info.workflow)
 
     def _attach(self, *, reopen: bool = False) -> None:
@@ -182,9 +181,9 @@ class WorkflowExecutor:
     def _read(self, head: RunHead, *, reopen: bool) -> None:
         known, self.known, store = self.known, None, self._store
         found = read_run(store, self.epoch, head, known, reopen=reopen)
-        self.graph, self.plan, standing = found
+        graph, self.plan, standing = found
         parts = (store, self._dispatcher, self._surroundings, self._announcer)
-        self._run = self._led = led = RunMirror(*parts, self.epoch, self.graph, standing=standing)
+        self._run = self._led = led = RunMirror(*parts, self.epoch, graph, standing=standing)
         self._reconciler = Reconciler(led, *parts, self._settings)
         self._canceller = Canceller(
             led, store, self._reconciler, self._surroundings, self._settings

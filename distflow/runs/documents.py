@@ -10,6 +10,7 @@ from distflow.core.graph import Graph
 from distflow.core.misfit import wanted_of
 from distflow.core.model import Task, TaskResult
 from distflow.core.options import ALWAYS_SHOWN, chosen_options
+from distflow.core.picture import COUNTED
 from distflow.core.resolution import is_dead_end, is_decided
 from distflow.core.run import HistoryEntry, Refusal, RunInfo, TaskCut
 from distflow.core.status import ENDED_RUNS, OUTCOMES, RunStatus, TaskStatus, shown_status
@@ -19,18 +20,6 @@ from distflow.ports.dispatcher import Dispatcher
 from distflow.ports.run_store import RunStore
 from distflow.wire.as_json import iso_time, plain_result, to_plain
 from distflow.wire.codec import decode_result, status_of, unpack
-
-#: The counts of a status document, in their order, between ``total`` and ``pending``.
-COUNTED = (
-    "success",
-    "failure",
-    "skipped",
-    "cancelled",
-    "unknown",
-    "running",
-    "queued",
-    "waiting",
-)
 
 _EMPTY_RESULT: Mapping[str, Any] = {
     "status": None,

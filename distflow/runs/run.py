@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import atexit
 import getpass
 import socket
-import sys
-import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from distflow.coordinator.executor import WorkflowExecutor
+from distflow.coordinator.pictures import Onlooker
 from distflow.core.graph import Graph
 from distflow.core.model import LONGEST_WAIT_SECONDS, TaskResult
 from distflow.core.readings import KnownGraph
 from distflow.core.resolution import Decision
 from distflow.core.run import RunInfo
-from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, RESTING_RUNS, RunStatus, TaskStatus
+from distflow.core.status import ACTIVE_RUNS, RESTING_RUNS, RunStatus, TaskStatus
 from distflow.errors import (
-    DistflowError,
     InvalidInput,
-    LeaseHeld,
-    RunNotFound,
-    StaleEpoch,
     WrongState,
 )
 from distflow.events.hub import both
 from distflow.events.notice import Interrupt, Listener, Signal
 from distflow.given import check_seconds, check_text, refuse
 from distflow.ports.dispatcher import Dispatcher
+from distflow.runs.background import Background
 from distflow.runs.graph_reader import GraphReader
 from distflow.runs.outlook import next_steps, read_outlook
 from distflow.runs.resolving import NOTHING, Saying, find_unknown, resolve_tasks
+from distflow.runs.session import Listening, Session, Watcher, unpause
 from distflow.runs.transfer import read_snapshot
 from distflow.snapshot import Snapshot
-from distflow.text import visible
 
 if TYPE_CHECKING:
     # It makes runs, and a run is led by what it knows.
@@ -43,18 +39,8 @@ if TYPE_CHECKING:
 #: Names whose results are read at a time.
 _CHUNK = 1000
 
-#: Seconds between two tries to lead a run that another leads.
-_RETRY_LEASE_SECONDS = 0.2
-
 #: Seconds between two looks at a run that this process leads and waits for.
 _LOOK_SECONDS = 1.0
-
-#: Seconds that a process which ends gives its coordinators to leave their runs.
-_LEAVE_SECONDS = 5.0
-
-#: The threads of this process that lead runs, with run and interrupt; the runs that it left.
-_leading: dict[threading.Thread, tuple[Run, Interrupt]] = {}
-_left: set[str] = set()
 
 
 class Run:
@@ -69,10 +55,7 @@ class Run:
         #: Its graph, where this process has just written it.
         self.known: KnownGraph | None = None
         self._graph = GraphReader(self.store)
-        self._leader: threading.Thread | None = None
-        self._failed: DistflowError | None = None
-        #: How the run stood when this process led it no more.
-        self._ended: RunStatus | None = None
+        self._background: Background | None = None
 
     def __repr__(self) -> str:
         return f"<Run {self.run_id}>"
@@ -123,6 +106,7 @@ class Run:
         cancel: Signal | None = None,
         dispatcher: Dispatcher | None = None,
         with_plugins: bool = True,
+        onlooker: Onlooker | None = None,
     ) -> WorkflowExecutor:
         """What leads this run, when its ``lead`` is called.
 
@@ -132,6 +116,7 @@ class Run:
             cancel: when it is set, the run is cancelled.
             dispatcher: how batches reach workers; None is the client's own way.
             with_plugins: whether the plugins of installed packages hear of it as well.
+            onlooker: shown how the run stands, now and then.
         """
         if with_plugins:
             listener = both(self.client.plugins, listener)
@@ -144,49 +129,62 @@ class Run:
             cancel=cancel,
             lease_store=self.client.store(self.run_id, patience_seconds=0.0),
             estimates=self.client.estimates,
+            onlooker=onlooker,
         )
         # For the first time alone: it is as large as the run.
         executor.known, self.known = self.known, None
         return executor
 
-    def lead_in_background(self, *, reopen: bool, listener: Listener | None = None) -> None:
-        """Lead the run on a thread of this process; :meth:`wait` tells how it ended.
+    def session(
+        self,
+        watcher: Watcher,
+        *,
+        interrupt: Interrupt | None = None,
+        cancel: Signal | None = None,
+        dispatcher: Dispatcher | None = None,
+        with_plugins: bool = True,
+    ) -> Session:
+        """What leads this run to its end, follows whoever leads it, and takes over from the dead.
 
-        Where another leads it, the thread waits until that one is done, or has died.
+        Args:
+            watcher: told what happens.
+            interrupt: this and what follows are those of :meth:`executor`.
+            cancel: likewise.
+            dispatcher: likewise.
+            with_plugins: likewise: they hear of it while it is led from here.
+        """
+        interrupt = interrupt or Interrupt()
+        make_executor = partial(
+            self.executor,
+            interrupt=interrupt,
+            cancel=cancel,
+            dispatcher=dispatcher,
+            with_plugins=with_plugins,
+        )
+        return Session(
+            self.store,
+            make_executor,
+            self.graph,
+            interrupt,
+            watcher,
+            cancel=cancel,
+            grace_seconds=self.client.settings.grace_seconds,
+        )
+
+    def lead_in_background(self, *, reopen: bool, listener: Listener | None = None) -> None:
+        """See the run through on a thread of this process; :meth:`wait` tells how it ended.
+
+        Where another leads it, the thread follows that one, and takes over from it if it dies.
+
+        Args:
+            reopen: evaluate again what is not success.
+            listener: told what happens, whoever leads the run; it must not raise.
         """
         interrupt = Interrupt()
-        executor = self.executor(listener=listener, interrupt=interrupt)
-
-        def lead() -> None:
-            try:
-                while (ended := self._lead(executor, reopen=reopen)) is None:
-                    if interrupt.wait(_RETRY_LEASE_SECONDS):
-                        break
-                self._ended = ended
-            except DistflowError as error:
-                self._failed = error
-            except RuntimeError:
-                # Python 3.12 starts no thread once the main one has ended: the run is left.
-                if threading.main_thread().is_alive():
-                    raise
-                _say_left(self)
-            finally:
-                _leading.pop(threading.current_thread(), None)
-
-        self._failed = self._ended = None
-        self._leader = threading.Thread(target=lead, name=f"distflow-{self.run_id}", daemon=True)
-        _leading[self._leader] = self, interrupt
-        self._leader.start()
-
-    def _lead(self, executor: WorkflowExecutor, *, reopen: bool) -> RunStatus | None:
-        """Try to lead the run to its end, and return its status; None where another still does."""
-        try:
-            return executor.lead(reopen=reopen)
-        except (LeaseHeld, StaleEpoch):
-            if reopen and self.unpause():
-                return None
-            status = self.status()
-            return status if status in RESTING_RUNS else None
+        session = self.session(Listening(listener), interrupt=interrupt)
+        # Asked without patience when the process ends.
+        store = self.client.store(self.run_id, patience_seconds=0.0)
+        self._background = Background(session, interrupt, store, reopen=reopen)
 
     def wait(self, timeout: float | None = None) -> RunStatus:
         """Wait until the run ends or stands still, and return its status.
@@ -204,17 +202,18 @@ class Run:
         patience = self.client.settings.lease_seconds
         unled_since: float | None = None
         while True:
-            was_ours = self._is_leading()
+            own = self._background
+            was_ours = own is not None and own.is_alive
             ours = was_ours and self._waits_for_own(deadline)
-            if was_ours and not ours and self._ended in RESTING_RUNS:
-                # It was led to that at this very moment: nobody need be asked.
-                return self._ended
+            if own is not None and was_ours and not ours and own.ended in RESTING_RUNS:
+                # It came to that at this very moment: nobody need be asked.
+                return own.ended
             info = self.info()
             now = time.monotonic()
             if info.status in RESTING_RUNS and not ours:
                 return info.status
-            if self._failed is not None:
-                raise self._failed
+            if own is not None and own.failed is not None:
+                raise own.failed
             if info.coordinator is not None or ours:
                 unled_since = None
             elif unled_since is None:
@@ -236,15 +235,10 @@ class Run:
         service = ", or start `distflow coordinator`" if info.status in ACTIVE_RUNS else ""
         return f"nobody coordinates run {self.run_id}; {mend}{service}"
 
-    def _is_leading(self) -> bool:
-        return self._leader is not None and self._leader.is_alive()
-
     def _waits_for_own(self, deadline: float | None) -> bool:
-        """Wait a while for this process's own leading of the run to end; whether it goes on."""
+        """Wait a while for this process's own session of the run to end; whether it goes on."""
         left = _LOOK_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
-        if self._leader is not None:
-            self._leader.join(timeout=min(_LOOK_SECONDS, left))
-        return self._is_leading()
+        return self._background is not None and self._background.join(min(_LOOK_SECONDS, left))
 
     # Deciding
 
@@ -261,14 +255,7 @@ class Run:
 
     def unpause(self) -> bool:
         """Let a paused run go on under its coordinator; False where it is not paused."""
-        # Asked first: the move itself is answered alike where it was made before.
-        if self.status() != RunStatus.PAUSED:
-            return False
-        try:
-            self.store.set_status(RunStatus.RUNNING, {RunStatus.PAUSED})
-        except WrongState:
-            return False
-        return True
+        return unpause(self.store)
 
     def cancel(self, reason: str | None = None, *, grace_seconds: float | None = None) -> None:
         """Start nothing more, and stop what runs. Whoever leads the run does it.
@@ -350,42 +337,6 @@ class Run:
     def unknown_tasks(self) -> list[str]:
         """The tasks that are ``unknown``: they wait for a decision."""
         return find_unknown(self.store, self.graph())
-
-
-@atexit.register
-def _leave_runs() -> None:
-    """Leave what this process still leads, so that a resume need not wait for a lease to lapse."""
-    led = [(thread, *rest) for thread, rest in _leading.copy().items() if thread.is_alive()]
-    for _thread, _run, interrupt in led:
-        interrupt.set()
-    deadline = time.monotonic() + _LEAVE_SECONDS
-    for thread, run, _interrupt in led:
-        thread.join(max(0.0, deadline - time.monotonic()))
-        if thread.is_alive() or _is_left(run):
-            _say_left(run)
-
-
-def _say_left(run: Run) -> None:
-    """Say once that this process led the run and does so no more."""
-    run_id = visible(run.run_id)
-    if run_id in _left:
-        return
-    _left.add(run_id)
-    sys.stderr.write(
-        f"distflow: this process ended before run {run_id} did, which wait() waits for: go on with "
-        f"it by `distflow resume {run_id}`\n"
-    )
-
-
-def _is_left(run: Run) -> bool:
-    """Whether nobody goes on with a run although it has not ended; True where Redis is away."""
-    try:
-        info = run.client.store(run.run_id, patience_seconds=0.0).read_info()
-    except RunNotFound:
-        return False
-    except DistflowError:
-        return True
-    return info.status not in ENDED_RUNS and info.coordinator is None
 
 
 def who_am_i() -> str:

@@ -28,6 +28,7 @@ from distflow.ports.dispatcher import Dispatcher
 from distflow.ports.run_store import RunStore
 from distflow.runs.client import Client, check_limits, check_made_of, connect
 from distflow.runs.creation import write_run
+from distflow.runs.session import Listening
 from distflow.runs.simulation import context_of, fill_results, read_all, simulate
 from distflow.runs.takeover import NOTHING_TAKEN, Takeover, Taking, take_over
 from distflow.runs.transfer import read_snapshot
@@ -261,14 +262,14 @@ class TaskRunner:
         for warning in run.warnings:
             _log.warning("run %s: %s", run.run_id, warning)
         self._store = run.store
-        executor = run.executor(
+        session = run.session(
             # The hub has the plugins that are installed.
-            listener=self._hub,
+            Listening(self._hub),
             cancel=signal,
             dispatcher=self._dispatcher,
             with_plugins=False,
         )
-        executor.lead()
+        session.finish(reopen=False)
         results = run.results()
         return fill_results(run.graph(), results)
 

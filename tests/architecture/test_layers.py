@@ -14,6 +14,7 @@ PACKAGES = {"distflow": ROOT / "distflow", "distflow_worker": ROOT / "workers/di
 
 #: Layer of each module or package: imports go from a higher number to a lower one.
 LAYERS = {
+    "distflow.clock": 0,
     "distflow.config": 0,
     "distflow.errors": 0,
     "distflow.faults": 0,

@@ -14,7 +14,7 @@ PLACES = {
     ("distflow.cli.ui.common", "click.echo"),
     ("distflow.logs", "logging.getLogger"),
     ("distflow.events.loggers", "print"),
-    ("distflow.runs.run", "sys.stderr.write"),
+    ("distflow.runs.background", "sys.stderr.write"),
     ("distflow_worker.fast", "print"),
 }
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from distflow.cli.ui.progress import View, counts_of_info
+from distflow.cli.ui.progress import View
 from distflow.coordinator.attach import read_run
 from distflow.core.graph import Graph
+from distflow.core.picture import info_counts
 from distflow.core.readings import RunHead
 from distflow.errors import DistflowError
 from distflow.runs.documents import iter_cuts, live_statuses
@@ -38,9 +39,9 @@ def test_a_graph_is_read_on_from_where_it_was() -> None:
 def test_a_display_counts_what_it_is_given() -> None:
     """The total is that of the counts, whenever those were read."""
     store = GrowingStore("a", "b")
-    views = [View(counts_of_info(store.read_info()), {})]
+    views = [View(info_counts(store.read_info()), {})]
     store.grow("c")
-    views.append(View(counts_of_info(store.read_info()), {}))
+    views.append(View(info_counts(store.read_info()), {}))
     assert [(view.done, view.total) for view in views] == [(0, 2), (0, 3)]
 
 

@@ -350,7 +350,7 @@ def test_a_task_that_was_claimed_in_a_group_is_told_as_begun(lead: Lead) -> None
     assert [notice for notice in led.told if notice.kind == "task_start"] == []
     led.go_on(2.0)
     assert [notice.task for notice in led.told if notice.kind == "task_start"] == ["a"]
-    assert list(led.executor.running) == ["a"]
+    assert list(led.executor._run.running) == ["a"]
     worker.finish("a")
     led.step()
     assert [notice.kind for notice in led.told if notice.task == "a"] == ["task_start", "task_end"]
@@ -458,7 +458,7 @@ def test_what_is_given_back_is_sent_again(lead: Lead) -> None:
     worker.end()
     led.go_on(1.0)
     assert led.sent_with("a") == 2
-    assert dict(led.executor.running) == {}
+    assert dict(led.executor._run.running) == {}
     led.take(led.worker("second"), "a").finish("a")
     assert led.step() == RunStatus.SUCCESS
 

@@ -1,15 +1,15 @@
-"""One run in the foreground: led on a thread, or followed, while the main thread draws."""
+"""One run in the foreground: a session on a thread, while the main thread draws what it tells."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from redis.exceptions import RedisError
 
+from distflow.cli.ui.aside import run_aside
 from distflow.cli.ui.common import (
     ExitCode,
     exit_code_of,
@@ -19,29 +19,31 @@ from distflow.cli.ui.common import (
     say,
 )
 from distflow.cli.ui.narration import Narrator, outcome_lines, resume_lines
-from distflow.cli.ui.progress import Display, View, counts_of_info, counts_of_state, open_display
+from distflow.cli.ui.progress import Display, View, open_display
 from distflow.cli.ui.waits import Stall, describe_wait
-from distflow.coordinator.executor import WorkflowExecutor
-from distflow.core.status import ENDED_RUNS, RESTING_RUNS, RunStatus, TaskStatus
-from distflow.errors import LeaseHeld, RedisUnavailable, StaleEpoch
+from distflow.core.picture import Picture, ResumePlan
+from distflow.core.status import RESTING_RUNS, RunStatus
+from distflow.errors import RedisUnavailable
 from distflow.events.notice import Interrupt, Notice
-from distflow.events.translation import Translator
 from distflow.runs.documents import status_document
 from distflow.runs.run import Run
+from distflow.runs.session import Turn, Watcher
 
-#: Seconds between two looks at the thread that leads.
+_T = TypeVar("_T")
+
+#: Seconds between two looks at what the session tells.
 _TICK_SECONDS = 0.1
 
-#: Seconds between two looks at a run that another leads.
-_FOLLOW_SECONDS = 0.5
-
-#: Statuses that a coordinator leaves when it stops: it releases its lease right after.
-_LEFT = ENDED_RUNS | {RunStatus.INTERRUPTED}
+#: What is said of a turn that the session takes.
+_TURNS = {
+    "unpauses": "it was paused: it goes on",
+    "follows": "led by {by}: following it",
+    "superseded": "another has taken the run over, or decided in it: following it",
+    "takes_over": "its coordinator is gone: taking the run over",
+}
 
 #: What a first Ctrl-C does.
 _INTERRUPTED = "interrupted: what runs may end by itself"
-
-_OPEN = frozenset({TaskStatus.READY, TaskStatus.QUEUED})
 
 
 def see_through(
@@ -97,146 +99,113 @@ class Foreground:
         self._interrupt = interrupt
         self._tend = tend
         self._again = again
-        self._teller = Narrator(run.store, display)
+        self._narrator = Narrator(run.store, display)
         self._stall = Stall()
+        self._told = _Told()
+        self._session = run.session(self._told, interrupt=interrupt)
+        self._is_leading = False
         self._said_interrupted = False
 
     def finish(self, *, reopen: bool, force: bool = False) -> RunStatus:
-        """Lead the run until it stands still, or follow whoever does and take over from the dead.
-
-        Args:
-            reopen: a person resumes: what is not success is evaluated again.
-            force: take the run over from one who leads it.
-
-        Returns:
-            Its status; an active one where following was interrupted.
+        """Lead the run until it stands still, or follow whoever does and take over from the dead:
+        see :meth:`Session.finish`.
 
         Raises:
             RedisUnavailable: for longer than a coordinator is patient.
             RunGone: it was deleted.
         """
-        while True:
-            try:
-                return self._lead(reopen=reopen, force=force)
-            except LeaseHeld:
-                info = self._run.info()
-                if info.status in _LEFT:
-                    if not reopen or self._interrupt.is_set():
-                        return info.status
-                    # Its coordinator is on its way out, or died there.
-                    time.sleep(_TICK_SECONDS)
-                    continue
-                if reopen and self._run.unpause():
-                    self._display.note("it was paused: it goes on")
-                self._display.note(f"led by {info.coordinator or 'another'}: following it")
-            except StaleEpoch:
-                self._display.note("another has taken the run over, or decided in it: following it")
-            except (RedisError, RedisUnavailable) as error:
-                again = self._again or next_command("resume", self._run.run_id)
-                what = str(error).rstrip(".")
-                raise RedisUnavailable(f"{what}; once it is back, go on by `{again}`") from error
-            force = False
-            status = self.follow()
-            if status is not None:
-                return status
-            self._display.note("its coordinator is gone: taking the run over")
-            # What a person has cancelled stays so, whoever carries it out.
-            reopen = reopen and self._run.status() != RunStatus.CANCELLING
-
-    def _lead(self, *, reopen: bool, force: bool) -> RunStatus:
-        notices: SimpleQueue[Notice] = SimpleQueue()
-        executor = self._run.executor(listener=notices.put, interrupt=self._interrupt)
-        ended: list[RunStatus | BaseException] = []
-
-        def lead() -> None:
-            try:
-                ended.append(executor.lead(reopen=reopen, force=force))
-            except BaseException as error:  # noqa: BLE001 - the main thread raises it
-                ended.append(error)
-
-        thread = threading.Thread(target=lead, name="distflow-lead", daemon=True)
-        thread.start()
-        while thread.is_alive():
-            thread.join(_TICK_SECONDS)
-            self._step(executor, notices)
-        self._step(executor, notices)
-        if isinstance(ended[0], BaseException):
-            raise ended[0]
-        return ended[0]
-
-    def _step(self, executor: WorkflowExecutor, notices: SimpleQueue[Notice]) -> None:
-        """Tell and draw what is new, on the main thread."""
-        self._tend()
-        self._note_interrupt()
-        fresh: list[Notice] = []
-        with suppress(Empty):
-            while True:
-                fresh.append(notices.get_nowait())
-        if executor.plan and any(notice.kind == "workflow_start" for notice in fresh):
-            for line in resume_lines(self._run, executor):
-                self._display.note(line)
-        self._teller.tell(fresh)
-        graph, state = executor.graph, executor.state
-        if graph is None or state is None:
-            return
-        counts = counts_of_state(state)
-        now = time.monotonic()
-        running = {name: now - since for name, since in executor.running.copy().items()}
-        waits_for = ""
-        if self._stall.is_due(counts):
-            queues = {
-                task.queue
-                for task, status in zip(graph.tasks, state.statuses, strict=True)
-                if status in _OPEN
-            }
-            self._stall.answer = describe_wait(
-                self._run.client, self._run.run_id, counts, queues, leading=True
-            )
-        waits_for = self._stall.answer
-        self._display.update(View(counts, running, waits_for))
+        self._is_leading = True
+        try:
+            return self._see(lambda: self._session.finish(reopen=reopen, force=force))
+        except (RedisError, RedisUnavailable) as error:
+            again = self._again or next_command("resume", self._run.run_id)
+            what = str(error).rstrip(".")
+            raise RedisUnavailable(f"{what}; once it is back, go on by `{again}`") from error
 
     def follow(self) -> RunStatus | None:
-        """Watch a run that another leads, without touching it.
+        """Watch a run that another leads, without touching it: see :meth:`Session.follow`."""
+        return self._see(self._session.follow)
 
-        Returns:
-            Its status where it stands still, or where the watching was interrupted; None where
-            nobody leads it although it should go on.
-        """
-        store = self._run.store
-        last = store.last_event_id()
-        info = self._run.info()
-        # No line tells of a start: the graph need not be read for it.
-        translator = Translator(store, lambda: info.as_of, lambda _task: False)
-        while True:
-            info = self._run.info()
-            events = store.read_events(last)
-            if events:
-                last = events[-1].id
-            self._teller.tell([told for event in events for told in translator.notices_of(event)])
-            if info.status in _LEFT or self._interrupt.is_set():
-                return info.status
-            if info.coordinator is None:
-                return info.status if info.status in RESTING_RUNS else None
-            counts = counts_of_info(info)
-            if self._stall.is_due(counts):
-                self._stall.answer = describe_wait(
-                    self._run.client, info.run_id, counts, info.queues, leading=False
-                )
-            running = {
-                name: max(0.0, info.as_of - claim.claimed / 1000)
-                for name, claim in store.read_claims().items()
-            }
-            self._display.update(View(counts, running, self._stall.answer))
-            self._pause(_FOLLOW_SECONDS)
+    def _see(self, call: Callable[[], _T]) -> _T:
+        return run_aside(call, "distflow-lead", step=self._step, step_seconds=_TICK_SECONDS)
 
-    def _pause(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not self._interrupt.is_set():
-            self._tend()
-            time.sleep(_TICK_SECONDS)
+    def _step(self) -> None:
+        """Tell and draw what is new."""
+        self._tend()
+        self._tell(self._told.take())
+        self._note_interrupt()
+        picture = self._told.picture
+        if picture is not None:
+            self._draw(picture)
+
+    def _tell(self, fresh: list[Notice | Turn | ResumePlan]) -> None:
+        notices: list[Notice] = []
+        for each in fresh:
+            if isinstance(each, Notice):
+                notices.append(each)
+                continue
+            self._narrator.tell(notices)
+            notices = []
+            if isinstance(each, ResumePlan):
+                for line in resume_lines(self._run, each):
+                    self._display.note(line)
+            else:
+                self._is_leading = each.kind == "takes_over"
+                self._display.note(_TURNS[each.kind].format(by=each.by or "another"))
+        self._narrator.tell(notices)
+
+    def _draw(self, picture: Picture) -> None:
+        counts, queues = picture.counts, picture.queues
+        if self._stall.is_due(counts):
+            # The next picture has them.
+            self._told.wants_queues = True
+        if self._told.wants_queues and queues is not None:
+            self._told.wants_queues = False
+            self._stall.answer = describe_wait(
+                self._run.client, self._run.run_id, counts, queues, leading=self._is_leading
+            )
+        self._display.update(View(counts, picture.running, self._stall.answer))
 
     def _note_interrupt(self) -> None:
-        if self._interrupt.is_set() and not self._said_interrupted:
+        if self._is_leading and self._interrupt.is_set() and not self._said_interrupted:
             self._said_interrupted = True
             what = "handing the run over" if self._interrupt.hands_over else _INTERRUPTED
             self._display.note(f"{what}; again ends this at once")
+
+
+class _Told(Watcher):
+    """Keeps what the session tells until the main thread takes it."""
+
+    # No line tells of a start.
+    hears_starts = False
+    wants_pictures = True
+
+    def __init__(self) -> None:
+        self.wants_queues = False
+        self._fresh: SimpleQueue[Notice | Turn | ResumePlan] = SimpleQueue()
+        #: The newest one.
+        self.picture: Picture | None = None
+
+    def hear(self, notice: Notice) -> None:
+        """Something happened."""
+        self._fresh.put(notice)
+
+    def turn(self, turn: Turn) -> None:
+        """The session goes on in another way."""
+        self._fresh.put(turn)
+
+    def begin(self, plan: ResumePlan) -> None:
+        """A resume is about to do this."""
+        self._fresh.put(plan)
+
+    def see(self, picture: Picture) -> None:
+        """The run stands like this now."""
+        self.picture = picture
+
+    def take(self) -> list[Notice | Turn | ResumePlan]:
+        """What is new since the last call."""
+        fresh: list[Notice | Turn | ResumePlan] = []
+        with suppress(Empty):
+            while True:
+                fresh.append(self._fresh.get_nowait())
+        return fresh

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from distflow.cli.ui.common import next_command
-from distflow.cli.ui.progress import Display, counts_of_info, counts_text
+from distflow.cli.ui.progress import Display, counts_text
 from distflow.cli.ui.views import clip, columns, is_terminal, span, step_command
 from distflow.cli.ui.waits import go_on_command
-from distflow.coordinator.executor import WorkflowExecutor
+from distflow.core.picture import ResumePlan, info_counts
 from distflow.core.plan import PlanItem
 from distflow.core.run import RunInfo
 from distflow.core.status import ACTIVE_RUNS, TaskStatus
@@ -96,10 +96,9 @@ def _describe(kind: str, notice: Notice, why: str) -> str:
     return f"{notice.task}{attempt}" + (f": {_shortened(why)}" if why else "")
 
 
-def resume_lines(run: Run, executor: WorkflowExecutor) -> Iterator[str]:
+def resume_lines(run: Run, resume: ResumePlan) -> Iterator[str]:
     """What a resume is about to do, from what its reopening planned."""
-    plan, graph = executor.plan, executor.graph
-    assert graph is not None
+    graph, plan = resume
     actions = Counter(item.action for item in plan)
     done = sum(item.seen == "success" for item in plan)
     again = Counter(item.seen for item in plan if item.action == "again")
@@ -143,7 +142,7 @@ def outcome_lines(run: Run, info: RunInfo, again: str | None = None) -> Iterator
         again: the command that goes on with the run; None looks for it.
     """
     reason = f" ({info.reason})" if info.reason and info.reason != info.status else ""
-    counts = counts_text(counts_of_info(info)) or "no tasks"
+    counts = counts_text(info_counts(info)) or "no tasks"
     # Of the run, whoever led it: not of this command.
     ran = "" if info.run_seconds is None else f" after {span(info.run_seconds)}"
     yield f"run {info.run_id}: {info.status}{reason}{ran}: {counts}"

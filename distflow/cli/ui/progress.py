@@ -19,11 +19,8 @@ from rich.text import Text
 
 from distflow.cli.ui.common import interrupted_code, say
 from distflow.cli.ui.views import clip, span
-from distflow.core.run import RunInfo
-from distflow.core.state import TaskStateManager
-from distflow.core.status import TaskStatus
+from distflow.core.picture import COUNTED
 from distflow.events.notice import Interrupt
-from distflow.runs.documents import COUNTED
 from distflow.text import counted, one_line
 
 #: Tasks at work that a terminal shows.
@@ -67,21 +64,6 @@ class View(NamedTuple):
     def done(self) -> int:
         """Tasks whose outcome stands."""
         return sum(self.counts[name] for name in ("success", "failure", "skipped", "cancelled"))
-
-
-def counts_of_info(info: RunInfo) -> dict[str, int]:
-    """A run's counts as its ``meta`` hash tells them."""
-    return {**{name: info.counts[name] for name in COUNTED}, "pending": info.pending}
-
-
-def counts_of_state(state: TaskStateManager) -> dict[str, int]:
-    """A run's counts as its coordinator knows them."""
-    counts = state.counts
-    return {
-        **{name: counts[TaskStatus(name)] for name in COUNTED if name != "running"},
-        "running": counts[TaskStatus.CLAIMED] + counts[TaskStatus.STARTED],
-        "pending": counts[TaskStatus.PENDING] + counts[TaskStatus.READY],
-    }
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

@@ -9,9 +9,10 @@ from typing import TextIO
 
 from distflow.cli.ui.common import Line, Painted, next_command
 from distflow.core.misfit import name_worker, wanted_of
+from distflow.core.picture import COUNTED
 from distflow.core.run import UNKNOWN, Refusal, RunInfo, ServerFacts
 from distflow.core.status import RESTING_RUNS
-from distflow.runs.documents import COUNTED, Survey, done_count
+from distflow.runs.documents import Survey, done_count
 from distflow.runs.outlook import Outlook, Step, decide_step, next_steps
 from distflow.text import one_line
 

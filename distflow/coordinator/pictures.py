@@ -1,0 +1,63 @@
+"""Pictures: shows whoever looks on where a run stands, at most a few times per second."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from distflow.coordinator.mirror import RunMirror
+from distflow.core.picture import Picture, ResumePlan, shown_counts
+from distflow.core.plan import PlanItem
+from distflow.core.status import TaskStatus
+
+#: Seconds between two pictures.
+_SHOW_SECONDS = 0.1
+
+#: Tasks in these could run now.
+_OPEN = frozenset({TaskStatus.READY, TaskStatus.QUEUED})
+
+
+class Onlooker(Protocol):
+    """Somebody who looks on while a run is led; asked and told on the thread of the loop."""
+
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether it is to be shown anything."""
+
+    @property
+    def wants_queues(self) -> bool:
+        """Whether the next picture is to have the queues of open tasks: they cost a look at each
+        task.
+        """
+
+    def begin(self, plan: ResumePlan) -> None:
+        """The run is led from now on, and its resume does this."""
+
+    def see(self, picture: Picture) -> None:
+        """The run stands like this."""
+
+
+class Pictures:
+    """Shows one onlooker, or nobody, pictures of one run."""
+
+    def __init__(self, onlooker: Onlooker | None) -> None:
+        self._onlooker = onlooker
+        self._due = 0.0
+
+    def begin(self, mirror: RunMirror, plan: list[PlanItem]) -> None:
+        """Show what a resume does, if the run was reopened."""
+        if plan and self._onlooker is not None:
+            self._onlooker.begin(ResumePlan(mirror.graph, plan))
+
+    def show(self, mirror: RunMirror, now: float) -> None:
+        """Show how the run stands, if it is time; ``now`` is on the monotonic clock, in seconds."""
+        if self._onlooker is None or now < self._due or not self._onlooker.wants_pictures:
+            return
+        self._due = now + _SHOW_SECONDS
+        running = {name: now - since for name, since in mirror.running.items()}
+        queues = _open_queues(mirror) if self._onlooker.wants_queues else None
+        self._onlooker.see(Picture(shown_counts(mirror.state.counts), running, queues))
+
+
+def _open_queues(mirror: RunMirror) -> set[str]:
+    pairs = zip(mirror.graph.tasks, mirror.state.statuses, strict=True)
+    return {task.queue for task, status in pairs if status in _OPEN}

@@ -1,0 +1,57 @@
+"""Picture: where a run stands at one moment, for displays: a value that nobody changes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from distflow.core.graph import Graph
+from distflow.core.plan import PlanItem
+from distflow.core.run import RunInfo
+from distflow.core.status import RUNNING, TaskStatus
+
+_S = TaskStatus
+
+#: The counts of a status document, in their order, between ``total`` and ``pending``.
+COUNTED = (
+    "success",
+    "failure",
+    "skipped",
+    "cancelled",
+    "unknown",
+    "running",
+    "queued",
+    "waiting",
+)
+
+
+class Picture(NamedTuple):
+    """Where the tasks of a run stand."""
+
+    #: Tasks by outcome, plus ``running``, ``queued``, ``waiting`` and ``pending``.
+    counts: Mapping[str, int]
+    #: Tasks at work, with the seconds since a worker claimed them.
+    running: Mapping[str, float]
+    #: Queues of the tasks that could run; None where nobody asked for them.
+    queues: Collection[str] | None = None
+
+
+class ResumePlan(NamedTuple):
+    """What a resume is about to do with the tasks of a graph."""
+
+    graph: Graph
+    items: list[PlanItem]
+
+
+def shown_counts(counts: Mapping[TaskStatus, int]) -> dict[str, int]:
+    """Tasks by the words that displays have for where they stand."""
+    return {
+        **{name: counts[TaskStatus(name)] for name in COUNTED if name != RUNNING},
+        RUNNING: counts[_S.CLAIMED] + counts[_S.STARTED],
+        "pending": counts[_S.PENDING] + counts[_S.READY],
+    }
+
+
+def info_counts(info: RunInfo) -> dict[str, int]:
+    """The same of a run as its ``meta`` hash tells it."""
+    return {**{name: info.counts[name] for name in COUNTED}, "pending": info.pending}
