@@ -16,6 +16,7 @@ from distflow.core.graph import Graph
 from distflow.core.model import MAX_LOST, TaskResult
 from distflow.core.outcome import left_of_wait_ms, longest_wait_seconds
 from distflow.core.readings import RunReading
+from distflow.core.resolution import Resolution
 from distflow.core.run import Claim, Event, RefusalKey, RunInfo, event_ms
 from distflow.core.state import TaskStateManager
 from distflow.core.status import FINAL, OUTCOMES, RunStatus, TaskStatus
@@ -268,9 +269,8 @@ class RunMirror:
         packed = self._store.read_results([name])[0]
         # Where it was decided at this very moment, the event says so.
         with suppress(WrongState):
-            self._store.resolve_task(
-                new_token(), name, "undecided", b"", "its coordinator", note, asked=packed or b""
-            )
+            asked = Resolution(name, b"", packed or b"")
+            self._store.resolve_task(new_token(), "undecided", asked, "its coordinator", note)
 
     def take_ran(self) -> Sequence[tuple[int, str]]:
         """Which tasks were run by which workers since the last call, if that is noted."""

@@ -67,6 +67,8 @@ class Code(IntEnum):
     WRONG_STATE = 13
     #: The run is of a newer version than the caller reads.
     TOO_NEW = 14
+    #: What the caller decided by has changed: it looks again, and decides anew.
+    LOOK_AGAIN = 15
 
 
 class Progress(NamedTuple):
@@ -90,11 +92,16 @@ class Progress(NamedTuple):
 
 class Unknown(NamedTuple):
     """An outcome that nobody knows, as a verify hook is asked about it: the encoded TaskResult, and
-    ``lost`` of its :class:`Progress`.
+    the progress of its task.
     """
 
     packed: bytes
-    lost: int
+    last: Progress
+
+    @property
+    def lost(self) -> int:
+        """How many workers the task has cost so far in its generation."""
+        return self.last.lost
 
 
 class Finish(NamedTuple):
@@ -119,6 +126,13 @@ class Finish(NamedTuple):
     keep: bool = False
     #: Of a failure that waits: what failed, in short, for those who watch.
     note: str = ""
+
+    @property
+    def history_kind(self) -> str:
+        """Of what waits, the kind of its entry of the history: the next iteration of a loop goes on
+        with the number of the last attempt.
+        """
+        return "looped" if self.progress.attempt == self.attempt else "retried"
 
 
 #: Milliseconds: a function that is known to take no longer is claimed quietly, and with others
@@ -188,6 +202,11 @@ class Refused(NamedTuple):
     trace: str = ""
 
 
+def unread_jobs(words: str) -> Refused:
+    """What is kept of a worker that cannot read its jobs at all: no scope."""
+    return Refused("", "", "", "its jobs", words)
+
+
 ScopeKind = Literal["function", "condition", "until", "verify", "task"]
 
 
@@ -196,6 +215,19 @@ def scope_of(kind: ScopeKind, name: str) -> str:
     hook, or the one of this name.
     """
     return f"{kind} {name}"
+
+
+#: Tasks that a worker's refusal names.
+REFUSED_TASKS = 100
+
+#: Entries of a run's history, those that are kept for ever not counted.
+HISTORY_LIMIT = 10_000
+
+#: Bytes of a result beyond which the history has only its size and SHA-1.
+HISTORY_BYTES = 64 * 1024
+
+#: The durability with which a worker waits until what ``at_most_once`` tasks write is on disk.
+DURABLE_BY_WAITING = "waitaof"
 
 
 class BatchOpening(NamedTuple):

@@ -8,11 +8,18 @@ from typing import Literal, NamedTuple
 from distflow.core.claim import Progress
 from distflow.core.model import Ref, Task, TaskResult
 from distflow.core.run import TaskCut
-from distflow.core.status import TaskStatus
+from distflow.core.status import REOPENED, SATISFYING, TaskStatus
 from distflow.errors import WrongState
 
 #: It happened, it did not happen and runs again, or it is a failure.
 Decision = Literal["done", "fail", "retry"]
+
+#: What is said of an unknown task; that it cannot be decided is said by verify hooks alone.
+Answer = Literal["done", "fail", "retry", "undecided"]
+
+#: What a decision does to whoever leads the run: nothing; its epoch is void, so that the next one
+#: reads all anew; or the same, and it is taken only where nobody leads the run.
+LeaderRule = Literal["stays", "looks_again", "absent"]
 
 #: How the message of an outcome begins that a person has decided.
 _BY = "resolved by "
@@ -31,11 +38,11 @@ class Dependent(NamedTuple):
 class Resolution(NamedTuple):
     """A decision on one task, as the store is told it.
 
-    ``packed`` is the encoded outcome, empty where the task runs again, with ``progress``. ``seen``
-    is the encoded outcome that it replaces; None where an earlier decision lets the task run again.
-    ``dependents`` must be as they were seen; ``skipped`` are tasks that were skipped because of
-    this one, and are evaluated again. With ``unled`` nobody may lead the run, and what its last
-    coordinator had queued is void.
+    ``packed`` is the encoded outcome, empty where the task runs again, with ``progress``; where a
+    hook cannot tell there is neither. ``seen`` is the encoded outcome that is decided on, None
+    where an earlier decision lets the task run again. ``dependents`` must be as they were seen;
+    ``skipped`` are tasks that were skipped because of this one, and are evaluated again. ``leader``
+    says what becomes of whoever leads the run: see :func:`leader_rule`.
     """
 
     task: str
@@ -44,7 +51,37 @@ class Resolution(NamedTuple):
     progress: Progress | None = None
     dependents: tuple[Dependent, ...] = ()
     skipped: tuple[str, ...] = ()
-    unled: bool = False
+    leader: LeaderRule = "stays"
+
+
+def leader_rule(before: TaskStatus | None, *, takes_away: bool) -> LeaderRule:
+    """What a decision does to whoever leads the run.
+
+    Args:
+        before: the status of the outcome that is decided on; None where there is none.
+        takes_away: whether dependents might run by that outcome, and may not by what follows: what
+            was queued would find its dependency undone.
+    """
+    if takes_away:
+        return "absent"
+    # Who leads may have worked out what follows from a failure, a skip or the run's end, and not
+    # written it yet.
+    return "looks_again" if before in REOPENED else "stays"
+
+
+def retry_progress(last: Progress, operation: str, *, by_hook: bool) -> Progress:
+    """The try that a decision lets a task have.
+
+    A person's decision gives a new budget. A hook's does not: a task that kills its workers must
+    end.
+
+    Args:
+        last: its progress, of which ``attempt`` is that of the next try.
+        operation: the id of the decision.
+        by_hook: whether a verify hook has decided.
+    """
+    base, lost = (last.base, last.lost + 1) if by_hook else (last.attempt - 1, 0)
+    return Progress(last.attempt, base=base, lost=lost, token=operation)
 
 
 def decided_result(
@@ -81,7 +118,7 @@ def is_decidable(result: TaskResult) -> bool:
 
 def satisfies(task: Task, status: TaskStatus) -> bool:
     """Whether dependents of a task with an outcome of this status may run."""
-    return status == TaskStatus.SUCCESS or (status == TaskStatus.FAILURE and task.continue_on_error)
+    return status in SATISFYING[task.continue_on_error]
 
 
 def has_begun(cut: TaskCut, result: TaskResult | None) -> bool:

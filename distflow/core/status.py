@@ -122,6 +122,22 @@ OVER_RUNS = ENDED_RUNS - {RunStatus.BLOCKED}
 #: Runs at rest: they go on only when a person says so.
 RESTING_RUNS = ENDED_RUNS | {RunStatus.PAUSED, RunStatus.INTERRUPTED}
 
+#: Runs whose batches are begun, and whose tasks are claimed.
+CLAIMED_RUNS = frozenset({RunStatus.RUNNING})
+
+#: Runs in which nothing starts any more, not even what is claimed.
+UNSTARTED_RUNS = frozenset({RunStatus.CANCELLING})
+
+#: Where a blocked run goes once what blocked it is decided, by whether it was stopped before: then
+#: it goes on with being stopped.
+UNBLOCKED = {False: RunStatus.RUNNING, True: RunStatus.CANCELLING}
+
+#: Outcomes with which the dependents of a task may run, by whether its failure is tolerated.
+SATISFYING = {
+    False: frozenset({TaskStatus.SUCCESS}),
+    True: frozenset({TaskStatus.SUCCESS, TaskStatus.FAILURE}),
+}
+
 
 def shown_status(status: TaskStatus) -> str:
     """A task's status in the one word that all screens and documents have for it."""

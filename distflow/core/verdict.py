@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from distflow.core.model import MAX_LOST, TaskResult
+from distflow.core.resolution import Answer
 from distflow.core.status import TaskStatus
 from distflow.errors import NotDone
 
@@ -13,7 +14,7 @@ from distflow.errors import NotDone
 class Verdict(NamedTuple):
     """What follows: ``result`` goes with ``done`` and ``fail``; ``note`` is for the history."""
 
-    decision: Literal["done", "fail", "retry", "undecided"]
+    decision: Answer
     note: str
     result: TaskResult | None = None
 

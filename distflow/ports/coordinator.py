@@ -195,6 +195,7 @@ class CoordinatorPort(Protocol):
 
         Raises:
             WrongState: it is in none of the allowed statuses; the message names its status.
+            LookAgain: others went on cancelling it meanwhile.
             RunNotFound: there is no such run, says a person's call.
             RunTooNew: a newer distflow made it.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 from distflow.core.claim import (
     NAMELESS,
@@ -16,6 +16,7 @@ from distflow.core.claim import (
     Unknown,
     WorkerFacts,
 )
+from distflow.core.resolution import Answer, Resolution
 from distflow.core.status import TaskStatus
 from distflow.errors import RunGone
 
@@ -133,30 +134,24 @@ class WorkerPort(Protocol):
     def resolve_task(
         self,
         operation: str,
-        task: str,
-        decision: Literal["done", "fail", "retry", "undecided"],
-        packed: bytes,
+        decision: Answer,
+        resolution: Resolution,
         who: str,
         note: str,
-        *,
-        asked: bytes = b"",
     ) -> TaskStatus:
         """Decide an unknown task, and return its status from now on.
 
         Args:
             operation: the caller's id for this decision, kept over its retries: idempotent by it.
-            task: its name.
-            decision: ``done`` and ``fail`` come with an encoded TaskResult, the others with none;
-                ``undecided`` is what a hook says that could not tell.
-            packed: that TaskResult, or empty.
+            decision: ``done`` and ``fail`` come with an outcome, ``retry`` with a progress;
+                ``undecided``, with neither, is what a hook says that could not tell.
+            resolution: that, and the unknown outcome that the caller saw.
             who: for the history.
             note: for the history.
-            asked: the encoded unknown outcome that a verify hook was asked about; a person, who
-                knows more than one attempt, says none.
 
         Raises:
-            WrongState: the task is not unknown, or not the one that was asked about; the message
-                says what it is.
+            WrongState: the task is not unknown, or not the one that was seen; the message says
+                what it is.
             RunNotFound: there is no such run.
             RunTooNew: a newer distflow made it.
         """

@@ -18,6 +18,8 @@ from distflow.core.resolution import (
     has_begun,
     is_dead_end,
     is_decidable,
+    leader_rule,
+    retry_progress,
     said_tries,
     satisfies,
     takes_result,
@@ -148,12 +150,14 @@ class _Resolver:
         known = cut.progress.attempt if cut.progress else 1
         again = max(known, before.attempt + 1)
         after = self._status
-        item = self._item(name, cut.packed, before.attempt, again)
-        if satisfies(task, before.status):
+        rests = satisfies(task, before.status)
+        satisfied = after is not None and satisfies(task, after)
+        rule = leader_rule(before.status, takes_away=rests and not satisfied)
+        item = self._item(name, cut.packed, before.attempt, again)._replace(leader=rule)
+        if rests:
             # Who rests on it may run at any moment.
-            unled = after is None or not satisfies(task, after)
-            return item._replace(dependents=self._unbegun(name), unled=unled)
-        if is_dead_end(before) and (after is None or satisfies(task, after)):
+            return item._replace(dependents=self._unbegun(name))
+        if is_dead_end(before) and (after is None or satisfied):
             return item._replace(skipped=self._skipped_by(name))
         return item
 
@@ -174,7 +178,7 @@ class _Resolver:
     def _item(self, name: str, seen: bytes | None, attempt: int, again: int) -> Resolution:
         decision, data, who, note = self._saying
         if decision == "retry":
-            progress = Progress(again, base=again - 1, token=self._operation)
+            progress = retry_progress(Progress(again), self._operation, by_hook=False)
             return Resolution(name, b"", seen, progress)
         value = None if data is NOTHING else data
         result = decided_result(decision, attempt, value, who=who, note=note)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distflow.store.redis.scripts import load_script, script_names
+from distflow.store.redis.scripts import RULES, load_script, script_names
 
 FOLDER = Path(__file__).parents[2] / "distflow/store/redis/lua"
 STORE = FOLDER.parent
@@ -60,6 +60,46 @@ def test_time_comes_from_the_prelude_alone() -> None:
     """One clock: Redis's, through the prelude, which tests may move."""
     users = [name for name in script_names() if "'TIME'" in "\n".join(code_of(name))]
     assert users == []
+
+
+#: Scripts on the keys of many runs, or of one that may be gone: they say so for each.
+UNGUARDED = {
+    *("announce", "list_run", "mark_active", "note_worker", "shorten_leases"),
+    *("renew_lease", "release_lease"),
+}
+
+
+@pytest.mark.parametrize("name", script_names())
+def test_one_guard_says_who_is_refused(name: str) -> None:
+    """Whether the run is there, whether the caller leads it and whether it can read it, the prelude
+    asks: no script has lines of its own for that. What only reads needs none.
+    """
+    code = "\n".join(code_of(name))
+    own = re.findall(r"'EXISTS', meta|'epoch'\) [~=]= epoch|run\[\d\] ~= epoch|'v'", code)
+    if name not in UNGUARDED:
+        assert own == []
+        assert "refusal(" in code or name.startswith("read_")
+
+
+def test_rules_come_from_the_core() -> None:
+    """Where a run or a task goes to its caller says, or a table of ``core``: a script that named
+    the statuses that allow something would be a second place that knows. Reopening is a transition
+    by itself.
+    """
+    named = re.compile(
+        r"'HSET', \w+, 'status', '|[~=]= '(running|cancelling|paused|success|failure|cancelled)'"
+    )
+    choosing = {name for name in script_names() if named.search("\n".join(code_of(name)))}
+    assert choosing == {"begin_reopen"}
+
+
+def test_scripts_carry_the_rules() -> None:
+    """As Lua says them; each is used."""
+    texts = "\n".join(load_script(name).text.decode() for name in script_names())
+    assert "POLICY." not in texts
+    assert "({cancelling = true})" in texts
+    raw = "\n".join(path.read_text() for path in FOLDER.glob("*.lua"))
+    assert set(re.findall(r"POLICY\.([A-Z_]+)", raw)) == set(RULES)
 
 
 def test_scripts_carry_the_codes_of_the_enum() -> None:

@@ -12,7 +12,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Retry, Task, TaskResult
-from distflow.core.resolution import Resolution, decided_result, is_dead_end
+from distflow.core.resolution import (
+    Resolution,
+    decided_result,
+    is_dead_end,
+    leader_rule,
+    retry_progress,
+)
 from distflow.core.status import REOPENED, RunStatus, TaskStatus
 from distflow.wire.codec import decode_result, encode_result, status_of
 from tests.contract.actors import ENDINGS, Coordinator, Worker, new_name
@@ -196,11 +202,13 @@ class StoreMachine(RuleBasedStateMachine):
         status = TaskStatus.SUCCESS if decision == "done" else TaskStatus.FAILURE
         result = TaskResult(status, message=operation, started=status == "failure")
         packed = b"" if decision == "retry" else encode_result(result)
+        seen, last = results.get(name, b""), self.twins.seen.progress.get(name, Progress())
+        retry = retry_progress(last, operation, by_hook=False) if decision == "retry" else None
+        # Of another task it is nothing that a person may decide so.
+        item = Resolution(name, packed, seen if name in names else b"", retry)
         call = Call(
             "resolve",
-            lambda side: side.store.resolve_task(
-                operation, name, decision, packed, "eva", "looked it up"
-            ),
+            lambda side: side.store.resolve_task(operation, decision, item, "eva", "looked it up"),
             task=name,
         )
         self.twins.send(call, lost_reply=again)
@@ -232,6 +240,7 @@ class StoreMachine(RuleBasedStateMachine):
             encode_result(TaskResult(TaskStatus.FAILURE)) if late else results[name],
             progress if decision == "retry" else None,
             skipped=() if decision == "fail" else tuple(sorted(skipped)),
+            leader=leader_rule(known.status, takes_away=False),
         )
         call = Call(
             "decide",
@@ -270,11 +279,12 @@ class StoreMachine(RuleBasedStateMachine):
         status = TaskStatus.SUCCESS if decision == "done" else TaskStatus.FAILURE
         result = TaskResult(status, message=operation, started=status == "failure")
         packed = b"" if decision in ("retry", "undecided") else encode_result(result)
+        last = self.twins.seen.progress.get(name, Progress())
+        retry = retry_progress(last, operation, by_hook=True) if decision == "retry" else None
+        item = Resolution(name, packed, asked, retry)
         call = Call(
             "late answer" if late else "resolve",
-            lambda side: side.store.resolve_task(
-                operation, name, decision, packed, "verify", "it said so", asked=asked
-            ),
+            lambda side: side.store.resolve_task(operation, decision, item, "verify", "it said so"),
             task=name,
         )
         self.twins.send(call, lost_reply=again)

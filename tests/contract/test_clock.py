@@ -4,12 +4,15 @@ coordinator has measured is moved to where it now stands.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from distflow.core.claim import Code
 from distflow.core.status import ACTIVE_RUNS, RunStatus
-from distflow.errors import LeaseHeld, StaleEpoch
+from distflow.errors import LeaseHeld, LookAgain, StaleEpoch
 from tests.support.stores import (
+    RedisSubject,
     Subject,
     again,
     claim,
@@ -91,6 +94,33 @@ def test_a_grace_is_no_longer_than_asked_for(subject: Subject) -> None:
         store.set_status(RunStatus.CANCELLING, ACTIVE_RUNS, grace_seconds=grace)
         info = store.read_info()
         assert info.stop_at == pytest.approx(info.as_of + left, abs=1.0)
+
+
+def test_a_grace_that_changes_while_it_is_compared(
+    redis_subject: RedisSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two cancel at once: the shortest of the graces counts, whoever comes last; and whoever never
+    comes to it is told so.
+    """
+    store, other = redis_subject.connect("run-1"), redis_subject.store
+    open_run(other)
+    other.set_status(RunStatus.CANCELLING, ACTIVE_RUNS, grace_seconds=60.0)
+    run, graces = store._run, [10.0]
+
+    def overtaken(*arguments: Any) -> Any:
+        answer = run(*arguments)
+        if answer[0] == Code.LOOK_AGAIN and graces:
+            other.set_status(RunStatus.CANCELLING, ACTIVE_RUNS, grace_seconds=graces.pop())
+        return answer
+
+    monkeypatch.setattr(store, "_run", overtaken)
+    store.set_status(RunStatus.CANCELLING, ACTIVE_RUNS, grace_seconds=30.0)
+    info = store.read_info()
+    assert graces == []
+    assert info.stop_at == pytest.approx(info.as_of + 10.0, abs=1.0)
+    graces += [9.9 - number / 10 for number in reversed(range(40))]
+    with pytest.raises(LookAgain, match="cancelled by others"):
+        store.set_status(RunStatus.CANCELLING, ACTIVE_RUNS, grace_seconds=1.0)
 
 
 def test_a_lease_is_no_longer_than_asked_for(subject: Subject) -> None:

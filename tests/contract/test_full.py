@@ -22,6 +22,7 @@ from tests.support.stores import (
     open_run,
     outcome,
     picture,
+    resolve,
 )
 
 TASKS = ("a", "b", "c", "d")
@@ -68,8 +69,8 @@ TAKEN: dict[str, Ask] = {
     ),
     "settle_unheld": lambda store, epoch: store.settle_unheld(epoch, [("d", outcome("cancelled"))]),
     "end_batch": lambda store, epoch: store.end_batch(epoch, "b2"),
-    "resolve": lambda store, _: store.resolve_task(
-        "op", "c", "fail", outcome("failure", error="no"), "eva", ""
+    "resolve": lambda store, _: resolve(
+        store, "op", "c", "fail", outcome("failure", error="no"), "eva", ""
     ),
     "record_repair": lambda store, epoch: store.record_repair(
         epoch, "op", Repair("worker_lost", "b1", "w1", "lost")

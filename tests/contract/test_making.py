@@ -19,6 +19,7 @@ from tests.support.stores import (
     open_run,
     outcome,
     picture,
+    resolve,
 )
 
 
@@ -208,7 +209,7 @@ def test_nothing_is_left_of_a_deleted_run(subject: Subject) -> None:
         store.read_status,
         store.delete_run,
         lambda: store.set_status(RunStatus.PAUSED, set(RunStatus)),
-        lambda: store.resolve_task("op", "a", "retry", b"", "", ""),
+        lambda: resolve(store, "op", "a", "retry", b"", "", ""),
     ):
         with pytest.raises(RunNotFound, match="there is no run 'run-1'"):
             read()

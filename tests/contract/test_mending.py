@@ -16,6 +16,7 @@ from tests.support.stores import (
     open_run,
     outcome,
     picture,
+    resolve,
 )
 
 LOST = Repair("worker_lost", "run-1-7-1", "w1", "worker w1 was lost")
@@ -102,7 +103,7 @@ def test_vitals_are_what_events_have_told(subject: Subject) -> None:
     assert store.read_vitals() == Vitals(1, 1, store.last_event_id(), "running", 0)
     finish(store, epoch, final("b", "t2", "unknown"))
     assert store.read_vitals() == Vitals(2, 0, store.last_event_id(), "running", 1)
-    store.resolve_task("op", "b", "done", outcome("success"), "p", "")
+    resolve(store, "op", "b", "done", outcome("success"), "p", "")
     assert store.read_vitals() == Vitals(2, 0, store.last_event_id(), "running", 0)
 
 

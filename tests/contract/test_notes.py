@@ -14,6 +14,7 @@ from tests.support.stores import (
     make_spec,
     open_run,
     picture,
+    resolve,
 )
 
 
@@ -73,7 +74,7 @@ def test_an_attempt_that_was_given_up_as_unknown_still_saves(subject: Subject) -
     assert store.save_note("a", "t2", b"another") == Code.REFUSED
     assert store.save_note("a", "t1", b"job") == Code.OK
     assert store.fetch_note("a") == b"job"
-    store.resolve_task("op", "a", "retry", b"", "eva", "")
+    resolve(store, "op", "a", "retry", b"", "eva", "")
     assert store.save_note("a", "t1", b"too late") == Code.REFUSED
     assert store.fetch_note("a") == b"job"
 

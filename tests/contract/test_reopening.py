@@ -18,6 +18,7 @@ from tests.support.stores import (
     open_run,
     outcome,
     picture,
+    resolve,
 )
 
 FAILURE, SKIPPED, CANCELLED = TaskStatus.FAILURE, TaskStatus.SKIPPED, TaskStatus.CANCELLED
@@ -211,10 +212,10 @@ def test_a_person_decides_an_unknown_task(subject: Subject, decision: str, statu
     ended_run(subject)
     decided = outcome(status, message="looked it up", started=True)
 
-    def resolve(operation: str, packed: bytes) -> TaskStatus:
-        return store.resolve_task(operation, "unknown", decision, packed, "eva", "ledger")  # type: ignore[arg-type]
+    def say(operation: str, packed: bytes) -> TaskStatus:
+        return resolve(store, operation, "unknown", decision, packed, "eva", "ledger")  # type: ignore[arg-type]
 
-    assert resolve("op", decided) == status
+    assert say("op", decided) == status
     after = picture(subject)
     assert after.results["unknown"] == decided
     assert after.progress == {}
@@ -223,10 +224,10 @@ def test_a_person_decides_an_unknown_task(subject: Subject, decision: str, statu
     assert (entry.by, entry.note, entry.packed) == ("eva", "ledger", outcome("unknown"))
     event = store.read_events("0-0")[-1]
     assert (event.kind, event.task, event.status) == ("resolved", "unknown", status)
-    assert resolve("op", decided) == status
+    assert say("op", decided) == status
     assert picture(subject) == after
     with pytest.raises(WrongState, match=f"'unknown' is {status}: only an unknown task can be"):
-        resolve("op2", outcome("success", message="another"))
+        say("op2", outcome("success", message="another"))
     assert picture(subject) == after
 
 
@@ -237,21 +238,21 @@ def test_a_person_lets_an_unknown_task_start_again(subject: Subject) -> None:
     claim(store, epoch, "a", "t1")
     finish(store, epoch, final("a", "t1", "unknown"))
     for _delivery in range(2):
-        assert store.resolve_task("op", "a", "retry", b"", "eva", "") == TaskStatus.READY
+        assert resolve(store, "op", "a", "retry", b"", "eva", "") == TaskStatus.READY
     assert store.read_progress() == {"a": Progress(2, base=1, token="op")}
     assert [entry.kind for entry in store.read_history()] == ["resolved"]
     assert picture(subject).results == {}
     assert finish(store, epoch, final("a", "t1")) == Code.REFUSED
     assert claim(store, epoch, "a", "t2") == (Code.GRANTED, 2, 1, 1, 0)
     with pytest.raises(WrongState, match="task 'a' is not ended"):
-        store.resolve_task("op2", "a", "retry", b"", "eva", "")
+        resolve(store, "op2", "a", "retry", b"", "eva", "")
 
 
 def test_an_imported_unknown_task_is_retried(subject: Subject) -> None:
     """Resolve --retry needs no progress from the snapshot."""
     store = subject.store
     epoch = open_run(store, imported=[("a", outcome("unknown"), None)])
-    assert store.resolve_task("op", "a", "retry", b"", "eva", "") == TaskStatus.READY
+    assert resolve(store, "op", "a", "retry", b"", "eva", "") == TaskStatus.READY
     assert claim(store, epoch, "a", "t1") == (Code.GRANTED, 1, 1, 0, 0)
 
 
@@ -267,7 +268,7 @@ def test_only_an_unknown_task_is_decided(subject: Subject) -> None:
         what = name if name in ALL[:4] else "not ended"
         for decision, packed in (("done", outcome("success", data=1)), ("retry", b"")):
             with pytest.raises(WrongState, match=f"task '{name}' is {what}: only an unknown task"):
-                store.resolve_task("op", name, decision, packed, "eva", "")  # type: ignore[arg-type]
+                resolve(store, "op", name, decision, packed, "eva", "")  # type: ignore[arg-type]
     assert picture(subject) == before
 
 
@@ -277,10 +278,10 @@ def test_a_decision_lets_a_blocked_run_go_on(subject: Subject) -> None:
     imported: list[Imported] = [(name, outcome("unknown"), None) for name in ("a", "b")]
     open_run(store, imported=imported)
     store.set_status(RunStatus.PAUSED, {RunStatus.RUNNING})
-    store.resolve_task("op", "a", "retry", b"", "eva", "")
+    resolve(store, "op", "a", "retry", b"", "eva", "")
     assert store.read_status() == RunStatus.PAUSED
     store.set_status(RunStatus.BLOCKED, {RunStatus.PAUSED})
-    store.resolve_task("op2", "b", "done", outcome("success"), "eva", "")
+    resolve(store, "op2", "b", "done", outcome("success"), "eva", "")
     assert store.read_status() == RunStatus.RUNNING
     assert store.read_info().ended_at is None
 
@@ -297,9 +298,9 @@ def test_a_decision_that_is_delivered_again_later_decides_nothing(subject: Subje
         assert store.settle_claim(epoch, "b1", unknown) == Code.RECORDED
         before = picture(subject)
         if operation == "o2":
-            assert store.resolve_task("o1", "a", "retry", b"", "ann", "") == TaskStatus.UNKNOWN
+            assert resolve(store, "o1", "a", "retry", b"", "ann", "") == TaskStatus.UNKNOWN
             assert picture(subject) == before
-        assert store.resolve_task(operation, "a", "retry", b"", "ann", "") == TaskStatus.READY
+        assert resolve(store, operation, "a", "retry", b"", "ann", "") == TaskStatus.READY
 
 
 def test_a_decision_in_a_stopped_run_goes_on_with_stopping_it(subject: Subject) -> None:
@@ -310,5 +311,5 @@ def test_a_decision_in_a_stopped_run_goes_on_with_stopping_it(subject: Subject) 
     store.settle_claim(epoch, "b1", final("a", "t1", "unknown", keep=True))
     store.set_status(RunStatus.CANCELLING, {RunStatus.RUNNING}, reason="cancelled by ann")
     store.set_status(RunStatus.BLOCKED, {RunStatus.CANCELLING}, epoch=epoch)
-    store.resolve_task("o1", "a", "done", outcome("success"), "ann", "")
+    resolve(store, "o1", "a", "done", outcome("success"), "ann", "")
     assert store.read_status() == RunStatus.CANCELLING

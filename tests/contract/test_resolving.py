@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from distflow.core.claim import Code, Progress
-from distflow.core.resolution import Decision, Dependent, Resolution, said_tries
+from distflow.core.resolution import Decision, Dependent, Resolution, leader_rule, said_tries
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import LeaseHeld, LookAgain, RunNotFound, StaleEpoch, WrongState
 from tests.support.stores import Subject, again, claim, final, finish, open_run, outcome, picture
@@ -87,7 +87,8 @@ def test_whoever_leads_looks_again(subject: Subject) -> None:
     """They may be about to write what followed from the failure: a skip, or the run's end."""
     store = subject.store
     epoch = failed_run(subject)
-    decide(subject, "done", Resolution("pay", DONE, FAILED, skipped=("ship",)))
+    rule = leader_rule(TaskStatus.FAILURE, takes_away=False)
+    decide(subject, "done", Resolution("pay", DONE, FAILED, skipped=("ship",), leader=rule))
     assert store.read_info().coordinator is None
     with pytest.raises(StaleEpoch):
         store.set_status(RunStatus.FAILURE, {RunStatus.RUNNING}, epoch=epoch)
@@ -143,7 +144,7 @@ def test_what_rested_on_it_is_void(subject: Subject) -> None:
     store.begin_batch(epoch, "b2", "w2", "job")
     progress = Progress(2, base=1, token="op2")
     dependents = (Dependent("ship", "", UNTRIED),)
-    item = Resolution("pay", b"", DONE, progress, dependents, unled=True)
+    item = Resolution("pay", b"", DONE, progress, dependents, leader="absent")
     with pytest.raises(LeaseHeld, match="anna leads run run-1"):
         decide(subject, "retry", item, op="op2")
     assert store.read_results(["pay"]) == [DONE]

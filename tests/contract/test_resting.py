@@ -7,7 +7,13 @@ import pytest
 from distflow.core.claim import Progress
 from distflow.core.model import Task
 from distflow.core.status import RESTING_RUNS, RunStatus
-from tests.support.stores import Subject, make_spec, open_run, outcome
+from tests.support.stores import (
+    Subject,
+    make_spec,
+    open_run,
+    outcome,
+    resolve,
+)
 
 
 @pytest.mark.parametrize("status", sorted(RESTING_RUNS))
@@ -58,7 +64,7 @@ def test_a_decision_ends_the_rest(subject: Subject) -> None:
     )
     store.set_status(RunStatus.BLOCKED, {RunStatus.RUNNING}, epoch=epoch)
     assert store.read_info().rest_at is not None
-    store.resolve_task("person", "a", "done", outcome("success"), "p", "")
+    resolve(store, "person", "a", "done", outcome("success"), "p", "")
     info = store.read_info()
     assert (info.status, info.rest_at) == (RunStatus.RUNNING, None)
 

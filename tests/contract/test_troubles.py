@@ -18,6 +18,7 @@ from tests.support.stores import (
     make_spec,
     open_run,
     outcome,
+    resolve,
 )
 
 NONE = Problems([], [], 0, [], [])
@@ -74,7 +75,7 @@ def test_what_is_decided_is_none(subject: Subject) -> None:
     epoch = open_graph(store, at_once=True)
     for task in ("once", "both"):
         settle(store, epoch, task, "unknown")
-    store.resolve_task("op1", "both", "fail", outcome("failure"), "anna", "")
+    resolve(store, "op1", "both", "fail", outcome("failure"), "anna", "")
     assert store.read_troubles(10) == Problems([], ["both"], 1, ["once"], ["once"])
     finish(store, epoch, final("once", "t-once"))
     assert store.read_troubles(10) == Problems([], ["both"], 1, [], [])
@@ -86,7 +87,7 @@ def test_what_a_person_mends(subject: Subject, decision: str) -> None:
     store = subject.store
     settle(store, open_graph(store, at_once=True), "once", "unknown")
     packed = outcome("success") if decision == "done" else b""
-    store.resolve_task("op1", "once", decision, packed, "anna", "")  # type: ignore[arg-type]
+    resolve(store, "op1", "once", decision, packed, "anna", "")  # type: ignore[arg-type]
     assert store.read_troubles(10) == NONE
 
 

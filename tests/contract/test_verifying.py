@@ -7,7 +7,16 @@ import pytest
 from distflow.core.claim import Code, Progress, Unknown
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import WrongState
-from tests.support.stores import Subject, claim, final, finish, open_run, outcome, picture
+from tests.support.stores import (
+    Subject,
+    claim,
+    final,
+    finish,
+    open_run,
+    outcome,
+    picture,
+    resolve,
+)
 
 UNKNOWN = TaskStatus.UNKNOWN
 
@@ -29,15 +38,16 @@ def test_what_is_asked_about(subject: Subject) -> None:
     epoch = open_run(store)
     assert store.fetch_unknown("a") is None
     packed = lose(subject, epoch, lost=2)
-    assert store.fetch_unknown("a") == Unknown(packed, 2)
-    store.resolve_task("op", "a", "done", outcome("success"), "eva", "")
+    last = Progress(2, lost=2, token="t1", started=True)
+    assert store.fetch_unknown("a") == Unknown(packed, last)
+    resolve(store, "op", "a", "done", outcome("success"), "eva", "")
     assert store.fetch_unknown("a") is None
 
 
 def test_an_imported_outcome_may_be_asked_about(subject: Subject) -> None:
     """It needs no progress."""
     open_run(subject.store, imported=[("a", outcome("unknown"), None)])
-    assert subject.store.fetch_unknown("a") == Unknown(outcome("unknown"), 0)
+    assert subject.store.fetch_unknown("a") == Unknown(outcome("unknown"), Progress())
 
 
 def test_a_retry_by_a_hook_gives_no_new_budget(subject: Subject) -> None:
@@ -46,11 +56,11 @@ def test_a_retry_by_a_hook_gives_no_new_budget(subject: Subject) -> None:
     epoch = open_run(store)
     asked = lose(subject, epoch)
     for _delivery in range(2):
-        status = store.resolve_task("op1", "a", "retry", b"", "verify", "", asked=asked)
+        status = resolve(store, "op1", "a", "retry", b"", "verify", "", asked=asked)
         assert status == TaskStatus.READY
     assert store.read_progress() == {"a": Progress(2, lost=1, token="op1")}
     asked = lose(subject, epoch, 2, lost=1)
-    store.resolve_task("op2", "a", "retry", b"", "verify", "", asked=asked)
+    resolve(store, "op2", "a", "retry", b"", "verify", "", asked=asked)
     assert store.read_progress() == {"a": Progress(3, lost=2, token="op2")}
     assert claim(store, epoch, "a", "t3") == (Code.GRANTED, 3, 1, 0, 2)
 
@@ -62,16 +72,16 @@ def test_a_slow_hook_decides_no_later_attempt(subject: Subject) -> None:
     store = subject.store
     epoch = open_run(store)
     first = lose(subject, epoch)
-    store.resolve_task("op1", "a", "retry", b"", "verify", "", asked=first)
+    resolve(store, "op1", "a", "retry", b"", "verify", "", asked=first)
     with pytest.raises(WrongState, match="task 'a' is not ended"):
-        store.resolve_task("op2", "a", "retry", b"", "slow", "", asked=first)
+        resolve(store, "op2", "a", "retry", b"", "slow", "", asked=first)
     second = lose(subject, epoch, 2)
     before = picture(subject)
     for decision, packed in (("retry", b""), ("done", outcome("success")), ("undecided", b"")):
         with pytest.raises(WrongState, match="unknown in a later attempt"):
-            store.resolve_task("op3", "a", decision, packed, "slow", "", asked=first)  # type: ignore[arg-type]
+            resolve(store, "op3", "a", decision, packed, "slow", "", asked=first)  # type: ignore[arg-type]
     assert picture(subject) == before
-    store.resolve_task("op4", "a", "done", outcome("success"), "verify", "", asked=second)
+    resolve(store, "op4", "a", "done", outcome("success"), "verify", "", asked=second)
     assert store.read_statuses(["a"]) == [TaskStatus.SUCCESS]
 
 
@@ -84,9 +94,9 @@ def test_who_cannot_tell_leaves_it_unknown(subject: Subject) -> None:
     asked = lose(subject, epoch)
     store.set_status(RunStatus.BLOCKED, {RunStatus.RUNNING})
     for _delivery in range(2):
-        status = store.resolve_task("op", "a", "undecided", b"", "verify", "no idea", asked=asked)
+        status = resolve(store, "op", "a", "undecided", b"", "verify", "no idea", asked=asked)
         assert status == UNKNOWN
-    assert store.fetch_unknown("a") == Unknown(asked, 0)
+    assert store.fetch_unknown("a") == Unknown(asked, Progress(2, token="t1", started=True))
     assert store.read_status() == RunStatus.BLOCKED
     entry = store.read_history("a")[-1]
     assert (entry.kind, entry.status, entry.by, entry.note) == (
@@ -115,12 +125,12 @@ def test_the_lost_worker_and_the_hook(subject: Subject) -> None:
     asked = lose(subject, epoch)
     assert finish(store, epoch, final("a", "t1", data=1)) == Code.RECORDED
     with pytest.raises(WrongState, match="task 'a' is success"):
-        store.resolve_task("op", "a", "retry", b"", "verify", "", asked=asked)
+        resolve(store, "op", "a", "retry", b"", "verify", "", asked=asked)
     assert store.read_results(["a"]) == [final("a", "t1", data=1).packed]
     claim(store, epoch, "b", "t1")
     unknown = final("b", "t1", "unknown", keep=True)
     store.settle_claim(epoch, "b1", unknown)
-    store.resolve_task("op", "b", "retry", b"", "verify", "", asked=unknown.packed)
+    resolve(store, "op", "b", "retry", b"", "verify", "", asked=unknown.packed)
     assert finish(store, epoch, final("b", "t1", keep=True)) == Code.REFUSED
     entry = store.read_history("b")[-1]
     assert (entry.kind, entry.status) == ("refused", "success")

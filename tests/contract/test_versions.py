@@ -16,7 +16,16 @@ from distflow.core.status import RunStatus
 from distflow.errors import RunTooNew
 from distflow.ports.run_store import RunStore
 from distflow.runs.creation import write_run
-from tests.support.stores import RedisSubject, Subject, claim, final, finish, make_spec, open_run
+from tests.support.stores import (
+    RedisSubject,
+    Subject,
+    claim,
+    final,
+    finish,
+    make_spec,
+    open_run,
+    resolve,
+)
 
 NEWER = READ_VERSIONS[-1] + 1
 
@@ -69,7 +78,7 @@ def test_a_run_has_the_version_that_its_tasks_need(subject: Subject) -> None:
         lambda store: store.acquire_lease("bert", 60.0, force=True),
         lambda store: store.delete_run(force=True),
         lambda store: store.set_status(RunStatus.PAUSED, {RunStatus.RUNNING}),
-        lambda store: store.resolve_task("op", "a", "retry", b"", "", ""),
+        lambda store: resolve(store, "op", "a", "retry", b"", "", ""),
         lambda store: store.resolve_tasks("op", "done", [Resolution("a", b"x", b"y")], "", ""),
     ],
 )

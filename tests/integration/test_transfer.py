@@ -30,7 +30,14 @@ from distflow.wire.codec import decode_result
 from distflow.wire.fingerprint import fingerprint
 from tests.conftest import StartWorker
 from tests.support.redis_server import RedisServer
-from tests.support.stores import again, claim, final, finish, list_active_runs
+from tests.support.stores import (
+    again,
+    claim,
+    final,
+    finish,
+    list_active_runs,
+    resolve,
+)
 from tests.support.tasks.recording import lines, random_dag
 from tests.support.transferring import complete, make_run
 from tests.support.wait import wait_for
@@ -210,7 +217,7 @@ def test_what_started_at_most_once_is_unknown_elsewhere(
     # The worker of the original knows nothing of the copy, whatever it sends there.
     late = final("pay", "token of pay", attempt=2)
     assert finish(copy, epoch, late).name == "REFUSED"
-    copy.resolve_task("op", "pay", "retry", b"", "eva", "")
+    resolve(copy, "op", "pay", "retry", b"", "eva", "")
     assert claim(copy, epoch, "pay", "t3")[:2] == (1, 3)
 
 

@@ -105,9 +105,13 @@ def read(url: str, prefix: str) -> dict[str, Any]:
         "events": store.read_events("0-0"),
         "history": store.read_history(),
         "troubles": tuple(store.read_troubles(10)),
-        "unknown": [store.fetch_unknown(name) for name in names],
+        "unknown": [_asked(store.fetch_unknown(name)) for name in names],
     }
     return {name: repr(value) for name, value in told.items()}
+
+
+def _asked(unknown: Any) -> Any:
+    return unknown and (unknown.packed, unknown.lost)
 
 
 def main() -> None:

@@ -25,7 +25,15 @@ from distflow.wire import codec
 from distflow.wire.fingerprint import fingerprint
 from tests.support.redis_server import RedisServer
 from tests.support.release import THIS, Release
-from tests.support.stores import RedisSubject, again, claim, final, finish, make_spec
+from tests.support.stores import (
+    RedisSubject,
+    again,
+    claim,
+    final,
+    finish,
+    make_spec,
+    resolve,
+)
 
 HERE = Path(__file__).parent
 
@@ -261,7 +269,7 @@ def busy_run(subject: RedisSubject) -> None:
     for name in ("unknown", "decided"):
         store.save_note(name, f"t-{name}", b"\xa3job")
         finish(store, epoch, final(name, f"t-{name}", "unknown", keep=True))
-    store.resolve_task("op", "decided", "retry", b"", "anna", "it did not happen")
+    resolve(store, "op", "decided", "retry", b"", "anna", "it did not happen")
     store.beat("b-held", "w1", "job", "held", overdue=True)
     store.hold_tasks(epoch, [HeldTask("held", "w1", 1.5)])
     store.settle_claim(epoch, "b-lost", again("lost", "t-lost", lost=1))

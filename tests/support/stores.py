@@ -16,6 +16,7 @@ from redis import Redis
 from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish, Progress
 from distflow.core.model import Task, TaskResult
 from distflow.core.readings import Problems
+from distflow.core.resolution import Answer, Resolution, retry_progress
 from distflow.core.run import (
     Beat,
     Claim,
@@ -319,6 +320,41 @@ def claim(
 def finish(store: RunStore, epoch: int, done: Finish, *, batch: str = "b1") -> Code:
     """Record one outcome."""
     return store.advance(epoch, batch, finishes=[done]).finishes[0]
+
+
+def on_unknown(
+    store: RunStore,
+    operation: str,
+    task: str,
+    decision: Answer,
+    packed: bytes = b"",
+    *,
+    asked: bytes | None = None,
+) -> Resolution:
+    """A decision on a task that is unknown now: a person's, or that of a hook that was ``asked``
+    about an outcome.
+    """
+    known = store.fetch_unknown(task)
+    seen = asked or (known.packed if known else b"")
+    last, by_hook = known.last if known else Progress(), asked is not None
+    retry = retry_progress(last, operation, by_hook=by_hook) if decision == "retry" else None
+    return Resolution(task, packed if decision in ("done", "fail") else b"", seen, retry)
+
+
+def resolve(  # noqa: PLR0917 - as a test says it in one line
+    store: RunStore,
+    operation: str,
+    task: str,
+    decision: Answer,
+    packed: bytes,
+    who: str,
+    note: str,
+    *,
+    asked: bytes | None = None,
+) -> TaskStatus:
+    """Decide an unknown task, as :func:`on_unknown` says."""
+    resolution = on_unknown(store, operation, task, decision, packed, asked=asked)
+    return store.resolve_task(operation, decision, resolution, who, note)
 
 
 def final(task: str, token: str, status: str = "success", **fields: Any) -> Finish:

@@ -10,6 +10,7 @@ from distflow.core.model import MAX_LOST, Loop, Metrics, Retry, Task, TaskResult
 from distflow.core.outcome import Attempt, Decision, Outcome, decide, decide_lost
 from distflow.core.plan import PlanItem, plan_resume
 from distflow.core.render import to_dot, to_mermaid
+from distflow.core.resolution import LeaderRule, leader_rule, retry_progress
 from distflow.core.run import Claim
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus, TaskStatus
@@ -23,6 +24,36 @@ NEXT = Progress(attempt=5, iteration=2, base=1, lost=1)
 def lost(task: Task, at: Attempt = AT, *, worker: str = "w1", cancelling: bool = False) -> Decision:
     """What becomes of a lost attempt."""
     return decide_lost(task, at, worker=worker, cancelling=cancelling, metrics=METRICS, roll=0.5)
+
+
+def test_a_decision_of_a_person_gives_a_new_budget_and_a_hooks_does_not() -> None:
+    """Attempts and losses of the generation count on after a hook: a task that kills its workers
+    must end. A loop begins anew, and nothing is waited for.
+    """
+    last = Progress(5, iteration=3, base=2, lost=1, not_before=9, token="lost:t", started=True)
+    again = Progress(5, base=4, token="op")
+    assert retry_progress(last, "op", by_hook=False) == again
+    assert retry_progress(last, "op", by_hook=True) == again._replace(base=2, lost=2)
+
+
+@pytest.mark.parametrize(
+    ("before", "takes_away", "rule"),
+    [
+        (TaskStatus.SUCCESS, True, "absent"),
+        (TaskStatus.FAILURE, True, "absent"),
+        (TaskStatus.FAILURE, False, "looks_again"),
+        (TaskStatus.SUCCESS, False, "stays"),
+        (TaskStatus.UNKNOWN, False, "stays"),
+        (None, False, "stays"),
+    ],
+)
+def test_what_a_decision_does_to_whoever_leads(
+    before: TaskStatus | None, takes_away: bool, rule: LeaderRule
+) -> None:
+    """Who may have worked out what follows from a failure reads all anew; what rests on an outcome
+    is taken away only while nobody leads.
+    """
+    assert leader_rule(before, takes_away=takes_away) == rule
 
 
 def test_a_lost_start_is_unknown_in_every_field() -> None:

@@ -15,7 +15,11 @@ from distflow.core.run import RunOptions
 from distflow.core.status import RunStatus
 from distflow.errors import WrongState
 from tests.support.leading import Leading, played
-from tests.support.stores import final, outcome
+from tests.support.stores import (
+    final,
+    outcome,
+    resolve,
+)
 from tests.unit.conftest import Lead
 
 
@@ -41,7 +45,7 @@ def move(led: Leading, to: RunStatus) -> Callable[[], object]:
 
 def decide(led: Leading, task: str, *, done: bool = True) -> None:
     """A person decides an unknown task."""
-    led.store.resolve_task("person", task, "done" if done else "retry", outcome("success"), "p", "")
+    resolve(led.store, "person", task, "done" if done else "retry", outcome("success"), "p", "")
 
 
 # It ends

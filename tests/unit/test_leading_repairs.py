@@ -11,7 +11,10 @@ from distflow.core.claim import Code
 from distflow.core.readings import ServerInfo
 from distflow.core.status import RunStatus
 from tests.support.leading import Leading, played
-from tests.support.stores import outcome
+from tests.support.stores import (
+    outcome,
+    resolve,
+)
 from tests.unit.conftest import Lead
 
 
@@ -185,7 +188,7 @@ def test_a_decision_of_which_no_event_tells_is_found(lead: Lead) -> None:
     led.at_work("c", "other").fail("c", delay_ms=600_000)
     led.at_work("a").die()
     led.go_on(10.0)
-    led.store.resolve_task("person", "a", "done", outcome("success"), "p", "")
+    resolve(led.store, "person", "a", "done", outcome("success"), "p", "")
     drop_events(led)
     led.go_on(35.0)
     assert led.sent_with("b") == 1

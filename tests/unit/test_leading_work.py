@@ -11,7 +11,12 @@ from distflow.core.model import Effects, TaskResult
 from distflow.core.run import RunOptions
 from distflow.core.status import RunStatus, TaskStatus
 from tests.support.leading import Leading, played
-from tests.support.stores import again, final, outcome
+from tests.support.stores import (
+    again,
+    final,
+    outcome,
+    resolve,
+)
 from tests.unit.conftest import Lead
 
 #: Seconds that little work is held back.
@@ -469,11 +474,12 @@ def test_a_decision_overtakes_the_end_of_asking(
     """A person decides at the moment at which the hook is given up: that is no error."""
     led = lead(played("a", "at_most_once", verify="m:hook"))
     led.at_work("a").die()
-    resolve = led.store.resolve_task
+    asks = led.store.resolve_task
 
-    def overtaken(operation: str, task: str, decision: Any, *more: Any, **asked: Any) -> Any:
-        resolve("person", task, "done", outcome("success"), "p", "")
-        return resolve(operation, task, decision, *more, **asked)
+    def overtaken(operation: str, decision: Any, asked: Any, *more: Any) -> Any:
+        seen = asked._replace(packed=outcome("success"))
+        asks("person", "done", seen, "p", "")
+        return asks(operation, decision, asked, *more)
 
     ended = None
     for number in range(5):
@@ -570,7 +576,7 @@ def test_what_a_decision_says_is_told(lead: Lead) -> None:
     led.at_work("b", "other")
     led.at_work("a").die()
     led.go_on(6.0)
-    led.store.resolve_task("p", "a", "done", outcome("success"), "anna", "seen on the statement")
+    resolve(led.store, "p", "a", "done", outcome("success"), "anna", "seen on the statement")
     led.step()
     assert led.said("task_resolved") == ["by anna: seen on the statement"]
     assert isinstance(led.result("a"), TaskResult)

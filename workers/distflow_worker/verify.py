@@ -9,6 +9,7 @@ from typing import Any
 
 from distflow.core.claim import Unknown, scope_of
 from distflow.core.model import Task, TaskResult
+from distflow.core.resolution import Resolution, retry_progress
 from distflow.core.verdict import Verdict, decide_answer
 from distflow.errors import NotDone, NotEncodable, RunNotFound, WrongState
 from distflow.ids import new_token
@@ -122,15 +123,13 @@ class Verification:
         with self._view.original:
             verdict, packed = self._encode(verdict)
         note = verdict.note[:_NOTE_CHARS].encode(errors="backslashreplace").decode()
+        again = None
+        if verdict.decision == "retry":
+            again = retry_progress(self._unknown.last, self._operation, by_hook=True)
+        resolution = Resolution(self.task.name, packed, self._unknown.packed, again)
         try:
             status = self._view.store.resolve_task(
-                self._operation,
-                self.task.name,
-                verdict.decision,
-                packed,
-                self._who,
-                note,
-                asked=self._unknown.packed,
+                self._operation, verdict.decision, resolution, self._who, note
             )
             _log.info("task %s is %s: its verify hook says that %s", self.task.name, status, note)
         except (WrongState, RunNotFound) as error:

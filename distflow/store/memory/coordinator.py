@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 
 from distflow.core.claim import Code, Finish, Progress, check_version
 from distflow.core.run import Event, HistoryEntry, RefusalKey, event_order
-from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
+from distflow.core.status import ENDED_RUNS, REOPENED, RunStatus, TaskStatus
+from distflow.core.stopping import shortens_grace
 from distflow.errors import LeaseHeld, WrongState
 from distflow.ports.coordinator import CoordinatorPort
 from distflow.store.memory.server import Lease, MemoryBase
@@ -173,7 +174,7 @@ class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
             for task, seen, progress, keep in items:
                 status = run.outcome(task)
                 # What a live worker told since the caller looked belongs to this generation.
-                if status != seen or status in (TaskStatus.SUCCESS, TaskStatus.UNKNOWN):
+                if status != seen or (status is not None and status not in REOPENED):
                     continue
                 if status is not None:
                     packed = run.results.pop(task)
@@ -222,9 +223,8 @@ class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
             now = self.server.now_ms()
             grace = None if grace_seconds is None else int(grace_seconds * 1000)
             if run.status == new:
-                if grace is not None:
-                    left = run.grace_left(now)
-                    run.stop_in(now, grace if left is None else min(grace, left))
+                if grace is not None and shortens_grace(grace, run.grace_left(now)):
+                    run.stop_in(now, grace)
                 return new
             if run.status not in allowed:
                 raise WrongState(f"run {self.run_id} is {run.status}")

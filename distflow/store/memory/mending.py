@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distflow.core.claim import NAMELESS, Refused, WorkerFacts
+from distflow.core.claim import NAMELESS, WorkerFacts, unread_jobs
 from distflow.core.run import Event, HeldTask, HistoryEntry, Repair, Vitals
 from distflow.core.status import TaskStatus
 from distflow.store.memory.server import MemoryBase
@@ -41,7 +41,7 @@ class MemoryMendingStore(MemoryBase):
             )
             run.remember(entry)
             if by.name:
-                run.keep_refusal(Refused("", "", "", "its jobs", repair.note), by)
+                run.keep_refusal(unread_jobs(repair.note), by)
             run.append_event(
                 Event(
                     "",

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distflow.core.claim import Code, Progress, check_version
-from distflow.core.resolution import Decision, Dependent, Resolution, said_tries
+from distflow.core.claim import Code, check_version
+from distflow.core.resolution import Answer, Decision, Dependent, Resolution, said_tries
 from distflow.core.run import Event, HistoryEntry
-from distflow.core.status import REOPENED, TaskStatus
+from distflow.core.status import TaskStatus
 from distflow.ports.resolving import ResolvingPort
 from distflow.store.memory.server import MemoryBase, MemoryRun
 from distflow.store.redis.resolving import overtaken
-from distflow.store.redis.worker import Answer, not_unknown
-from distflow.wire.codec import status_of
+from distflow.store.redis.worker import not_unknown
 
 
 class MemoryResolvingStore(MemoryBase, ResolvingPort):
@@ -21,32 +20,21 @@ class MemoryResolvingStore(MemoryBase, ResolvingPort):
     def resolve_task(
         self,
         operation: str,
-        task: str,
         decision: Answer,
-        packed: bytes,
+        resolution: Resolution,
         who: str,
         note: str,
-        *,
-        asked: bytes = b"",
     ) -> TaskStatus:
         with self.server.changed:
-            run = self._existing_version()
-            known = run.results.get(task)
-            last = run.last_try(task)
+            run, task = self._existing_version(), resolution.task
             # The reply to this very decision was lost, and much may have happened since.
-            if run.resolved.get(task) == operation or _stands(run, task, packed, operation):
+            decided = run.resolved.get(task) == operation
+            if decided or _stands(run, task, resolution.packed, operation):
                 return _status(run, task)
-            if known is None or status_of(known) != TaskStatus.UNKNOWN:
-                raise not_unknown(task, "" if known is None else status_of(known))
-            # A slow hook was asked about an earlier attempt.
-            if asked and asked != known:
-                raise not_unknown(task, TaskStatus.UNKNOWN)
-            again = Progress(attempt=last.attempt, base=last.attempt - 1, token=operation)
-            # A hook's decision gives no new budget: a task that kills its workers must end.
-            if asked:
-                again = again._replace(base=last.base, lost=last.lost + 1)
-            item = Resolution(task, packed, known, again)
-            return _decide(run, operation, decision, item, who, note)
+            # Decided already; or a slow hook was asked about an earlier attempt.
+            if resolution.seen != run.results.get(task):
+                raise not_unknown(task, run.outcome(task) or "")
+            return _decide(run, operation, decision, resolution, who, note)
 
     def resolve_tasks(
         self,
@@ -64,7 +52,7 @@ class MemoryResolvingStore(MemoryBase, ResolvingPort):
             if any(run.resolved.get(item.task) == operation for item in resolutions):
                 return statuses
             if skips is not None and skips != run.count().get(TaskStatus.SKIPPED, 0):
-                raise overtaken(self.run_id, Code.WRONG_STATE, "", "", "")
+                raise overtaken(self.run_id, Code.LOOK_AGAIN, "", "", "")
             stand = [_stands(run, item.task, item.packed, operation) for item in resolutions]
             for item, stands in zip(resolutions, stand, strict=True):
                 if not stands:
@@ -89,7 +77,7 @@ class MemoryResolvingStore(MemoryBase, ResolvingPort):
             if _has_begun(run, dependent):
                 raise overtaken(self.run_id, Code.WRONG_STATE, item.task, status, dependent.task)
         lease = run.holder(self.server.now_ms())
-        if item.unled and lease is not None:
+        if item.leader == "absent" and lease is not None:
             raise overtaken(self.run_id, Code.HELD, item.task, lease.owner, "")
 
 
@@ -127,26 +115,24 @@ def _decide(
     task = item.task
     known = run.results.get(task)
     run.resolved[task] = operation
-    kind = "asked" if decision == "undecided" else "resolved"
+    decides = bool(item.packed) or item.progress is not None
+    kind = "resolved" if decides else "asked"
     at = run.now_ms() / 1000
     entry = HistoryEntry(at, kind, task, decision, by=who, note=note, packed=known)
     run.remember(entry, keep=True)
-    if decision == "retry":
+    if item.progress is not None:
         run.results.pop(task, None)
-        if item.progress is not None:
-            run.progress[task] = item.progress
-    elif decision != "undecided":
+        run.progress[task] = item.progress
+    elif decides:
         run.results[task] = item.packed
         run.progress.pop(task, None)
     status = _status(run, task)
     run.append_event(Event("", "resolved", task=task, status=status, worker=who, note=note))
-    if decision != "undecided":
+    if decides:
         for name in item.skipped:
             if run.outcome(name) == TaskStatus.SKIPPED:
                 del run.results[name]
-        # Whoever leads the run may have worked out what follows from the outcome that was.
-        before = None if known is None else status_of(known)
-        if item.unled or before in REOPENED:
+        if item.leader != "stays":
             run.epoch += 1
             run.lease = None
         run.unblock()

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, replace
 from threading import Condition
 from typing import NamedTuple, TypeVar
 
-from distflow.core.claim import Finish, Progress, Refused, WorkerFacts
+from distflow.core.claim import (
+    HISTORY_BYTES,
+    HISTORY_LIMIT,
+    REFUSED_TASKS,
+    Finish,
+    Progress,
+    Refused,
+    WorkerFacts,
+)
 from distflow.core.model import Task
 from distflow.core.run import (
     Beat,
@@ -22,20 +30,12 @@ from distflow.core.run import (
     RefusalKey,
     RunSpec,
 )
-from distflow.core.status import RESTING_RUNS, RunStatus, TaskStatus
+from distflow.core.status import RESTING_RUNS, UNBLOCKED, RunStatus, TaskStatus
+from distflow.core.stopping import stop_moment
 from distflow.errors import RedisRefuses, RunGone, RunNotFound, StaleEpoch
 from distflow.wire.codec import status_of
 
 _T = TypeVar("_T")
-
-#: Entries of the history, those that are kept for ever not counted.
-HISTORY_LIMIT = 10_000
-
-#: Bytes of a result beyond which the history has only its size and SHA-1.
-HISTORY_BYTES = 64 * 1024
-
-#: Tasks that a refusal names.
-REFUSED_TASKS = 100
 
 
 class Lease(NamedTuple):
@@ -118,8 +118,8 @@ class MemoryRun:
         """In how many ms what runs is stopped; None where it is not."""
         if self.stop_at is None:
             return None
-        left = self.stop_at - now
-        return min(left, self.grace[1]) if self.grace and self.grace[0] == self.stop_at else left
+        asked = self.grace[1] if self.grace and self.grace[0] == self.stop_at else None
+        return stop_moment(self.stop_at, asked, now) - now
 
     def outcome(self, task: str) -> TaskStatus | None:
         """The status of a task that has an outcome."""
@@ -231,8 +231,7 @@ class MemoryRun:
     def unblock(self) -> None:
         """Let a run that stood still for a decision go on as soon as somebody leads it."""
         if self.status == RunStatus.BLOCKED:
-            # One that was stopped before goes on with being stopped.
-            self.status = RunStatus.CANCELLING if self.reason else RunStatus.RUNNING
+            self.status = UNBLOCKED[bool(self.reason)]
             self.ended_at = None
             self.count_rest(self.now_ms())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from distflow.core.claim import (
+    DURABLE_BY_WAITING,
     NAMELESS,
     Advance,
     BatchOpening,
@@ -17,7 +18,7 @@ from distflow.core.claim import (
     WorkerFacts,
 )
 from distflow.core.run import Beat, Claim, Event
-from distflow.core.status import RunStatus, TaskStatus
+from distflow.core.status import CLAIMED_RUNS, SATISFYING, UNSTARTED_RUNS, TaskStatus
 from distflow.ports.worker import WorkerPort
 from distflow.store.memory.server import MemoryBase, MemoryRun
 
@@ -32,7 +33,7 @@ class MemoryWorkerStore(MemoryBase, WorkerPort):
                 return BatchOpening(Code.GONE)
             if run.epoch != epoch:
                 return BatchOpening(Code.STALE_EPOCH)
-            if run.status != RunStatus.RUNNING:
+            if run.status not in CLAIMED_RUNS:
                 return BatchOpening(Code.STOPPED)
             # A second worker, given the same entry of a queue, leaves it to the first.
             if batch in run.beats and run.beats[batch].worker != worker:
@@ -46,7 +47,7 @@ class MemoryWorkerStore(MemoryBase, WorkerPort):
                 run.spec.origin,
                 options.context or "",
                 options.max_result_bytes,
-                run.spec.server.durability == "waitaof",
+                run.spec.server.durability == DURABLE_BY_WAITING,
             )
 
     def advance(  # noqa: PLR0913 - by name
@@ -96,7 +97,7 @@ class MemoryWorkerStore(MemoryBase, WorkerPort):
             self._need_room()
             if claim.started:
                 return Code.GRANTED
-            if run.status == RunStatus.CANCELLING:
+            if run.status in UNSTARTED_RUNS:
                 return Code.STOPPED
             run.claims[task] = claim._replace(started=self.server.now_ms())
             told = Event("", "started", task=task, attempt=claim.attempt, batch=claim.batch)
@@ -140,7 +141,7 @@ class MemoryWorkerStore(MemoryBase, WorkerPort):
             run = self._find()
             if run is None or run.outcome(task) != TaskStatus.UNKNOWN:
                 return None
-            return Unknown(run.results[task], run.last_try(task).lost)
+            return Unknown(run.results[task], run.last_try(task))
 
     def fetch_results(self, names: Sequence[str]) -> list[bytes | None]:
         with self.server.changed:
@@ -186,9 +187,7 @@ def _finish(run: MemoryRun, done: Finish, now: int) -> Code:
     if done.kind == "final":
         run.settle_final(done)
     else:
-        # A loop's next iteration goes on with the number of the last attempt.
-        kind = "looped" if done.progress.attempt == done.attempt else "retried"
-        run.settle_waiting(done, kind, done.token, now)
+        run.settle_waiting(done, done.history_kind, done.token, now)
     return Code.RECORDED
 
 
@@ -217,7 +216,7 @@ def _claim(
     if run.epoch != epoch:
         return ClaimReply(Code.STALE_EPOCH)
     # Where the batch was given up, nothing would watch the claim.
-    if run.status != RunStatus.RUNNING or batch not in run.beats:
+    if run.status not in CLAIMED_RUNS or batch not in run.beats:
         return ClaimReply(Code.STOPPED)
     if held:
         return ClaimReply(Code.BUSY)
@@ -252,6 +251,6 @@ def _satisfied(run: MemoryRun, wanted: ClaimRequest, batch: str) -> bool:
             held = run.claims.get(dependency)
             if held is None or held.batch != batch:
                 return False
-        elif status != TaskStatus.SUCCESS and not (tolerated and status == TaskStatus.FAILURE):
+        elif status not in SATISFYING[tolerated]:
             return False
     return True

@@ -11,13 +11,17 @@ import msgpack
 from distflow.core.claim import Code, Finish, Progress
 from distflow.core.run import Event, RefusalKey
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
-from distflow.errors import LeaseHeld, WrongState
+from distflow.core.stopping import shortens_grace, stop_moment
+from distflow.errors import LeaseHeld, LookAgain, WrongState
 from distflow.ports.coordinator import CoordinatorPort
-from distflow.store.redis.base import StoreBase
+from distflow.store.redis.base import StoreBase, asked_grace
 from distflow.store.redis.keys import active_keys
 from distflow.store.redis.scripts import ScriptCall, run_scripts
 from distflow.store.redis.worker import finish_fields
 from distflow.wire.codec import pack
+
+#: How often it is looked at when a run is stopped, while others write that.
+_LOOKS = 20
 
 #: Names that one call of a script is given: it must not hold Redis for long.
 _NAMES_PER_CALL = 1000
@@ -167,23 +171,39 @@ class CoordinatorStore(StoreBase, CoordinatorPort):
         restart_clock: bool = False,
         grace_seconds: float | None = None,
     ) -> RunStatus:
-        code, status = self._run(
-            "set_status",
-            (self.keys.meta, self.keys.events),
-            "" if epoch is None else epoch,
-            new.value,
-            reason,
-            int(new in ENDED_RUNS),
-            int(restart_clock),
-            "" if grace_seconds is None else int(grace_seconds * 1000),
-            *(status.value for status in allowed),
-        )
+        grace = None if grace_seconds is None else int(grace_seconds * 1000)
+        seen = ""
+        for _look in range(_LOOKS):
+            code, status, *stop = self._run(
+                "set_status",
+                (self.keys.meta, self.keys.events),
+                "" if epoch is None else epoch,
+                new.value,
+                reason,
+                int(new in ENDED_RUNS),
+                int(restart_clock),
+                "" if grace is None else grace,
+                seen,
+                *(status.value for status in allowed),
+            )
+            if code != Code.LOOK_AGAIN or grace is None:
+                break
+            seen, behind, now = (part.decode() for part in stop)
+            if not shortens_grace(grace, _left(seen, behind, int(now))):
+                return new
+        else:
+            raise LookAgain(f"run {self.run_id} is cancelled by others at this moment: try again")
         if code == Code.GONE and epoch is None:
             raise self._missing()
         self._require(code)
         if code == Code.WRONG_STATE:
             raise WrongState(f"run {self.run_id} is {status.decode()}")
         return new
+
+
+def _left(stop_at: str, behind: str, now: int) -> int | None:
+    """What is left of a grace, in ms, by what meta says of it; None where there is none."""
+    return stop_moment(int(stop_at), asked_grace(stop_at, behind), now) - now if stop_at else None
 
 
 def parse_streams(found: Any) -> dict[str, list[Event]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from distflow.core.claim import Code, Progress
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
+from distflow.core.status import RunStatus
 from distflow.errors import DamagedRun, RunExists, WrongState
 from distflow.faults import commit
 from distflow.ports.creation import CreationPort
@@ -44,6 +45,7 @@ class CreationStore(StoreBase, CreationPort):
             fields["queues"] = pack(_queues(tasks))
         flat = [part for pair in fields.items() for part in pair]
         packed = b"" if tasks is None else _pack_tasks(tasks)
+        status = (RunStatus.CREATING if tasks is None else RunStatus.RUNNING).value
         # The indices lie in other slots: written first, so that no run is ever unlisted. A run
         # that exists keeps its place.
         calls = [
@@ -51,7 +53,7 @@ class CreationStore(StoreBase, CreationPort):
             ScriptCall(
                 "create_run",
                 self._keys_after(self.keys.meta, self.keys.graph, self.keys.traits),
-                (operation, len(tasks or ()), packed, pack(_traits(tasks or ())), *flat),
+                (operation, status, len(tasks or ()), packed, pack(_traits(tasks or ())), *flat),
             ),
         ]
         active = ("SADD", active_key(self.prefix, spec.version), self.run_id)
@@ -83,7 +85,8 @@ class CreationStore(StoreBase, CreationPort):
         self._making(self._run("hydrate_notes", keys, operation, *flat))
 
     def seal_run(self, operation: str, total: int) -> None:
-        self._making(self._run("seal_run", (self.keys.meta,), operation, total))
+        running = RunStatus.RUNNING.value
+        self._making(self._run("seal_run", (self.keys.meta,), operation, total, running))
 
     def delete_run(self, *, force: bool = False) -> None:
         keys = self.keys

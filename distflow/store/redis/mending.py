@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgpack
 
-from distflow.core.claim import NAMELESS, WorkerFacts
+from distflow.core.claim import NAMELESS, WorkerFacts, unread_jobs
 from distflow.core.run import HeldTask, Refusal, Repair, Vitals
 from distflow.faults import commit
 from distflow.store.redis.base import StoreBase, reading
@@ -26,8 +26,10 @@ class MendingStore(StoreBase):
         self, epoch: int, operation: str, repair: Repair, *, by: WorkerFacts = NAMELESS
     ) -> None:
         keys = (self.keys.meta, self.keys.events, self.keys.history, self.keys.refusals)
-        facts = msgpack.packb(by) if by.name else b""
-        self._require(self._run("record_repair", keys, epoch, operation, *repair, facts))
+        refused = unread_jobs(repair.note)
+        what = (refused.task, refused.scope, refused.what, refused.words, refused.trace)
+        unread = msgpack.packb((by, what)) if by.name else b""
+        self._require(self._run("record_repair", keys, epoch, operation, *repair, unread))
 
     def hold_tasks(self, epoch: int, held: Sequence[HeldTask]) -> None:
         packed = msgpack.packb([[task, worker, int(at * 1000)] for task, worker, at in held])

@@ -26,9 +26,10 @@ from distflow.core.run import (
     live_counts,
 )
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
+from distflow.core.stopping import stop_moment
 from distflow.errors import RunNotFound
 from distflow.ports.reading import ReadingPort
-from distflow.store.redis.base import StoreBase, reading
+from distflow.store.redis.base import StoreBase, asked_grace, reading
 from distflow.store.redis.scripts import load_into, queue_script
 from distflow.wire.codec import unpack
 from distflow.wire.tasks import decode_tasks
@@ -287,15 +288,10 @@ def _history_entry(fields: dict[bytes, bytes]) -> HistoryEntry:
 
 
 def _stop_at(stop_at: str | None, grace: str | None, now: float) -> float | None:
-    """When what runs is stopped. Where Redis's clock was set back that is not later than was asked
-    for: ``grace`` has the time that was worked out, and in how many ms that was to be.
-    """
     if stop_at is None:
         return None
-    found = int(stop_at) / 1000
-    of, _, asked_ms = (grace or "").partition(" ")
     # In milliseconds, as it is written: two readings of one moment do not differ.
-    return round(min(found, now + int(asked_ms) / 1000), 3) if of == stop_at else found
+    return stop_moment(int(stop_at), asked_grace(stop_at, grace), round(now * 1000)) / 1000
 
 
 def _info(

@@ -10,8 +10,7 @@ from distflow.core.resolution import Decision, Resolution, begun_already
 from distflow.core.status import TaskStatus
 from distflow.errors import LeaseHeld, LookAgain, WrongState
 from distflow.ports.resolving import ResolvingPort
-from distflow.store.redis.worker import WorkerStore
-from distflow.wire.codec import pack
+from distflow.store.redis.worker import WorkerStore, resolution_fields
 
 
 class ResolvingStore(WorkerStore, ResolvingPort):
@@ -29,12 +28,8 @@ class ResolvingStore(WorkerStore, ResolvingPort):
     ) -> list[TaskStatus]:
         flat: list[str | bytes | int] = []
         for known in resolutions:
-            progress = b"" if known.progress is None else pack(known.progress._asdict())
-            seen = b"-" if known.seen is None else known.seen
-            flat += (known.task, known.packed, seen, progress, "1" if known.unled else "")
-            flat += (len(known.dependents), *(part for one in known.dependents for part in one))
-            flat += (len(known.skipped), *known.skipped)
-        said = (operation, decision, who, note, "", "" if skips is None else skips)
+            flat += resolution_fields(known)
+        said = (operation, decision, who, note, "" if skips is None else skips)
         code, *answers = self._run("resolve_tasks", self.resolved_keys, *said, *flat)
         if code == Code.GONE:
             raise self._missing()
@@ -50,7 +45,7 @@ def overtaken(run_id: str, code: Code, task: str, status: str, begun: str) -> Wr
 
     Args:
         run_id: the run.
-        code: HELD or WRONG_STATE.
+        code: HELD, LOOK_AGAIN or WRONG_STATE.
         task: on which it was.
         status: of its outcome, empty for none; of a HELD run who leads it.
         begun: the dependent that has begun, or empty.
@@ -60,7 +55,7 @@ def overtaken(run_id: str, code: Code, task: str, status: str, begun: str) -> Wr
             f"{status} leads run {run_id}, and what depends on task {task!r} may be on its way: "
             f"pause the run by `distflow pause {run_id}`, decide once nobody leads it, then resume"
         )
-    if not task:
+    if code == Code.LOOK_AGAIN:
         return LookAgain(f"run {run_id}: other tasks were skipped while it was decided: try again")
     if begun:
         return begun_already(task, begun)

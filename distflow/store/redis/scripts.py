@@ -11,10 +11,36 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
-from distflow.core.claim import READ_VERSIONS, Code
+from distflow.core.claim import HISTORY_BYTES, HISTORY_LIMIT, READ_VERSIONS, REFUSED_TASKS, Code
+from distflow.core.status import (
+    CLAIMED_RUNS,
+    REOPENED,
+    RESTING_RUNS,
+    SATISFYING,
+    UNBLOCKED,
+    UNSTARTED_RUNS,
+)
 from distflow.faults import commit
 
 _CODE = re.compile(r"\bCODE\.([A-Z_]+)")
+_POLICY = re.compile(r"\bPOLICY\.([A-Z_]+)")
+
+#: What scripts are told of the policy in ``core``.
+RULES: dict[str, object] = {
+    "AT_REST": RESTING_RUNS,
+    "CLAIMED_IN": CLAIMED_RUNS,
+    "UNSTARTED_IN": UNSTARTED_RUNS,
+    "UNBLOCKED": UNBLOCKED[False],
+    "UNBLOCKED_STOPPED": UNBLOCKED[True],
+    "REOPENED": REOPENED,
+    "SATISFIES": SATISFYING[False],
+    "SATISFIES_TOLERANT": SATISFYING[True],
+    "REFUSED_TASKS": REFUSED_TASKS,
+    "HISTORY_LIMIT": HISTORY_LIMIT,
+    "HISTORY_BYTES": HISTORY_BYTES,
+    # Of runs that this distflow reads.
+    "NEWEST_VERSION": READ_VERSIONS[-1],
+}
 
 _FOLDER = Path(__file__).parent / "lua"
 
@@ -29,11 +55,11 @@ class Script(NamedTuple):
 
 @cache
 def load_script(name: str) -> Script:
-    """The script ``lua/<name>.lua``. Codes are written into it as numbers: a table of them would be
-    made at each call. So is the newest version of a run that this distflow reads.
+    """The script ``lua/<name>.lua``. Codes are written into it as numbers, and rules where they are
+    asked: tables of them would be made at each call.
     """
     parts = _read("prelude") + "\n" + _read(name)
-    parts = parts.replace("NEWEST_VERSION", str(READ_VERSIONS[-1]))
+    parts = _POLICY.sub(lambda found: _literal(RULES[found[1]]), parts)
     text = _CODE.sub(lambda found: str(Code[found[1]].value), parts).encode()
     return Script(name, text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
 
@@ -102,6 +128,13 @@ def run_scripts(
         load_into(client, {call.name for call in calls})
         return run_scripts(client, calls, before=before)
     return replies[-len(calls) :]
+
+
+def _literal(rule: object) -> str:
+    """A rule in Lua: a set as a table whose values are true."""
+    if isinstance(rule, frozenset):
+        return "({" + ", ".join(f"{name} = true" for name in sorted(rule)) + "})"
+    return f"'{rule}'" if isinstance(rule, str) else str(rule)
 
 
 @cache

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from copy import copy
 from functools import partial
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from msgpack import Packer, unpackb
 
 from distflow.core.claim import (
+    DURABLE_BY_WAITING,
     NAMELESS,
     Advance,
     BatchOpening,
@@ -19,6 +20,7 @@ from distflow.core.claim import (
     ClaimRequest,
     Code,
     Finish,
+    Progress,
     Refused,
     Unknown,
     WorkerFacts,
@@ -28,7 +30,11 @@ from distflow.errors import NotOnDisk, WrongState
 from distflow.logs import get_logger
 from distflow.store.redis.base import StoreBase
 from distflow.store.redis.script_line import DiskReply, ScriptConnection
-from distflow.wire.codec import status_of
+from distflow.wire.codec import pack, status_of
+
+if TYPE_CHECKING:
+    # Few jobs decide anything: the others need not pay for it.
+    from distflow.core.resolution import Answer, Resolution
 
 _log = get_logger("distflow.worker")
 
@@ -37,9 +43,6 @@ _DISK_WAIT_MS = 2000
 
 #: Looked up once per task: an enumeration takes longer to be asked.
 _CODES = {code.value: code for code in Code}
-
-#: What is said of an unknown task; that it cannot be decided is said by verify hooks alone.
-Answer = Literal["done", "fail", "retry", "undecided"]
 
 
 class WorkerStore(StoreBase):
@@ -91,8 +94,8 @@ class WorkerStore(StoreBase):
         if code != Code.OK:
             return BatchOpening(Code(code))
         self._note_seen()
-        params, origin, context, max_result_bytes, waits = fields
-        self._waits_for_disk = bool(waits)
+        params, origin, context, max_result_bytes, durability = fields
+        self._waits_for_disk = durability.decode() == DURABLE_BY_WAITING
         return BatchOpening(
             Code.OK,
             params,
@@ -208,31 +211,28 @@ class WorkerStore(StoreBase):
         (packed,), _claims, (progress,), _notes = self._read_cut((task,))
         if packed is None or status_of(packed) != TaskStatus.UNKNOWN:
             return None
-        return Unknown(packed, unpackb(progress)["lost"] if progress else 0)
+        # An outcome that came from a snapshot may have none.
+        return Unknown(packed, Progress(**unpackb(progress)) if progress else Progress())
 
     def resolve_task(
         self,
         operation: str,
-        task: str,
         decision: Answer,
-        packed: bytes,
+        resolution: Resolution,
         who: str,
         note: str,
-        *,
-        asked: bytes = b"",
     ) -> TaskStatus:
-        about = (task, packed, asked, b"", "", 0, 0)
         code, *answers = self._run(
             "resolve_tasks",
             self.resolved_keys,
-            *(operation, decision, who, note, "1" if asked else "", ""),
-            *about,
+            *(operation, decision, who, note, ""),
+            *resolution_fields(resolution),
         )
         if code == Code.GONE:
             raise self._missing()
         self._require(code)
         if code == Code.WRONG_STATE:
-            raise not_unknown(task, answers[1].decode())
+            raise not_unknown(resolution.task, answers[1].decode())
         return TaskStatus(answers[0].decode())
 
     @property
@@ -271,6 +271,16 @@ def not_unknown(task: str, status: str) -> WrongState:
     return WrongState(f"task {task!r} is {what}: only an unknown task can be resolved")
 
 
+def resolution_fields(known: Resolution) -> list[str | bytes | int]:
+    """A decision on one task as ``resolve_tasks`` is given it."""
+    progress = b"" if known.progress is None else pack(known.progress._asdict())
+    seen = b"-" if known.seen is None else known.seen
+    flat: list[str | bytes | int] = [known.task, seen, known.packed, progress, known.leader]
+    flat += (len(known.dependents), *(part for one in known.dependents for part in one))
+    flat += (len(known.skipped), *known.skipped)
+    return flat
+
+
 def finish_fields(finish: Finish) -> dict[str, object]:
     """A Finish as the scripts read it: without what they need not know of it. The packed result
     travels beside it.
@@ -286,6 +296,7 @@ def finish_fields(finish: Finish) -> dict[str, object]:
         fields["keep"] = True
     if finish.kind == "wait":
         fields["kind"] = finish.kind
+        fields["history"] = finish.history_kind
         fields["delay_ms"] = finish.delay_ms
         if finish.note:
             fields["note"] = finish.note

@@ -6,9 +6,9 @@
 -- Events  none; a take-over is written to the history
 local meta, lease, history = KEYS[1], KEYS[2], KEYS[3]
 local owner, ttl_ms, force = ARGV[1], ARGV[2], ARGV[3]
-if not run_exists() then return {CODE.GONE} end
 -- A new epoch would void what those have queued who can read the run.
-if is_too_new() then return {CODE.TOO_NEW} end
+local refused = refusal(nil, true)
+if refused then return {refused} end
 write_though_full()
 local holder = redis.call('GET', lease)
 if holder then shorten_lease(meta, lease) end

@@ -15,7 +15,7 @@ local request = cmsgpack.unpack(ARGV[1])
 
 local run = redis.call('HMGET', meta, 'epoch', 'status', 'concurrency', 'clock_offset_ms')
 local finish_codes, claim_replies = {}, {}
-if not run[1] then
+if refusal() then
   for i = 1, #request.finishes do finish_codes[i] = CODE.GONE end
   for i = 1, #request.claims do claim_replies[i] = {CODE.GONE} end
   return {finish_codes, claim_replies}
@@ -78,9 +78,7 @@ local function finish(done, held, packed)
     if code then return code end
   end
   if done.kind == 'wait' then
-    -- A loop's next iteration goes on with the number of the last attempt.
-    local kind = done.progress.attempt == done.attempt and 'looped' or 'retried'
-    settle_waiting(progress, history, done, packed, kind)
+    settle_waiting(progress, history, done, packed, done.history)
     any_progress = true
     return CODE.RECORDED
   end
@@ -163,8 +161,8 @@ local function satisfied(needs, group)
     if not (group and made[need[1]]) then
       local packed = redis.call('HGET', results, need[1])
       if packed then
-        local status = status_of(packed)
-        if status ~= 'success' and not (need[2] and status == 'failure') then return false end
+        local satisfies = need[2] and POLICY.SATISFIES_TOLERANT or POLICY.SATISFIES
+        if not satisfies[status_of(packed)] then return false end
       else
         local claim = group and read_claim(claims, need[1])
         if not claim or claim[4] ~= request.batch then return false end
@@ -182,7 +180,7 @@ local function claim(wanted, packed)
   end
   -- A coordinator that was replaced has queued this: its successor decides what runs.
   if run_epoch ~= request.epoch then return {CODE.STALE_EPOCH} end
-  if run_status ~= 'running' then return {CODE.STOPPED} end
+  if not POLICY.CLAIMED_IN[run_status] then return {CODE.STOPPED} end
   -- The coordinator gave this batch up while its worker was away: nothing would watch the claim.
   if not begun then return {CODE.STOPPED} end
   if held or made[wanted.task] then return {CODE.BUSY} end

@@ -7,10 +7,8 @@
 local meta, graph, traits = KEYS[1], KEYS[2], KEYS[3]
 local operation, index, packed = ARGV[1], ARGV[2], ARGV[3]
 local its_queues, its_traits = cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[5])
-if not run_exists() then return CODE.GONE end
-local run = redis.call('HMGET', meta, 'operation', 'status')
--- Another creation of the same name, or a graph that is frozen.
-if run[1] ~= operation or run[2] ~= 'creating' then return CODE.WRONG_STATE end
+local refused = making_refusal(operation)
+if refused then return refused end
 redis.call('HSET', graph, index, packed)
 local known = redis.call('HGET', meta, 'queues')
 local queues, seen = known and cmsgpack.unpack(known) or {}, {}

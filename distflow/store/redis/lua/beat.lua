@@ -5,7 +5,8 @@
 -- Events  none
 local meta, beats = KEYS[1], KEYS[2]
 local batch, worker, job, task, overdue = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-if not run_exists() then return {CODE.GONE, ''} end
+local refused = refusal()
+if refused then return {refused, ''} end
 write_though_full()
 -- The coordinator took its entry away: the batch must not come back to life.
 if redis.call('HEXISTS', beats, batch) == 0 then return {CODE.REFUSED, ''} end

@@ -5,14 +5,14 @@
 -- Events  none
 local meta, refusals = KEYS[1], KEYS[2]
 local epoch, operation = ARGV[1], ARGV[2]
-if not run_exists() then return CODE.GONE end
-local run = redis.call('HMGET', meta, 'epoch', 'status', 'reopen_operation')
-if run[1] ~= epoch then return CODE.STALE_EPOCH end
-if run[2] == 'creating' then return CODE.WRONG_STATE end
+local refused = refusal(epoch)
+if refused then return refused end
+local run = redis.call('HMGET', meta, 'status', 'reopen_operation')
+if run[1] == 'creating' then return CODE.WRONG_STATE end
 -- The reply was lost. A delivery that comes after its reopening has ended must not stop the run.
-if run[3] == operation then return CODE.OK end
+if run[2] == operation then return CODE.OK end
 -- Where an earlier reopening was cut off, this one ends it: the same generation.
-if run[2] ~= 'reopening' then redis.call('HINCRBY', meta, 'generation', 1) end
+if run[1] ~= 'reopening' then redis.call('HINCRBY', meta, 'generation', 1) end
 redis.call('HSET', meta, 'status', 'reopening', 'reopen_operation', operation)
 redis.call('HDEL', meta, 'reason', 'stop_at')
 count_rest('reopening')

@@ -1,14 +1,14 @@
 -- Create a run: whole, or without tasks; then its graph is appended before it is sealed.
 -- KEYS    meta graph traits, then its other keys
--- ARGV    operation, number of tasks and all of them packed as one chunk (0 and empty: they are
---         appended), packed list of task and traits in turn, as of append_graph, then field and
+-- ARGV    operation, status, number of tasks and all of them packed as one chunk (0 and empty: they
+--         are appended), packed list of task and traits in turn, as of append_graph, then field and
 --         value in turn
 -- Returns OK or EXISTS
 -- Events  none
 local meta, graph, traits = KEYS[1], KEYS[2], KEYS[3]
-local operation, total, tasks = ARGV[1], ARGV[2], ARGV[3]
-local its_traits = cmsgpack.unpack(ARGV[4])
-if run_exists() then
+local operation, status, total, tasks = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local its_traits = cmsgpack.unpack(ARGV[5])
+if refusal() ~= CODE.GONE then
   -- The reply to this very creation was lost.
   return redis.call('HGET', meta, 'operation') == operation and CODE.OK or CODE.EXISTS
 end
@@ -21,6 +21,6 @@ if tasks ~= '' then redis.call('HSET', graph, '0', tasks) end
 for i = 1, #its_traits, 2 do
   redis.call('HSET', traits, its_traits[i], its_traits[i + 1])
 end
-redis.call('HSET', meta, 'status', tasks == '' and 'creating' or 'running',
-  'epoch', '0', 'generation', '1', 'total', total, 'created_at', text(now_ms()), unpack(ARGV, 5))
+redis.call('HSET', meta, 'status', status, 'epoch', '0', 'generation', '1', 'total', total,
+  'created_at', text(now_ms()), unpack(ARGV, 6))
 return CODE.OK

@@ -5,8 +5,8 @@
 -- Events  none: the caller is the one who would read it
 local meta, beats, claims = KEYS[1], KEYS[2], KEYS[3]
 local epoch, batch = ARGV[1], ARGV[2]
-if not run_exists() then return CODE.GONE end
-if redis.call('HGET', meta, 'epoch') ~= epoch then return CODE.STALE_EPOCH end
+local refused = refusal(epoch)
+if refused then return refused end
 for _, packed in ipairs(redis.call('HVALS', claims)) do
   if cmsgpack.unpack(packed)[4] == batch then return CODE.BUSY end
 end

@@ -5,9 +5,8 @@
 -- Events  none: the caller is the one who would read it
 local meta = KEYS[1]
 local epoch, held = ARGV[1], ARGV[2]
-if not run_exists() then return CODE.GONE end
--- A coordinator that slept knows nothing of what its successor sees.
-if redis.call('HGET', meta, 'epoch') ~= epoch then return CODE.STALE_EPOCH end
+local refused = refusal(epoch)
+if refused then return refused end
 write_though_full()
 if held == '' then
   redis.call('HDEL', meta, 'held')

@@ -4,11 +4,10 @@
 --         TaskResult or Progress is none
 -- Returns OK, WRONG_STATE or GONE
 -- Events  none
-local meta, results, progress, troubles, traits = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local results, progress, troubles, traits = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local operation = ARGV[1]
-if not run_exists() then return CODE.GONE end
-local run = redis.call('HMGET', meta, 'operation', 'status')
-if run[1] ~= operation or run[2] ~= 'creating' then return CODE.WRONG_STATE end
+local refused = making_refusal(operation)
+if refused then return refused end
 for i = 2, #ARGV, 3 do
   local task, packed, resume_at = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   -- HSETNX: a chunk that is sent again counts nothing twice.

@@ -1,4 +1,5 @@
--- Shared by every script; KEYS[1] is always the meta hash of the run.
+-- Shared by every script; KEYS[1] is always the meta hash of the run. What is called CODE and POLICY
+-- here is written in from Python: answers, and rules of distflow/core.
 local META = KEYS[1]
 
 -- Unix milliseconds on Redis's clock. Tests move it with the meta field clock_offset_ms, which a
@@ -35,14 +36,26 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
-local function run_exists()
-  return redis.call('EXISTS', META) == 1
+-- The guard of every call on a run: the code that refuses it, or nil. epoch: of a caller who leads
+-- (nil for others), since one that slept knows nothing of what its successor sees and does.
+-- must_read: whether the caller must be able to read the run: who cannot must not lead, move or
+-- remove it.
+local function refusal(epoch, must_read)
+  local run = redis.call('HMGET', META, 'epoch', 'v')
+  if not run[1] and redis.call('EXISTS', META) == 0 then return CODE.GONE end
+  if must_read and run[2] and (tonumber(run[2]) or math.huge) > POLICY.NEWEST_VERSION then
+    return CODE.TOO_NEW
+  end
+  if epoch and run[1] ~= epoch then return CODE.STALE_EPOCH end
 end
 
--- Whether a newer distflow made the run: who cannot read it must not lead, move or remove it.
-local function is_too_new()
-  local version = redis.call('HGET', META, 'v')
-  return version and (tonumber(version) or math.huge) > NEWEST_VERSION
+-- The same, of a call that makes a run: another creation of the same name is refused, and one of a
+-- run whose graph is frozen.
+local function making_refusal(operation)
+  local refused = refusal()
+  if refused then return refused end
+  local run = redis.call('HMGET', META, 'operation', 'status')
+  if run[1] ~= operation or run[2] ~= 'creating' then return CODE.WRONG_STATE end
 end
 
 -- The status of an encoded TaskResult: it is the first entry of the map, behind the map's own
@@ -95,9 +108,6 @@ local function shorten_lease(meta, lease)
   end
 end
 
-local HISTORY_LIMIT = 10000
-local HISTORY_BYTES = 65536
-
 -- Append to the history. entry: kind, task, status, attempt, by, note, packed, keep (the last two
 -- optional). Beyond the limit the oldest entry that need not be kept goes; the cursor
 -- history_from has only kept entries before it, so that this never searches far.
@@ -109,7 +119,7 @@ local function remember(history, entry)
       fields[#fields + 1] = entry[name]
     end
   end
-  if entry.packed and #entry.packed > HISTORY_BYTES then
+  if entry.packed and #entry.packed > POLICY.HISTORY_BYTES then
     fields[#fields + 1] = 'digest'
     fields[#fields + 1] = #entry.packed .. ' bytes, SHA-1 ' .. redis.sha1hex(entry.packed)
   elseif entry.packed and entry.packed ~= '' then
@@ -123,7 +133,7 @@ local function remember(history, entry)
   end
   redis.call('XADD', history, '*', unpack(fields))
   local kept = tonumber(redis.call('HGET', META, 'history_kept') or '0')
-  if redis.call('XLEN', history) - kept > HISTORY_LIMIT then
+  if redis.call('XLEN', history) - kept > POLICY.HISTORY_LIMIT then
     local from = redis.call('HGET', META, 'history_from') or '-'
     for _, old in ipairs(redis.call('XRANGE', history, from, '+', 'COUNT', 64)) do
       from = old[1]
@@ -140,14 +150,10 @@ local function remember(history, entry)
   end
 end
 
--- Statuses in which a run is at rest: nothing of it happens by itself.
-local AT_REST = {paused = true, interrupted = true, success = true, failure = true,
-  cancelled = true, blocked = true}
-
 -- The run moves to another status: count the time that it was at rest, which is no run time.
 local function count_rest(new)
   local since = redis.call('HGET', META, 'rest_at')
-  if AT_REST[new] then
+  if POLICY.AT_REST[new] then
     if not since then redis.call('HSET', META, 'rest_at', text(now_ms())) end
   elseif since then
     -- The clock may have been set back.
@@ -156,8 +162,6 @@ local function count_rest(new)
     redis.call('HDEL', META, 'rest_at')
   end
 end
-
-local REFUSED_TASKS = 100
 
 -- Keep that a worker cannot run something: one entry for each of its registrations, and one of the
 -- history for each task. by: name, birth, host, pid, directory of the worker; task may be empty.
@@ -168,7 +172,7 @@ local function keep_refusal(refusals, history, by, refused)
   local known = packed and cmsgpack.unpack(packed) or {since = now_ms(), tasks = {}}
   known.what, known.words, known.trace = what, words, trace
   known.host, known.pid, known.directory = by[3], by[4], by[5]
-  local is_new = task ~= '' and #known.tasks < REFUSED_TASKS
+  local is_new = task ~= '' and #known.tasks < POLICY.REFUSED_TASKS
   for _, told in ipairs(known.tasks) do is_new = is_new and told ~= task end
   if is_new then
     known.tasks[#known.tasks + 1] = task
@@ -177,14 +181,14 @@ local function keep_refusal(refusals, history, by, refused)
   redis.call('HSET', refusals, field, cmsgpack.pack(known))
 end
 
--- A run that stood still for a decision goes on as soon as somebody leads it; one that was
--- stopped before goes on with being stopped.
+-- A run that stood still for a decision goes on as soon as somebody leads it.
 local function unblock()
-  if redis.call('HGET', META, 'status') == 'blocked' then
-    local stopped = redis.call('HEXISTS', META, 'reason') == 1
-    redis.call('HSET', META, 'status', stopped and 'cancelling' or 'running')
+  local run = redis.call('HMGET', META, 'status', 'reason')
+  if run[1] == 'blocked' then
+    local goes_on = run[2] and POLICY.UNBLOCKED_STOPPED or POLICY.UNBLOCKED
+    redis.call('HSET', META, 'status', goes_on)
     redis.call('HDEL', META, 'ended_at')
-    count_rest('running')
+    count_rest(goes_on)
   end
 end
 

@@ -8,10 +8,9 @@
 local meta, results, claims, progress, history = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local troubles = KEYS[6]
 local epoch = ARGV[1]
-if not run_exists() then return CODE.GONE end
-local run = redis.call('HMGET', meta, 'epoch', 'status')
-if run[1] ~= epoch then return CODE.STALE_EPOCH end
-if run[2] ~= 'reopening' then return CODE.WRONG_STATE end
+local refused = refusal(epoch)
+if refused then return refused end
+if redis.call('HGET', meta, 'status') ~= 'reopening' then return CODE.WRONG_STATE end
 for i = 2, #ARGV, 4 do
   local task, seen, next_try, keep = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local known = redis.call('HGET', results, task)
@@ -19,7 +18,7 @@ for i = 2, #ARGV, 4 do
   -- What a live worker told since the caller looked was evaluated in this generation, and may be
   -- the failure of a task that must not start again: it stays.
   local unseen = status ~= seen
-  if status == 'success' or status == 'unknown' or unseen then
+  if unseen or (known and not POLICY.REOPENED[status]) then
     next_try = nil
   elseif known then
     remember(history, {kind = 'set_aside', task = task, status = status, packed = known,

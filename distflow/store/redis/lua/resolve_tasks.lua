@@ -1,36 +1,36 @@
 -- A person decides on tasks, all of them or none; a verify hook decides an unknown task, or says that
--- it cannot tell.
+-- it cannot tell. What is decided, and what follows from it, the caller says; nothing of that is
+-- written where something is not as the caller saw it.
 -- KEYS    meta results claims progress events history troubles traits lease
--- ARGV    operation, decision (done, fail, retry or undecided), who, note, and 1 where a hook says so
---         (else empty), how many tasks were skipped when the caller looked (empty: whatever); then per
---         task: its name, packed TaskResult (empty for retry and undecided),
---         the packed outcome that the caller saw (empty: any unknown one; -: none, since an earlier
---         decision lets it run again), packed Progress for retry (empty: made here), 1 where nobody
---         may lead the run (else empty), the number of dependents and of each its name, the status
---         of its outcome (empty: none) and its tries, the number of tasks that were skipped because
---         of it and their names
--- Returns {OK, status of each task}; or {WRONG_STATE, '', '', ''}: other tasks are skipped than the
---         caller saw; or {code, task, its status or who leads, a dependent or empty}:
---         WRONG_STATE where something is not as the caller saw it, HELD, TOO_NEW or GONE
+-- ARGV    operation, decision (done, fail, retry or undecided), who, note, how many tasks were skipped
+--         when the caller looked (empty: whatever); then per task: its name, the packed outcome that
+--         the caller saw (-: none, since an earlier decision lets it run again), the packed outcome
+--         that follows (empty: none), the packed Progress by which it runs again (empty: it does
+--         not), what becomes of whoever leads the run (stays; looks_again: its epoch is void; absent:
+--         the same, and nobody may lead it), the number of dependents and of each its name, the
+--         status of its outcome (empty: none) and its tries, the number of tasks that were skipped
+--         because of it and their names
+-- Returns {OK, status of each task}; {LOOK_AGAIN, '', '', ''}: other tasks are skipped than the caller
+--         saw; or {code, task, its status or who leads, a dependent or empty}: WRONG_STATE where
+--         something is not as the caller saw it, HELD, TOO_NEW or GONE
 -- Events  resolved
-local meta, results, claims, progress, events = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local results, claims, progress, events = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local history, troubles, traits, lease = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local operation, decision, who, note, by_hook = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local skips = ARGV[6]
-if not run_exists() then return {CODE.GONE, '', '', ''} end
--- More may follow from a decision there than is known here.
-if is_too_new() then return {CODE.TOO_NEW, '', '', ''} end
+local operation, decision, who, note, skips = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+-- More may follow from a decision on a newer run than is known here.
+local refused = refusal(nil, true)
+if refused then return {refused, '', '', ''} end
 write_though_full()
 
-local next_argument = 7
+local next_argument = 6
 local function take()
   next_argument = next_argument + 1
   return ARGV[next_argument - 1]
 end
 
 local function take_item()
-  local item = {task = take(), packed = take(), seen = take(), next_try = take(),
-    unled = take() == '1', dependents = {}, skipped = {}}
+  local item = {task = take(), seen = take(), packed = take(), next_try = take(), leader = take(),
+    dependents = {}, skipped = {}}
   for i = 1, tonumber(take()) do
     item.dependents[i] = {take(), take(), take()}
   end
@@ -55,7 +55,6 @@ end
 -- Whether something is not as the caller saw it: decided already, or its worker told the true outcome
 -- in the meantime; or a slow hook was asked about an earlier attempt, and knows nothing of this one.
 local function is_overtaken(item)
-  if item.seen == '' then return status_in(item.known) ~= 'unknown' end
   if item.seen ~= '-' then return item.seen ~= item.known end
   -- From its claim on it has begun.
   local decided = redis.call('HGET', META, item.memory)
@@ -74,25 +73,6 @@ local function find_begun(item)
   end
 end
 
-local function let_run_again(item)
-  local next_try = item.next_try
-  if next_try == '' then
-    -- An unknown outcome that came from a snapshot may have no progress here.
-    local last = item.last
-    local attempt = last.attempt or 1
-    local made = {attempt = attempt, iteration = 1, base = attempt - 1, lost = 0,
-      not_before = 0, token = operation, started = false}
-    -- A hook's decision gives no new budget: a task that kills its workers must end.
-    if by_hook == '1' then
-      made.base = last.base or 0
-      made.lost = (last.lost or 0) + 1
-    end
-    next_try = cmsgpack.pack(made)
-  end
-  redis.call('HDEL', results, item.task)
-  redis.call('HSET', progress, item.task, next_try)
-end
-
 -- Let what was skipped be evaluated again. A skipped task never ran: nothing of it is evidence.
 local function set_aside(tasks)
   for i = 1, #tasks, 1000 do
@@ -108,37 +88,35 @@ local function set_aside(tasks)
   end
 end
 
-local function decide(item)
-  local before = status_in(item.known)
-  redis.call('HSET', META, item.memory, operation)
-  local kind = decision == 'undecided' and 'asked' or 'resolved'
-  remember(history, {kind = kind, task = item.task, status = decision, by = who, note = note,
-    packed = item.known, keep = true})
-  local status = before
-  if decision == 'retry' then
-    status = 'ready'
-    let_run_again(item)
-  elseif decision ~= 'undecided' then
-    status = status_of(item.packed)
+-- Write what follows from a decision: an outcome, or another try.
+local function move(item)
+  local before, after = status_in(item.known), status_in(item.packed ~= '' and item.packed)
+  if after ~= '' then
     redis.call('HSET', results, item.task, item.packed)
     redis.call('HDEL', progress, item.task)
+    count(after, 1)
+  else
+    redis.call('HDEL', results, item.task)
+    redis.call('HSET', progress, item.task, item.next_try)
   end
+  if before ~= '' then count(before, -1) end
+  note_trouble(troubles, traits, item.task, after)
+  set_aside(item.skipped)
+  if item.leader ~= 'stays' then
+    redis.call('HINCRBY', META, 'epoch', 1)
+    redis.call('DEL', lease)
+  end
+  unblock()
+  return after ~= '' and after or 'ready'
+end
+
+local function decide(item)
+  local decides = item.packed ~= '' or item.next_try ~= ''
+  redis.call('HSET', META, item.memory, operation)
+  remember(history, {kind = decides and 'resolved' or 'asked', task = item.task, status = decision,
+    by = who, note = note, packed = item.known, keep = true})
+  local status = decides and move(item) or status_in(item.known)
   tell('resolved', item.task, status, 0, '', who, 0, 0, {}, note)
-  if decision ~= 'undecided' then
-    if before ~= '' then count(before, -1) end
-    if status ~= 'ready' then count(status, 1) end
-    note_trouble(troubles, traits, item.task, status)
-    set_aside(item.skipped)
-    -- What an older coordinator had queued would find its dependency undone. And who leads the run
-    -- may have worked out already what follows from the outcome that was, a skip or the run's end,
-    -- and not written it yet: another epoch refuses that, and whoever leads next reads all anew.
-    local had_failed = before ~= '' and before ~= 'unknown' and before ~= 'success'
-    if item.unled or had_failed then
-      redis.call('HINCRBY', META, 'epoch', 1)
-      redis.call('DEL', lease)
-    end
-    unblock()
-  end
   return status
 end
 
@@ -155,7 +133,7 @@ end
 if repeated then return answer end
 -- A skip that came in between would stand behind what is decided now.
 if skips ~= '' and skips ~= (redis.call('HGET', META, 'n_skipped') or '0') then
-  return {CODE.WRONG_STATE, '', '', ''}
+  return {CODE.LOOK_AGAIN, '', '', ''}
 end
 for _, item in ipairs(items) do
   if not item.stands then
@@ -164,7 +142,7 @@ for _, item in ipairs(items) do
     end
     local begun = find_begun(item)
     if begun then return {CODE.WRONG_STATE, item.task, status_in(item.known), begun} end
-    local leader = item.unled and redis.call('GET', lease)
+    local leader = item.leader == 'absent' and redis.call('GET', lease)
     if leader then return {CODE.HELD, item.task, string.match(leader, ' (.*)'), ''} end
   end
 end

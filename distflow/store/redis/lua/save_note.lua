@@ -5,7 +5,8 @@
 -- Events  none
 local results, claims, progress, saved = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local task, token, packed = ARGV[1], ARGV[2], ARGV[3]
-if not run_exists() then return CODE.GONE end
+local refused = refusal()
+if refused then return refused end
 local claim = read_claim(claims, task)
 if not claim or claim[3] ~= token then
   local known = redis.call('HGET', results, task)

@@ -7,9 +7,8 @@
 -- Events  none: the caller is the one who waits
 local meta, progress = KEYS[1], KEYS[2]
 local epoch = ARGV[1]
-if not run_exists() then return CODE.GONE end
--- A coordinator that slept has measured nothing.
-if redis.call('HGET', meta, 'epoch') ~= epoch then return CODE.STALE_EPOCH end
+local refused = refusal(epoch)
+if refused then return refused end
 write_though_full()
 for i = 2, #ARGV, 3 do
   local what, seen, right = ARGV[i], ARGV[i + 1], ARGV[i + 2]

@@ -3,12 +3,11 @@
 -- ARGV    epoch, request (msgpack map: fields of Finish but packed, and batch), packed TaskResult
 -- Returns RECORDED, REFUSED (the claim has moved on), STALE_EPOCH or GONE
 -- Events  finished or waiting
-local meta, results, claims, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local results, claims, progress = KEYS[2], KEYS[3], KEYS[4]
 local events, history, troubles, traits = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local epoch, request, packed = ARGV[1], ARGV[2], ARGV[3]
-if not run_exists() then return CODE.GONE end
--- A coordinator that slept must not judge what its successor watches.
-if redis.call('HGET', meta, 'epoch') ~= epoch then return CODE.STALE_EPOCH end
+local refused = refusal(epoch)
+if refused then return refused end
 write_though_full()
 local lost = cmsgpack.unpack(request)
 local claim = read_claim(claims, lost.task)

@@ -5,11 +5,11 @@
 --         packed TaskResult in turn
 -- Returns {code, indices (from 0) of the tasks that were left alone}; OK, STALE_EPOCH or GONE
 -- Events  none: the caller is the one who would read them
-local meta, results, claims, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local results, claims, progress = KEYS[2], KEYS[3], KEYS[4]
 local troubles, traits, refusals = KEYS[5], KEYS[6], KEYS[7]
 local epoch, forgotten = ARGV[1], cmsgpack.unpack(ARGV[2])
-if not run_exists() then return {CODE.GONE, {}} end
-if redis.call('HGET', meta, 'epoch') ~= epoch then return {CODE.STALE_EPOCH, {}} end
+local refused = refusal(epoch)
+if refused then return {refused, {}} end
 write_though_full()
 local left = {}
 for i = 3, #ARGV, 2 do

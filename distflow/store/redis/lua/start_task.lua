@@ -5,7 +5,8 @@
 -- Events  started
 local claims, events = KEYS[2], KEYS[3]
 local task, token = ARGV[1], ARGV[2]
-if not run_exists() then return CODE.GONE end
+local refused = refusal()
+if refused then return refused end
 local claim = read_claim(claims, task)
 -- The claim was given to another while this worker was away: it must not start.
 if not claim or claim[3] ~= token then return CODE.REFUSED end
@@ -16,7 +17,7 @@ if claim[6] ~= 0 then
   return CODE.GRANTED
 end
 -- A cancelled run starts nothing more, not even what is claimed.
-if redis.call('HGET', META, 'status') == 'cancelling' then return CODE.STOPPED end
+if POLICY.UNSTARTED_IN[redis.call('HGET', META, 'status')] then return CODE.STOPPED end
 claim[6] = now_ms()
 redis.call('HSET', claims, task, pack_claim(claim))
 tell('started', task, '', claim[1], claim[4])
