@@ -160,7 +160,7 @@ def test_run_statuses_and_json_are_in_the_reference() -> None:
 
 def test_events_are_documented() -> None:
     """Every event that a callback may be registered for."""
-    assert all(f"`{event}`" in read_text("docs/how-to/events.md") for event in EVENTS)
+    assert all(f"`{event}`" in read_text("docs/reference/events.md") for event in EVENTS)
 
 
 def test_durabilities_are_explained() -> None:
