@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -14,12 +15,8 @@ from redis.retry import Retry
 
 from distflow.core.readings import Apart, WorkerInfo
 from distflow.core.run import ServerFacts
-from distflow.dispatch.prefixes import find_apart
-from distflow.dispatch.roster import read_workers
-from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import InvalidInput, RedisUnavailable
 from distflow.ports.backend import Backend
-from distflow.rq_compat.keys import SUSPENDED_KEY
 from distflow.store.redis.cluster import refuse_cluster
 from distflow.store.redis.connection import check_redis, find_write_refusal, open_redis
 from distflow.store.redis.durability import settle_server
@@ -28,11 +25,20 @@ from distflow.store.redis.keys import DEFAULT_PREFIX
 from distflow.store.redis.listing import list_runs
 from distflow.store.redis.patience import call_patiently, describe_trouble, hurry, is_passing
 from distflow.store.redis.sentinel import follows_primary
-from distflow.store.redis.service import RedisServiceStore
 from distflow.store.redis.store import RedisRunStore
-from distflow_worker.connection import open_like
+
+if TYPE_CHECKING:
+    from distflow.dispatch.rq import RqDispatcher
+    from distflow.store.redis.service import RedisServiceStore
 
 __all__ = ["DEFAULT_PREFIX", "RedisBackend", "RedisClient", "open_backend"]
+
+#: Imported at their first use: RQ takes as long to load as all else that looks at a run.
+_DISPATCHER = "distflow.dispatch.rq"
+_PREFIXES = "distflow.dispatch.prefixes"
+_ROSTER = "distflow.dispatch.roster"
+_SERVICE = "distflow.store.redis.service"
+_CONNECTION = "distflow_worker.connection"
 
 #: What may be given in place of a URL.
 RedisClient = Redis
@@ -62,12 +68,18 @@ class RedisBackend(Backend):
     @cached_property
     def dispatcher(self) -> RqDispatcher:
         """Batches as jobs of RQ."""
-        return RqDispatcher(self.redis, self.prefix, patience_seconds=self.patience_seconds)
+        made: RqDispatcher = import_module(_DISPATCHER).RqDispatcher(
+            self.redis, self.prefix, patience_seconds=self.patience_seconds
+        )
+        return made
 
     @cached_property
     def service(self) -> RedisServiceStore:
         """What is asked of all runs at once."""
-        return RedisServiceStore(self.redis, self.prefix, patience_seconds=self.patience_seconds)
+        made: RedisServiceStore = import_module(_SERVICE).RedisServiceStore(
+            self.redis, self.prefix, patience_seconds=self.patience_seconds
+        )
+        return made
 
     def store(self, run_id: str) -> RedisRunStore:
         """The store of a run, whether there is such a run or not."""
@@ -89,16 +101,22 @@ class RedisBackend(Backend):
 
     def workers(self) -> list[WorkerInfo]:
         """The workers that RQ has registered, by name."""
-        return self._patiently(lambda: read_workers(self.redis, self.prefix))
+        roster = import_module(_ROSTER)
+        found: list[WorkerInfo] = self._patiently(
+            lambda: roster.read_workers(self.redis, self.prefix)
+        )
+        return found
 
     def are_workers_suspended(self) -> bool:
         """Whether somebody has said ``rq suspend``."""
-        count: Any = self._patiently(lambda: self.redis.exists(SUSPENDED_KEY))
-        return bool(count)
+        roster = import_module(_ROSTER)
+        answer: bool = self._patiently(lambda: roster.are_suspended(self.redis))
+        return answer
 
     def find_apart(self, run_id: str, queues: Collection[str]) -> list[Apart]:
-        """Where coordinator and workers have different RQ_KEY_PREFIX: see :func:`find_apart`."""
-        return find_apart(self.redis, run_id, queues)
+        """Where coordinator and workers have different RQ_KEY_PREFIX."""
+        found: list[Apart] = import_module(_PREFIXES).find_apart(self.redis, run_id, queues)
+        return found
 
     def settle_server(self, durability: str | None, *, allow_eviction: bool) -> ServerFacts:
         """What a new run records of its Redis: see :func:`settle_server`."""
@@ -186,4 +204,7 @@ def _usable(client: Redis) -> Redis:
     """
     encoder: Any = client.get_encoder()
     speaks = not encoder.decode_responses and encoder.encoding.lower() in ("utf-8", "utf8")
-    return client if speaks and follows_primary(client) else open_like(client)
+    if speaks and follows_primary(client):
+        return client
+    alike: Redis = import_module(_CONNECTION).open_like(client)
+    return alike

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from distflow.cli.ui.clients import open_client
 from distflow.cli.ui.common import (
     ExitCode,
     connection_options,
@@ -17,6 +16,7 @@ from distflow.cli.ui.common import (
     print_json,
     say,
 )
+from distflow.cli.ui.connecting import open_connection
 from distflow.cli.ui.foreground import Foreground
 from distflow.cli.ui.interrupts import interruptible
 from distflow.cli.ui.narration import outcome_lines
@@ -24,6 +24,7 @@ from distflow.cli.ui.progress import open_display
 from distflow.core.status import RunStatus
 from distflow.errors import WrongState
 from distflow.events.notice import Interrupt
+from distflow.runs.client import Client
 from distflow.runs.documents import status_document
 from distflow.runs.run import Run
 
@@ -37,8 +38,8 @@ _PATIENCE_SECONDS = 30.0
 @json_option
 def pause(*, run_id: str, redis_url: str | None, data_dir: Path | None, as_json: bool) -> int:
     """Start nothing more of a run; what runs ends by itself."""
-    with open_client(redis_url, data_dir) as client:
-        run = client.run(run_id)
+    with open_connection(redis_url, data_dir) as backend:
+        run = Client(backend).run(run_id)
         try:
             run.pause()
         except WrongState as error:
@@ -76,7 +77,8 @@ def cancel(
 
     Exits with 0 once the run is cancelled, with 4 if that is still under way.
     """
-    with interruptible() as interrupt, open_client(redis_url, data_dir) as client:
+    with interruptible() as interrupt, open_connection(redis_url, data_dir) as backend:
+        client = Client(backend)
         settings = client.settings
         grace = settings.grace_seconds if grace_seconds is None else grace_seconds
         run = client.run(run_id)

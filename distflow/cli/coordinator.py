@@ -7,19 +7,13 @@ import time
 from pathlib import Path
 
 import click
-from redis import Redis
 
 from distflow.cli.ui.aside import run_aside
-from distflow.cli.ui.clients import open_client
 from distflow.cli.ui.common import ExitCode, connection_options, say
+from distflow.cli.ui.connecting import open_connection
 from distflow.cli.ui.interrupts import interruptible
-from distflow.coordinator.service import CoordinatorService
-from distflow.events.hub import both
 from distflow.events.notice import Notice
-from distflow.store.redis.keepalive import keepalive_advice, server_drop_seconds
-
-#: A Redis here has workers here, most likely.
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+from distflow.runs.client import Client
 
 #: What is told of runs besides that they begin and end.
 _TOLD = frozenset({"repair", "warning", "task_unknown", "task_resolved"})
@@ -34,29 +28,15 @@ def coordinator(*, redis_url: str | None, data_dir: Path | None) -> int:
     dies. SIGTERM and Ctrl-C hand the runs over at once, and end it with 0.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    with interruptible() as stop, open_client(redis_url, data_dir, interrupt=stop) as client:
-        service = CoordinatorService(
-            client.service_ports(),
-            stop,
-            settings=client.settings,
-            listener=both(client.plugins, _tell),
-            report=_report,
-        )
+    with interruptible() as stop, open_connection(redis_url, data_dir, interrupt=stop) as backend:
+        service = Client(backend).coordinator(stop, listener=_tell, report=_report)
         _report(f"coordinator {service.owner} is ready")
-        _advise(client.redis)
+        for advice in backend.server_advice():
+            _report(f"warning: {advice}")
         run_aside(service.run, "distflow-service")
         counts = service.counts
         _report(f"stopped; runs led: {counts.adopted}, to their end: {counts.ended}")
     return ExitCode.SUCCESS
-
-
-def _advise(redis: Redis) -> None:
-    """Say what in Redis's settings makes a lost host be found late: where hosts are several."""
-    if redis.connection_pool.connection_kwargs.get("host") in _LOOPBACK:
-        return
-    advice = keepalive_advice(server_drop_seconds(redis))
-    if advice:
-        _report(f"warning: {advice}")
 
 
 def _report(line: str) -> None:

@@ -12,7 +12,6 @@ from shutil import copyfileobj
 import click
 
 from distflow.cli.submit import durability_option, eviction_option, warn_of_durability
-from distflow.cli.ui.clients import open_client
 from distflow.cli.ui.common import (
     connection_options,
     json_option,
@@ -21,9 +20,10 @@ from distflow.cli.ui.common import (
     put,
     say,
 )
-from distflow.cli.ui.connecting import LOOKING_PATIENCE_SECONDS
+from distflow.cli.ui.connecting import LOOKING_PATIENCE_SECONDS, open_connection
 from distflow.cli.ui.taking import except_option, gap_option
 from distflow.errors import InvalidInput
+from distflow.runs.client import Client
 from distflow.runs.transfer import ExportSummary, export_run, import_run
 from distflow.snapshot.gap import Gap
 from distflow.text import counted
@@ -63,8 +63,8 @@ def export(
         raise InvalidInput("--json prints on stdout, where the export goes: give -o FILE")
     if target == _STDOUT and not plain and sys.stdout.isatty():
         raise InvalidInput("msgpack is not for a terminal: give -o FILE, or --format json")
-    with open_client(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as client:
-        store = client.run(run_id).store
+    with open_connection(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as backend:
+        store = Client(backend).run(run_id).store
         if target == _STDOUT:
             summary = export_run(store, sys.stdout.buffer, as_json=plain)
         else:
@@ -108,7 +108,11 @@ def import_(
 
     FILE may be - for stdin. A resume runs what remains.
     """
-    with open_client(redis_url, data_dir, create=True) as client, _readable(file) as source:
+    with (
+        open_connection(redis_url, data_dir, create=True) as backend,
+        _readable(file) as source,
+    ):
+        client = Client(backend)
         server = client.settle_server(durability, allow_eviction=allow_eviction)
         made = import_run(
             source,

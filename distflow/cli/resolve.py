@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from distflow.cli.ui.clients import open_client
 from distflow.cli.ui.common import (
     connection_options,
     json_option,
@@ -18,6 +17,7 @@ from distflow.cli.ui.common import (
     put,
     say,
 )
+from distflow.cli.ui.connecting import open_connection
 from distflow.cli.ui.views import span
 from distflow.cli.ui.waits import go_on_command
 from distflow.core.resolution import Decision
@@ -85,7 +85,8 @@ def resolve(
     decision, data = _decision(done, retry=retry, fail=fail)
     if all_unknown == bool(tasks):
         raise InvalidInput("resolve takes the tasks to decide: TASK…, or --all-unknown")
-    with open_client(redis_url, data_dir) as client:
+    with open_connection(redis_url, data_dir) as backend:
+        client = Client(backend)
         run = client.run(run_id)
         names = run.unknown_tasks() if all_unknown else list(tasks)
         statuses = run.resolve(names, decision, data, note=note) if names else {}
@@ -118,7 +119,7 @@ def _resolved_lines(run: Run, info: RunInfo, statuses: Mapping[str, TaskStatus])
     if info.coordinator is not None and info.status in ACTIVE_RUNS:
         yield f"{info.coordinator} goes on with the run"
     elif read_outlook(run.store, info).resumes:
-        yield f"go on with the run: {go_on_command(info, run.client.impatient_dispatcher)}"
+        yield f"go on with the run: {go_on_command(info, run.engine.impatient)}"
 
 
 @click.command("delete")
@@ -137,7 +138,8 @@ def delete(
     data_dir: Path | None,
 ) -> None:
     """Remove runs with everything that is known of them."""
-    with open_client(redis_url, data_dir) as client:
+    with open_connection(redis_url, data_dir) as backend:
+        client = Client(backend)
         # All are looked at before the first is deleted.
         infos = {
             run_id: _find_deletable(client, run_id, force=force)
@@ -167,7 +169,8 @@ def purge(
     """Remove the runs that ended long ago. Runs that wait for a person stay."""
     seconds = parse_age(older_than)
     deleted: list[str] = []
-    with open_client(redis_url, data_dir) as client:
+    with open_connection(redis_url, data_dir) as backend:
+        client = Client(backend)
         for run_id in client.run_ids():
             try:
                 info = client.store(run_id).read_info()
@@ -275,4 +278,4 @@ def _delete(client: Client, run_id: str, info: RunInfo | None, *, force: bool) -
             if not force:
                 raise
     store.delete_run(force=force)
-    client.dispatcher.withdraw(run_id, queues)
+    client.backend.dispatcher.withdraw(run_id, queues)

@@ -17,7 +17,6 @@ from distflow.cli.ui.connecting import DATA_FOLDER, connected
 from distflow.cli.ui.foreground import see_through
 from distflow.cli.ui.interrupts import interruptible
 from distflow.cli.ui.progress import WritingProgress
-from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.status import RunStatus
 from distflow.errors import RunExists
 from distflow.local.server import PrivateRedis
@@ -86,11 +85,11 @@ def run(
     with (
         interruptible() as interrupt,
         PrivateRedis.start(data_dir) as server,
-        connected(server.url) as redis,
+        connected(server.url) as backend,
     ):
         # All its workers are of this command: no other comes that could have what is missing.
-        settings = replace(CoordinatorSettings.from_environment(), misfit_seconds=0.0)
-        client = Client(redis, settings=settings)
+        client = Client(backend)
+        client.settings = replace(client.settings, misfit_seconds=0.0)
         earlier = _earlier_run(client, run_id, template.reference or template.name, given)
         started = earlier or client.create(
             workflow or build_workflow(workflow_path, pairs),
@@ -162,7 +161,7 @@ def _earlier_run(
     """
     if run_id is None:
         return None
-    run = find_earlier(client, run_id, reference, given)
+    run = find_earlier(client.engine, run_id, reference, given)
     if run is None:
         return None
     if run.status() == RunStatus.SUCCESS:

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from distflow.authoring.params import load_workflow, parse_params
-from distflow.cli.ui.clients import open_client
 from distflow.cli.ui.common import (
     ExitCode,
     connection_options,
@@ -18,7 +17,7 @@ from distflow.cli.ui.common import (
     put,
     say,
 )
-from distflow.cli.ui.connecting import LOOKING_PATIENCE_SECONDS
+from distflow.cli.ui.connecting import LOOKING_PATIENCE_SECONDS, open_connection
 from distflow.cli.ui.foreground import Foreground
 from distflow.cli.ui.interrupts import interruptible
 from distflow.cli.ui.narration import outcome_lines
@@ -29,6 +28,7 @@ from distflow.core.graph import Graph
 from distflow.core.render import to_dot, to_mermaid
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput
+from distflow.runs.client import Client
 from distflow.runs.documents import (
     find_task,
     live_statuses,
@@ -59,8 +59,8 @@ def watch(
 
     The exit code is that of `distflow submit`.
     """
-    with open_client(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as client:
-        run = client.run(run_id)
+    with open_connection(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as backend:
+        run = Client(backend).run(run_id)
         interrupted = _follow(run)
         info = run.info()
         if as_json:
@@ -80,8 +80,8 @@ def show(
     run_id: str, task: str, *, as_json: bool, redis_url: str | None, data_dir: Path | None
 ) -> None:
     """Show a task: its result, error, attempts and worker."""
-    with open_client(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as client:
-        run = client.run(run_id)
+    with open_connection(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as backend:
+        run = Client(backend).run(run_id)
         document = task_document(run.store, run.info(), find_task(run.store, task))
         if as_json:
             print_json(document)
@@ -122,8 +122,10 @@ def graph(
     elif pairs:
         raise InvalidInput("-p is for MODULE:WORKFLOW: a run has its parameters already")
     else:
-        with open_client(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as client:
-            run = client.run(run_id or "")
+        with open_connection(
+            redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS
+        ) as backend:
+            run = Client(backend).run(run_id or "")
             drawn = run.graph()
             statuses = live_statuses(run.store, drawn, run.info().as_of)
     text = (to_mermaid if form == "mermaid" else to_dot)(drawn, statuses)

@@ -8,17 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from redis import Redis
 
 from distflow.cli.ui.common import Line, connection_options, json_option, print_json, put, say
-from distflow.cli.ui.connecting import LOOKING_PATIENCE_SECONDS, open_to_look
+from distflow.cli.ui.connecting import open_to_look
 from distflow.cli.ui.views import clip, columns, painted, span, status_lines
 from distflow.cli.ui.waits import go_on_command, held_by_all, misfit_waits, worker_waits
 from distflow.core.run import RunInfo
 from distflow.core.status import TaskStatus, shown_status
-from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import Damaged, RunNotFound, RunTooNew
 from distflow.ids import check_run_id
+from distflow.ports.backend import Backend
 from distflow.ports.run_store import RunStore
 from distflow.runs.documents import (
     done_count,
@@ -31,9 +30,6 @@ from distflow.runs.documents import (
     why_of,
 )
 from distflow.runs.outlook import read_outlook
-from distflow.store.redis.listing import list_runs
-from distflow.store.redis.patience import call_patiently
-from distflow.store.redis.store import RedisRunStore
 from distflow.wire.codec import decode_result
 
 #: Columns of the list of runs beside the run's id, with some for the workflow.
@@ -49,23 +45,22 @@ def status(
     run_id: str, *, with_tasks: bool, as_json: bool, redis_url: str | None, data_dir: Path | None
 ) -> None:
     """Show where a run stands, and what it waits for."""
-    with open_to_look(redis_url, data_dir) as redis:
-        store = _store(redis, check_run_id(run_id))
+    with open_to_look(redis_url, data_dir) as backend:
+        store = backend.store(check_run_id(run_id))
         info = store.read_info()
-        dispatcher = RqDispatcher(redis, store.prefix, patience_seconds=LOOKING_PATIENCE_SECONDS)
         if as_json:
             document = status_document(info)
             refused = survey_run(store, info, limit=0).refused
-            held = {each.scope for each in held_by_all(dispatcher, info, refused)}
+            held = {each.scope for each in held_by_all(backend, info, refused)}
             document["misfits"] = [misfit_document(each, held) for each in refused]
             if with_tasks:
                 document["results"] = result_documents(store)
             print_json(document)
             return
         survey = survey_run(store, info)
-        workers = worker_waits(redis, dispatcher, info)
-        workers += misfit_waits(dispatcher, info, survey.refused)
-        again = go_on_command(info, dispatcher)
+        workers = worker_waits(backend, info)
+        workers += misfit_waits(backend, info, survey.refused)
+        again = go_on_command(info, backend)
         outlook = read_outlook(store, info, survey)
         for text in status_lines(info, survey, outlook, workers, again):
             put(text)
@@ -79,10 +74,10 @@ def status(
 @connection_options
 def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None:
     """List every run, the newest first."""
-    with open_to_look(redis_url, data_dir) as redis:
-        run_ids = call_patiently(lambda: list_runs(redis), LOOKING_PATIENCE_SECONDS)[::-1]
+    with open_to_look(redis_url, data_dir) as backend:
+        run_ids = backend.run_ids()[::-1]
         if as_json:
-            print_json([status_document(info) for info in _infos(redis, run_ids)])
+            print_json([status_document(info) for info in _infos(backend, run_ids)])
             return
         if not run_ids:
             say("there are no runs: start one by `distflow submit MODULE:WORKFLOW`")
@@ -90,7 +85,7 @@ def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None
         # A longer id moves its own row alone.
         width = min(max(map(len, run_ids)), max(8, columns() - _RUNS_COLUMNS))
         put(f"{'RUN':<{width}}  {'STATUS':<11}  {'DONE':>13}  {'AGE':>6}  WORKFLOW")
-        for info in _infos(redis, run_ids):
+        for info in _infos(backend, run_ids):
             done = f"{done_count(info)}/{info.total}"
             age = span(info.as_of - info.created_at)
             row = painted(
@@ -100,14 +95,10 @@ def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None
             put(row._replace(after=row.after + clip(info.workflow, room)))
 
 
-def _store(redis: Redis, run_id: str) -> RedisRunStore:
-    return RedisRunStore(redis, run_id, patience_seconds=LOOKING_PATIENCE_SECONDS)
-
-
-def _infos(redis: Redis, run_ids: list[str]) -> Iterator[RunInfo]:
+def _infos(backend: Backend, run_ids: list[str]) -> Iterator[RunInfo]:
     for run_id in run_ids:
         try:
-            yield _store(redis, run_id).read_info()
+            yield backend.store(run_id).read_info()
         except RunNotFound:
             # Its keys are gone, or were never written: the index may say more than there is.
             continue

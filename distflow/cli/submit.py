@@ -13,7 +13,6 @@ import click
 
 from distflow.authoring import Workflow, check_workflow
 from distflow.authoring.params import load_workflow, parse_params, read_pairs
-from distflow.cli.ui.clients import open_client
 from distflow.cli.ui.common import (
     ExitCode,
     connection_options,
@@ -24,6 +23,7 @@ from distflow.cli.ui.common import (
     say,
     show,
 )
+from distflow.cli.ui.connecting import open_connection
 from distflow.cli.ui.foreground import see_through
 from distflow.cli.ui.interrupts import interruptible
 from distflow.cli.ui.narration import outcome_lines
@@ -168,8 +168,9 @@ def submit(
         return ExitCode.SUCCESS
     with (
         interruptible(hands_over=True) as interrupt,
-        open_client(redis_url, data_dir, create=True, interrupt=interrupt) as client,
+        open_connection(redis_url, data_dir, create=True, interrupt=interrupt) as backend,
     ):
+        client = Client(backend)
         create = partial(
             client.create,
             run_id=run_id,
@@ -188,7 +189,7 @@ def submit(
             run, earlier = create(workflow), False
         else:
             run, earlier = find_or_create(
-                client,
+                client.engine,
                 check_run_id(run_id or ""),
                 template.reference or template.name,
                 given,
@@ -207,7 +208,7 @@ def submit(
         if not detach:
             return see_through(run, interrupt, reopen=earlier, as_json=as_json)
         info = run.info()
-        for line in _detached_lines(client, run, info):
+        for line in _detached_lines(run, info):
             say(line)
         if as_json:
             print_json(status_document(info))
@@ -244,22 +245,22 @@ def resume(
     """
     with (
         interruptible(hands_over=True) as interrupt,
-        open_client(redis_url, data_dir, interrupt=interrupt) as client,
+        open_connection(redis_url, data_dir, interrupt=interrupt) as backend,
     ):
-        run = client.run(run_id)
+        run = Client(backend).run(run_id)
         check_gap(run, accept_gap=accept_gap)
         warn_of_durability(run)
         return see_through(run, interrupt, reopen=True, force=force, as_json=as_json)
 
 
-def _detached_lines(client: Client, run: Run, info: RunInfo) -> Iterable[str]:
+def _detached_lines(run: Run, info: RunInfo) -> Iterable[str]:
     """What becomes of a detached run, and the next command."""
     if info.status in RESTING_RUNS:
         return outcome_lines(run, info)
     watch = next_command("watch", run.run_id)
     if info.coordinator is not None:
         return [f"{info.coordinator} leads it: {watch}"]
-    count = len(client.coordinators())
+    count = len(run.engine.backend.coordinators())
     if not count:
         lead = f"or lead it here: {next_command('resume', run.run_id)}"
         return [f"no coordinator is there: start {next_command('coordinator')}", lead]
@@ -316,7 +317,7 @@ def print_run_id(run: Run, *, as_json: bool) -> None:
         show(run.run_id)
     except OSError:
         # Nobody would know that there is a run.
-        again = go_on_command(run.info(), run.client.impatient_dispatcher)
+        again = go_on_command(run.info(), run.engine.impatient)
         say(f"run {run.run_id} is made: go on with it by `{again}`")
         raise
 

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
-from rq.cli.cli import main as rq_main
-from rq.utils import import_worker_class
 
-# Not used here: a work horse that is forked from this process finds loaded what it needs.
-import distflow_worker.settings  # noqa: F401
 from distflow import config
-from distflow.cli.ui.clients import open_client
+from distflow.backends.rq_worker import run_worker
 from distflow.cli.ui.common import connection_options, redis_address
+from distflow.cli.ui.connecting import open_connection
 from distflow.errors import InvalidInput
 from distflow.ids import new_worker_name
 from distflow.local.server import PrivateRedis
-from distflow.rq_compat.keys import worker_key
-from distflow.runs.client import Client
-from distflow_worker.connection import name_of
-from distflow_worker.delivery import deliver
-
-#: For `rq worker`: RQ forgets a worker that is silent for so long, and a busy one beats so often;
-#: its connection outlasts a restart of Redis.
-_SETTINGS = (
-    *("--worker-ttl", "16", "--job-monitoring-interval", "1"),
-    *("--connection-class", "distflow_worker.WorkerRedis"),
-)
+from distflow.ports.backend import Backend
 
 
 @click.command("worker")
@@ -67,39 +53,26 @@ def worker(
     `rq worker` may follow after --.
     """
     with ExitStack() as stack:
-        client = stack.enter_context(open_client(redis_url, data_dir))
+        backend = stack.enter_context(open_connection(redis_url, data_dir))
         url = redis_address(redis_url)
         if data_dir:
             # Its server stays while this worker does.
             url = stack.enter_context(PrivateRedis.start(data_dir)).url
-        options = [*_SETTINGS]
-        if burst:
-            options.append("--burst")
         if name:
-            _check_name(client, name)
-        options += ["--name", name or new_worker_name()]
-        if worker_class:
-            _check_class(worker_class)
-            options += ["--worker-class", worker_class]
+            _check_name(backend, name)
+        backend.close()
         allow = config.allowed_functions() if allow is None else allow
         if allow is not None:
             _check_patterns(allow)
             config.allow_functions(allow)
-            options += ["--serializer", "distflow_worker.SafeSerializer"]
-            options += ["--job-class", "distflow_worker.SafeJob"]
-        _deliver(client)
-        client.redis.close()
-        arguments = ["worker", "--url", url, *options, *queues]
-        rq_main.main(arguments, prog_name="rq", standalone_mode=False)
-
-
-def _deliver(client: Client) -> None:
-    """What workers of this host could not tell may be what a run waits for: no batch comes then."""
-    spool = config.spool_folder()
-    # Here, and not in the midst of a batch, is a setting refused that is no number.
-    config.outcome_seconds()
-    if spool is not None:
-        deliver(spool, client.redis, name_of(client.redis), client.prefix)
+        run_worker(
+            url,
+            queues,
+            name or new_worker_name(),
+            worker_class=worker_class,
+            burst=burst,
+            cautious=allow is not None,
+        )
 
 
 def _check_patterns(allow: str) -> None:
@@ -110,22 +83,9 @@ def _check_patterns(allow: str) -> None:
         )
 
 
-def _check_name(client: Client, name: str) -> None:
-    key, redis = worker_key(name), client.redis
-    if client.patiently(lambda: redis.exists(key) and not redis.hexists(key, "death")):
+def _check_name(backend: Backend, name: str) -> None:
+    if any(worker.name == name for worker in backend.workers()):
         raise InvalidInput(
             f"a worker named {name!r} is there already: take another --name "
             "(one that was killed keeps its name for up to 76 s)"
         )
-
-
-def _check_class(name: str) -> None:
-    # Where RQ looks for it.
-    sys.path.append(".")
-    try:
-        import_worker_class(name)
-    except Exception as error:
-        raise InvalidInput(
-            f"--worker-class {name!r} cannot be imported: {error}; "
-            "take such as rq.worker.SimpleWorker"
-        ) from error

@@ -9,11 +9,8 @@ from typing import Any
 import click
 
 from distflow.cli.ui.common import connection_options, json_option, print_json, put, say
-from distflow.cli.ui.connecting import LOOKING_PATIENCE_SECONDS, open_to_look
+from distflow.cli.ui.connecting import open_to_look
 from distflow.core.readings import WorkerInfo
-from distflow.dispatch.roster import read_workers
-from distflow.store.redis.keys import DEFAULT_PREFIX
-from distflow.store.redis.patience import call_patiently
 from distflow.wire.as_json import iso_time
 
 _HEAD = ("WORKER", "STATE", "QUEUES", "HOST", "PID", "DISTFLOW", "RQ", "PYTHON", "CODE", "IN")
@@ -27,10 +24,8 @@ def workers(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> N
 
     What RQ does not know, a worker tells with its first batch: `?` before.
     """
-    with open_to_look(redis_url, data_dir) as redis:
-        found = call_patiently(
-            lambda: read_workers(redis, DEFAULT_PREFIX), LOOKING_PATIENCE_SECONDS
-        )
+    with open_to_look(redis_url, data_dir) as backend:
+        found = backend.workers()
     if as_json:
         print_json([_document(each) for each in found])
         return

@@ -10,6 +10,7 @@ from distflow.core.readings import WorkerInfo
 from distflow.dispatch.rq_reports import to_jobs, to_text, to_time
 from distflow.rq_compat.keys import (
     CURRENT_JOB_FIELD,
+    SUSPENDED_KEY,
     WORKERS_KEY,
     command_channel,
     executions_key,
@@ -47,6 +48,12 @@ def read_workers(client: Redis, prefix: str) -> list[WorkerInfo]:
         # Its registration has lapsed.
         if known
     ]
+
+
+def are_suspended(client: Redis) -> bool:
+    """Whether somebody has told all workers to take no jobs (``rq suspend``)."""
+    anyone: Any = client
+    return bool(anyone.exists(SUSPENDED_KEY))
 
 
 def _worker(

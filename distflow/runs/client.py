@@ -1,17 +1,21 @@
-"""Runs on Redis, from Python: :func:`connect` and :class:`Client`."""
+"""Runs, from Python: :func:`connect` and :class:`Client`."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
-
-from redis import Redis
+from typing import Any
 
 from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate, check_workflow
-from distflow.coordinator.service import Ports
+from distflow.backends.redis_rq import (
+    DEFAULT_PREFIX,
+    RedisBackend,
+    RedisClient,
+    open_backend,
+)
+from distflow.coordinator.service import CoordinatorService, Ports
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.core.batching import BatchLimits, Estimates
 from distflow.core.readings import KnownGraph, WorkerInfo
 from distflow.core.run import (
     MAX_GRAPH_BYTES,
@@ -21,41 +25,30 @@ from distflow.core.run import (
     ServerFacts,
 )
 from distflow.core.status import RunStatus
-from distflow.dispatch.roster import read_workers
-from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import InvalidInput
-from distflow.events.hub import EventHub
+from distflow.events.hub import both
 from distflow.events.notice import Listener
 from distflow.given import check_call, check_count, check_flag, check_seconds, check_text, refuse
-from distflow.ids import check_new_run_id, check_run_id, new_origin, new_run_id
+from distflow.ids import check_new_run_id, new_origin, new_run_id
 from distflow.logs import get_logger
+from distflow.ports.backend import Backend
+from distflow.ports.run_store import RunStore
 from distflow.runs.advice import durability_warnings
 from distflow.runs.creation import is_frozen, write_run
 from distflow.runs.earlier import find_or_create
-from distflow.runs.run import Run
+from distflow.runs.engine import Engine
+from distflow.runs.run import Run, find_run
 from distflow.runs.takeover import NOTHING_TAKEN, Taking, take_over
 from distflow.snapshot import Snapshot
 from distflow.snapshot.gap import Gap
-from distflow.store.redis.cluster import refuse_cluster
-from distflow.store.redis.connection import check_redis, open_redis
-from distflow.store.redis.durability import settle_server
-from distflow.store.redis.keys import DEFAULT_PREFIX
-from distflow.store.redis.listing import list_runs
-from distflow.store.redis.patience import call_patiently
-from distflow.store.redis.sentinel import follows_primary
-from distflow.store.redis.service import RedisServiceStore
-from distflow.store.redis.store import RedisRunStore
-from distflow_worker.connection import open_like
 
 _log = get_logger("distflow")
-
-_T = TypeVar("_T")
 
 #: Seconds that who takes something back waits for a Redis that is away or refuses.
 _UNDO_PATIENCE_SECONDS = 2.0
 
 
-def connect(url: str | Redis, *, prefix: str = DEFAULT_PREFIX) -> Client:
+def connect(url: str | RedisClient, *, prefix: str = DEFAULT_PREFIX) -> Client:
     """A client for the runs on a Redis.
 
     Args:
@@ -69,24 +62,15 @@ def connect(url: str | Redis, *, prefix: str = DEFAULT_PREFIX) -> Client:
         RedisUnavailable: the server of a URL does not answer.
     """
     check_text("prefix", prefix)
-    if isinstance(url, str):
-        redis = open_redis(url)
-        check_redis(redis, url)
-        return Client(redis, prefix=prefix)
-    if not isinstance(url, Redis):
-        raise InvalidInput(
-            f"{type(url).__name__} is no client that distflow can use: give a URL, or a redis.Redis"
-        )
-    redis = _usable(url)
-    refuse_cluster(redis, "this Redis")
-    return Client(redis, prefix=prefix)
+    return Client(open_backend(url, prefix=prefix))
 
 
 class Client:
-    """The runs on one Redis.
+    """The runs of one backend.
 
     Args:
-        redis: a redis-py client that answers in bytes; :func:`connect` takes others too.
+        redis: a redis-py client that answers in bytes; :func:`connect` takes others too. Or a
+            backend, which has a prefix and a patience of its own.
         prefix: first part of every key.
         settings: how runs are coordinated.
         patience_seconds: how long a call waits for a Redis that is away or refuses.
@@ -94,7 +78,7 @@ class Client:
 
     def __init__(
         self,
-        redis: Redis,
+        redis: RedisClient | Backend,
         *,
         prefix: str = DEFAULT_PREFIX,
         settings: CoordinatorSettings | None = None,
@@ -105,41 +89,49 @@ class Client:
             raise refuse(
                 "the first argument of Client", "a redis.Redis; connect takes a URL", redis
             )
-        self.redis = redis
-        self.prefix = prefix
-        self.patience_seconds = patience_seconds
-        self.settings = settings or CoordinatorSettings.from_environment()
-        self.dispatcher = RqDispatcher(redis, prefix, patience_seconds=patience_seconds)
-        #: What functions cost, as the runs that were led from here have shown.
-        self.estimates = Estimates(BatchLimits())
-        self._plugins: EventHub | None = None
-        #: For looking without waiting: it tries once.
-        self.impatient_dispatcher = RqDispatcher(redis, prefix, patience_seconds=0.0)
+        if not isinstance(redis, Backend):
+            redis = RedisBackend(redis, prefix, patience_seconds=patience_seconds)
+        self.engine = Engine(redis, settings)
 
     @property
-    def plugins(self) -> EventHub:
-        """The plugins of installed packages: they hear of every run that is led from here."""
-        if self._plugins is None:
-            self._plugins = EventHub()
-            self._plugins.use_installed()
-        return self._plugins
+    def backend(self) -> Backend:
+        """Where the runs live."""
+        return self.engine.backend
 
-    def store(self, run_id: str, *, patience_seconds: float | None = None) -> RedisRunStore:
+    @property
+    def settings(self) -> CoordinatorSettings:
+        """How runs are coordinated that are led from now on."""
+        return self.engine.settings
+
+    @settings.setter
+    def settings(self, settings: CoordinatorSettings) -> None:
+        self.engine.settings = settings
+
+    @property
+    def redis(self) -> RedisClient:
+        """The redis-py client of a backend on Redis."""
+        return self._on_redis.redis
+
+    @property
+    def prefix(self) -> str:
+        """First part of every key of a backend on Redis."""
+        return self._on_redis.prefix
+
+    @property
+    def _on_redis(self) -> RedisBackend:
+        if not isinstance(self.backend, RedisBackend):
+            raise InvalidInput("the runs of this client are not on Redis")
+        return self.backend
+
+    def store(self, run_id: str, *, patience_seconds: float | None = None) -> RunStore:
         """The store of a run, whether there is one or not; None is the client's own patience."""
-        patience = self.patience_seconds if patience_seconds is None else patience_seconds
-        return RedisRunStore(self.redis, run_id, prefix=self.prefix, patience_seconds=patience)
+        if patience_seconds is None:
+            return self.backend.store(run_id)
+        return self.backend.with_patience(patience_seconds).store(run_id)
 
-    def brief_store(self, run_id: str) -> RedisRunStore:
+    def brief_store(self, run_id: str) -> RunStore:
         """The same with little patience, for taking back what could not be done."""
         return self.store(run_id, patience_seconds=_UNDO_PATIENCE_SECONDS)
-
-    def patiently(self, call: Callable[[], _T]) -> _T:
-        """What Redis answers to a call that may be made again.
-
-        Raises:
-            RedisUnavailable: it did not for as long as this client is patient.
-        """
-        return call_patiently(call, self.patience_seconds, self.redis)
 
     def create(  # noqa: PLR0913 - the options of a run, by name
         self,
@@ -200,7 +192,7 @@ class Client:
             progress=lambda written: progress(written, len(graph)),
             undo=self.brief_store(run_id),
         )
-        run = Run(self, run_id)
+        run = Run(self.engine, run_id)
         if snapshot is None and not detach and is_frozen(graph):
             run.known = KnownGraph(spec.origin, graph)
         durability_of = durability_warnings(run.store, spec.server, graph.tasks)
@@ -309,34 +301,42 @@ class Client:
         check_made_of(workflow)
         given = workflow.params if isinstance(workflow, Workflow) else (params or {})
         reference = workflow.reference or workflow.name
-        return find_or_create(self, run_id, reference, given, create)
+        return find_or_create(self.engine, run_id, reference, given, create)
 
     def settle_server(self, durability: str | None, *, allow_eviction: bool) -> ServerFacts:
-        """What a new run records of its Redis: see :func:`~store.redis.durability.settle_server`,
-        whose other arguments and errors these are.
-        """
-        return self.patiently(
-            lambda: settle_server(self.redis, durability, allow_eviction=allow_eviction)
-        )
+        """What a new run records of its server: see :meth:`Backend.settle_server`."""
+        return self.backend.settle_server(durability, allow_eviction=allow_eviction)
 
     def service_ports(self) -> Ports:
         """What a coordinator of many runs stands on."""
-        return Ports(
-            self._service(self.patience_seconds),
-            self._service(0.0),
-            self.store,
-            self.dispatcher,
+        backend = self.backend
+        impatient = self.engine.impatient.service
+        return Ports(backend.service, impatient, backend.store, backend.dispatcher)
+
+    def coordinator(
+        self, stop: threading.Event, *, listener: Listener, report: Callable[[str], object]
+    ) -> CoordinatorService:
+        """What leads every run that nobody leads, when its ``run`` is called.
+
+        Args:
+            stop: when it is set, the runs are handed over, and ``run`` ends.
+            listener: told what happens, as are plugins; it must not raise.
+            report: told in one line what the coordinator itself does.
+        """
+        listener = both(self.engine.plugins, listener)
+        return CoordinatorService(
+            self.service_ports(), stop, settings=self.settings, listener=listener, report=report
         )
 
     def coordinators(self) -> list[str]:
         """The coordinators that are there for detached runs."""
-        return self._service(self.patience_seconds).list_coordinators()
+        return self.backend.coordinators()
 
     def workers(self) -> list[WorkerInfo]:
-        """The workers that are registered on this Redis, by name: who they are, where they run,
-        and what the last batch of each could not do.
+        """The workers that are registered, by name: who they are, where they run, and what the last
+        batch of each could not do.
         """
-        return self.patiently(lambda: read_workers(self.redis, self.prefix))
+        return self.backend.workers()
 
     def run(self, run_id: str) -> Run:
         """A run that exists.
@@ -344,25 +344,11 @@ class Client:
         Raises:
             RunNotFound: there is none of this id.
         """
-        run = Run(self, check_run_id(run_id))
-        run.store.read_status()
-        return run
+        return find_run(self.engine, run_id)
 
     def run_ids(self) -> list[str]:
         """Every run id, oldest first."""
-        return self.patiently(lambda: list_runs(self.redis, self.prefix))
-
-    def _service(self, patience_seconds: float) -> RedisServiceStore:
-        return RedisServiceStore(self.redis, self.prefix, patience_seconds=patience_seconds)
-
-
-def _usable(client: Redis) -> Redis:
-    """A client itself where it sends UTF-8, answers in bytes, and follows its primary if it asks
-    Sentinels; else one alike that does.
-    """
-    encoder: Any = client.get_encoder()
-    speaks = not encoder.decode_responses and encoder.encoding.lower() in ("utf-8", "utf8")
-    return client if speaks and follows_primary(client) else open_like(client)
+        return self.backend.run_ids()
 
 
 def check_limits(concurrency: object, timeout: object) -> None:

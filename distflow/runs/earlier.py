@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distflow.core.run import RunInfo
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput, RunExists, RunNotFound, WrongState
-from distflow.runs.run import Run
+from distflow.runs.engine import Engine
+from distflow.runs.run import Run, find_run
 from distflow.wire.as_json import to_plain
-
-if TYPE_CHECKING:
-    # It makes runs, and goes on with earlier ones.
-    from distflow.runs.client import Client
 
 #: Seconds to wait for the end of a submit that is writing the run at this moment.
 _CREATING_SECONDS = 30.0
@@ -22,12 +19,12 @@ _LOOK_SECONDS = 0.1
 
 
 def find_earlier(
-    client: Client, run_id: str, reference: str, given: Mapping[str, Any]
+    engine: Engine, run_id: str, reference: str, given: Mapping[str, Any]
 ) -> Run | None:
     """The run of this id, to go on with; None where there is none.
 
     Args:
-        client: of its Redis.
+        engine: where it lives.
         run_id: its id.
         reference: the workflow that it must be of, as ``module:name``.
         given: the parameters that were given; the others are the run's own.
@@ -37,7 +34,7 @@ def find_earlier(
         WrongState: whoever submits it has not finished within half a minute.
     """
     try:
-        run = client.run(run_id)
+        run = find_run(engine, run_id)
         info = _wait_created(run)
     except RunNotFound:
         return None
@@ -55,7 +52,7 @@ def find_earlier(
 
 
 def find_or_create(
-    client: Client,
+    engine: Engine,
     run_id: str,
     reference: str,
     given: Mapping[str, Any],
@@ -65,14 +62,14 @@ def find_or_create(
 
     ``create`` makes it; the other arguments and errors are those of :func:`find_earlier`.
     """
-    run = find_earlier(client, run_id, reference, given)
+    run = find_earlier(engine, run_id, reference, given)
     if run is not None:
         return run, True
     try:
         return create(), False
     except RunExists:
         # Another was faster.
-        run = find_earlier(client, run_id, reference, given)
+        run = find_earlier(engine, run_id, reference, given)
         if run is None:
             raise
         return run, True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, get_args
 
@@ -45,6 +47,15 @@ class _Nothing:
 
 #: Stands for data that were not given: None is what a function may have returned.
 NOTHING: Final = _Nothing()
+
+
+def who_am_i() -> str:
+    """``user@host``, for the history."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "?"
+    return f"{user}@{socket.gethostname()}"
 
 
 class Saying(NamedTuple):

@@ -1,12 +1,10 @@
-"""Run: one run on Redis, to look at, to wait for, to lead and to decide on."""
+"""Run: one run, to look at, to wait for, to lead and to decide on."""
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.pictures import Onlooker
@@ -23,33 +21,34 @@ from distflow.errors import (
 from distflow.events.hub import both
 from distflow.events.notice import Interrupt, Listener, Signal
 from distflow.given import check_seconds, check_text, refuse
+from distflow.ids import check_run_id
 from distflow.ports.dispatcher import Dispatcher
 from distflow.runs.background import Background
+from distflow.runs.engine import Engine
 from distflow.runs.graph_reader import GraphReader
+from distflow.runs.outcome_reader import read_outcomes
 from distflow.runs.outlook import next_steps, read_outlook
-from distflow.runs.resolving import NOTHING, Saying, find_unknown, resolve_tasks
+from distflow.runs.resolving import NOTHING, Saying, find_unknown, resolve_tasks, who_am_i
 from distflow.runs.session import Listening, Session, Watcher, unpause
 from distflow.runs.transfer import read_snapshot
 from distflow.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    # It makes runs, and a run is led by what it knows.
-    from distflow.runs.client import Client
-
-#: Names whose results are read at a time.
-_CHUNK = 1000
 
 #: Seconds between two looks at a run that this process leads and waits for.
 _LOOK_SECONDS = 1.0
 
 
 class Run:
-    """One run on Redis."""
+    """One run, whether there is such a run or not: see :func:`find_run`.
 
-    def __init__(self, client: Client, run_id: str) -> None:
-        self.client = client
+    Args:
+        engine: where it lives, and how it is led from here.
+        run_id: its id.
+    """
+
+    def __init__(self, engine: Engine, run_id: str) -> None:
+        self.engine = engine
         self.run_id = run_id
-        self.store = client.store(run_id)
+        self.store = engine.backend.store(run_id)
         #: What its submitter should know of its Redis.
         self.warnings: list[str] = []
         #: Its graph, where this process has just written it.
@@ -74,27 +73,11 @@ class Run:
 
     def results(self) -> dict[str, TaskResult]:
         """The outcomes so far, in the graph's order."""
-        return dict(Snapshot.from_packed(self._read_outcomes()))
+        return dict(Snapshot.from_packed(read_outcomes(self.store, self.graph())))
 
     def snapshot(self) -> Snapshot:
         """What is known to be done, as an export would have it: decoded as it is read."""
         return read_snapshot(self.store)
-
-    def _read_outcomes(self) -> dict[str, bytes]:
-        """The outcomes, in the graph's order. They are read dependents first: what an outcome
-        rests on is then there as well, while the run goes on.
-        """
-        graph = self.graph()
-        packed: dict[str, bytes] = {}
-        names = [graph.tasks[index].name for index in reversed(graph.order)]
-        for start in range(0, len(names), _CHUNK):
-            chunk = names[start : start + _CHUNK]
-            found = self.store.read_results(chunk)
-            packed.update(
-                (name, value) for name, value in zip(chunk, found, strict=True) if value is not None
-            )
-        ordered = (graph.tasks[index].name for index in graph.reading_order())
-        return {name: packed[name] for name in ordered if name in packed}
 
     # Leading
 
@@ -119,16 +102,16 @@ class Run:
             onlooker: shown how the run stands, now and then.
         """
         if with_plugins:
-            listener = both(self.client.plugins, listener)
+            listener = both(self.engine.plugins, listener)
         executor = WorkflowExecutor(
             self.store,
-            dispatcher or self.client.dispatcher,
-            settings=self.client.settings,
+            dispatcher or self.engine.backend.dispatcher,
+            settings=self.engine.settings,
             listener=listener,
             interrupt=interrupt,
             cancel=cancel,
-            lease_store=self.client.store(self.run_id, patience_seconds=0.0),
-            estimates=self.client.estimates,
+            lease_store=self.engine.impatient.store(self.run_id),
+            estimates=self.engine.estimates,
             onlooker=onlooker,
         )
         # For the first time alone: it is as large as the run.
@@ -168,7 +151,7 @@ class Run:
             interrupt,
             watcher,
             cancel=cancel,
-            grace_seconds=self.client.settings.grace_seconds,
+            grace_seconds=self.engine.settings.grace_seconds,
         )
 
     def lead_in_background(self, *, reopen: bool, listener: Listener | None = None) -> None:
@@ -183,7 +166,7 @@ class Run:
         interrupt = Interrupt()
         session = self.session(Listening(listener), interrupt=interrupt)
         # Asked without patience when the process ends.
-        store = self.client.store(self.run_id, patience_seconds=0.0)
+        store = self.engine.impatient.store(self.run_id)
         self._background = Background(session, interrupt, store, reopen=reopen)
 
     def wait(self, timeout: float | None = None) -> RunStatus:
@@ -199,7 +182,7 @@ class Run:
         if timeout is not None:
             check_seconds("timeout", timeout, more_than_0=False)
         deadline = None if timeout is None else time.monotonic() + timeout
-        patience = self.client.settings.lease_seconds
+        patience = self.engine.settings.lease_seconds
         unled_since: float | None = None
         while True:
             own = self._background
@@ -269,7 +252,7 @@ class Run:
             WrongState: it has ended.
             InvalidInput: the grace is no number of seconds, 0 or more.
         """
-        grace = self.client.settings.grace_seconds if grace_seconds is None else grace_seconds
+        grace = self.engine.settings.grace_seconds if grace_seconds is None else grace_seconds
         check_seconds("grace_seconds", grace, more_than_0=False)
         if reason is not None:
             check_text("reason", reason)
@@ -339,10 +322,12 @@ class Run:
         return find_unknown(self.store, self.graph())
 
 
-def who_am_i() -> str:
-    """``user@host``, for the history."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "?"
-    return f"{user}@{socket.gethostname()}"
+def find_run(engine: Engine, run_id: str) -> Run:
+    """A run that exists.
+
+    Raises:
+        RunNotFound: there is none of this id.
+    """
+    run = Run(engine, check_run_id(run_id))
+    run.store.read_status()
+    return run

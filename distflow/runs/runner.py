@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple, Self
 
-from redis import Redis
-
 from distflow.authoring import Workflow, WorkflowTemplate, check_workflow
+from distflow.backends.in_process import new_store, run_threads
+from distflow.backends.redis_rq import RedisClient
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.run import RunOptions, RunSpec, ServerFacts
 from distflow.core.status import ACTIVE_RUNS, RunStatus
-from distflow.dispatch.inline import InlineDispatcher
 from distflow.errors import WrongState
 from distflow.events.hub import EventHub
 from distflow.events.loggers import event_logger
@@ -29,12 +28,11 @@ from distflow.ports.run_store import RunStore
 from distflow.runs.client import Client, check_limits, check_made_of, connect
 from distflow.runs.creation import write_run
 from distflow.runs.session import Listening
-from distflow.runs.simulation import context_of, fill_results, read_all, simulate
+from distflow.runs.simulation import fill_results, read_all, simulate
 from distflow.runs.takeover import NOTHING_TAKEN, Takeover, Taking, take_over
 from distflow.runs.transfer import read_snapshot
 from distflow.snapshot import Snapshot
 from distflow.snapshot.gap import Gap
-from distflow.store.memory.store import MemoryRunStore
 
 _log = get_logger("distflow")
 
@@ -100,7 +98,7 @@ class TaskRunnerBuilder:
         self._taking = Taking(gap, keep, rerun_changed, without, new_keys)
         return self
 
-    def with_redis(self, url_or_client: str | Redis) -> Self:
+    def with_redis(self, url_or_client: str | RedisClient) -> Self:
         """Run on RQ workers, over this Redis."""
         self._client = connect(url_or_client)
         return self
@@ -295,7 +293,7 @@ class TaskRunner:
     ) -> dict[str, TaskResult]:
         taken = self._take_over(graph)
         run_id = new_run_id()
-        store: RunStore = MemoryRunStore(run_id)
+        store = new_store(run_id)
         # Threads share one interpreter: what waits in a batch would only wait for its turn.
         options = RunOptions(concurrency=concurrency, timeout=timeout, batch=False)
         name, server = built.reference or built.name, ServerFacts("none")
@@ -303,8 +301,7 @@ class TaskRunner:
         write_run(store, spec, graph, taken.outcomes, taken.notes)
         self._store, self._is_over = store, False
         threads = min(concurrency or DEFAULT_CONCURRENCY, max(1, len(graph)))
-        context = context_of(built, store, self._context)
-        with InlineDispatcher(store, threads, context) as here:
+        with run_threads(built, store, threads, context=self._context) as here:
             executor = WorkflowExecutor(
                 store, self._dispatcher or here, listener=self._hub, cancel=signal
             )

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from distflow.authoring import Workflow
+from distflow.backends.in_process import new_store, run_threads
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.run import RunOptions, RunSpec, ServerFacts
 from distflow.core.status import TaskStatus
-from distflow.dispatch.inline import InlineDispatcher
 from distflow.events.notice import Listener, Notice
 from distflow.ids import new_run_id
 from distflow.ports.run_store import RunStore
 from distflow.runs.creation import write_run
 from distflow.runs.takeover import Takeover
-from distflow.store.memory.store import MemoryRunStore
 from distflow.wire.codec import decode_result
-from distflow_worker.context import RecordedResults, make_context
 
 
 def simulate(
@@ -49,14 +46,14 @@ def simulate(
     # Without what would call more of the user's code, or wait.
     plain: dict[str, Any] = dict.fromkeys(("retry", "loop", "timeout", "verify"))
     inert = Graph.compile([task._replace(**plain) for task in graph.tasks])
-    store = MemoryRunStore(new_run_id())
+    store = new_store(new_run_id())
     name = workflow.reference or workflow.name
     options = RunOptions(batch=False)
     spec = RunSpec(store.run_id, name, workflow.params, origin, options, ServerFacts("none"))
     write_run(store, spec, inert, taken.outcomes, taken.notes)
     told = None if listener is None else partial(_tell, listener)
     # One after another is easier to follow.
-    with InlineDispatcher(store, 1, context_of(workflow, store, context), simulated=True) as here:
+    with run_threads(workflow, store, 1, context=context, simulated=True) as here:
         WorkflowExecutor(store, here, listener=told).lead()
     return read_all(store, graph)
 
@@ -91,26 +88,3 @@ def fill_results(graph: Graph, results: Mapping[str, TaskResult]) -> dict[str, T
         waits = f"it waits for {causes[name]!r}, which is unknown" if name in causes else "not run"
         filled[name] = TaskResult(TaskStatus.PENDING, message=waits)
     return filled
-
-
-def context_of(workflow: Workflow, store: RunStore, given: Any = None) -> Callable[[], Any]:
-    """Gives what was given, or what the workflow's factory makes, once."""
-    if given is not None or workflow.context is None:
-        return lambda: given
-    results = RecordedResults(store)
-    return _Once(partial(make_context, workflow.context, workflow.params, results))
-
-
-class _Once:
-    """Calls a context factory at the first use; one that raises is called again."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._made: list[Any] = []
-
-    def __call__(self) -> Any:
-        with self._lock:
-            if not self._made:
-                self._made.append(self._make())
-            return self._made[0]

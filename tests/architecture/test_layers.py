@@ -165,13 +165,16 @@ def test_the_worker_knows_no_coordinator() -> None:
 
 
 def test_no_import_cycles_between_modules() -> None:
-    """Modules form a DAG, also within a package."""
+    """Modules form a DAG, also within a package, and with what they import for type checkers."""
     names = {name for name, _ in modules()}
     graph = {
         name: {
             imported
             for imported, _line, _inside, typing_only in imports_of(path)
-            if imported in names and imported != name and not typing_only
+            if imported in names
+            and imported != name
+            # The front door names for type checkers what it finds at its first use.
+            and not (typing_only and name == "distflow")
         }
         for name, path in modules()
     }
@@ -196,14 +199,35 @@ def test_no_imports_inside_functions() -> None:
 
 
 def test_redis_and_rq_stay_in_their_rooms() -> None:
-    """Redis and RQ appear in the store, the dispatcher, the worker and the wiring only."""
-    wiring = ("distflow.runs.client", "distflow.runs.runner", "distflow.cli")
+    """Redis and RQ appear in the store, the dispatcher, the worker and the backends only."""
     wrong = [
         f"{path.relative_to(ROOT)}:{line} imports {imported}"
         for name, path in modules()
-        if not name.startswith(TRANSPORT + wiring)
+        if not name.startswith(TRANSPORT)
         for imported, line, _inside, _typing_only in imports_of(path)
         if imported.split(".")[0] in ("redis", "rq")
+    ]
+    assert wrong == []
+
+
+def test_above_the_backends_nobody_knows_an_adapter() -> None:
+    """The API and the command line know where runs live by the ports alone: no store, dispatcher or
+    worker is imported there, not even for type checkers. Of the backends, one module of the command
+    line opens them, and one starts a worker.
+    """
+    adapters = ("distflow.store", "distflow.dispatch", "distflow.rq_compat", "distflow_worker")
+    openers = ("distflow.cli.ui.connecting", "distflow.cli.worker")
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {imported}"
+        for name, path in modules()
+        if name.startswith(("distflow.runs", "distflow.cli"))
+        for imported, line, _inside, _typing_only in imports_of(path)
+        if imported.startswith(adapters)
+        or (
+            imported.startswith("distflow.backends")
+            and name.startswith("distflow.cli")
+            and name not in openers
+        )
     ]
     assert wrong == []
 

@@ -99,7 +99,7 @@ def test_a_container_that_is_stopped_hands_its_run_over(
     wait_for(lambda: begun(tmp_path), 30, "the task to begin")
     start(redis_server.url, "coordinator")
     run = run_of(redis_client, "i")
-    wait_for(run.client.coordinators, 30, "the service")
+    wait_for(run.engine.backend.coordinators, 30, "the service")
     process.send_signal(signal.SIGTERM)
     code, _out, lines = end(process)
     assert (code, lines[-1]) == (143, "a coordinator takes it: distflow watch i")

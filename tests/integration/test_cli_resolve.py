@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from distflow.cli import COMMANDS
 from distflow.core.batch import Batch
 from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, RunStatus
 from distflow.dispatch.rq import RqDispatcher
@@ -20,9 +19,8 @@ from tests.support.stores import claim
 
 
 @pytest.fixture
-def scene(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+def scene(redis_server: RedisServer) -> Iterator[Scene]:
     """An empty Redis with the command line in front of it."""
-    monkeypatch.setitem(COMMANDS, "purge", "deciding")
     scene = Scene(redis_server)
     yield scene
     scene.close()

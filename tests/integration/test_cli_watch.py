@@ -11,9 +11,9 @@ import pytest
 from rq import Worker
 from rq.command import PUBSUB_CHANNEL_TEMPLATE
 
+from distflow.backends.redis_rq import RedisBackend
 from distflow.cli.ui.waits import describe_wait
 from distflow.core.status import ACTIVE_RUNS, RunStatus
-from distflow.runs.client import Client
 from tests.integration.cli_scene import Scene
 from tests.support.cli import start_cli
 from tests.support.redis_server import RedisServer
@@ -62,7 +62,7 @@ def test_a_watch_that_is_interrupted(scene: Scene) -> None:
     try:
         stall, own = (
             describe_wait(
-                Client(scene.client),
+                RedisBackend(scene.client, patience_seconds=0.0),
                 "run-1",
                 store.read_info().counts,
                 {"default"},

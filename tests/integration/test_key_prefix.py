@@ -20,9 +20,9 @@ from rq.suspension import WORKERS_SUSPENDED
 from rq.worker import BaseWorker
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
+from distflow.backends.redis_rq import RedisBackend
 from distflow.cli.ui.waits import describe_wait
 from distflow.rq_compat import keys
-from distflow.runs.client import Client
 from tests.conftest import StartWorker
 from tests.integration.cli_scene import WIDTH, Scene
 from tests.support.cli import kill_cli, run_cli, start_cli, status_of
@@ -114,11 +114,10 @@ def ask(scene: Scene, client: Any = None) -> dict[str, str]:
     """What ``status``, and who watches or leads the run, say that it waits for."""
     told = {"status": scene.cli("status", "run-1").stdout}
     counts = scene.store().read_info().counts
+    backend = RedisBackend(client or scene.client, patience_seconds=0.0)
     for leading, who in ((False, "watches"), (True, "leads")):
         with click.Context(click.Command(who)):
-            told[who] = describe_wait(
-                Client(client or scene.client), "run-1", counts, {"default"}, leading=leading
-            )
+            told[who] = describe_wait(backend, "run-1", counts, {"default"}, leading=leading)
     return told
 
 

@@ -72,7 +72,7 @@ def submit(client: Client, tmp_path: Path) -> Submit:
             Task(f"t{n}", "mf_shop:note", (args, f"t{n}"), effects=effects[n % 3], **fields)
             for n in range(count)
         ]
-        run = Run(client, new_run_id())
+        run = Run(client.engine, new_run_id())
         spec = RunSpec(run.run_id, "mf_shop:flow", {}, "origin")
         run.store.create_run(spec, "creation", tasks)
         run.lead_in_background(reopen=False)
@@ -105,7 +105,7 @@ def test_a_worker_without_the_module_ruins_nothing(
     and its note names the worker. It rests, and ends at once all the same when it is told to.
     """
     run = submit(12, condition="mf_shop:fine")
-    client = run.client
+    client = Client(run.engine.backend)
     url = client.redis.connection_pool.connection_kwargs["path"]
     bad = start_worker(f"unix://{url}", worker_class=misfit)
     wait_for(run.store.read_refusals, 20, "the first refusal")

@@ -48,11 +48,11 @@ class Scene:
     ) -> Run:
         """Make a run, and send its first batches; whoever does that leads it no more."""
         client = self.client()
-        client.estimates = estimates or client.estimates
+        client.engine.estimates = estimates or client.engine.estimates
         run = client.create(workflow, run_id=run_id)
         executor = run.executor()
         executor.begin()
-        run.client.dispatcher.dispatch(executor.take_batches())
+        client.backend.dispatcher.dispatch(executor.take_batches())
         executor.end()
         return run
 

@@ -262,7 +262,7 @@ def test_outcomes_that_somebody_deleted(
     wait_for(lambda: ["held"] in recording.lines(log), 20, "the second task to begin")
     wait_for(lambda: {"first", "held"} <= {n.task for n in told}, 20, "its coordinator to know")
     with fresh_redis.client() as client:
-        assert client.delete(run.store.keys.results) == 1
+        assert client.delete(f"distflow:{{{run.run_id}}}:results") == 1
     wait_for(lambda: [n for n in told if n.kind == "repair"], 20, "the repair")
     gate.touch()
     ends(run)
@@ -310,7 +310,7 @@ def test_a_run_that_an_index_has_lost(
         for index in ("distflow:runs", "distflow:active"):
             assert client.delete(index) == 1
             wait_for(partial(client.exists, index), what=f"{index} to be back")
-    assert run.client.run_ids() == [run.run_id]
+    assert run.engine.backend.run_ids() == [run.run_id]
     wait_for(lambda: run.info().repairs == {"index_lost": 2}, what="the second repair")
     gate.touch()
     ends(run)

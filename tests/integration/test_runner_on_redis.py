@@ -15,9 +15,9 @@ from redis import Redis
 
 from distflow import Loop, Retry, TaskRunnerBuilder, Workflow, connect
 from distflow.core.batch import Batch
-from distflow.dispatch.rq import RqDispatcher
 from distflow.errors import StaleEpoch
 from distflow.events.notice import Interrupt
+from distflow.ports.dispatcher import Dispatcher
 from distflow.runs.client import Client
 from distflow.runs.run import Run
 from tests.support.stages import Stage, most_at_once
@@ -65,7 +65,7 @@ def test_waits_are_durable(on_redis: Stage, client: Client, kind: str) -> None:
 class Noting:
     """A dispatcher of the user's own: it notes what it is given, and hands it on."""
 
-    def __init__(self, inner: RqDispatcher) -> None:
+    def __init__(self, inner: Dispatcher) -> None:
         self._inner = inner
         self.sent: list[str] = []
 
@@ -79,7 +79,7 @@ class Noting:
 
 def test_another_dispatcher(on_redis: Stage, client: Client) -> None:
     """``use_dispatcher``: every batch of the run goes through it."""
-    noting: Any = Noting(client.dispatcher)
+    noting: Any = Noting(client.backend.dispatcher)
     dag = Workflow("noted")
     first = dag.add("first", behaving.behave, (["done"],))
     dag.add("second", behaving.behave, (["done"],), depends_on=[first], batch=False)

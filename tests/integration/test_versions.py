@@ -100,7 +100,7 @@ def test_a_service_leads_runs_of_both_versions(
         spec = replace(make_spec(run_id), version=number, detached=True)
         spec = replace(spec, options=replace(spec.options, context=None))
         write_run(client.store(run_id), spec, chain(tmp_path / run_id).compile())
-        runs.append(Run(client, run_id))
+        runs.append(Run(client.engine, run_id))
     *known, newer = runs
     # Somebody has moved it, say.
     newer.store.mark_active(2)
@@ -127,7 +127,7 @@ def test_a_run_that_is_led_again_is_listed_by_its_version(
     """
     spec = replace(make_spec(), version=number)
     write_run(client.store("run-1"), spec, chain(tmp_path / "log").compile())
-    run = Run(client, "run-1")
+    run = Run(client.engine, "run-1")
     run.store.release_lease("anna", run.store.acquire_lease("anna", 60.0))
     client.redis.delete("distflow:active", "distflow:active:2")
     executor = run.executor()

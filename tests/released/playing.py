@@ -63,7 +63,7 @@ def check_ended(run: Run, folder: Path, wanted: Counter[str] = CALLS) -> None:
 def a_run(url: str, run_id: str = "r") -> Iterator[Run]:
     """A run, read by the distflow of this source."""
     with Redis.from_url(url) as redis:
-        yield Run(Client(redis), run_id)
+        yield Run(Client(redis).engine, run_id)
 
 
 def has_ended(run: Run) -> bool:

@@ -14,7 +14,7 @@ from redis import Redis
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.runs.client import Client
 from distflow.runs.creation import write_run
-from distflow.runs.run import Run
+from distflow.runs.run import Run, find_run
 from tests.conftest import StartWorker
 from tests.released.playing import PATIENCE_SECONDS, has_ended, playing
 from tests.support.cli import run_cli
@@ -42,7 +42,12 @@ def run(redis_server: RedisServer, tmp_path: Path) -> Iterator[Run]:
         spec = make_spec("r")
         spec = replace(spec, version=2, detached=True, options=replace(spec.options, context=None))
         write_run(client.store("r"), spec, released.chain(str(tmp_path / "log")).compile())
-        yield Run(client, "r")
+        yield Run(client.engine, "r")
+
+
+def redis_of(run: Run) -> Redis:
+    """Where it lives."""
+    return Client(run.engine.backend).redis
 
 
 def dump(redis: Redis) -> dict[bytes, Any]:
@@ -68,11 +73,11 @@ def test_a_command_of_0_1_changes_nothing(
 ) -> None:
     """Commands on the run say that they cannot read it; lists leave it out."""
     file = tmp_path / "file"
-    before = dump(run.client.redis)
+    before = dump(redis_of(run))
     done = run_cli(
         redis_server.url, *(str(file) if word == "FILE" else word for word in words), release=old
     )
-    assert dump(run.client.redis) == before
+    assert dump(redis_of(run)) == before
     assert not file.exists()
     if words[0] in ("purge", "runs"):
         assert done.returncode == 0
@@ -101,16 +106,16 @@ def test_a_person_deletes_it_by_0_1(
     """
     url, store = redis_server.url, run.store
     epoch = store.acquire_lease("anna", 60.0)
-    before = dump(run.client.redis)
+    before = dump(redis_of(run))
     done = run_cli(url, "delete", "r", release=old)
     assert done.returncode == 2
     assert "run r is being coordinated: cancel it first" in done.stderr
-    assert dump(run.client.redis) == before
+    assert dump(redis_of(run)) == before
     store.release_lease("anna", epoch)
     assert SAID in run_cli(url, "delete", "r", release=old).stderr
-    assert set(dump(run.client.redis)) == {b"distflow:active:2"}
+    assert set(dump(redis_of(run))) == {b"distflow:active:2"}
     done = run_cli(url, "delete", "r", release=THIS)
-    assert (done.returncode, dump(run.client.redis)) == (2, {})
+    assert (done.returncode, dump(redis_of(run))) == (2, {})
 
 
 @pytest.mark.parametrize("worker_class", [FORKING, FAST])
@@ -158,15 +163,15 @@ def test_a_service_of_0_1_does_not_see_it(
     """
     url = redis_server.url
     start_worker(url, release=BESIDE)
-    before = run.client.redis.dump("distflow:{r}:meta")
+    before = redis_of(run).dump("distflow:{r}:meta")
     log = tmp_path / "log1"
     params = ["-p", f"log={log}"]
     with playing(url, "coordinator", release=old) as service:
         run_cli(url, "submit", f"{released.__name__}:chain", "--run-id", "r1", "--detach", *params)
-        first = run.client.run("r1")
+        first = find_run(run.engine, "r1")
         wait_for(partial(has_ended, first), PATIENCE_SECONDS, f"{first} to end")
         assert lines(log) == CHAIN
-        assert run.client.redis.dump("distflow:{r}:meta") == before
+        assert redis_of(run).dump("distflow:{r}:meta") == before
         with playing(url, "coordinator", release=BESIDE):
             wait_for(partial(has_ended, run), PATIENCE_SECONDS, f"{run} to end")
         assert lines(tmp_path / "log") == CHAIN
@@ -179,8 +184,8 @@ def test_its_snapshot_is_refused_by_0_1(
     """In one line, and nothing is written."""
     file = str(tmp_path / "file")
     assert run_cli(redis_server.url, "export", "r", "-o", file, release=THIS).returncode == 0
-    before = dump(run.client.redis)
+    before = dump(redis_of(run))
     done = run_cli(redis_server.url, "import", file, "--run-id", "copy", release=old)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "is a snapshot of version 2, and this distflow reads version 1" in done.stderr
-    assert dump(run.client.redis) == before
+    assert dump(redis_of(run)) == before

@@ -42,7 +42,7 @@ def client() -> Client:
 
 def run() -> Run:
     """Likewise."""
-    return Run(client(), "r")
+    return Run(client().engine, "r")
 
 
 def execute(given: Any, *more: Any, **options: Any) -> Any:

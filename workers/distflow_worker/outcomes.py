@@ -5,21 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from distflow.core.claim import Finish
 from distflow.errors import RedisUnavailable
 from distflow.logs import get_logger
 
-if TYPE_CHECKING:
-    # Imported when the first outcome is not taken: few processes ever need it.
-    from distflow_worker.spool import KeptFile
-
 _log = get_logger("distflow.worker")
 
 _T = TypeVar("_T")
 
-#: What writes outcomes to disk.
+#: What writes outcomes to disk: imported when the first is not taken, which few processes need.
 _SPOOL = "distflow_worker.spool"
 
 #: Seconds that a call which brings no outcome is tried.
@@ -44,6 +40,16 @@ class Home(NamedTuple):
     batch: str
 
 
+class Kept(Protocol):
+    """An outcome on disk that this process tells Redis itself."""
+
+    def drop(self) -> None:
+        """Redis has it."""
+
+    def let_go(self) -> None:
+        """Others may deliver it."""
+
+
 class OutcomeKeeper:
     """Sees to the outcomes of one batch.
 
@@ -62,7 +68,7 @@ class OutcomeKeeper:
         self._folder = folder
         self._seconds = seconds
         #: By token.
-        self._kept: dict[str, KeptFile] = {}
+        self._kept: dict[str, Kept] = {}
         self._has_warned = False
 
     def tell(self, finishes: Sequence[Finish], call: Callable[[], _T], *, once: bool = False) -> _T:

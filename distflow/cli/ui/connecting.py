@@ -1,22 +1,18 @@
-"""The connection of a command to its Redis, for those that need no more of distflow than that."""
+"""The connection of a command to where its runs live."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
-
+from distflow.backends.redis_rq import open_backend
 from distflow.cli.ui.common import redis_address, say
 from distflow.config import DEFAULT_REDIS_URL
 from distflow.errors import InvalidInput, RedisRefuses, RedisUnavailable
 from distflow.local.server import PrivateRedis
-from distflow.store.redis.connection import check_redis, find_write_refusal, open_redis
-from distflow.store.redis.patience import describe_trouble, is_passing
+from distflow.ports.backend import Backend
 
 #: Seconds that a command waits for a Redis that refuses: one that changes something says so, and
 #: goes on when the refusal ends; one that only looks says so, and ends.
@@ -29,14 +25,21 @@ DATA_FOLDER = Path(".distflow")
 
 @contextmanager
 def open_connection(
-    redis_url: str | None, data_dir: Path | None, *, create: bool = False
-) -> Iterator[Redis]:
-    """A connection for the length of a block.
+    redis_url: str | None,
+    data_dir: Path | None,
+    *,
+    create: bool = False,
+    patience_seconds: float = CHANGING_PATIENCE_SECONDS,
+    interrupt: threading.Event | None = None,
+) -> Iterator[Backend]:
+    """A backend for the length of a block.
 
     Args:
         redis_url: of ``--redis``.
         data_dir: of ``--data``: its private Redis is started if need be, and left at the end.
         create: whether a folder that is not there is made.
+        patience_seconds: how long it waits for a Redis that refuses.
+        interrupt: cuts that short.
 
     Raises:
         InvalidInput: both are given, or one cannot be used.
@@ -55,8 +58,10 @@ def open_connection(
         # One that was there and went is the right one: there is nothing to hint at then.
         with _hinting(is_named=bool(redis_url or data_dir)):
             address = private.url if private else redis_address(redis_url)
-            redis = opened.enter_context(connected(address))
-        yield redis
+            backend = opened.enter_context(connected(address, patience_seconds))
+        if interrupt is not None:
+            backend.hurry(interrupt.is_set)
+        yield backend
 
 
 @contextmanager
@@ -75,34 +80,25 @@ def _hinting(*, is_named: bool) -> Iterator[None]:
 
 
 @contextmanager
-def open_to_look(redis_url: str | None, data_dir: Path | None) -> Iterator[Redis]:
+def open_to_look(redis_url: str | None, data_dir: Path | None) -> Iterator[Backend]:
     """As :func:`open_connection`. What was shown may stand still because Redis refuses what writes,
     which a look does not meet: that is said at the end.
     """
-    with open_connection(redis_url, data_dir) as redis:
-        yield redis
-        refusal = find_write_refusal(redis)
+    with open_connection(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as backend:
+        yield backend
+        refusal = backend.find_write_refusal()
         if refusal is not None:
-            say(f"warning: Redis refuses with {refusal}")
+            say(f"warning: {refusal}")
 
 
 @contextmanager
-def connected(url: str) -> Iterator[Redis]:
-    """A connection to a URL for the length of a block.
+def connected(url: str, patience_seconds: float = CHANGING_PATIENCE_SECONDS) -> Iterator[Backend]:
+    """A backend at a URL for the length of a block.
 
     Raises:
         RedisUnavailable: the server does not answer, or refuses what is asked of it.
     """
-    redis = open_redis(url)
-    if not hasattr(redis.connection_pool, "sentinel_manager"):
-        # What Redis refuses is said in time: redis-py would try for seconds by itself.
-        redis.set_retry(Retry(NoBackoff(), 0))
-    check_redis(redis, url)
-    try:
-        yield redis
-    except RedisError as error:
-        if is_passing(error):
-            raise RedisUnavailable(describe_trouble(error)) from error
-        raise RedisUnavailable(f"Redis cannot be used: {error}") from error
-    finally:
-        redis.close()
+    # What Redis refuses is said in time: redis-py would try for seconds by itself.
+    backend = open_backend(url, patience_seconds=patience_seconds, tries_once=True)
+    with closing(backend), backend.translate_errors():
+        yield backend

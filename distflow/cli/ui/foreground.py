@@ -7,8 +7,6 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from redis.exceptions import RedisError
-
 from distflow.cli.ui.aside import run_aside
 from distflow.cli.ui.common import (
     ExitCode,
@@ -116,8 +114,9 @@ class Foreground:
         """
         self._is_leading = True
         try:
-            return self._see(lambda: self._session.finish(reopen=reopen, force=force))
-        except (RedisError, RedisUnavailable) as error:
+            with self._run.engine.backend.translate_errors():
+                return self._see(lambda: self._session.finish(reopen=reopen, force=force))
+        except RedisUnavailable as error:
             again = self._again or next_command("resume", self._run.run_id)
             what = str(error).rstrip(".")
             raise RedisUnavailable(f"{what}; once it is back, go on by `{again}`") from error
@@ -162,7 +161,11 @@ class Foreground:
         if self._told.wants_queues and queues is not None:
             self._told.wants_queues = False
             self._stall.answer = describe_wait(
-                self._run.client, self._run.run_id, counts, queues, leading=self._is_leading
+                self._run.engine.impatient,
+                self._run.run_id,
+                counts,
+                queues,
+                leading=self._is_leading,
             )
         self._display.update(View(counts, picture.running, self._stall.answer))
 

@@ -163,12 +163,12 @@ def outcome_lines(run: Run, info: RunInfo, again: str | None = None) -> Iterator
         watch = next_command("watch", info.run_id)
         yield f"{info.coordinator} leads it on; look again: {watch}"
         return
-    if info.status in ACTIVE_RUNS and run.client.coordinators():
+    if info.status in ACTIVE_RUNS and run.engine.backend.coordinators():
         yield f"a coordinator takes it: {next_command('watch', info.run_id)}"
         return
     for step in next_steps(info, read_outlook(run.store, info, survey)):
         if step.words[0] == "resume":
-            yield f"go on: {again or go_on_command(info, run.client.impatient_dispatcher)}"
+            yield f"go on: {again or go_on_command(info, run.engine.impatient)}"
         else:
             yield f"{step.why}: {step_command(step)}"
 

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import click
-from redis import Redis
-from redis.exceptions import RedisError
-from rq.suspension import is_suspended
 
 from distflow.cli.ui.common import next_command, quote_word
 from distflow.core.misfit import Held, find_held, wanted_of
 from distflow.core.readings import Apart
 from distflow.core.run import Refusal, RunInfo
 from distflow.core.status import ENDED_RUNS
-from distflow.dispatch.prefixes import find_apart
 from distflow.errors import RedisUnavailable
-from distflow.ports.dispatcher import Dispatcher
+from distflow.ports.backend import Backend
 from distflow.runs.documents import is_sending, unserved_queues
-from distflow.store.redis.patience import describe_trouble
 from distflow.text import counted
-
-if TYPE_CHECKING:
-    # Not for commands that only look at where runs stand: it costs them as much as all the rest.
-    from distflow.runs.client import Client
 
 #: Seconds without a change after which a run is asked what it waits for, and how often then.
 _STILL_SECONDS = 3.0
@@ -53,7 +43,7 @@ class Stall:
         return True
 
 
-def go_on_command(info: RunInfo, dispatcher: Dispatcher) -> str:
+def go_on_command(info: RunInfo, backend: Backend) -> str:
     """The command that goes on with a run.
 
     That is ``resume``; on the private Redis of ``distflow run``, where nobody listens to the
@@ -64,19 +54,19 @@ def go_on_command(info: RunInfo, dispatcher: Dispatcher) -> str:
     private = click.get_current_context().params.get("data_dir") is not None
     if not private or info.gap or ":" not in info.workflow:
         return resume
-    if any(dispatcher.count_workers(info.queues).values()):
+    if any(backend.dispatcher.count_workers(info.queues).values()):
         return resume
     return next_command("run", info.workflow, "--run-id", info.run_id)
 
 
-def worker_waits(redis: Redis, dispatcher: Dispatcher, info: RunInfo) -> list[tuple[str, str]]:
+def worker_waits(backend: Backend, info: RunInfo) -> list[tuple[str, str]]:
     """The workers that a run waits for: each in words, with the command that starts it."""
     if not is_sending(info):
         return []
-    unserved = unserved_queues(dispatcher, info)
+    unserved = unserved_queues(backend.dispatcher, info)
     # Nobody listens; or this process has the prefix of the workers, and sees no task that waits.
     suspect = info.queues if _stands(info.counts) else unserved
-    apart = {each.queue: each for each in find_apart(redis, info.run_id, suspect)}
+    apart = {each.queue: each for each in backend.find_apart(info.run_id, suspect)}
     waits = [_apart_words(each) for each in apart.values()]
     for queue in unserved:
         if queue not in apart:
@@ -85,21 +75,21 @@ def worker_waits(redis: Redis, dispatcher: Dispatcher, info: RunInfo) -> list[tu
     return waits
 
 
-def held_by_all(dispatcher: Dispatcher, info: RunInfo, refusals: Sequence[Refusal]) -> list[Held]:
+def held_by_all(backend: Backend, info: RunInfo, refusals: Sequence[Refusal]) -> list[Held]:
     """What none of the workers can run that are there."""
     if not refusals or info.status in ENDED_RUNS:
         return []
-    return find_held(refusals, dispatcher.list_workers(info.queues))
+    return find_held(refusals, backend.dispatcher.list_workers(info.queues))
 
 
 def misfit_waits(
-    dispatcher: Dispatcher, info: RunInfo, refusals: Sequence[Refusal]
+    backend: Backend, info: RunInfo, refusals: Sequence[Refusal]
 ) -> list[tuple[str, str]]:
     """The workers that a run waits for since none that is there can run something: each in words,
     with the command that starts one.
     """
     waits = []
-    for held in held_by_all(dispatcher, info, refusals):
+    for held in held_by_all(backend, info, refusals):
         one = next(each for each in refusals if each.scope == held.scope)
         what = f"a worker of queue {held.queue!r} that can run {wanted_of(one)}"
         missing = f"{what}: none of those there has {one.what}"
@@ -136,7 +126,7 @@ def _apart_words(apart: Apart) -> tuple[str, str]:
 
 
 def describe_wait(
-    client: Client,
+    impatient: Backend,
     run_id: str,
     counts: Mapping[str, int],
     queues: Collection[str],
@@ -146,7 +136,7 @@ def describe_wait(
     """What a run that stands still waits for; empty where its tasks simply take their time.
 
     Args:
-        client: its Redis.
+        impatient: where it lives; what is asked is asked once.
         run_id: the run.
         counts: its tasks by status.
         queues: those that its open tasks are for.
@@ -154,20 +144,21 @@ def describe_wait(
             may be out of date, where that one has died: nothing is concluded from it.
     """
     try:
-        workers = client.impatient_dispatcher.count_workers(sorted(queues))
-        suspended = is_suspended(client.redis)
-        idle = [queue for queue, count in workers.items() if not count]
-        suspect = queues if _stands(counts) and not leading else idle
-        apart = find_apart(client.redis, run_id, sorted(suspect))
-        store = client.store(run_id, patience_seconds=0.0)
-        refusals = store.read_refusals() if counts["waiting"] else []
-        # What no worker can run is open, and neither ready nor queued.
-        everywhere = store.read_info().queues if refusals else ()
-        live = client.impatient_dispatcher.list_workers(everywhere) if refusals else {}
+        with impatient.translate_errors():
+            workers = impatient.dispatcher.count_workers(sorted(queues))
+            suspended = impatient.are_workers_suspended()
+            idle = [queue for queue, count in workers.items() if not count]
+            suspect = queues if _stands(counts) and not leading else idle
+            apart = impatient.find_apart(run_id, sorted(suspect))
+            store = impatient.store(run_id)
+            refusals = store.read_refusals() if counts["waiting"] else []
+            # What no worker can run is open, and neither ready nor queued.
+            everywhere = store.read_info().queues if refusals else ()
+            live = impatient.dispatcher.list_workers(everywhere) if refusals else {}
     except RedisUnavailable as error:
         return str(error)
-    except (RedisError, OSError) as error:
-        return describe_trouble(error)
+    except OSError as error:
+        return f"Redis cannot be reached: {error}"
     if counts["running"]:
         return ""
     if suspended and counts["queued"]:

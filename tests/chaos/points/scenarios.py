@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from distflow import TaskStatus
 from distflow.core.status import RunStatus
+from distflow.store.redis.keys import DEFAULT_PREFIX, run_keys
 from tests.chaos.points.case import Case
 from tests.chaos.points.lane import Lane, Play, Played
 from tests.chaos.points.verdict import Broken
@@ -253,7 +254,7 @@ def _play_deleted(played: Play) -> list[Broken]:
     played.submit()
     played.finish()
     broken = _judge(played)
-    client, keys = played.lane.client.redis, played.run().store.keys.all()
+    client, keys = played.lane.client.redis, run_keys(DEFAULT_PREFIX, played.run_id).all()
 
     def gone() -> bool:
         return not client.exists(*keys)

@@ -154,7 +154,7 @@ class _Blind:
     def __init__(self, scene: Scene, flow: str, *params: str) -> None:
         scene.worker("default").wait_ready(_SETTING_SECONDS)
         self._leader, self.run = _lead(scene, flow, *params)
-        self._redis: Any = self.run.client.redis
+        self._redis: Any = Client(self.run.engine.backend).redis
 
     def stop(self) -> None:
         """Stop the leader; returns when no reply can reach it any more."""

@@ -1,0 +1,37 @@
+"""What the runs of one client have in common."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from distflow.coordinator.settings import CoordinatorSettings
+from distflow.core.batching import BatchLimits, Estimates
+from distflow.events.hub import EventHub
+from distflow.ports.backend import Backend
+
+
+class Engine:
+    """Where runs live, and how they are led from here.
+
+    Args:
+        backend: where.
+        settings: how they are coordinated; None takes those of the environment.
+    """
+
+    def __init__(self, backend: Backend, settings: CoordinatorSettings | None = None) -> None:
+        self.backend = backend
+        self.settings = settings or CoordinatorSettings.from_environment()
+        #: What functions cost, as the runs that were led from here have shown.
+        self.estimates = Estimates(BatchLimits())
+
+    @cached_property
+    def impatient(self) -> Backend:
+        """For looking without waiting: it tries once."""
+        return self.backend.with_patience(0.0)
+
+    @cached_property
+    def plugins(self) -> EventHub:
+        """The plugins of installed packages: they hear of every run that is led from here."""
+        hub = EventHub()
+        hub.use_installed()
+        return hub
