@@ -3,9 +3,43 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import NamedTuple
 
-from distflow.core.readings import WorkerProbe
-from distflow.core.run import Beat
+from distflow.core.readings import JobFailure, WorkerProbe
+from distflow.core.run import Beat, HeldTask, Repair
+
+
+class LostBatch(NamedTuple):
+    """A batch whose worker is lost or frozen: what was settled (task -> status of its outcome), and
+    what the worker holds on to, since it may come back.
+    """
+
+    batch: str
+    worker: str
+    cause: str
+    settled: dict[str, str]
+    frozen: bool = False
+    held: tuple[HeldTask, ...] = ()
+
+    def to_repair(self) -> Repair:
+        """What is told of it."""
+        what = ", ".join(f"{task}: {status}" for task, status in self.settled.items())
+        kind = "worker_frozen" if self.frozen else "worker_lost"
+        note = f"{self.cause}; {what or 'it had claimed nothing'}"
+        return Repair(kind, self.batch, self.worker, note)
+
+
+def vanished_repair(batch: str, failure: JobFailure | None) -> Repair:
+    """What is told of a batch that is sent again; ``failure`` is what a worker said of it."""
+    if failure is None:
+        note = f"batch {batch} had vanished from its queue: it is sent again"
+        return Repair("entry_lost", batch, "", note)
+    note = (
+        f"{failure.words}: it could not begin batch {batch}, which is sent again later; "
+        "install the same distflow where that worker runs, with RQ's default serializer or "
+        "distflow_worker.SafeSerializer"
+    )
+    return Repair("entry_refused", batch, failure.by.name, note)
 
 
 def lost_words(worker: str, beat: Beat | None, probe: WorkerProbe | None) -> str:

@@ -7,10 +7,13 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from distflow.errors import DistflowError, RedisUnavailable
-from distflow.ids import new_token
+from distflow.chance import Chance
+from distflow.clock import Clock
+from distflow.core.status import ACTIVE_RUNS
+from distflow.errors import DistflowError, RedisUnavailable, RunGone, RunNotFound
 from distflow.logs import get_logger
 from distflow.ports.run_store import RunStore
 from distflow.ports.service import Renewal
@@ -21,9 +24,9 @@ _log = get_logger("distflow.coordinator")
 Renew = Callable[[Sequence[Renewal]], Sequence[DistflowError | None]]
 
 
-def new_owner() -> str:
+def new_owner(chance: Chance) -> str:
     """A name for a coordinator, unlike every other: host, process, and some letters."""
-    return f"{socket.gethostname()}:{os.getpid()}:{new_token()[:6]}"
+    return f"{socket.gethostname()}:{os.getpid()}:{chance.new_token()[:6]}"
 
 
 def renew_with(store: RunStore) -> Renew:
@@ -64,25 +67,31 @@ class LeaseKeeper:
         renew: renews leases; its patience should be short, since the next renewal comes soon.
         owner: who holds them.
         lease_seconds: their time to live.
+        clock: by which its thread waits.
     """
 
-    def __init__(self, renew: Renew, owner: str, lease_seconds: float) -> None:
+    def __init__(self, renew: Renew, owner: str, lease_seconds: float, clock: Clock) -> None:
         self._renew = renew
         self._owner = owner
         self._lease_seconds = lease_seconds
+        self._clock = clock
         self._leases: dict[str, _Lease] = {}
         self._lost: dict[str, DistflowError] = {}
         #: Held while leases are renewed: a renewal must not follow a release.
         self._renewing = threading.Lock()
-        self._over = threading.Event()
+        #: The thread that renews them, and what ends it; None while there are none.
         self._thread: threading.Thread | None = None
+        self._over = threading.Event()
 
     def add(self, run_id: str, epoch: int, load: Callable[[], tuple[int, int]]) -> None:
         """Keep a lease that was just acquired; ``load`` is asked at each renewal."""
         self._lost.pop(run_id, None)
         self._leases[run_id] = _Lease(epoch, load)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._keep, name="distflow-lease", daemon=True)
+            self._over = threading.Event()
+            self._thread = threading.Thread(
+                target=self._keep, args=(self._over,), name="distflow-lease", daemon=True
+            )
             self._thread.start()
 
     def drop(self, run_id: str) -> None:
@@ -96,9 +105,10 @@ class LeaseKeeper:
             self._renewing.release()
 
     def close(self) -> None:
-        """Keep no lease any more."""
+        """Keep none of these leases any more, and end the thread: the next one starts another."""
         self._leases.clear()
         self._over.set()
+        self._thread = None
         self.settle()
 
     def lost_runs(self) -> list[str]:
@@ -109,18 +119,26 @@ class LeaseKeeper:
         """Why a lease was lost (another took over, the run was deleted), or None."""
         return self._lost.get(run_id)
 
-    def _keep(self) -> None:
+    def _keep(self, over: threading.Event) -> None:
         warned = False
-        while not self._over.wait(self._lease_seconds / 3):
+        while not self._clock.wait(over, self._lease_seconds / 3):
             try:
-                with self._renewing:
-                    self._renew_all()
+                self.renew()
                 warned = False
             except RedisUnavailable as error:
                 # Once for each time that Redis is away: a person reads this.
                 level = logging.DEBUG if warned else logging.WARNING
                 _log.log(level, "the leases of %s were not renewed: %s", self._owner, error)
                 warned = True
+
+    def renew(self) -> None:
+        """Renew every lease now.
+
+        Raises:
+            RedisUnavailable: none was renewed.
+        """
+        with self._renewing:
+            self._renew_all()
 
     def _renew_all(self) -> None:
         leases = self._leases.copy()
@@ -136,3 +154,73 @@ class LeaseKeeper:
             if error is not None and self._leases.get(renewal.run_id) == leases[renewal.run_id]:
                 self._lost[renewal.run_id] = error
                 del self._leases[renewal.run_id]
+
+
+class RunLease:
+    """The lease of one run: taken, kept, and given up.
+
+    Args:
+        store: the run.
+        impatient: the same with little patience: what is given up lapses by itself.
+        owner: who holds it.
+        keeper: renews it.
+        lease_seconds: its time to live.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        impatient: RunStore,
+        owner: str,
+        keeper: LeaseKeeper,
+        lease_seconds: float,
+    ) -> None:
+        self._store = store
+        self._impatient = impatient
+        self._keeper = keeper
+        self._lease_seconds = lease_seconds
+        self.owner = owner
+        #: 0 before it is first held.
+        self.epoch = 0
+
+    def acquire(self, load: Callable[[], tuple[int, int]], *, force: bool = False) -> None:
+        """Take it, by ``force`` from one who holds it, and keep it; ``load`` is asked at each
+        renewal.
+        """
+        self.epoch = self._store.acquire_lease(self.owner, self._lease_seconds, force=force)
+        self._keeper.add(self._store.run_id, self.epoch, load)
+
+    def check(self) -> None:
+        """Raise why it was lost, if it was."""
+        lost = self._keeper.lost(self._store.run_id)
+        if lost is not None:
+            raise lost
+
+    def drop(self) -> None:
+        """Keep it no more: it lapses by itself."""
+        self._keeper.drop(self._store.run_id)
+
+    def release(self, *, is_over: bool) -> None:
+        """Give it up, and take a run that ``is_over`` off the list of active ones."""
+        if not self.epoch:
+            return
+        self._keeper.settle()
+        # Nobody else would take it off the list: that is done with patience.
+        store = self._store if is_over else self._impatient
+        try:
+            kept = store.release_lease(self.owner, self.epoch, is_over=is_over)
+            if is_over and not kept:
+                _relist(store)
+        except DistflowError as error:
+            # It lapses by itself, and what ended the coordinator matters more.
+            _log.warning("run %s: its lease was not released: %s", store.run_id, error)
+
+
+def _relist(store: RunStore) -> None:
+    """Whoever ended the run was frozen then, and has taken it off the list of active runs just now:
+    somebody may have resumed it meanwhile.
+    """
+    with suppress(RunGone, RunNotFound):
+        info = store.read_info()
+        if info.status in ACTIVE_RUNS:
+            store.mark_active(info.version)

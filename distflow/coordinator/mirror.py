@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from math import ceil
 
-from distflow.coordinator.attach import read_standing
-from distflow.coordinator.fleet import Surroundings, own_ms
+from distflow.coordinator.missing import Known
 from distflow.coordinator.open_batches import OpenBatches
-from distflow.core.claim import Progress
+from distflow.coordinator.own_times import find_deadline, place_waits
+from distflow.coordinator.standing import read_standing
+from distflow.coordinator.tools import Tools
 from distflow.core.graph import Graph
 from distflow.core.model import MAX_LOST, TaskResult
-from distflow.core.outcome import left_of_wait_ms, longest_wait_seconds
+from distflow.core.outcome import left_of_wait_ms
 from distflow.core.readings import RunReading
 from distflow.core.resolution import Resolution
-from distflow.core.run import Claim, Event, RefusalKey, RunInfo, event_ms
+from distflow.core.run import Beat, Claim, Event, RefusalKey, event_ms
 from distflow.core.state import TaskStateManager
 from distflow.core.status import FINAL, OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import StaleEpoch, WrongState
-from distflow.events.announcer import Announcer
-from distflow.ids import new_token
 from distflow.logs import get_logger
-from distflow.ports.dispatcher import Dispatcher
-from distflow.ports.run_store import RunStore
 from distflow.wire.codec import encode_result
 
 _log = get_logger("distflow.coordinator")
@@ -33,157 +28,128 @@ _log = get_logger("distflow.coordinator")
 #: Looked up once per task: an enumeration takes longer to be asked.
 _STATUSES = {status.value: status for status in TaskStatus}
 
-#: A wait that stands this much too far in the future is moved.
-_MISPLACED_MS = 1000
-
 
 class RunMirror:
     """The tasks of a run that this coordinator leads.
 
     Args:
-        store: the run.
-        dispatcher: how batches reach workers.
-        surroundings: what it shares with other runs.
-        announcer: told what happens.
+        tools: the run's store, and what the coordinator works with.
         epoch: the coordinator's.
         graph: the run's.
-        standing: where it stands, if that is known; None reads it.
+        reading: where it stands. What happened since is told by events.
     """
 
-    state: TaskStateManager
-    outbox: OpenBatches
-    info: RunInfo
-    status: RunStatus
-    #: When it times out, on the monotonic clock; None for never.
-    deadline: float | None
-    #: Id of the newest event that was applied.
-    last_event: str
-
-    def __init__(
-        self,
-        store: RunStore,
-        dispatcher: Dispatcher,
-        surroundings: Surroundings,
-        announcer: Announcer,
-        epoch: int,
-        graph: Graph,
-        *,
-        standing: RunReading | None = None,
-    ) -> None:
-        self._store = store
-        self._dispatcher = dispatcher
-        self._surroundings = surroundings
-        self._announcer = announcer
+    def __init__(self, tools: Tools, epoch: int, graph: Graph, reading: RunReading) -> None:
+        self._tools = tools
+        self._store = tools.store
+        self._announcer = tools.announcer
+        self._estimates = tools.fleet.estimates
+        self._clock = tools.clock
         self.epoch = epoch
         self.graph = graph
-        #: Tasks at work by name, with the monotonic time at which they were seen to begin.
-        self.running: dict[str, float] = {}
         #: Tasks with which a batch began, by index, with when they were claimed: Unix ms.
         self._claimed_ms: dict[int, int] = {}
-        #: Those of which was told that they started.
-        self._told: set[str] = set()
-        self._number = 0
-        #: Whether workers have refused something since that was looked at last, and whether it is
-        #: wanted to know who runs what.
-        self.was_refused = self.notes_who_runs = False
+        #: Whether it is noted which tasks were run by which workers, and those.
+        self.notes_who_runs = False
         self._ran: list[tuple[int, str]] = []
-        self.attach(standing)
+        #: The beats of its batches and the claims of its tasks, as they were read last.
+        self.beats: Mapping[str, Beat] = {}
+        self.claims: Mapping[str, Claim] = {}
+        #: Claims that were read before Redis was last seen to be the same process.
+        self.confirmed_claims: Mapping[str, Claim] = {}
+        #: How often Redis had restarted when what is known was last compared with what it has.
+        self.restarts = tools.server.restarts
+        #: When nothing of the run was at work last, on the monotonic clock.
+        self.rested_at = float("-inf")
+        # From here on: what is read again where events do not tell, see :meth:`read_again`.
+        self._check(reading)
+        #: Id of the newest event that was applied.
+        self.last_event = reading.last_event
+        self.info = reading.info
+        self.status = reading.info.status
+        #: How often Redis's clock had been set when times were last placed on this host's.
+        self.clock_sets = tools.server.sets
+        #: When it times out, on the monotonic clock; None for never.
+        self.deadline = self._find_deadline()
+        self.state = self._restore(reading)
+        #: Tasks at work by name, with the monotonic time at which they were seen to begin.
+        self.running = dict.fromkeys(reading.claims, self._clock.monotonic())
+        #: Those of which was told that they started.
+        self._told = _started(reading)
+        #: Whether workers have refused something since that was looked at last: a predecessor may
+        #: have seen some, so that who follows another asks once.
+        self.was_refused = not self.info.is_first_led
+        self.outbox = self._make_outbox(0)
+        # Whatever was left there by a predecessor would be refused or run twice for nothing.
+        if not self.info.is_first_led:
+            self.withdraw()
 
-    def attach(self, standing: RunReading | None = None) -> None:
+    def read_again(self, reading: RunReading | None = None) -> None:
         """Read where every task stands, unless that is known. The stream's last id comes first:
         what happens while the hashes are read is seen twice rather than not at all.
         """
-        store, graph = self._store, self.graph
-        standing = standing or read_standing(store, graph)
-        if standing.info.epoch > self.epoch:
-            # Another leads it, or a decision wants it read by who knows nothing of it yet.
-            raise StaleEpoch(f"run {store.run_id}: it is to be taken over")
-        self.last_event = standing.last_event
-        self.info = standing.info
-        self.status = self.info.status
-        outcomes = {
-            task.name: status
-            for task, status in zip(graph.tasks, standing.statuses, strict=True)
-            if status is not None
-        }
-        claims = standing.claims
-        self._clock_sets = self._surroundings.clock_sets
+        reading = reading or read_standing(self._store, self.graph)
+        self._check(reading)
+        self.last_event = reading.last_event
+        self.info = reading.info
+        self.status = reading.info.status
+        self.clock_sets = self._tools.server.sets
         self.deadline = self._find_deadline()
-        progress, misplaced = self._place_waits(standing.progress)
-        self.state = TaskStateManager(graph, outcomes, claims, progress, own_ms())
-        if misplaced:
-            self._store.set_times(self.epoch, misplaced)
-        self.running = dict.fromkeys(claims, time.monotonic())
-        self._told = {name for name, claim in claims.items() if claim.started}
-        # A predecessor may have seen some; who follows another asks once.
+        self.state = self._restore(reading)
+        self.running = dict.fromkeys(reading.claims, self._clock.monotonic())
+        self._told = _started(reading)
         self.was_refused = not self.info.is_first_led
-        self.close()
+        self.outbox.close()
         self._claimed_ms.clear()
-        self.outbox = OpenBatches(
-            self._surroundings,
-            self.info,
-            self.epoch,
-            graph,
-            self.state,
-            number=self._number,
-        )
-        # Whatever was left there, by a predecessor too, would be refused or run twice for nothing.
-        if self._number or not self.info.is_first_led:
+        self.outbox = self._make_outbox(self.outbox.number)
+        # What was sent would be refused or run twice for nothing.
+        if self.outbox.number or not self.info.is_first_led:
             self.withdraw()
 
+    def _check(self, reading: RunReading) -> None:
+        if reading.info.epoch > self.epoch:
+            # Another leads it, or a decision wants it read by who knows nothing of it yet.
+            raise StaleEpoch(f"run {self._store.run_id}: it is to be taken over")
+
     def _find_deadline(self) -> float | None:
-        """When the run times out, on the monotonic clock."""
-        timeout, began = self.info.options.timeout, self.info.clock_at
-        if timeout is None or began is None:
-            return None
-        # It did not begin in the future: Redis's clock was set back since.
-        return time.monotonic() + timeout - max(0.0, self._surroundings.now() - began)
+        own = self._clock.monotonic()
+        return find_deadline(self.info, now=self._tools.server.now(), own=own)
 
-    def _place_waits(
-        self, progress: Mapping[str, Progress]
-    ) -> tuple[dict[str, Progress], list[tuple[str, int, int]]]:
-        """The same with times on this host's own clock; and those that Redis has wrong, as
-        ``set_times`` takes them: a task would wait for longer than it was told to.
-        """
-        placed: dict[str, Progress] = {}
-        misplaced = []
-        now_ms, told_ms = self._surroundings.now_ms(), event_ms(self.last_event)
-        for name, known in progress.items():
-            index = self.graph.index.get(name)
-            if not known.not_before or index is None:
-                placed[name] = known
-                continue
-            left_ms = left_of_wait_ms(known.not_before, now_ms, told_ms)
-            if known.not_before <= told_ms:
-                # It was over, or is of a time after the clock was set back: nobody knows.
-                longest = longest_wait_seconds(self.graph.tasks[index], known)
-                left_ms = min(left_ms, ceil(longest * 1000))
-            placed[name] = known._replace(not_before=own_ms() + left_ms)
-            if known.not_before - now_ms - left_ms > _MISPLACED_MS:
-                misplaced.append((name, known.not_before, now_ms + left_ms))
-        return placed, misplaced
+    def _restore(self, reading: RunReading) -> TaskStateManager:
+        """Where the tasks stand; waits that Redis has wrong are moved there."""
+        graph = self.graph
+        outcomes = {
+            task.name: status
+            for task, status in zip(graph.tasks, reading.statuses, strict=True)
+            if status is not None
+        }
+        placed = place_waits(
+            graph,
+            reading.progress,
+            now_ms=self._tools.server.now_ms(),
+            told_ms=event_ms(reading.last_event),
+            own_ms=self.own_ms(),
+        )
+        state = TaskStateManager(graph, outcomes, reading.claims, placed.progress, self.own_ms())
+        if placed.misplaced:
+            self._store.set_times(self.epoch, placed.misplaced)
+        return state
 
-    def follow_clock(self) -> None:
-        """Where Redis's clock was set, move what is waited for to where it now stands: whoever
-        leads the run next, and the scripts, go by that clock.
+    def _make_outbox(self, number: int) -> OpenBatches:
+        return OpenBatches(
+            self._tools.fleet, self.info, self.epoch, self.graph, self.state, number=number
+        )
+
+    def own_ms(self) -> int:
+        """Milliseconds on this host's monotonic clock: lengths are measured by it, since Redis's
+        clock may be set.
         """
-        if self._clock_sets == self._surroundings.clock_sets:
-            return
-        self._clock_sets = self._surroundings.clock_sets
-        now_ms, own = self._surroundings.now_ms(), own_ms()
-        found = self._store.read_progress()
-        waits = []
-        for index, due_ms in self.state.waits().items():
-            name = self.graph.tasks[index].name
-            if name in found and found[name].not_before:
-                waits.append((name, found[name].not_before, now_ms + max(0, due_ms - own)))
-        clock_at = None
-        timeout = self.info.options.timeout
-        if self.deadline is not None and timeout is not None and self.info.clock_at is not None:
-            began_ms = now_ms + int((self.deadline - time.monotonic() - timeout) * 1000)
-            clock_at = round(self.info.clock_at * 1000), began_ms
-            self.info = replace(self.info, clock_at=began_ms / 1000)
-        self._store.set_times(self.epoch, waits, clock_at=clock_at)
+        return int(self._clock.monotonic() * 1000)
+
+    @property
+    def known(self) -> Known:
+        """What is known of the run now, to be compared with what is read of it later."""
+        return Known(self.state.statuses, self.confirmed_claims, self.status, self.last_event)
 
     @property
     def is_at_work(self) -> bool:
@@ -192,15 +158,18 @@ class RunMirror:
         busy = state.in_flight or state.questions or self.running
         return bool(busy) or self.outbox.has_refused
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it runs, and nothing of it is at work: it need not be looked at often."""
+        return self.status == RunStatus.RUNNING and not self.is_at_work
+
     def close(self) -> None:
         """Forget what is out."""
-        if hasattr(self, "outbox"):
-            self._number = self.outbox.number
-            self.outbox.close()
+        self.outbox.close()
 
     def withdraw(self) -> None:
         """Take the run's waiting jobs off the queues."""
-        self._dispatcher.withdraw(self._store.run_id, self.outbox.queues)
+        self._tools.dispatcher.withdraw(self._store.run_id, self.outbox.queues)
 
     def settle_unheld(
         self,
@@ -233,9 +202,18 @@ class RunMirror:
             _log.warning(
                 "run %s: read again, since %d tasks had moved on", self._store.run_id, len(left)
             )
-            self.attach()
+            self.read_again()
             return []
         return [index for index, _result in outcomes]
+
+    def write_skips(self) -> None:
+        """Give tasks their outcome that do not run, since what they rest on ended badly."""
+        skips = self.state.take_skips()
+        if skips:
+            outcomes = [
+                (skip.task, TaskResult(TaskStatus.SKIPPED, message=skip.message)) for skip in skips
+            ]
+            self.settle_unheld("task_skipped", outcomes)
 
     def settle_failed(
         self, outcomes: Sequence[tuple[int, TaskResult]], forgotten: Sequence[RefusalKey]
@@ -257,7 +235,11 @@ class RunMirror:
     ) -> None:
         """A batch is gone: see :meth:`OpenBatches.take_back`. Tells of hooks that never answer."""
         self.was_refused |= self.outbox.take_back(
-            batch_id, failed=failed, vanished=vanished, unasked=unasked
+            batch_id,
+            self._clock.monotonic(),
+            failed=failed,
+            vanished=vanished,
+            unasked=unasked,
         )
         for index in self.state.questions.take_unanswered():
             words = f"asked {MAX_LOST + 1} times and lost its worker each time"
@@ -270,7 +252,13 @@ class RunMirror:
         # Where it was decided at this very moment, the event says so.
         with suppress(WrongState):
             asked = Resolution(name, b"", packed or b"")
-            self._store.resolve_task(new_token(), "undecided", asked, "its coordinator", note)
+            token = self._tools.chance.new_token()
+            self._store.resolve_task(token, "undecided", asked, "its coordinator", note)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether :meth:`take_ran` has something."""
+        return bool(self._ran)
 
     def take_ran(self) -> Sequence[tuple[int, str]]:
         """Which tasks were run by which workers since the last call, if that is noted."""
@@ -285,7 +273,7 @@ class RunMirror:
 
     def apply(self, events: Sequence[Event]) -> None:
         """Events happened, in this order; to apply one twice changes nothing."""
-        now = time.monotonic()
+        now = self._clock.monotonic()
         for event in events:
             self.last_event = event.id
             index = self.graph.index.get(event.task)
@@ -295,6 +283,8 @@ class RunMirror:
                 self.status = RunStatus(event.status)
             elif index is not None:
                 self._apply_to_task(event, index, now)
+        if not self.is_at_work:
+            self.rested_at = now
 
     def note_at_work(self, claims: Mapping[str, Claim]) -> None:
         """Batches said what they are in: no event tells of a task that was claimed in a group."""
@@ -304,7 +294,7 @@ class RunMirror:
                 told = Event(
                     self.last_event, "claimed", name, attempt=claim.attempt, batch=claim.batch
                 )
-                self._apply_to_task(told, index, time.monotonic())
+                self._apply_to_task(told, index, self._clock.monotonic())
 
     def _apply_to_task(self, event: Event, index: int, now: float) -> None:
         """``now`` is on the monotonic clock, in seconds."""
@@ -330,9 +320,10 @@ class RunMirror:
         elif event.kind == "waiting":
             self._note_end(event, index)
             self._claimed_ms.pop(index, None)
-            told_ms, now_ms = event_ms(event.id), self._surroundings.now_ms()
+            told_ms, now_ms = event_ms(event.id), self._tools.server.now_ms()
             left_ms = left_of_wait_ms(event.not_before, now_ms, told_ms)
-            self.state.on_waiting(index, own_ms() + left_ms, own_ms())
+            own_ms = self.own_ms()
+            self.state.on_waiting(index, own_ms + left_ms, own_ms)
             self._announcer.tell_waiting(event)
         elif event.kind == "released":
             self.running.pop(name, None)
@@ -348,7 +339,7 @@ class RunMirror:
         known = self.state.statuses[index]
         if known in FINAL and known != status:
             # What was skipped because of it is evaluated again: where all that stands is read.
-            self.attach()
+            self.read_again()
         else:
             self.state.on_resolved(index, status)
 
@@ -357,7 +348,7 @@ class RunMirror:
         claimed_ms = self._claimed_ms.pop(index, None)
         if not event.duration:
             return
-        estimates, function = self._surroundings.estimates, self.graph.tasks[index].function
+        estimates, function = self._estimates, self.graph.tasks[index].function
         estimates.learn(function, event.duration)
         if claimed_ms is not None:
             took_ms = event_ms(event.id) - claimed_ms
@@ -378,3 +369,8 @@ class RunMirror:
         if event.duration and self.state.statuses[index] not in OUTCOMES:
             self._tell_started(event)
         self._told.discard(event.task)
+
+
+def _started(reading: RunReading) -> set[str]:
+    """The tasks whose function was called before that was read."""
+    return {name for name, claim in reading.claims.items() if claim.started}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from distflow.coordinator.fleet import Surroundings, own_ms
+from distflow.coordinator.fleet import Fleet
 from distflow.coordinator.silence import Silence
 from distflow.core.batch import Batch
 from distflow.core.batching import BatchComposer, find_behind
@@ -46,10 +45,11 @@ class _Sent(NamedTuple):
 
 
 class OpenBatches:
-    """Makes batches of ready tasks, and remembers them until they have ended.
+    """Makes batches of ready tasks, and remembers them until they have ended. ``now`` is the
+    coordinator's monotonic clock, in seconds.
 
     Args:
-        surroundings: how much room there is, and what functions cost; shared with other runs.
+        fleet: how much room there is, and what functions cost; shared with other runs.
         info: the run.
         epoch: the coordinator's.
         graph: the run's.
@@ -59,7 +59,7 @@ class OpenBatches:
 
     def __init__(
         self,
-        surroundings: Surroundings,
+        fleet: Fleet,
         info: RunInfo,
         epoch: int,
         graph: Graph,
@@ -67,7 +67,7 @@ class OpenBatches:
         *,
         number: int = 0,
     ) -> None:
-        self._surroundings = surroundings
+        self._fleet = fleet
         self._info = info
         self._epoch = epoch
         self._graph = graph
@@ -78,7 +78,7 @@ class OpenBatches:
         #: Of these: what a worker was seen to begin.
         self._begun: set[str] = set()
         #: Of these: what was told of their tasks.
-        self._silence = Silence(surroundings.limits.held_ms / 1000)
+        self._silence = Silence(fleet.limits.held_ms / 1000)
         self.number = number
         #: Index of a queued task -> the batch that carries it.
         self._carrier: dict[int, str] = {}
@@ -96,14 +96,14 @@ class OpenBatches:
             graph,
             state.unmet,
             self._travels_alone,
-            surroundings.estimates,
-            surroundings.limits,
+            fleet.estimates,
+            fleet.limits,
             weigh=weigh_arguments,
         )
-        self._linger_seconds = surroundings.limits.linger_ms / 1000
-        self._held_seconds = surroundings.limits.held_ms / 1000
+        self._linger_seconds = fleet.limits.linger_ms / 1000
+        self._held_seconds = fleet.limits.held_ms / 1000
         self.queues = sorted({task.queue for task in graph.tasks})
-        surroundings.serve(self.queues)
+        fleet.serve(self.queues)
 
     def close(self) -> None:
         """Forget every batch: others may use the room."""
@@ -111,28 +111,30 @@ class OpenBatches:
             self._forget(batch_id)
 
     @property
-    def due(self) -> float | None:
-        """When work that is held back is to be sent, or it is to be looked whether something waits
-        behind a long task, on the monotonic clock; None for never.
+    def silent_at(self) -> float | None:
+        """When it is to be looked whether something waits behind a long task, on the monotonic
+        clock; None for never.
         """
-        silent_at = self._silence.due
-        moments = [*self._lingers.values(), *([] if silent_at is None else [silent_at])]
-        return min(moments, default=None)
+        return self._silence.due
 
-    def take_batches(self, limit: int | None = None) -> list[Batch]:
+    @property
+    def send_at(self) -> float | None:
+        """When work that is held back is to be sent; None for never."""
+        return min(self._lingers.values(), default=None)
+
+    def take_batches(self, now: float, limit: int | None = None) -> list[Batch]:
         """Batches of what is ready, to be sent now, as far as workers and the run's concurrency
         have room; at most ``limit`` per queue. Unknown tasks whose hook is to be asked go first:
         they hold up what depends on them, and run nothing that concurrency counts.
         """
         batches: list[Batch] = []
-        now = time.monotonic()
         for queue in self._state.queues():
             if now < self._failed.get(queue, (0, 0.0))[1]:
                 continue
             # For a single task there is room, however many workers there are: nobody counts them.
             is_single = len(self._state.ready(queue)) == 1 and not self._state.questions
-            is_single = is_single and not self._surroundings.out[queue]
-            free = 1 if is_single else self._surroundings.room(queue)
+            is_single = is_single and not self._fleet.out[queue]
+            free = 1 if is_single else self._fleet.room(queue)
             if limit is not None:
                 free = min(free, limit)
             for index in self._state.questions.take(queue, max(0, free)):
@@ -146,7 +148,7 @@ class OpenBatches:
         ready = self._state.ready(queue)
         if slots <= 0 or ready.peek() is None:
             return []
-        little = self._composer.work_ms(ready) < self._surroundings.limits.job_ms
+        little = self._composer.work_ms(ready) < self._fleet.limits.job_ms
         if (
             self._sent
             and little
@@ -158,8 +160,8 @@ class OpenBatches:
             # Others may idle: what follows from it is for them as well.
             workers, idle = 1, 2
         else:
-            workers = max(1, self._surroundings.workers(queue))
-            idle = max(0, workers - self._surroundings.out[queue])
+            workers = max(1, self._fleet.workers(queue))
+            idle = max(0, workers - self._fleet.out[queue])
         batches = []
         for tasks in self._composer.compose(ready, slots=slots, workers=workers, idle=idle):
             for index in tasks:
@@ -185,24 +187,30 @@ class OpenBatches:
         batch_id = f"{run_id}-{self._epoch}-{self.number}"
         found = tuple(self._graph.tasks[index] for index in tasks)
         expected = self._expected(tasks)
-        copies = self._surroundings.copies.take(queue, self._surroundings.workers)
+        copies = self._fleet.copies.take(queue, self._fleet.workers)
         batch = Batch(
             batch_id, queue, found, run_id, self._epoch, verify, expected, version, copies
         )
         self._sent[batch_id] = _Sent(batch, tasks, now)
         self._looked[batch_id] = now
-        self._surroundings.out[queue] += 1
+        self._fleet.out[queue] += 1
         if not verify:
             self._carrier.update(dict.fromkeys(tasks, batch_id))
         return batch
 
     def _expected(self, tasks: list[int]) -> Mapping[str, float]:
         functions = {self._graph.tasks[index].function for index in tasks}
-        found = {function: self._surroundings.estimates.run_ms(function) for function in functions}
+        found = {function: self._fleet.estimates.run_ms(function) for function in functions}
         return {function: ms for function, ms in found.items() if ms is not None}
 
     def take_back(
-        self, batch_id: str, *, failed: bool = False, vanished: bool = False, unasked: bool = False
+        self,
+        batch_id: str,
+        now: float,
+        *,
+        failed: bool = False,
+        vanished: bool = False,
+        unasked: bool = False,
     ) -> bool:
         """A batch is gone: what it did not claim is ready again, and what it asked is asked again.
         Of a batch that was to ask a hook, ``unasked`` says that it could not: that round does not
@@ -219,7 +227,7 @@ class OpenBatches:
         sent = self._forget(batch_id)
         if sent is None:
             return False
-        queue, now = sent.batch.queue, time.monotonic()
+        queue = sent.batch.queue
         unasked = unasked and sent.batch.verify
         for index in sent.tasks:
             if sent.batch.verify:
@@ -227,7 +235,7 @@ class OpenBatches:
                 self._state.questions.on_unanswered(index, in_vain=in_vain)
             elif self._carrier.get(index) == batch_id:
                 del self._carrier[index]
-                self._bring_back(index, waits=waits)
+                self._bring_back(index, now, waits=waits)
         if failed:
             times = self._failed.get(queue, (0, 0.0))[0]
             rest = min(_LONGEST_REST_SECONDS, 2.0**times)
@@ -235,7 +243,7 @@ class OpenBatches:
             return False
         self._failed.pop(queue, None)
         if vanished:
-            self._surroundings.copies.note_vanished(queue, sent.at, now)
+            self._fleet.copies.note_vanished(queue, sent.at, now)
         return unasked
 
     def _learn(self, batch_id: str) -> None:
@@ -245,12 +253,12 @@ class OpenBatches:
         sent, statuses = self._sent[batch_id], self._state.statuses
         done = [index for index in sent.tasks if statuses[index] == TaskStatus.SUCCESS]
         if len(done) >= _MANY_TASKS:
-            estimates, tasks = self._surroundings.estimates, self._graph.tasks
+            estimates, tasks = self._fleet.estimates, self._graph.tasks
             took_ms = self._silence.span(batch_id) * 1000
             took_ms -= estimates.setup_ms(tasks[sent.tasks[0]].function)
             estimates.learn_overhead([tasks[index] for index in done], took_ms)
 
-    def keep(self, batch: Batch) -> None:
+    def keep(self, batch: Batch, now: float) -> None:
         """Redis had no room for a batch: it was not sent, and its queue rests for a moment."""
         sent = self._forget(batch.id)
         if sent is None:
@@ -262,7 +270,7 @@ class OpenBatches:
                 del self._carrier[index]
                 self._state.on_unstarted(index)
         times = self._failed.get(batch.queue, (0, 0.0))[0]
-        self._failed[batch.queue] = times, time.monotonic() + _FULL_REST_SECONDS
+        self._failed[batch.queue] = times, now + _FULL_REST_SECONDS
 
     def _forget(self, batch_id: str) -> _Sent | None:
         """A batch is out no more."""
@@ -271,8 +279,8 @@ class OpenBatches:
         self._begun.discard(batch_id)
         self._silence.forget(batch_id)
         if sent is not None:
-            self._surroundings.out[sent.batch.queue] -= 1
-            self._surroundings.copies.give_back(sent.batch.queue, sent.batch.copies)
+            self._fleet.out[sent.batch.queue] -= 1
+            self._fleet.copies.give_back(sent.batch.queue, sent.batch.copies)
         return sent
 
     def note_begun(self, batch_ids: Iterable[str]) -> None:
@@ -280,7 +288,7 @@ class OpenBatches:
         for batch_id in batch_ids:
             if batch_id in self._sent and batch_id not in self._begun:
                 self._begun.add(batch_id)
-                self._surroundings.copies.note_begun(self._sent[batch_id].batch.queue)
+                self._fleet.copies.note_begun(self._sent[batch_id].batch.queue)
 
     def note_told(self, index: int, now: float, batch_id: str = "") -> bool:
         """Something was told of a task, which this batch or the one that carries it has at work;
@@ -293,9 +301,8 @@ class OpenBatches:
         watches = len(self._sent[batch_id].tasks) > 1
         return self._silence.note(batch_id, now, watches=watches)
 
-    def share_out(self) -> None:
+    def share_out(self, now: float) -> None:
         """Let what waits behind long tasks in their batches go to workers that idle."""
-        now = time.monotonic()
         for batch_id in self._silence.find_due(now):
             sent = self._sent[batch_id]
             due_at = self._silence.since(batch_id) + self._patience(sent)
@@ -311,9 +318,9 @@ class OpenBatches:
 
     def _idles(self, queue: str) -> bool:
         """Whether a worker has nothing to do, and may have something of this run's."""
-        surroundings = self._surroundings
+        fleet = self._fleet
         return (
-            surroundings.workers(queue) > surroundings.out[queue]
+            fleet.workers(queue) > fleet.out[queue]
             and self._state.ready(queue).peek() is None
             and self._room() > 0
         )
@@ -336,7 +343,7 @@ class OpenBatches:
         at_work = next((index for index in sent.tasks if statuses[index] in _OPEN), None)
         if at_work is None:
             return self._held_seconds
-        task, estimates = self._graph.tasks[at_work], self._surroundings.estimates
+        task, estimates = self._graph.tasks[at_work], self._fleet.estimates
         if at_work == sent.tasks[0]:
             setup_seconds = estimates.setup_ms(task.function) / 1000
             return self._held_seconds + min(setup_seconds, _LONGEST_SETUP_SECONDS)
@@ -344,7 +351,7 @@ class OpenBatches:
         in_group = task.effects == "idempotent" and run_ms is not None and run_ms <= SHORT_MS
         return self._held_seconds * (2 if in_group else 1)
 
-    def _bring_back(self, index: int, *, waits: bool) -> None:
+    def _bring_back(self, index: int, now: float, *, waits: bool) -> None:
         """At once the first time; a task that comes back again and again from batches that could
         claim nothing (Redis's clock was set back, say) ``waits`` in between.
         """
@@ -357,7 +364,7 @@ class OpenBatches:
         self._bounced[index] = bounced + 1
         if bounced:
             self._refused.add(index)
-            now_ms = own_ms()
+            now_ms = int(now * 1000)
             self._state.on_waiting(index, now_ms + _BOUNCE_MS, now_ms)
 
     @property
@@ -373,11 +380,10 @@ class OpenBatches:
         """Whether a batch was sent, and has not been taken back."""
         return batch_id in self._sent
 
-    def take_unbegun(self, seconds: float, begun: Collection[str]) -> dict[str, str]:
+    def take_unbegun(self, seconds: float, begun: Collection[str], now: float) -> dict[str, str]:
         """The batches that were sent so many seconds ago and are not among those that were begun,
         id -> queue, where one of them was not looked for in so many seconds. All are now.
         """
-        now = time.monotonic()
         self._looked.update((batch_id, now) for batch_id in begun if batch_id in self._looked)
         waits = {batch_id: at for batch_id, at in self._looked.items() if batch_id not in begun}
         if not any(now - at >= seconds for at in waits.values()):

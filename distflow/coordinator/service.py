@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+from distflow.chance import SYSTEM_CHANCE, Chance
+from distflow.clock import SYSTEM_CLOCK, Clock
 from distflow.coordinator.executor import PACE_SECONDS, WorkflowExecutor
-from distflow.coordinator.fleet import Surroundings
+from distflow.coordinator.fleet import Fleet, Shared
 from distflow.coordinator.leases import LeaseKeeper, new_owner
 from distflow.coordinator.sending import send_batches
+from distflow.coordinator.server_clock import ServerClock
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.coordinator.shared import Shared
 from distflow.core.batch import Batch
 from distflow.core.readings import UnledRun
 from distflow.core.run import Event
@@ -97,6 +98,8 @@ class CoordinatorService:
         settings: intervals and patience.
         listener: told what happens; it must not raise.
         report: told in one line what the service itself does.
+        clock: by which it measures and waits.
+        chance: what must not be foreseen.
     """
 
     def __init__(
@@ -107,6 +110,8 @@ class CoordinatorService:
         settings: CoordinatorSettings | None = None,
         listener: Listener | None = None,
         report: Callable[[str], object] = _log.info,
+        clock: Clock = SYSTEM_CLOCK,
+        chance: Chance = SYSTEM_CHANCE,
     ) -> None:
         self._ports = ports
         self._store = ports.store
@@ -114,7 +119,8 @@ class CoordinatorService:
         self._settings = settings or CoordinatorSettings()
         self._listener = listener
         self._report = report
-        self.owner = new_owner()
+        self._clock = clock
+        self.owner = new_owner(chance)
         self.counts = ServiceCounts()
         #: The runs that are led, by id.
         self.led: dict[str, WorkflowExecutor] = {}
@@ -122,9 +128,16 @@ class CoordinatorService:
         self._after: dict[str, str] = {}
         self._wake_at: dict[str, float] = {}
         self._keeper = LeaseKeeper(
-            ports.impatient.renew_leases, self.owner, self._settings.lease_seconds
+            ports.impatient.renew_leases, self.owner, self._settings.lease_seconds, clock
         )
-        self._surroundings = Surroundings(ports.open_run("-"), ports.dispatcher, self._settings)
+        self._shared = Shared(
+            self.owner,
+            Fleet(ports.dispatcher, self._settings.network_seconds),
+            ServerClock(ports.open_run("-"), clock, self._settings.watch_seconds),
+            self._keeper,
+            clock,
+            chance,
+        )
         #: Run id -> when it may be tried again, on the monotonic clock.
         self._resting: dict[str, float] = {}
         self._discover_at = self._shorten_at = 0.0
@@ -148,20 +161,20 @@ class CoordinatorService:
                     self._report(f"{error}: waiting for it")
                     # Whatever it comes back with is read again.
                     self._forget_all()
-                    self._stop.wait(_DISCOVER_SECONDS)
+                    self._clock.wait(self._stop, _DISCOVER_SECONDS)
         finally:
             self._hand_over()
 
     # The loop
 
     def _step(self) -> None:
-        self._surroundings.look()
-        if time.monotonic() >= self._discover_at:
+        self._shared.look()
+        if self._clock.monotonic() >= self._discover_at:
             self._discover()
         if self._adopt_some():
             self._send()
         found = self._read_undamaged()
-        now = time.monotonic()
+        now = self._clock.monotonic()
         due = [run_id for run_id, at in self._wake_at.items() if at <= now]
         for run_id in dict.fromkeys([*found, *due, *self._keeper.lost_runs()]):
             executor = self.led.get(run_id)
@@ -169,7 +182,7 @@ class CoordinatorService:
                 self._guard(executor, partial(self._advance, executor, found.get(run_id, ())))
         if not self._send() and any(self.led[run].is_busy for run in found if run in self.led):
             # Many short tasks are at work: what they tell is read together.
-            time.sleep(PACE_SECONDS)
+            self._clock.sleep(PACE_SECONDS)
 
     def _read_undamaged(self) -> dict[str, list[Event]]:
         """The events of all runs; one whose events are damaged is left aside."""
@@ -185,15 +198,15 @@ class CoordinatorService:
     def _read(self) -> dict[str, list[Event]]:
         """The events of all runs; waits for one, or until something is due."""
         wait, after = self._wait_seconds(), self._after
-        left = self._read_all_at - time.monotonic()
+        left = self._read_all_at - self._clock.monotonic()
         if self._at_work and left > 0:
             wait = min(wait, left)
             after = {run_id: self._after[run_id] for run_id in self._at_work}
         else:
-            self._read_all_at = time.monotonic() + _QUIET_SECONDS
+            self._read_all_at = self._clock.monotonic() + _QUIET_SECONDS
         if after:
             return self._store.read_events(after, block_ms=max(1, int(wait * 1000)))
-        self._stop.wait(wait)
+        self._clock.wait(self._stop, wait)
         return {}
 
     def _wait_seconds(self) -> float:
@@ -201,7 +214,7 @@ class CoordinatorService:
         if self._unled:
             return 0.0
         first = min(self._wake_at.values(), default=self._discover_at)
-        left = min(first, self._discover_at) - time.monotonic()
+        left = min(first, self._discover_at) - self._clock.monotonic()
         return max(0.0, min(_LONGEST_WAIT_SECONDS, left))
 
     def _advance(self, executor: WorkflowExecutor, events: Sequence[Event]) -> None:
@@ -229,7 +242,7 @@ class CoordinatorService:
         """
         batches: list[Batch] = []
         waiting = deque(self._turns.items())
-        while waiting and self._surroundings.has_room():
+        while waiting and self._shared.fleet.has_room():
             run_id, executor = waiting.popleft()
             taken = executor.take_batches(limit=1)
             batches += taken
@@ -252,7 +265,7 @@ class CoordinatorService:
 
     def _discover(self) -> None:
         """Look for runs that nobody leads."""
-        now = time.monotonic()
+        now = self._clock.monotonic()
         self._discover_at = now + _DISCOVER_SECONDS
         self._store.announce(self.owner, _DISCOVER_SECONDS * _ANNOUNCED_INTERVALS)
         active = self._store.list_active()
@@ -271,9 +284,9 @@ class CoordinatorService:
         """Lead more runs, for a moment, since those that are led already must not wait for long;
         returns whether there were any.
         """
-        until = time.monotonic() + _ADOPT_SECONDS
+        until = self._clock.monotonic() + _ADOPT_SECONDS
         adopted = False
-        while self._unled and not self._stop.is_set() and time.monotonic() < until:
+        while self._unled and not self._stop.is_set() and self._clock.monotonic() < until:
             self._adopt(*self._unled.popleft())
             adopted = True
         return adopted
@@ -291,7 +304,7 @@ class CoordinatorService:
             self._ports.dispatcher,
             settings=self._settings,
             listener=self._listener,
-            shared=Shared(self.owner, self._surroundings, self._keeper),
+            shared=self._shared,
         )
 
         def begin() -> None:
@@ -324,7 +337,7 @@ class CoordinatorService:
         """Say that a run cannot be led, and try again in a while; the others go on."""
         self._drop(executor)
         executor.end()
-        self._resting[executor.run_id] = time.monotonic() + _REST_SECONDS
+        self._resting[executor.run_id] = self._clock.monotonic() + _REST_SECONDS
         self.counts.failed += 1
         known = isinstance(error, DistflowError)
         _log.log(
@@ -343,7 +356,7 @@ class CoordinatorService:
 
     def _forget_all(self) -> None:
         for executor in list(self.led.values()):
-            self._left[executor.run_id] = self._surroundings.restarts
+            self._left[executor.run_id] = self._shared.server.restarts
             self._drop(executor)
             executor.abandon()
         self._unled.clear()
@@ -357,7 +370,7 @@ class CoordinatorService:
             try:
                 store.read_status()
             except RunNotFound:
-                self._report(str(self._surroundings.explain_gone(store, left[run_id])))
+                self._report(str(self._shared.server.explain_gone(store, left[run_id])))
 
     def _hand_over(self) -> None:
         """Release every lease: the runs need not wait until they lapse."""

@@ -228,6 +228,11 @@ class TaskStateManager:
         skips, self._skips = self._skips, []
         return skips
 
+    @property
+    def can_cancel(self) -> bool:
+        """Whether there is something that :meth:`cancel_open` cancels."""
+        return bool(self.questions) or any(self.counts[status] for status in _UNHELD)
+
     def cancel_open(self) -> list[int]:
         """Cancel every task that no worker holds, and return them. No hook is asked any more."""
         self.questions.close_all()

@@ -103,7 +103,9 @@ class Run:
         """
         if with_plugins:
             listener = both(self.engine.plugins, listener)
-        executor = WorkflowExecutor(
+        # For the first time alone: it is as large as the run.
+        known, self.known = self.known, None
+        return WorkflowExecutor(
             self.store,
             dispatcher or self.engine.backend.dispatcher,
             settings=self.engine.settings,
@@ -113,10 +115,8 @@ class Run:
             lease_store=self.engine.impatient.store(self.run_id),
             estimates=self.engine.estimates,
             onlooker=onlooker,
+            known=known,
         )
-        # For the first time alone: it is as large as the run.
-        executor.known, self.known = self.known, None
-        return executor
 
     def session(
         self,

@@ -14,6 +14,7 @@ PACKAGES = {"distflow": ROOT / "distflow", "distflow_worker": ROOT / "workers/di
 
 #: Layer of each module or package: imports go from a higher number to a lower one.
 LAYERS = {
+    "distflow.chance": 0,
     "distflow.clock": 0,
     "distflow.config": 0,
     "distflow.errors": 0,
@@ -44,6 +45,7 @@ LAYERS = {
 
 #: Imports within one layer that the design shows.
 SIDEWAYS = {
+    ("distflow.chance", "distflow.ids"),
     ("distflow.ids", "distflow.errors"),
     ("distflow.config", "distflow.errors"),
     ("distflow.logs", "distflow.text"),

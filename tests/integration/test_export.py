@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from distflow.coordinator.attach import read_graph, reopen_run
+from distflow.chance import SYSTEM_CHANCE
+from distflow.coordinator.reopening import reopen_run
+from distflow.coordinator.standing import read_graph
 from distflow.core.claim import Finish
 from distflow.core.model import Effects, Task
 from distflow.core.status import RunStatus, TaskStatus
@@ -156,7 +158,7 @@ def test_a_tolerated_failure_that_was_set_aside_is_superseded(
         finish(store, epoch, final(name, name, "failure", data=data))
     complete(store, epoch, "end")
     store.set_status(RunStatus.FAILURE, {RunStatus.RUNNING}, epoch=epoch)
-    reopen_run(store, epoch, read_graph(store))
+    reopen_run(store, epoch, read_graph(store), SYSTEM_CHANCE)
     complete(store, epoch, "a", "skipped")
     path = tmp_path / "s"
     assert export_run(store, path).superseded == 2

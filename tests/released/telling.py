@@ -31,7 +31,9 @@ def _either(today: str, in_0_1: str) -> Any:
 
 codec = _either("distflow.wire.codec", "distflow.codec")
 fingerprint = _either("distflow.wire.fingerprint", "distflow.fingerprint").fingerprint
-read_standing = _either("distflow.coordinator.attach", "distflow.coordinator.reopen").read_standing
+read_standing = _either(
+    "distflow.coordinator.standing", "distflow.coordinator.reopen"
+).read_standing
 RunKeys = _either("distflow.store.redis.keys", "distflow.store.keys").RunKeys
 RedisRunStore = _either("distflow.store.redis.store", "distflow.store.redis").RedisRunStore
 

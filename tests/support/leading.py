@@ -5,17 +5,13 @@ test moves, and workers that the test plays.
 from __future__ import annotations
 
 import itertools
-import pkgutil
 import threading
-import time
 from collections.abc import Collection, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
-import pytest
-
-import distflow.coordinator
 from distflow.coordinator.executor import WorkflowExecutor
+from distflow.coordinator.fleet import Fleet
+from distflow.coordinator.leases import LeaseKeeper
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.batch import Batch
@@ -24,16 +20,14 @@ from distflow.core.misfit import Registration
 from distflow.core.model import Effects, Task, TaskResult
 from distflow.core.readings import JobFailure, WorkerProbe
 from distflow.core.run import RunInfo, RunOptions, RunSpec
+from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus
 from distflow.errors import RedisFull
 from distflow.events.notice import Interrupt, Notice
 from distflow.store.memory.store import MemoryRunStore, MemoryServer
 from distflow.wire.codec import decode_result
+from tests.support.clock import Chance, Clock
 from tests.support.stores import again, final
-
-#: Where the clocks begin: any number, so that 0 is never a moment.
-_BEGIN_SECONDS = 5000.0
-_UNIX_SECONDS = 1_800_000_000.0
 
 #: Seconds between two heartbeats of a worker that is played.
 _HEARTBEAT_SECONDS = 1.0
@@ -42,32 +36,6 @@ _HEARTBEAT_SECONDS = 1.0
 def played(name: str, effects: Effects = "normal", **fields: Any) -> Task:
     """A task whose function nobody calls."""
     return Task(name, "m:f", effects=effects, **fields)
-
-
-class Clock:
-    """Stands for the module ``time`` in a coordinator: seconds pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.seconds = _BEGIN_SECONDS
-        #: By how much Redis's clock was set forward.
-        self.set_by = 0.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
-
-    def unix(self) -> float:
-        """Redis's clock, and that of every host."""
-        return _UNIX_SECONDS + self.seconds + self.set_by
-
-    def rule(self, patch: pytest.MonkeyPatch) -> None:
-        """Take the place of the real one in every module of the coordinator."""
-        for found in pkgutil.walk_packages(distflow.coordinator.__path__, "distflow.coordinator."):
-            module = import_module(found.name)
-            if getattr(module, "time", None) is time:
-                patch.setattr(module, "time", self)
 
 
 class Transport:
@@ -259,7 +227,6 @@ class Leading:
     """One run, and the coordinator that leads it step by step.
 
     Args:
-        patch: lets the clock rule.
         tasks: of the run.
         settings: of the coordinator; batches are not held back for company.
         options: of the run.
@@ -267,13 +234,12 @@ class Leading:
 
     def __init__(
         self,
-        patch: pytest.MonkeyPatch,
         *tasks: Task,
         settings: CoordinatorSettings | None = None,
         options: RunOptions | None = None,
     ) -> None:
         self.clock = Clock()
-        self.clock.rule(patch)
+        self.chance = Chance()
         self.settings = settings or CoordinatorSettings()
         self.server = MemoryServer(clock=self.clock.unix)
         self.store = MemoryRunStore("run-1", server=self.server)
@@ -293,6 +259,8 @@ class Leading:
             listener=self.told.append,
             interrupt=self.interrupt,
             cancel=self.cancel,
+            clock=self.clock,
+            chance=self.chance,
         )
 
     def begin(self, **options: Any) -> None:
@@ -351,6 +319,26 @@ class Leading:
         return worker
 
     # What became of it
+
+    @property
+    def state(self) -> TaskStateManager:
+        """Where the tasks stand, as the coordinator knows it."""
+        return self.executor._leadership.led.mirror.state
+
+    @property
+    def running(self) -> dict[str, float]:
+        """The tasks at work, as the coordinator knows them."""
+        return self.executor._leadership.led.mirror.running
+
+    @property
+    def fleet(self) -> Fleet:
+        """The workers as the coordinator knows them."""
+        return self.executor._tools.fleet
+
+    @property
+    def keeper(self) -> LeaseKeeper:
+        """What renews its lease."""
+        return self.executor._leadership._shared.keeper
 
     @property
     def info(self) -> RunInfo:

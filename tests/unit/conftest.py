@@ -14,12 +14,12 @@ Lead = Callable[..., Leading]
 
 
 @pytest.fixture
-def lead(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lead]:
+def lead() -> Iterator[Lead]:
     """``lead(*tasks)``: a run that is led."""
     made: list[Leading] = []
 
     def make(*tasks: Task, **options: Any) -> Leading:
-        made.append(Leading(monkeypatch, *tasks, **options))
+        made.append(Leading(*tasks, **options))
         made[-1].begin()
         return made[-1]
 

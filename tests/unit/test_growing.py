@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from distflow.chance import SYSTEM_CHANCE
 from distflow.cli.ui.progress import View
-from distflow.coordinator.attach import read_run
+from distflow.coordinator.reopening import read_run
 from distflow.core.graph import Graph
 from distflow.core.picture import info_counts
 from distflow.core.readings import RunHead
@@ -76,5 +77,5 @@ def test_a_run_that_grows_while_it_is_attached() -> None:
     epoch = store.acquire_lease("anna", 60.0)
     head = RunHead(store.read_info(), [], 0, None)
     assert head.is_fresh
-    found = read_run(store, epoch, head, reopen=False)
+    found = read_run(store, epoch, head, reopen=False, chance=SYSTEM_CHANCE)
     assert (names_of(found.graph), found.standing.statuses) == (["a", "b"], [None, None])

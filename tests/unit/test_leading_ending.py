@@ -76,7 +76,7 @@ def test_a_resume_that_changes_nothing(
     led.clock.sleep(100.0)
     led.executor = led.make_executor()
     led.executor.begin(reopen=True)
-    assert {item.action for item in led.executor.plan} == {"keep"}
+    assert {item.action for item in led.executor._leadership.led.plan} == {"keep"}
     assert led.step() == ends
     led.executor.end()
     after = led.info
@@ -257,7 +257,6 @@ def test_a_resume_at_the_moment_of_pausing_counts(
     def resumed() -> RunStatus:
         led.store.set_status(RunStatus.RUNNING, {RunStatus.PAUSED})
         monkeypatch.undo()
-        led.clock.rule(monkeypatch)
         return read_status()
 
     monkeypatch.setattr(led.store, "read_status", resumed)

@@ -23,7 +23,7 @@ def refuse(led: Leading, worker: PlayedWorker, task: str, scope: str = "") -> No
 
 def test_another_worker_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is sent again at once, as the same attempt, and nobody waits."""
-    led = Leading(monkeypatch, played("a", "at_most_once"))
+    led = Leading(played("a", "at_most_once"))
     led.begin()
     good = led.worker("good")
     refuse(led, led.worker("misfit"), "a")
@@ -42,7 +42,7 @@ def test_what_no_worker_can_run_fails(monkeypatch: pytest.MonkeyPatch, effects: 
     """Every worker has refused, and no other has come for a minute: it fails in the words of all,
     not by its Retry, and as no unknown task; what rests on it is skipped.
     """
-    led = Leading(monkeypatch, played("a", effects, retry=Retry(5)), played("b", depends_on=("a",)))
+    led = Leading(played("a", effects, retry=Retry(5)), played("b", depends_on=("a",)))
     led.begin()
     for worker in (led.worker("w1"), led.worker("w2")):
         refuse(led, worker, "a")
@@ -61,7 +61,7 @@ def test_what_no_worker_can_run_fails(monkeypatch: pytest.MonkeyPatch, effects: 
 
 def test_while_one_worker_has_not_refused_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be busy for hours: promise 9."""
-    led = Leading(monkeypatch, played("a"), played("long"))
+    led = Leading(played("a"), played("long"))
     led.begin()
     busy = led.take(led.worker("busy"), "long")
     refuse(led, led.worker("misfit"), "a")
@@ -78,7 +78,7 @@ def test_a_worker_that_comes_in_time_runs_it(monkeypatch: pytest.MonkeyPatch) ->
     goes out as soon as the new one is seen; it has a minute for itself.
     """
     tasks = [played(f"t{number}") for number in range(20)]
-    led = Leading(monkeypatch, *tasks)
+    led = Leading(*tasks)
     led.begin()
     old = led.worker("old")
     refuse(led, old, "t0")
@@ -96,7 +96,7 @@ def test_a_worker_that_comes_in_time_runs_it(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_where_nobody_listens_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """The misfit is gone as well: a worker is missing, which is another wait."""
-    led = Leading(monkeypatch, played("a"))
+    led = Leading(played("a"))
     led.begin()
     refuse(led, led.worker("misfit"), "a")
     led.transport.workers.clear()
@@ -110,7 +110,7 @@ def test_what_is_held_is_tried_now_and_then(monkeypatch: pytest.MonkeyPatch) -> 
     """One task at a time: code may be installed below workers that stay. Once one could run it, all
     others follow, and its refusal is forgotten.
     """
-    led = Leading(monkeypatch, *[played(f"t{number}") for number in range(50)])
+    led = Leading(*[played(f"t{number}") for number in range(50)])
     led.begin()
     worker = led.worker("w1")
     for name in ("t0", "t1"):
@@ -128,7 +128,7 @@ def test_what_is_held_is_tried_now_and_then(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_try_that_is_refused_is_not_sent_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ever less often, so that workers have time for others."""
-    led = Leading(monkeypatch, *[played(f"t{number}") for number in range(5)])
+    led = Leading(*[played(f"t{number}") for number in range(5)])
     led.begin()
     worker = led.worker()
     refuse(led, worker, "t0")
@@ -149,7 +149,7 @@ def test_the_refusals_survive_their_leader(monkeypatch: pytest.MonkeyPatch) -> N
     """They stand in the store: the next coordinator holds what is held, without asking each worker
     once more; it gives others a minute of its own.
     """
-    led = Leading(monkeypatch, *[played(f"t{number}") for number in range(5)])
+    led = Leading(*[played(f"t{number}") for number in range(5)])
     led.begin()
     refuse(led, led.worker(), "t0")
     led.transport.queued.clear()
@@ -163,7 +163,7 @@ def test_the_refusals_survive_their_leader(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_restarted_worker_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """Under the same name: what it said before says nothing of it now."""
-    led = Leading(monkeypatch, played("a"))
+    led = Leading(played("a"))
     led.begin()
     worker = led.worker()
     refuse(led, worker, "a")
@@ -197,7 +197,7 @@ def test_only_what_needs_it_is_held(
         played("c", loop=Loop("m:is_over", 3), priority=first.get("c", 0)),
         played("d"),
     )
-    led = Leading(monkeypatch, *tasks)
+    led = Leading(*tasks)
     led.begin()
     refuse(led, led.worker(), min(failed), scope)
     led.go_on(65)
@@ -209,7 +209,6 @@ def test_only_what_needs_it_is_held(
 def test_a_tolerated_failure_lets_the_rest_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """continue_on_error holds for it as for any failure."""
     led = Leading(
-        monkeypatch,
         played("a", continue_on_error=True),
         played("b", depends_on=("a",), queue="other"),
         settings=CoordinatorSettings(misfit_seconds=0.0),
@@ -224,7 +223,7 @@ def test_a_tolerated_failure_lets_the_rest_go_on(monkeypatch: pytest.MonkeyPatch
 
 def test_a_cancelled_run_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held is cancelled at once."""
-    led = Leading(monkeypatch, played("a"))
+    led = Leading(played("a"))
     led.begin()
     refuse(led, led.worker(), "a")
     led.transport.queued.clear()
@@ -248,7 +247,7 @@ def test_a_hook_that_cannot_be_imported_is_asked_elsewhere(monkeypatch: pytest.M
     """However often that is: a round in which no hook was called does not count. In the end a
     person decides.
     """
-    led = Leading(monkeypatch, played("a", "at_most_once", verify="m:was_done"), played("b"))
+    led = Leading(played("a", "at_most_once", verify="m:was_done"), played("b"))
     led.begin()
     lost = led.at_work("a")
     lost.die()
@@ -269,7 +268,7 @@ def test_a_job_that_no_worker_can_read_fails_nothing(monkeypatch: pytest.MonkeyP
     """Its serializer, or its release: the run waits, however long, and says for whom. When the
     worker could run something after all, it is named no more.
     """
-    led = Leading(monkeypatch, played("a"))
+    led = Leading(played("a"))
     led.begin()
     worker = led.worker("w1")
     for _time in range(3):

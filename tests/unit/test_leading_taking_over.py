@@ -57,7 +57,6 @@ def test_a_successor_sees_what_happens_while_it_reads(
     def reads(names: Any) -> Any:
         standing = read(names)
         monkeypatch.undo()
-        led.clock.rule(monkeypatch)
         worker.finish("a")
         return standing
 
@@ -109,7 +108,7 @@ def test_a_leader_whose_lease_was_lost_stops_at_once(
     led = lead(played("a"))
     led.at_work("a")
     gone = RunGone("run run-1 was deleted")
-    monkeypatch.setattr(led.executor._keeper, "lost", lambda _run: gone)
+    monkeypatch.setattr(led.keeper, "lost", lambda _run: gone)
     with pytest.raises(RunGone):
         led.step()
 
@@ -142,33 +141,22 @@ def test_a_redis_that_has_forgotten_who_led_is_led_anew(lead: Lead) -> None:
     assert led.go_on(2.0) == RunStatus.SUCCESS
 
 
-def test_a_lease_that_came_back_as_well_is_waited_for(
-    lead: Lead, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lease_that_came_back_as_well_is_waited_for(lead: Lead) -> None:
     """The data are so old that another held the lease: it leads no more, and its lease lapses."""
     led = lead(played("a"))
     led.at_work("a")
-    waited: list[float] = []
-
-    def wait(seconds: float) -> bool:
-        waited.append(seconds)
-        led.clock.sleep(seconds)
-        return False
-
-    monkeypatch.setattr(led.interrupt, "wait", wait)
     older(led, leader="berta")
+    began = led.clock.seconds
     led.go_on(2.0)
-    assert sum(waited) == pytest.approx(led.settings.lease_seconds, abs=1.5)
+    waited = led.clock.seconds - began
+    assert waited == pytest.approx(led.settings.lease_seconds, abs=1.5)
     assert led.info.epoch == led.executor.epoch
 
 
-def test_a_lease_that_is_kept_alive_is_not_waited_for_long(
-    lead: Lead, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lease_that_is_kept_alive_is_not_waited_for_long(lead: Lead) -> None:
     """Somebody does lead the run: this coordinator gives it up after two leases."""
     led = lead(played("a"))
     led.at_work("a")
-    monkeypatch.setattr(led.interrupt, "wait", led.clock.sleep)
     older(led, leader="berta", lease_seconds=10_000.0)
     began = led.clock.seconds
     with pytest.raises(LeaseHeld):
@@ -207,7 +195,7 @@ def test_a_run_that_is_over_is_taken_off_the_list_with_patience(lead: Lead, over
     """
     led = lead(played("a"))
     away: Any = _Away(led.store)
-    led.executor._lease_store = away
+    led.executor._leadership.lease._impatient = away
     if over:
         led.at_work("a").finish("a")
         assert led.step() == RunStatus.SUCCESS
@@ -221,7 +209,7 @@ def test_who_never_led_gives_nothing_up(lead: Lead) -> None:
     led = lead(played("a"))
     other = led.make_executor()
     away: Any = _Away(led.store)
-    other._lease_store = away
+    other._leadership.lease._impatient = away
     with pytest.raises(LeaseHeld):
         other.begin()
     other.end()
@@ -246,17 +234,17 @@ def test_who_leads_no_more_leaves_nothing_behind(lead: Lead) -> None:
     """No renewal, no thread, and no silent worker that counts towards a silence of the network."""
     led = lead(played("a"))
     led.at_work("a")
-    keeper, surroundings = led.executor._keeper, led.executor._surroundings
-    assert surroundings.network._watched == 1
+    keeper, fleet = led.keeper, led.fleet
+    thread = keeper._thread
+    assert thread is not None
+    assert fleet.network._watched == 1
     led.executor.abandon()
-    assert (surroundings.network._watched, surroundings.out.total()) == (0, 0)
+    assert (fleet.network._watched, fleet.out.total()) == (0, 0)
     run = led.server.runs["run-1"]
     before = run.lease
     led.clock.sleep(1.0)
-    keeper._renew_all()
+    keeper.renew()
     assert run.lease == before
     led.executor.end()
-    thread = keeper._thread
-    assert thread is not None
     thread.join(10)
     assert not thread.is_alive()

@@ -52,8 +52,7 @@ def test_a_skip_that_was_overtaken_is_no_error(lead: Lead) -> None:
         assert result is not None
         assert result.status == TaskStatus.SUCCESS
     assert [notice for notice in led.told if notice.kind == "task_skipped"] == []
-    assert led.executor.state is not None
-    assert led.executor.state.counts[TaskStatus.SUCCESS] == 2
+    assert led.state.counts[TaskStatus.SUCCESS] == 2
 
 
 def test_the_attempts_of_what_is_cancelled_count_on(lead: Lead) -> None:
@@ -73,12 +72,12 @@ def test_the_attempts_of_what_is_cancelled_count_on(lead: Lead) -> None:
 def idle(led: Leading) -> None:
     """A worker comes that has nothing to do, and is counted."""
     led.worker("idle")
-    led.executor._surroundings.count_workers()
+    led.fleet.count_workers()
 
 
 def believe(led: Leading, seconds: float) -> None:
     """Tasks are thought to take so long, whatever they say."""
-    estimates: Any = led.executor._surroundings.estimates
+    estimates: Any = led.fleet.estimates
     estimates.learn("m:f", seconds)
     estimates.learn = lambda *_measured: None
 
@@ -106,10 +105,10 @@ def test_what_waits_goes_as_soon_as_a_worker_idles(lead: Lead) -> None:
     led = lead(*[played(name) for name in ("a", "b", "c")], options=RunOptions())
     led.take(led.worker(), "a")
     led.worker("other")
-    led.executor._surroundings.out["default"] += 1
+    led.fleet.out["default"] += 1
     led.go_on(5.05)
     assert queued(led) == 2
-    led.executor._surroundings.out["default"] -= 1
+    led.fleet.out["default"] -= 1
     assert led.executor.wake_at <= led.clock.seconds + 0.1
     led.step(0.1)
     led.step(LINGER)
@@ -150,7 +149,7 @@ def test_a_short_task_that_is_long_holds_nobody_up(
 def test_an_import_is_no_call_that_takes_long(lead: Lead) -> None:
     """What the first task of a batch pays before its call is known: nobody else would be sooner."""
     led = lead(played("a"), played("b"), options=RunOptions())
-    led.executor._surroundings.estimates.learn_setup("m:f", 500.0)
+    led.fleet.estimates.learn_setup("m:f", 500.0)
     led.take(led.worker(), "a")
     idle(led)
     led.step(0.01)
@@ -164,7 +163,7 @@ def test_an_import_is_no_call_that_takes_long(lead: Lead) -> None:
 def test_what_a_batch_pays_before_its_first_call_is_measured(lead: Lead) -> None:
     """From the claim of its first task to the end, less the call; of the others nothing is."""
     led = lead(played("a"), played("b"), options=RunOptions())
-    estimates = led.executor._surroundings.estimates
+    estimates = led.fleet.estimates
     worker = led.take(led.worker(), "a")
     led.step(0.7)
     worker.finish("a", ending=False)
@@ -190,7 +189,7 @@ def test_what_tasks_cost_beyond_their_calls_is_measured(lead: Lead) -> None:
     parents = [(), *[(name,) for name in names]]
     chain = [played(name, depends_on=parents[place]) for place, name in enumerate(names)]
     led = lead(*chain, options=RunOptions())
-    estimates = led.executor._surroundings.estimates
+    estimates = led.fleet.estimates
     batch = led.transport.sent[0]
     assert len(batch.tasks) == 20
     worker = led.worker()
@@ -232,15 +231,14 @@ def test_what_a_batch_gives_back_after_its_time_goes_on_at_once(lead: Lead) -> N
 
 def queued(led: Leading) -> int:
     """The tasks that travel in a batch which nobody has claimed them from."""
-    assert led.executor.state is not None
-    return led.executor.state.counts[TaskStatus.QUEUED]
+    return led.state.counts[TaskStatus.QUEUED]
 
 
 def test_nothing_is_taken_from_a_batch_for_which_nobody_idles(lead: Lead) -> None:
     """All workers have enough to do, or the run may not do more at once: it stays where it is."""
     busy = lead(*[played(name) for name in ("a", "b", "c")], options=RunOptions())
     busy.take(busy.worker(), "a")
-    busy.executor._surroundings.out["default"] += 10
+    busy.fleet.out["default"] += 10
     busy.go_on(5.0)
     assert queued(busy) == 2
 
@@ -282,7 +280,7 @@ def test_a_little_work_is_held_back_for_a_moment(lead: Lead) -> None:
     wakes up.
     """
     led = lead(played("a"), played("b"))
-    led.executor._surroundings.estimates.learn("m:f", 0.0001)
+    led.fleet.estimates.learn("m:f", 0.0001)
     led.take(led.worker(), "a").fail("a", delay_ms=0)
     led.step()
     assert led.sent_with("a") == 1
@@ -355,7 +353,7 @@ def test_a_task_that_was_claimed_in_a_group_is_told_as_begun(lead: Lead) -> None
     assert [notice for notice in led.told if notice.kind == "task_start"] == []
     led.go_on(2.0)
     assert [notice.task for notice in led.told if notice.kind == "task_start"] == ["a"]
-    assert list(led.executor._run.running) == ["a"]
+    assert list(led.running) == ["a"]
     worker.finish("a")
     led.step()
     assert [notice.kind for notice in led.told if notice.task == "a"] == ["task_start", "task_end"]
@@ -452,7 +450,7 @@ def test_what_never_ran_teaches_nothing(lead: Lead) -> None:
     result = led.result("a")
     assert result is not None
     assert result.status == TaskStatus.FAILURE
-    assert led.executor._surroundings.estimates.run_ms("m:f") is None
+    assert led.fleet.estimates.run_ms("m:f") is None
 
 
 def test_what_is_given_back_is_sent_again(lead: Lead) -> None:
@@ -463,7 +461,7 @@ def test_what_is_given_back_is_sent_again(lead: Lead) -> None:
     worker.end()
     led.go_on(1.0)
     assert led.sent_with("a") == 2
-    assert dict(led.executor._run.running) == {}
+    assert dict(led.running) == {}
     led.take(led.worker("second"), "a").finish("a")
     assert led.step() == RunStatus.SUCCESS
 

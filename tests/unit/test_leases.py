@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from distflow.clock import SYSTEM_CLOCK
 from distflow.coordinator.leases import LeaseKeeper, renew_with
 from distflow.errors import DistflowError, RedisUnavailable, StaleEpoch
 from distflow.ports.service import Renewal
@@ -54,7 +55,7 @@ def redis() -> Redis:
 @pytest.fixture
 def keeper(redis: Redis) -> Iterator[LeaseKeeper]:
     """One that renews at once."""
-    keeper = LeaseKeeper(redis.renew, "anna", LEASE_SECONDS)
+    keeper = LeaseKeeper(redis.renew, "anna", LEASE_SECONDS, SYSTEM_CLOCK)
     yield keeper
     redis.quick.set()
     keeper.close()
@@ -157,7 +158,7 @@ def test_no_renewal_follows_a_release(keeper: LeaseKeeper, redis: Redis) -> None
     keeper.add("r", 7, lambda: (0, 0))
     assert redis.under_way.wait(10)
     keeper.drop("r")
-    patient = LeaseKeeper(redis.renew, "anna", 60.0)
+    patient = LeaseKeeper(redis.renew, "anna", 60.0, SYSTEM_CLOCK)
     patient._renewing = keeper._renewing
     waiting = threading.Thread(target=patient.settle)
     waiting.start()
@@ -173,10 +174,10 @@ def test_one_that_is_closed_renews_nothing(keeper: LeaseKeeper, redis: Redis) ->
     """Its thread ends."""
     keeper.add("r", 7, lambda: (0, 0))
     renewed(redis, "r")
-    keeper.close()
-    before = len(redis.renewed)
     thread = keeper._thread
     assert thread is not None
+    keeper.close()
+    before = len(redis.renewed)
     thread.join(10)
     assert not thread.is_alive()
     assert len(redis.renewed) == before

@@ -164,7 +164,7 @@ def test_a_start_that_is_forgotten_is_named(lead: Lead, monkeypatch: pytest.Monk
     leading = lead(played("charge", "at_most_once"))
     leading.at_work("charge")
     # The claims are looked at more often than the server.
-    monkeypatch.setattr(leading.executor._surroundings, "_watch_seconds", 3.0)
+    monkeypatch.setattr(leading.executor._tools.server, "_watch_seconds", 3.0)
     run = leading.server.runs["run-1"]
     run.claims["charge"] = run.claims["charge"]._replace(started=0)
     restart(leading, monkeypatch)

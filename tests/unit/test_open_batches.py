@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distflow.coordinator import fleet as surroundings_module
-from distflow.coordinator.fleet import Surroundings
+from distflow.coordinator import fleet as fleet_module
+from distflow.coordinator.fleet import Fleet
 from distflow.coordinator.open_batches import OpenBatches
 from distflow.coordinator.service import CoordinatorService, Ports
 from distflow.core.batch import Batch
@@ -29,7 +30,7 @@ from tests.support.stores import make_spec
 def at_once() -> Iterator[None]:
     """Little work is not held back: time stands still here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(surroundings_module, "BatchLimits", lambda: BatchLimits(linger_ms=0.0))
+        patch.setattr(fleet_module, "BatchLimits", lambda: BatchLimits(linger_ms=0.0))
         yield
 
 
@@ -59,7 +60,7 @@ class Led:
     wake_at, last_event, at_work = 0.0, "", True
 
     def __init__(
-        self, run_id: str, tasks: Sequence[Task], shared: Surroundings, concurrency: int | None
+        self, run_id: str, tasks: Sequence[Task], fleet: Fleet, concurrency: int | None
     ) -> None:
         self.run_id = run_id
         self.concurrency = concurrency
@@ -67,8 +68,8 @@ class Led:
         self.state = TaskStateManager(self.graph, {}, {}, {}, 0)
         store = MemoryRunStore(run_id)
         store.create_run(make_spec(run_id, concurrency), "creation")
-        self.outbox = OpenBatches(shared, store.read_info(), 1, self.graph, self.state)
-        self.take_batches = self.outbox.take_batches
+        self.outbox = OpenBatches(fleet, store.read_info(), 1, self.graph, self.state)
+        self.take_batches = partial(self.outbox.take_batches, 0.0)
 
     @property
     def hungry(self) -> bool:
@@ -81,7 +82,7 @@ class Led:
             index = self.graph.index[task.name]
             self.state.on_claimed(index)
             self.state.on_finished(index, TaskStatus.SUCCESS)
-        self.outbox.take_back(batch.id)
+        self.outbox.take_back(batch.id, 0.0)
 
 
 class Scene:
@@ -104,11 +105,11 @@ class Scene:
         nothing.renew_leases = None
         ports = Ports(nothing, nothing, lambda _run: nothing, self.queues)  # type: ignore[arg-type]
         self.service = CoordinatorService(ports, threading.Event())
-        shared = self.service._surroundings
+        fleet = self.service._shared.fleet
         for name, ms in (("short", 0.1), ("middle", 8.0), ("long", 400.0)):
-            shared.estimates.learn(f"m:{name}", ms / 1000)
+            fleet.estimates.learn(f"m:{name}", ms / 1000)
         self.runs = {
-            f"run{number}": Led(f"run{number}", tasks, shared, limit)
+            f"run{number}": Led(f"run{number}", tasks, fleet, limit)
             for number, (tasks, limit) in enumerate(zip(runs, concurrency, strict=True))
         }
 
@@ -226,7 +227,7 @@ def test_a_batch_that_is_over_makes_room_again() -> None:
     scene.end(0, 1)
     assert len(scene.send()) == 1
     scene.queues.workers = {"default": 1}
-    scene.service._surroundings.count_workers()
+    scene.service._shared.fleet.count_workers()
     scene.end(0, 1)
     scene.end(0, 1)
     assert scene.send() == []

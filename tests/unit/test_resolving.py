@@ -42,7 +42,7 @@ def status_of(led: Leading, task: str) -> str:
 
 def test_a_failure_is_decided_while_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was skipped because of it runs after all, and the run does not end without it."""
-    led = Leading(monkeypatch, PAY, SHIP, TELL, played("other"))
+    led = Leading(PAY, SHIP, TELL, played("other"))
     led.begin()
     raised(led, "pay")
     assert led.step() is None
@@ -60,7 +60,7 @@ def test_a_failure_is_decided_while_the_run_goes_on(monkeypatch: pytest.MonkeyPa
 
 def test_a_leader_that_writes_skips_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are taken back as well, although they came after the first look."""
-    led = Leading(monkeypatch, PAY, SHIP, TELL, played("other"))
+    led = Leading(PAY, SHIP, TELL, played("other"))
     led.begin()
     raised(led, "pay")
     resolve, steps = led.store.resolve_tasks, [led.step]
@@ -78,7 +78,7 @@ def test_a_leader_that_writes_skips_meanwhile(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_failure_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """``retry``: it starts once more, with the next attempt; and each decision counts by itself."""
-    led = Leading(monkeypatch, PAY, SHIP)
+    led = Leading(PAY, SHIP)
     led.begin()
     raised(led, "pay")
     assert led.step() == RunStatus.FAILURE
@@ -98,7 +98,7 @@ def test_a_failure_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("status", ["skipped", "cancelled"])
 def test_whatever_it_said_of_itself(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
     """A function that returns ``skipped`` or ``cancelled`` has started as well."""
-    led = Leading(monkeypatch, PAY)
+    led = Leading(PAY)
     led.begin()
     raised(led, "pay", status)
     led.step()
@@ -107,7 +107,7 @@ def test_whatever_it_said_of_itself(monkeypatch: pytest.MonkeyPatch, status: str
 
 def test_done_needs_what_a_dependent_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused by the name of who takes it, and nothing has changed; None is a value."""
-    led = Leading(monkeypatch, PAY, SHIP, played("alone", "at_most_once"))
+    led = Leading(PAY, SHIP, played("alone", "at_most_once"))
     led.begin()
     raised(led, "pay")
     raised(led, "alone")
@@ -124,7 +124,7 @@ def test_nothing_is_half_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that cannot be decided, of several: none is."""
     plain = played("plain")
     rest = [played(name) for name in ("done", "held", "open")]
-    led = Leading(monkeypatch, PAY, plain, *rest)
+    led = Leading(PAY, plain, *rest)
     led.begin()
     raised(led, "pay")
     led.take(led.worker("p"), "plain").finish("plain", "failure")
@@ -151,7 +151,7 @@ def test_nothing_is_half_decided(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_decision_is_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
     """By another one, also to the contrary; until who depends on it has begun."""
-    led = Leading(monkeypatch, PAY, SHIP)
+    led = Leading(PAY, SHIP)
     led.begin()
     raised(led, "pay")
     led.step()
@@ -182,7 +182,7 @@ def test_who_was_tried_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     has not, and stays so.
     """
     both = played("both", depends_on=("pay", "plain"))
-    led = Leading(monkeypatch, PAY, SHIP, played("plain"), both, played("open"))
+    led = Leading(PAY, SHIP, played("plain"), both, played("open"))
     led.begin()
     raised(led, "pay")
     led.take(led.worker("p"), "plain").finish("plain", "failure")
@@ -198,7 +198,7 @@ def test_who_was_tried_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_unknown_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them, and no others."""
-    led = Leading(monkeypatch, PAY, played("two", "at_most_once"), played("three"))
+    led = Leading(PAY, played("two", "at_most_once"), played("three"))
     led.begin()
     for name in ("pay", "two"):
         led.at_work(name, name).die()
@@ -212,7 +212,7 @@ def test_the_unknown_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_a_worker_says_is_no_decision(monkeypatch: pytest.MonkeyPatch) -> None:
     """A function that returns the words of a decision has decided nothing."""
-    led = Leading(monkeypatch, PAY)
+    led = Leading(PAY)
     led.begin()
     worker = led.take(led.worker(), "pay")
     token, _attempt = worker.held.pop("pay")

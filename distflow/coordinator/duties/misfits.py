@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from distflow.coordinator.duties.base import NEVER, Duty
 from distflow.coordinator.mirror import RunMirror
-from distflow.coordinator.settings import CoordinatorSettings
+from distflow.coordinator.tools import Tools
 from distflow.core.misfit import (
     Held,
     MisfitWatch,
@@ -19,74 +19,63 @@ from distflow.core.misfit import (
 from distflow.core.run import Refusal, RefusalKey
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus
-from distflow.events.announcer import Announcer
-from distflow.ports.dispatcher import Dispatcher
-from distflow.ports.run_store import RunStore
 
 #: Seconds after which the refusals of a worker that is gone are forgotten.
 _GONE_SECONDS = 60.0
 
 
-class MisfitDuty:
+class MisfitDuty(Duty):
     """Holds back what every worker of a queue has refused, tries it now and then, and lets it fail
     when no other worker has come in time. Costs nothing while nothing is refused.
 
     Args:
-        led: the run.
-        store: the same.
-        dispatcher: knows the workers.
-        announcer: told of refusals.
-        settings: intervals and patience.
+        mirror: the run.
+        tools: its store, and what is known of workers.
     """
 
-    def __init__(
-        self,
-        led: RunMirror,
-        store: RunStore,
-        dispatcher: Dispatcher,
-        announcer: Announcer,
-        settings: CoordinatorSettings,
-    ) -> None:
-        self._led = led
-        self._store = store
-        self._dispatcher = dispatcher
-        self._announcer = announcer
-        self._settings = settings
-        self._watch = MisfitWatch(settings.misfit_seconds)
+    def __init__(self, mirror: RunMirror, tools: Tools) -> None:
+        self._mirror = mirror
+        self._tools = tools
+        self._watch = MisfitWatch(tools.settings.misfit_seconds)
         self._refusals: Sequence[Refusal] = ()
         self._live: Mapping[str, set[Registration]] = {}
         #: Found when the first refusal comes.
         self._scopes: ScopeIndex | None = None
         #: What is held back, and in which state that was said.
         self._held: frozenset[Held] = frozenset()
-        self._state: TaskStateManager = led.state
+        self._state: TaskStateManager = mirror.state
         #: What was told already: of one worker, and of all.
         self._told: set[RefusalKey] = set()
         self._told_held: set[Held] = set()
         #: Since when workers are gone that have refused something.
         self._gone: dict[Registration, float] = {}
         #: When to look again, on the monotonic clock.
-        self.due = float("inf")
+        self._look_at = NEVER
 
-    def look(self) -> None:
+    def due(self, now: float) -> float:
+        """A while after the last look; at once when something was refused, or may run after all."""
+        mirror = self._mirror
+        return now if mirror.was_refused or mirror.has_run else self._look_at
+
+    def act(self, now: float) -> None:
         """Look again at what was refused, if something was, and do what follows."""
-        led, now = self._led, time.monotonic()
-        able = list(self._find_able(led.take_ran()))
-        if not able and not led.was_refused and now < self.due:
+        mirror = self._mirror
+        able = list(self._find_able(mirror.take_ran()))
+        if not able and not mirror.was_refused and now < self._look_at:
             return
-        led.was_refused = False
-        self._refusals = self._store.read_refusals()
-        led.notes_who_runs = bool(self._refusals)
-        self.due = now + self._settings.watch_seconds if self._refusals else float("inf")
+        mirror.was_refused = False
+        self._refusals = self._tools.store.read_refusals()
+        mirror.notes_who_runs = bool(self._refusals)
+        self._look_at = now + self._tools.settings.watch_seconds if self._refusals else NEVER
         if not self._refusals and not self._held:
             return
-        self._live = self._dispatcher.list_workers(led.outbox.queues)
+        self._live = self._tools.dispatcher.list_workers(mirror.outbox.queues)
         forgotten = {*able, *self._find_gone(now)}
         self._refusals = [each for each in self._refusals if each.key not in forgotten]
         self._watch.look(self._refusals, self._live, now)
         self._tell()
         failed: dict[int, Held] = {}
-        if led.status == RunStatus.RUNNING:
+        if mirror.status == RunStatus.RUNNING:
             failed, over = self._find_failed(now)
             forgotten.update(over)
         self._settle(failed, forgotten)
@@ -121,15 +110,15 @@ class MisfitDuty:
                 continue
             self._told.add(refusal.key)
             what = wanted_of(refusal)
-            self._announcer.tell(
+            self._tools.announcer.tell(
                 "warning", message=f"{name_worker(refusal)} cannot run {what}: {refusal.words}"
             )
         for held in sorted(self._watch.held - self._told_held):
             self._told_held.add(held)
             mine = self._refused(held)
-            seconds = self._settings.misfit_seconds
+            seconds = self._tools.settings.misfit_seconds
             if mine[0].worker and seconds:
-                self._announcer.tell(
+                self._tools.announcer.tell(
                     "warning",
                     message=f"no worker on queue {held.queue!r} can run {wanted_of(mine[0])}: it "
                     f"fails unless one that can comes within {seconds:g} s",
@@ -159,29 +148,29 @@ class MisfitDuty:
 
     @property
     def _index(self) -> ScopeIndex:
-        self._scopes = self._scopes or ScopeIndex(self._led.graph)
+        self._scopes = self._scopes or ScopeIndex(self._mirror.graph)
         return self._scopes
 
     def _settle(self, failed: Mapping[int, Held], forgotten: set[RefusalKey]) -> None:
-        led = self._led
+        mirror = self._mirror
         results = {held: misfit_result(self._refused(held)) for held in set(failed.values())}
-        for index in led.state.questions.give_up(failed):
+        for index in mirror.state.questions.give_up(failed):
             result = results[failed[index]]
-            led.tell_unanswered(index, f"no worker can ask its verify hook: {result.error}")
+            mirror.tell_unanswered(index, f"no worker can ask its verify hook: {result.error}")
         tasks = [index for index, held in failed.items() if not held.is_question]
-        outcomes = [(index, results[failed[index]]) for index in led.state.unheld(tasks)]
+        outcomes = [(index, results[failed[index]]) for index in mirror.state.unheld(tasks)]
         if outcomes or forgotten:
-            led.settle_failed(outcomes, sorted(forgotten))
+            mirror.settle_failed(outcomes, sorted(forgotten))
             # What else needs the same is asked for anew, at once.
-            led.was_refused, self.due = True, time.monotonic()
+            mirror.was_refused, self._look_at = True, self._tools.clock.monotonic()
 
     def _hold(self, now: float) -> None:
         """Bar what is held, and try a task of it now and then."""
-        led = self._led
-        if self._held != self._watch.held or self._state is not led.state:
-            self._held, self._state = self._watch.held, led.state
+        mirror = self._mirror
+        if self._held != self._watch.held or self._state is not mirror.state:
+            self._held, self._state = self._watch.held, mirror.state
             barred = [held for held in self._held if not held.is_question]
-            led.state.bar({index for held in barred for index in self._index.tasks_of(held)})
+            mirror.state.bar({index for held in barred for index in self._index.tasks_of(held)})
         for held in self._held:
             if not held.is_question and self._watch.is_due(held, now):
-                led.state.try_one(self._index.tasks_of(held))
+                mirror.state.try_one(self._index.tasks_of(held))

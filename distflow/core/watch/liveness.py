@@ -89,6 +89,11 @@ class LivenessMonitor:
                 watch.beat, watch.changed = beat, now
         self._looked = now
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether there are batches that it knows of."""
+        return bool(self._watches)
+
     def rest(self, now: float) -> None:
         """There is nothing to watch: what begins later is sent later than this."""
         if self._watches:

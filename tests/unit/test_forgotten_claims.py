@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distflow.coordinator.duties.lost_workers import ForgottenClaims
+from distflow.core.watch.forgotten import ForgottenClaims
 
 
 def test_a_flow_of_short_tasks_is_not_forgotten() -> None:

@@ -1,0 +1,26 @@
+"""SharingDuty: what waits behind a long task in its batch goes to a worker that idles."""
+
+from __future__ import annotations
+
+from distflow.coordinator.duties.base import NEVER, Duty
+from distflow.coordinator.mirror import RunMirror
+
+
+class SharingDuty(Duty):
+    """Takes tasks back that could run elsewhere.
+
+    Args:
+        mirror: the run.
+    """
+
+    def __init__(self, mirror: RunMirror) -> None:
+        self._mirror = mirror
+
+    def due(self, now: float) -> float:  # noqa: ARG002 - as all duties
+        """When a batch has been silent for long."""
+        at = self._mirror.outbox.silent_at
+        return NEVER if at is None else at
+
+    def act(self, now: float) -> None:
+        """See :meth:`OpenBatches.share_out`."""
+        self._mirror.outbox.share_out(now)

@@ -1,0 +1,75 @@
+"""ServerClock: Redis's clock against this host's, and which process of Redis answers."""
+
+from __future__ import annotations
+
+from distflow.clock import Clock
+from distflow.core.readings import ServerInfo
+from distflow.errors import RunForgotten, RunGone
+from distflow.ports.run_store import RunStore
+
+#: Seconds by which a clock may differ from what it was thought to be, between two looks, without
+#: having been set: it runs a little faster or slower than this host's.
+_SLEWED_SECONDS = 1.0
+
+
+class ServerClock:
+    """Looks at Redis now and then: its clock may be set, and it may restart with older data.
+
+    Args:
+        store: of any run on the Redis.
+        clock: this host's.
+        watch_seconds: between two looks.
+    """
+
+    def __init__(self, store: RunStore, clock: Clock, watch_seconds: float) -> None:
+        self._store = store
+        self._clock = clock
+        self._watch_seconds = watch_seconds
+        self._server_id = ""
+        #: When Redis was looked at last, on the monotonic clock.
+        self.looked_at = float("-inf")
+        #: Redis's clock less this host's monotonic one, in seconds.
+        self.offset = 0.0
+        #: How often Redis's clock was seen to have been set.
+        self.sets = 0
+        #: How often Redis was seen to have restarted, or another to have taken its place.
+        self.restarts = 0
+
+    def look(self, server: ServerInfo | None = None) -> bool:
+        """Look again where the last look is old; returns whether it was. ``server`` is what was
+        read of it at this moment, where that is known.
+        """
+        now = self._clock.monotonic()
+        if now - self.looked_at < self._watch_seconds:
+            return False
+        # What was read at this moment may be as old as its reply took.
+        asked_at = now
+        server = server or self._store.read_server()
+        before, self.looked_at = self.looked_at, self._clock.monotonic()
+        if before > float("-inf"):
+            early = server.now - (asked_at + self.offset)
+            late = server.now - (self.looked_at + self.offset)
+            self.sets += early < -_SLEWED_SECONDS or late > _SLEWED_SECONDS
+        # Redis's clock may be set: it is asked again each time.
+        self.offset = server.now - self.looked_at
+        if server.server_id:
+            self.restarts += bool(self._server_id) and server.server_id != self._server_id
+            self._server_id = server.server_id
+        return True
+
+    def now(self) -> float:
+        """Unix seconds on Redis's clock, by this host's monotonic one."""
+        return self._clock.monotonic() + self.offset
+
+    def now_ms(self) -> int:
+        """Unix milliseconds on Redis's clock."""
+        return int(self.now() * 1000)
+
+    def explain_gone(self, store: RunStore, restarts: int) -> RunGone:
+        """Why a run is missing that was there when Redis had restarted so often."""
+        server = self._store.read_server()
+        another = bool(self._server_id) and server.server_id not in ("", self._server_id)
+        if another or restarts != self.restarts:
+            why = "another process of Redis answers, and has no data of it"
+            return RunForgotten.because(store.run_id, why)
+        return store.explain_gone()

@@ -1,0 +1,32 @@
+"""Tasks of whose claims nothing is left, and of whose end no event tells."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+
+class ForgottenClaims:
+    """Finds tasks that were claimed, have no claim any more, and of whose end no event tells: Redis
+    came back with older data.
+
+    Args:
+        stale_seconds: how long one and the same claim must be missing. Between a claim's end and
+            the read of its event there is always a moment.
+    """
+
+    def __init__(self, stale_seconds: float) -> None:
+        self._stale_seconds = stale_seconds
+        #: (task, when its claim was seen) -> since when it is missing.
+        self._missing: dict[tuple[str, float], float] = {}
+
+    def look(self, running: Mapping[str, float], claimed: Collection[str], now: float) -> bool:
+        """Whether a claim has been missing for too long.
+
+        Args:
+            running: the tasks at work by what events told, with when their claim was seen.
+            claimed: the tasks that have a claim.
+            now: the clock of ``running``, in seconds.
+        """
+        missing = [claim for claim in running.items() if claim[0] not in claimed]
+        self._missing = {claim: self._missing.get(claim, now) for claim in missing}
+        return any(now - since > self._stale_seconds for since in self._missing.values())
