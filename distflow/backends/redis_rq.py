@@ -82,7 +82,6 @@ class RedisBackend(Backend):
         return made
 
     def store(self, run_id: str) -> RedisRunStore:
-        """The store of a run, whether there is such a run or not."""
         return RedisRunStore(
             self.redis, run_id, prefix=self.prefix, patience_seconds=self.patience_seconds
         )

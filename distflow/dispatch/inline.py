@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import itertools
 import os
-import queue
 import socket
 import threading
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from distflow.core.batch import Batch
-from distflow.core.claim import NAMELESS, Code
-from distflow.core.misfit import Registration
+from distflow.core.claim import BatchOpening
 from distflow.core.outcome import timed_out
-from distflow.core.readings import JobFailure, WorkerProbe
-from distflow.core.status import RunStatus
-from distflow.ports.dispatcher import Dispatcher
+from distflow.dispatch.in_process import InProcessWorker
+from distflow.dispatch.memory import MemoryDispatcher
 from distflow.ports.run_store import RunStore
-from distflow.wire.batch_payload import batch_payload
-from distflow.wire.codec import unpack
-from distflow_worker.attempt import AttemptRun, RunView
-from distflow_worker.process import Original
-from distflow_worker.sequence import BatchSequence
+from distflow_worker.attempt import AttemptRun
 from distflow_worker.verify import Verification
 
-#: Statuses of a run in which a task does well to end soon.
-_STOPPING = frozenset({RunStatus.PAUSED, RunStatus.INTERRUPTED, RunStatus.CANCELLING})
 
-
-class InlineDispatcher(Dispatcher):
+class InlineDispatcher(MemoryDispatcher):
     """Runs the batches of one run on threads of this process.
 
     A thread cannot be killed: one whose task ran too long, or that shall stop, is abandoned. It
@@ -54,24 +43,21 @@ class InlineDispatcher(Dispatcher):
         *,
         simulated: bool = False,
     ) -> None:
+        super().__init__()
         self._store = store
         self._threads = threads
         self._context = context
-        self.simulated = simulated
-        self._jobs: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
-        self._waiting: dict[str, str] = {}
-        self._workers: dict[str, _Worker] = {}
+        self._simulated = simulated
         self._numbers = itertools.count(1)
         #: In the names of its workers.
         self._process = f"{socket.gethostname()}.{os.getpid()}"
-        self._lock = threading.Lock()
         #: Whether nothing more is taken.
         self.closed = False
 
     def __enter__(self) -> Self:
         """Start the threads."""
         for _ in range(self._threads):
-            self._add_worker()
+            self._add_thread()
         return self
 
     def __exit__(
@@ -81,82 +67,34 @@ class InlineDispatcher(Dispatcher):
         trace: TracebackType | None,
     ) -> None:
         """Let the threads end; those that are at work are not waited for, and take nothing more."""
-        self.closed = True
-        self._waiting.clear()
-        for _ in range(len(self._workers)):
-            self._jobs.put(None)
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
 
-    def dispatch(self, batches: Sequence[Batch]) -> None:
-        """Give batches to the threads, in order."""
-        for batch in batches:
-            self._waiting[batch.id] = batch.queue
-            self._jobs.put(batch)
+    def wait_for_batch(self, worker: WorkerThread) -> Batch | None:
+        """Give a thread the next batch, once there is one; None ends it."""
+        with self._changed:
+            while not (self.closed or worker.abandoned):
+                batch = self.take(worker)
+                if batch is not None:
+                    return batch
+                self._changed.wait()
+        return None
 
-    def count_workers(self, queues: Collection[str]) -> Mapping[str, int]:
-        """Every thread takes batches of every queue."""
-        return dict.fromkeys(queues, self._threads)
-
-    def list_workers(self, queues: Collection[str]) -> Mapping[str, set[Registration]]:
-        """All threads are one worker: they have the same modules."""
-        return {queue: {Registration(NAMELESS.name, NAMELESS.born)} for queue in queues}
-
-    def find_queued(self, run_id: str, queues: Collection[str]) -> set[str]:
-        """The ids of the batches that no thread has taken."""
-        return set(self._waiting)
-
-    def withdraw(self, run_id: str, queues: Collection[str]) -> int:
-        """Let the threads pass over what they have not taken."""
-        withdrawn = len(self._waiting)
-        self._waiting.clear()
-        return withdrawn
-
-    def probe_workers(self, workers: Collection[str]) -> Mapping[str, WorkerProbe]:
-        """What is known of threads: an abandoned one is gone."""
-        with self._lock:
-            return {
-                name: WorkerProbe(connected=True, jobs=[worker.job], heard_at=time.time())
-                for name in workers
-                if (worker := self._workers.get(name)) is not None
-            }
-
-    def read_failures(self, batches: Collection[str]) -> Mapping[str, JobFailure]:
-        """A thread gives nothing up without an outcome."""
-        return {}
-
-    def stop_job(self, job: str, worker: str) -> None:
-        """Abandon the thread that works on a batch."""
-        with self._lock:
-            found = self._workers.get(worker)
-            if found is None or found.job != job:
-                return
-        self.abandon(found)
-
-    def take(self, batch: Batch) -> bool:
-        """Whether a batch is still to be run: it was not withdrawn."""
-        return self._waiting.pop(batch.id, None) is not None
-
-    def abandon(self, worker: _Worker) -> None:
+    def abandon(self, worker: WorkerThread) -> None:
         """Go on without a thread, and put another in its place."""
-        with self._lock:
-            if self._workers.pop(worker.name, None) is None:
-                return
-        worker.abandoned = True
-        self._add_worker()
+        if self.remove_worker(worker):
+            worker.abandoned = True
+            self._add_thread()
 
-    def _add_worker(self) -> None:
-        worker = _Worker(
-            f"{self._process}.thread-{next(self._numbers)}",
-            self,
-            self._store,
-            self._jobs,
-            self._context,
-        )
-        with self._lock:
-            self._workers[worker.name] = worker
+    def _add_thread(self) -> None:
+        name = f"{self._process}.thread-{next(self._numbers)}"
+        worker = WorkerThread(name, self, self._store, self._context, simulated=self._simulated)
+        self.add_worker(worker)
         worker.start()
 
 
-class _Worker(threading.Thread):
+class WorkerThread(InProcessWorker):
     """A thread that takes one batch after another."""
 
     def __init__(
@@ -164,65 +102,42 @@ class _Worker(threading.Thread):
         name: str,
         dispatcher: InlineDispatcher,
         store: RunStore,
-        jobs: queue.SimpleQueue[Batch | None],
         context: Callable[[], Any],
+        *,
+        simulated: bool,
     ) -> None:
-        super().__init__(name=name, daemon=True)
+        super().__init__(name, simulated=simulated)
         self._dispatcher = dispatcher
         self._store = store
-        self._jobs = jobs
-        self._context = context
+        self._make_context = context
         self.abandoned = False
-        #: Id of the batch at work, empty between two.
-        self.job = ""
-        self._attempt: AttemptRun | Verification | None = None
 
-    def run(self) -> None:
-        while not self.abandoned:
-            batch = self._jobs.get()
-            if batch is None:
-                return
-            if self._dispatcher.take(batch):
-                self.job = batch.id
-                self._run_batch(batch)
-                self.job = ""
+    def start(self) -> None:
+        """Take batches from now on."""
+        threading.Thread(target=self._run, name=self.name, daemon=True).start()
 
-    def _run_batch(self, batch: Batch) -> None:
-        opening = self._store.begin_batch(batch.epoch, batch.id, self.name, batch.id)
-        if opening.code != Code.OK:
-            return
-        view = RunView(
-            store=self._store,
-            worker=self.name,
-            origin=opening.origin,
-            params=unpack(opening.params),
-            context=self._context,
-            max_result_bytes=opening.max_result_bytes,
-            cancelled=self._is_cancelled,
-            stopping=self._is_stopping,
-            deadline=partial(self._deadline, batch),
-            original=Original(),
-            # All threads have the same modules.
-            facts=NAMELESS,
-            simulated=self._dispatcher.simulated,
-        )
-        BatchSequence(
-            self._store,
-            view,
-            batch_payload(batch, prefix=""),
-            should_stop=lambda: self.abandoned,
-            on_attempt=self._note_attempt,
-        ).run()
+    def stop(self) -> None:
+        """Abandon the thread."""
+        self._dispatcher.abandon(self)
 
-    def _note_attempt(self, attempt: AttemptRun | Verification | None) -> None:
-        self._attempt = attempt
+    def _run(self) -> None:
+        while (batch := self._dispatcher.wait_for_batch(self)) is not None:
+            self.run_batch(batch)
 
-    def _is_cancelled(self) -> bool:
-        return self.abandoned or self._store.read_status() == RunStatus.CANCELLING
+    def _open(self, batch: Batch) -> RunStore:
+        return self._store
 
-    def _is_stopping(self) -> bool:
-        stopped = self.abandoned or self._dispatcher.closed
-        return stopped or self._store.read_status() in _STOPPING
+    def _context(self, batch: Batch, opening: BatchOpening) -> Any:
+        return self._make_context()
+
+    def _should_stop(self) -> bool:
+        return self.abandoned
+
+    def _is_cancelled(self, batch: Batch) -> bool:
+        return self.abandoned or super()._is_cancelled(batch)
+
+    def _is_stopping(self, batch: Batch) -> bool:
+        return self.abandoned or self._dispatcher.closed or super()._is_stopping(batch)
 
     def _deadline(self, batch: Batch, seconds: float | None) -> _ThreadDeadline:
         # The attempt of now: when the time is up, this thread may be at another.

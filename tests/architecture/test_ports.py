@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from distflow.backends.memory import MemoryBackend
+from distflow.backends.redis_rq import RedisBackend
 from distflow.dispatch.inline import InlineDispatcher
+from distflow.dispatch.memory import MemoryDispatcher
 from distflow.dispatch.rq import RqDispatcher
+from distflow.ports.backend import Backend
 from distflow.ports.dispatcher import Dispatcher
 from distflow.ports.run_store import RunStore
 from distflow.ports.service import ServicePort
@@ -25,7 +29,8 @@ from tests.architecture.test_layers import ROOT, modules
 ADAPTERS: dict[Any, tuple[type, ...]] = {
     RunStore: (RedisRunStore, MemoryRunStore),
     ServicePort: (RedisServiceStore, MemoryServiceStore),
-    Dispatcher: (RqDispatcher, InlineDispatcher),
+    Dispatcher: (RqDispatcher, MemoryDispatcher, InlineDispatcher),
+    Backend: (RedisBackend, MemoryBackend),
 }
 
 PAIRS = [(port, adapter) for port, adapters in ADAPTERS.items() for adapter in adapters]
@@ -78,9 +83,9 @@ def test_an_adapter_says_only_what_is_special_there(port: type, adapter: type) -
 
 
 def _undocumented() -> Iterator[tuple[str, str]]:
-    """Where, and which, public methods of stores and dispatchers have no docstring."""
+    """Where, and which, public methods of adapters have no docstring."""
     for name, path in modules():
-        if not name.startswith(("distflow.store", "distflow.dispatch")):
+        if not name.startswith(("distflow.store", "distflow.dispatch", "distflow.backends")):
             continue
         for found in ast.parse(path.read_text()).body:
             if isinstance(found, ast.ClassDef) and not found.name.startswith("_"):

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.redis_server import redis_binaries, version_name
 from tests.support.stores import RedisSubject, Subject, SubjectMaker
+from tests.support.transports import MemoryTransport, RqTransport, Transport
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +36,12 @@ def redis_subject(request: pytest.FixtureRequest, subject_maker: SubjectMaker) -
     made = subject_maker.make(request.param)
     assert isinstance(made, RedisSubject)
     return made
+
+
+@pytest.fixture(params=[None, *redis_binaries()], ids=_name)
+def transport(request: pytest.FixtureRequest, subject_maker: SubjectMaker) -> Iterator[Transport]:
+    """One dispatcher after the other."""
+    binary: Path | None = request.param
+    made = RqTransport(subject_maker.client(binary)) if binary else MemoryTransport()
+    yield made
+    made.close()

@@ -213,12 +213,16 @@ class SubjectMaker:
         """A subject on a server of this binary; None is memory."""
         if binary is None:
             return MemorySubject()
+        return RedisSubject(self.client(binary))
+
+    def client(self, binary: Path) -> Redis:
+        """Of the server of a binary."""
         if binary not in self._servers:
             server = RedisServer(binary)
             client = server.client()
             client.config_set("appendonly", "no")
             self._servers[binary] = server, client
-        return RedisSubject(self._servers[binary][1])
+        return self._servers[binary][1]
 
     def close(self) -> None:
         """Stop the servers."""

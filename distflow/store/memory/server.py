@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -241,10 +242,21 @@ class MemoryServer:
 
     Args:
         clock: the Unix time in seconds.
+        sleep: lets so many seconds pass on that clock, where it does not run by itself.
+        meanwhile: does a piece of work of others for whoever waits, and says whether there was any:
+            so a single thread leads runs and works on them.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] | None = None,
+        meanwhile: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.clock = clock
+        self._sleep = sleep
+        self._meanwhile = meanwhile
         #: One lock for all: every transition is atomic, as a script is.
         self.changed = Condition()
         self.runs: dict[str, MemoryRun] = {}
@@ -264,10 +276,27 @@ class MemoryServer:
         """What ``find`` answers, waited for up to ``block_ms`` while it is empty: 0 waits for ever,
         as Redis does, and None does not wait.
         """
-        with self.changed:
-            if block_ms is not None:
-                self.changed.wait_for(find, block_ms / 1000 if block_ms else None)
-            return find()
+        seconds = {None: 0.0, 0: math.inf}.get(block_ms, (block_ms or 0) / 1000)
+        until = self.clock() + seconds
+        while True:
+            with self.changed:
+                found = find()
+            if found or self.clock() >= until:
+                return found
+            if self._meanwhile():
+                continue
+            with self.changed:
+                # What came before the lock was held wakes nobody.
+                if not find():
+                    self._pass_time(until - self.clock())
+
+    def _pass_time(self, seconds: float) -> None:
+        """Wait until something changes, for so many seconds at most."""
+        if self._sleep is not None:
+            # Only a clock that somebody moves lets anything happen from here on.
+            self._sleep(seconds)
+        else:
+            self.changed.wait(None if math.isinf(seconds) else seconds)
 
     def list_runs(self) -> list[str]:
         """Every run id, oldest first."""
