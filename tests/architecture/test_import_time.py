@@ -1,4 +1,6 @@
-"""What a stock work horse pays for distflow: it imports the worker's side for every job."""
+"""What is paid for distflow where it counts: by a work horse, for every job, and by a command that
+only looks.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,19 @@ print(time.perf_counter() - began)
 # What Cython puts there beside its own modules was not imported, and differs from build to build.
 modules = list(sys.modules.items())
 print(" ".join(name for name, module in modules if getattr(module, "__spec__", None)))
+"""
+
+
+#: What a look at a run that is at rest needs nothing of: each takes as long as all the rest.
+UNSEEN = ("rq", "distflow.coordinator", "distflow.runs.client", "distflow_worker")
+
+_LOOK = """
+import sys
+import distflow.cli.status
+import distflow.backends.redis_rq as backends
+backend = backends.RedisBackend(backends.RedisClient())
+backend.store("run"), backend.with_patience(0.0), backend.translate_errors()
+print(" ".join(sys.modules))
 """
 
 
@@ -51,3 +66,9 @@ def test_import_costs_few_modules() -> None:
     base = set(before.stdout.splitlines()[1].split())
     _seconds, modules = _import_worker()
     assert len(modules - base) <= 46, sorted(modules - base)
+
+
+def test_a_look_imports_no_rq() -> None:
+    """``status`` and ``runs`` are typed often: RQ is loaded where workers are asked about."""
+    done = subprocess.run([sys.executable, "-c", _LOOK], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()).isdisjoint(UNSEEN)

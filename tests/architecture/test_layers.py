@@ -214,8 +214,8 @@ def test_redis_and_rq_stay_in_their_rooms() -> None:
 
 def test_above_the_backends_nobody_knows_an_adapter() -> None:
     """The API and the command line know where runs live by the ports alone: no store, dispatcher or
-    worker is imported there, not even for type checkers. Of the backends, one module of the command
-    line opens them, and one starts a worker.
+    worker is imported there, not even for type checkers. The command line has the coordinator from
+    the API. Of the backends, one module of it opens them, and one starts a worker.
     """
     adapters = ("distflow.store", "distflow.dispatch", "distflow.rq_compat", "distflow_worker")
     openers = ("distflow.cli.ui.connecting", "distflow.cli.worker")
@@ -226,9 +226,11 @@ def test_above_the_backends_nobody_knows_an_adapter() -> None:
         for imported, line, _inside, _typing_only in imports_of(path)
         if imported.startswith(adapters)
         or (
-            imported.startswith("distflow.backends")
-            and name.startswith("distflow.cli")
-            and name not in openers
+            name.startswith("distflow.cli")
+            and (
+                imported.startswith("distflow.coordinator")
+                or (imported.startswith("distflow.backends") and name not in openers)
+            )
         )
     ]
     assert wrong == []

@@ -16,7 +16,7 @@ import rq.executions
 from redis import Redis
 from rq import Queue
 from rq.command import PUBSUB_CHANNEL_TEMPLATE
-from rq.suspension import WORKERS_SUSPENDED
+from rq.suspension import WORKERS_SUSPENDED, resume, suspend
 from rq.worker import BaseWorker
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
@@ -151,6 +151,18 @@ def test_a_coordinator_with_another_prefix(scene: Scene) -> None:
         assert f"with RQ_KEY_PREFIX={TEAM}, as its coordinator" in told[who]
         assert "1 has RQ_KEY_PREFIX=rq" in told[who]
         assert f"env 'RQ_KEY_PREFIX={TEAM}' distflow worker default" in told[who]
+
+
+def test_suspended_workers(scene: Scene) -> None:
+    """Who watches or leads the run says so: no worker need be started."""
+    send(scene, "rq")
+    suspend(scene.client)
+    try:
+        told = ask(scene)
+    finally:
+        resume(scene.client)
+    words = "the workers are suspended: `rq resume` lets them go on"
+    assert (told["leads"], told["watches"]) == (words, words)
 
 
 def test_who_finds_each_other_is_left_alone(scene: Scene) -> None:
