@@ -5,8 +5,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 
-from distflow.core.claim import Code, Finish, Progress, check_version
-from distflow.core.run import Event, HistoryEntry, RefusalKey, event_order
+from distflow.core.claim import (
+    NAMELESS,
+    Code,
+    Finish,
+    Progress,
+    WorkerFacts,
+    check_version,
+    unread_jobs,
+)
+from distflow.core.run import Event, HeldTask, HistoryEntry, RefusalKey, Repair, Vitals, event_order
 from distflow.core.status import ENDED_RUNS, REOPENED, RunStatus, TaskStatus
 from distflow.core.stopping import shortens_grace
 from distflow.errors import LeaseHeld, WrongState
@@ -18,7 +26,7 @@ _EVENTS_PER_READ = 1000
 
 
 class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
-    """The transitions that whoever leads a run makes."""
+    """The transitions that whoever leads a run makes, and how it finds that something was lost."""
 
     def acquire_lease(self, owner: str, ttl_seconds: float, *, force: bool = False) -> int:
         with self.server.changed:
@@ -140,6 +148,62 @@ class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
             for key in forgotten:
                 run.refusals.pop(key, None)
             return left
+
+    def read_vitals(self) -> Vitals:
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                return Vitals(0, 0, "0-0", "", 0)
+            newest = run.events[-1].id if run.events else "0-0"
+            counts = len(run.results), len(run.claims)
+            return Vitals(*counts, newest, run.status.value, run.count().get(TaskStatus.UNKNOWN, 0))
+
+    def record_repair(
+        self, epoch: int, operation: str, repair: Repair, *, by: WorkerFacts = NAMELESS
+    ) -> None:
+        with self.server.changed:
+            run = self._led(epoch)
+            # The reply to this very call was lost.
+            if run.repair_operation == operation:
+                return
+            run.repair_operation = operation
+            run.repairs[repair.kind] += 1
+            entry = HistoryEntry(
+                self.server.now_ms() / 1000,
+                "repaired",
+                status=repair.kind,
+                by=repair.worker,
+                note=repair.note,
+            )
+            run.remember(entry)
+            if by.name:
+                run.keep_refusal(unread_jobs(repair.note), by)
+            run.append_event(
+                Event(
+                    "",
+                    "repaired",
+                    status=repair.kind,
+                    batch=repair.batch,
+                    worker=repair.worker,
+                    note=repair.note,
+                )
+            )
+
+    def hold_tasks(self, epoch: int, held: Sequence[HeldTask]) -> None:
+        with self.server.changed:
+            self._led(epoch).held = tuple(held)
+
+    def restore_indices(self) -> bool:
+        server = self.server
+        with server.changed:
+            run = self._find()
+            if run is None or (self.run_id in server.active and self.run_id in server.index):
+                return False
+            server.active.add(self.run_id)
+            if self.run_id not in server.index:
+                server.index.append(self.run_id)
+                server.index.sort(key=lambda run_id: server.runs[run_id].created_at)
+            return True
 
     def begin_reopen(self, epoch: int, operation: str) -> None:
         with self.server.changed:

@@ -25,7 +25,6 @@ from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 from distflow.errors import RunExists, WrongState
 from distflow.ports.run_store import RunStore
 from distflow.store.memory.coordinator import MemoryCoordinatorStore
-from distflow.store.memory.mending import MemoryMendingStore
 from distflow.store.memory.resolving import MemoryResolvingStore
 from distflow.store.memory.server import MemoryRun, MemoryServer
 from distflow.store.memory.worker import MemoryWorkerStore
@@ -34,9 +33,7 @@ from distflow.wire.codec import pack, status_of
 __all__ = ["MemoryRunStore", "MemoryServer"]
 
 
-class MemoryRunStore(
-    MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorStore, MemoryMendingStore, RunStore
-):
+class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorStore, RunStore):
     """One run in memory. Safe to share between threads."""
 
     def create_run(

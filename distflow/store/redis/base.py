@@ -114,6 +114,9 @@ class StoreBase:
     def _note_seen(self) -> None:
         self._seen_at, self._has_deleted = time.monotonic(), False
 
+    def _note_deleted(self) -> None:
+        self._has_deleted = True
+
     def explain_gone(self) -> RunGone:
         if self._has_deleted:
             return RunGone(f"run {self.run_id} was deleted")

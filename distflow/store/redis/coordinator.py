@@ -8,14 +8,15 @@ from typing import Any
 
 import msgpack
 
-from distflow.core.claim import Code, Finish, Progress
-from distflow.core.run import Event, RefusalKey
+from distflow.core.claim import NAMELESS, Code, Finish, Progress, WorkerFacts, unread_jobs
+from distflow.core.run import Event, HeldTask, RefusalKey, Repair, Vitals
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.core.stopping import shortens_grace, stop_moment
 from distflow.errors import LeaseHeld, LookAgain, WrongState
+from distflow.faults import commit
 from distflow.ports.coordinator import CoordinatorPort
 from distflow.store.redis.base import StoreBase, asked_grace
-from distflow.store.redis.keys import active_keys
+from distflow.store.redis.keys import active_key, active_keys, runs_key
 from distflow.store.redis.scripts import ScriptCall, run_scripts
 from distflow.store.redis.worker import finish_fields
 from distflow.wire.codec import pack
@@ -28,7 +29,7 @@ _NAMES_PER_CALL = 1000
 
 
 class CoordinatorStore(StoreBase, CoordinatorPort):
-    """The transitions that whoever leads a run makes."""
+    """The transitions that whoever leads a run makes, and how it finds that something was lost."""
 
     def acquire_lease(self, owner: str, ttl_seconds: float, *, force: bool = False) -> int:
         keys = (self.keys.meta, self.keys.lease, self.keys.history)
@@ -115,6 +116,48 @@ class CoordinatorStore(StoreBase, CoordinatorPort):
             self._require(code)
             left.update(chunk[index][0] for index in indices)
         return left
+
+    def read_vitals(self) -> Vitals:
+        keys = self.keys
+        used = (keys.meta, keys.results, keys.claims, keys.events)
+        outcomes, claims, newest, status, unknown = self._run("read_vitals", used)
+        return Vitals(outcomes, claims, newest.decode(), status.decode(), unknown)
+
+    def record_repair(
+        self, epoch: int, operation: str, repair: Repair, *, by: WorkerFacts = NAMELESS
+    ) -> None:
+        keys = (self.keys.meta, self.keys.events, self.keys.history, self.keys.refusals)
+        refused = unread_jobs(repair.note)
+        what = (refused.task, refused.scope, refused.what, refused.words, refused.trace)
+        unread = msgpack.packb((by, what)) if by.name else b""
+        self._require(self._run("record_repair", keys, epoch, operation, *repair, unread))
+
+    def hold_tasks(self, epoch: int, held: Sequence[HeldTask]) -> None:
+        packed = msgpack.packb([[task, worker, int(at * 1000)] for task, worker, at in held])
+        self._require(self._run("hold_tasks", (self.keys.meta,), epoch, packed if held else b""))
+
+    def restore_indices(self) -> bool:
+        run_id = self.run_id
+
+        def look() -> tuple[bool, bool]:
+            pipeline = self.client.pipeline(transaction=False)
+            pipeline.hmget(self.keys.meta, "created_at", "v")
+            pipeline.zscore(runs_key(self.prefix), run_id)
+            for key in active_keys(self.prefix):
+                pipeline.sismember(key, run_id)
+            (created_at, version), listed, *lists = pipeline.execute()
+            active = any(lists)
+            # A run that was deleted belongs into no index.
+            if created_at is None or (active and listed is not None):
+                return False, False
+            with commit("restore_indices"):
+                pipeline = self.client.pipeline(transaction=False)
+                pipeline.sadd(active_key(self.prefix, int(version or 1)), run_id)
+                pipeline.zadd(runs_key(self.prefix), {run_id: int(created_at) / 1000}, nx=True)
+                pipeline.execute()
+            return not active, listed is None
+
+        return any(self._patiently(look))
 
     def begin_reopen(self, epoch: int, operation: str) -> None:
         code = self._run("begin_reopen", (self.keys.meta, self.keys.refusals), epoch, operation)

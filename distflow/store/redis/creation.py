@@ -106,7 +106,7 @@ class CreationStore(StoreBase, CreationPort):
             raise WrongState(
                 f"run {self.run_id} {what}: cancel it first, or delete it with --force"
             )
-        self._has_deleted = True
+        self._note_deleted()
         with commit("unlist"):
             self._patiently(lambda: self.client.zrem(runs_key(self.prefix), self.run_id))
         self.mark_active(None)

@@ -19,6 +19,7 @@ from distflow.core.run import (
     Claim,
     HeldTask,
     HistoryEntry,
+    Refusal,
     RunInfo,
     RunOptions,
     ServerFacts,
@@ -192,6 +193,12 @@ class ReadingStore(StoreBase, ReadingPort):
         return {batch.decode(): Beat(*msgpack.unpackb(packed)) for batch, packed in found.items()}
 
     @reading
+    def read_refusals(self) -> list[Refusal]:
+        found = self._patiently(lambda: self.client.hgetall(self.keys.refusals))
+        refusals = [_refusal(key, packed) for key, packed in found.items()]
+        return sorted(refusals, key=lambda refusal: (refusal.since, refusal.key))
+
+    @reading
     def read_history(
         self, task: str | None = None, *, newest: int | None = None
     ) -> list[HistoryEntry]:
@@ -240,6 +247,12 @@ def _progress(packed: bytes) -> Progress:
         if not isinstance(fields.get(name, 0), int):
             raise TypeError(f"progress: {name} is {fields[name]!r:.40}")
     return Progress(**fields)
+
+
+def _refusal(key: bytes, packed: bytes) -> Refusal:
+    known = msgpack.unpackb(packed)
+    known["tasks"], known["since"] = tuple(known["tasks"]), known["since"] / 1000
+    return Refusal(*msgpack.unpackb(key), **known)
 
 
 def _claims(found: dict[bytes, bytes]) -> dict[str, Claim]:
