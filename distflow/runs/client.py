@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate, check_workflow
+from distflow.authoring import Workflow, WorkflowTemplate, check_workflow
 from distflow.backends.redis_rq import (
     DEFAULT_PREFIX,
     RedisBackend,
@@ -27,14 +27,15 @@ from distflow.core.run import (
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput
 from distflow.events.hub import both
-from distflow.events.notice import Listener
+from distflow.events.notice import Callback, Listener
+from distflow.events.plugins import Plugin
 from distflow.given import check_call, check_count, check_flag, check_seconds, check_text, refuse
 from distflow.ids import check_new_run_id, new_origin, new_run_id
 from distflow.logs import get_logger
 from distflow.ports.backend import Backend
 from distflow.ports.run_store import RunStore
 from distflow.runs.advice import durability_warnings
-from distflow.runs.creation import is_frozen, write_run
+from distflow.runs.creation import check_made_of, is_frozen, write_run
 from distflow.runs.earlier import find_or_create
 from distflow.runs.engine import Engine
 from distflow.runs.run import Run, find_run
@@ -313,19 +314,46 @@ class Client:
         impatient = self.engine.impatient.service
         return Ports(backend.service, impatient, backend.store, backend.dispatcher)
 
+    def on(self, event: str, callback: Callback) -> None:
+        """Call back at an event of every run that is led from here.
+
+        Args:
+            event: one of :data:`distflow.events.vocabulary.EVENTS`.
+            callback: called with a notice; one that raises is logged.
+
+        Raises:
+            InvalidInput: there is no such event, or the callback cannot be called.
+        """
+        self.engine.hub.on(event, callback)
+
+    def off(self, event: str, callback: Callback) -> None:
+        """Call back no more: the opposite of one :meth:`on`."""
+        self.engine.hub.off(event, callback)
+
+    def use(self, plugin: Plugin) -> None:
+        """Install a plugin for every run that is led from here."""
+        self.engine.hub.use(plugin)
+
     def coordinator(
-        self, stop: threading.Event, *, listener: Listener, report: Callable[[str], object]
+        self,
+        stop: threading.Event,
+        *,
+        listener: Listener | None = None,
+        report: Callable[[str], object] = _log.info,
     ) -> CoordinatorService:
         """What leads every run that nobody leads, when its ``run`` is called.
 
         Args:
             stop: when it is set, the runs are handed over, and ``run`` ends.
-            listener: told what happens, as are plugins; it must not raise.
+            listener: told what happens, as is whoever is registered here; it must not raise.
             report: told in one line what the coordinator itself does.
         """
-        listener = both(self.engine.plugins, listener)
         return CoordinatorService(
-            self.service_ports(), stop, settings=self.settings, listener=listener, report=report
+            self.service_ports(),
+            stop,
+            settings=self.settings,
+            listener=both(self.engine.hub, listener),
+            report=report,
         )
 
     def coordinators(self) -> list[str]:
@@ -361,22 +389,3 @@ def check_limits(concurrency: object, timeout: object) -> None:
         check_count("concurrency", concurrency)
     if timeout is not None:
         check_seconds("timeout", timeout)
-
-
-def check_made_of(value: object) -> None:
-    """Check that a run can be made of it.
-
-    Raises:
-        InvalidInput: it is no workflow; the message says how to make one of it.
-    """
-    if not isinstance(value, WorkflowTemplate | Workflow):
-        raise InvalidInput(f"a run is made of a workflow, not of {_describe(value)}")
-
-
-def _describe(value: object) -> str:
-    """What was given in place of a workflow, and the mend."""
-    if isinstance(value, TaskFunction):
-        return f"the task {value.__name__!r}: call it in a function that @workflow decorates"
-    if callable(value):
-        return f"{value!r:.60}: decorate it with @workflow, or pass the Workflow that it returns"
-    return f"{value!r:.60}: pass what @workflow made, or a Workflow"

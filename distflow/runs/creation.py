@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Ref, Task
@@ -186,3 +187,22 @@ def _slices(sizes: Iterable[int], most: int) -> Iterator[slice]:
         total += size
     if total:
         yield slice(start, end + 1)
+
+
+def check_made_of(value: object) -> None:
+    """Check that a run can be made of it.
+
+    Raises:
+        InvalidInput: it is no workflow; the message says how to make one of it.
+    """
+    if not isinstance(value, WorkflowTemplate | Workflow):
+        raise InvalidInput(f"a run is made of a workflow, not of {_describe(value)}")
+
+
+def _describe(value: object) -> str:
+    """What was given in place of a workflow, and the mend."""
+    if isinstance(value, TaskFunction):
+        return f"the task {value.__name__!r}: call it in a function that @workflow decorates"
+    if callable(value):
+        return f"{value!r:.60}: decorate it with @workflow, or pass the Workflow that it returns"
+    return f"{value!r:.60}: pass what @workflow made, or a Workflow"

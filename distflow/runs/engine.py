@@ -30,8 +30,10 @@ class Engine:
         return self.backend.with_patience(0.0)
 
     @cached_property
-    def plugins(self) -> EventHub:
-        """The plugins of installed packages: they hear of every run that is led from here."""
+    def hub(self) -> EventHub:
+        """Who hears of every run that is led from here, whatever leads it: the plugins of installed
+        packages, and what else is registered.
+        """
         hub = EventHub()
         hub.use_installed()
         return hub

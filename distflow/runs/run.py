@@ -88,7 +88,7 @@ class Run:
         interrupt: Interrupt | None = None,
         cancel: Signal | None = None,
         dispatcher: Dispatcher | None = None,
-        with_plugins: bool = True,
+        with_hub: bool = True,
         onlooker: Onlooker | None = None,
     ) -> WorkflowExecutor:
         """What leads this run, when its ``lead`` is called.
@@ -98,11 +98,11 @@ class Run:
             interrupt: when it is set, the run is left as it is, or handed over.
             cancel: when it is set, the run is cancelled.
             dispatcher: how batches reach workers; None is the client's own way.
-            with_plugins: whether the plugins of installed packages hear of it as well.
+            with_hub: whether those hear of it as well who hear of every run: plugins, say.
             onlooker: shown how the run stands, now and then.
         """
-        if with_plugins:
-            listener = both(self.engine.plugins, listener)
+        if with_hub:
+            listener = both(self.engine.hub, listener)
         # For the first time alone: it is as large as the run.
         known, self.known = self.known, None
         return WorkflowExecutor(
@@ -125,7 +125,7 @@ class Run:
         interrupt: Interrupt | None = None,
         cancel: Signal | None = None,
         dispatcher: Dispatcher | None = None,
-        with_plugins: bool = True,
+        with_hub: bool = True,
     ) -> Session:
         """What leads this run to its end, follows whoever leads it, and takes over from the dead.
 
@@ -134,7 +134,7 @@ class Run:
             interrupt: this and what follows are those of :meth:`executor`.
             cancel: likewise.
             dispatcher: likewise.
-            with_plugins: likewise: they hear of it while it is led from here.
+            with_hub: likewise: they hear of it while it is led from here.
         """
         interrupt = interrupt or Interrupt()
         make_executor = partial(
@@ -142,7 +142,7 @@ class Run:
             interrupt=interrupt,
             cancel=cancel,
             dispatcher=dispatcher,
-            with_plugins=with_plugins,
+            with_hub=with_hub,
         )
         return Session(
             self.store,
@@ -229,12 +229,17 @@ class Run:
         """Start nothing more until it is resumed; what runs ends normally."""
         self.store.set_status(RunStatus.PAUSED, {RunStatus.RUNNING})
 
-    def resume(self) -> None:
-        """Go on: unpause the run, and reopen and lead it on a thread as soon as nobody does."""
+    def resume(self, *, listener: Listener | None = None) -> None:
+        """Go on: unpause the run, and reopen and lead it on a thread as soon as nobody does. Until
+        then it is followed.
+
+        Args:
+            listener: told what happens, whoever leads the run; it must not raise.
+        """
         # One that nobody leads is reopened first: unpaused, a coordinator service would take it.
         if self.info().coordinator is not None:
             self.unpause()
-        self.lead_in_background(reopen=True)
+        self.lead_in_background(reopen=True, listener=listener)
 
     def unpause(self) -> bool:
         """Let a paused run go on under its coordinator; False where it is not paused."""

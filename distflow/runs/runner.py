@@ -25,8 +25,8 @@ from distflow.ids import new_origin, new_run_id
 from distflow.logs import get_logger
 from distflow.ports.dispatcher import Dispatcher
 from distflow.ports.run_store import RunStore
-from distflow.runs.client import Client, check_limits, check_made_of, connect
-from distflow.runs.creation import write_run
+from distflow.runs.client import Client, check_limits, connect
+from distflow.runs.creation import check_made_of, write_run
 from distflow.runs.session import Listening
 from distflow.runs.simulation import fill_results, read_all, simulate
 from distflow.runs.takeover import NOTHING_TAKEN, Takeover, Taking, take_over
@@ -261,11 +261,11 @@ class TaskRunner:
             _log.warning("run %s: %s", run.run_id, warning)
         self._store = run.store
         session = run.session(
-            # The hub has the plugins that are installed.
             Listening(self._hub),
             cancel=signal,
             dispatcher=self._dispatcher,
-            with_plugins=False,
+            # The runner's own has the plugins that are installed.
+            with_hub=False,
         )
         session.finish(reopen=False)
         results = run.results()
