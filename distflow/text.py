@@ -11,6 +11,11 @@ import sys
 #: Spaces of other widths: they are not printable in Python's eyes, and harmless.
 _SPACES = frozenset(" \xa0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))))
 
+#: Below it a tenth of a second is worth showing.
+_SHORT_SECONDS = 9.95
+
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
+
 
 def visible(text: str) -> str:
     r"""Text in one line: line breaks, control characters, what reorders text and lone surrogates
@@ -29,6 +34,15 @@ def one_line(text: str) -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """``1 task``, ``2 tasks``, ``1,000 tasks``; the plural of most nouns needs not be given."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def span(seconds: float) -> str:
+    """Seconds in the largest unit that fits: ``0.25 s``, ``4.1 s``, ``41 s``, ``12 min``, …"""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{int(seconds / size)} {unit}"
+    digits = 2 if seconds < 1 else 1 if seconds < _SHORT_SECONDS else 0
+    return f"{seconds:.{digits}f} s"
 
 
 def _escape(character: str) -> str:

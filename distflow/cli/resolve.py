@@ -18,7 +18,6 @@ from distflow.cli.ui.common import (
     say,
 )
 from distflow.cli.ui.connecting import open_connection
-from distflow.cli.ui.views import span
 from distflow.cli.ui.waits import go_on_command
 from distflow.core.resolution import Decision
 from distflow.core.run import RunInfo
@@ -28,7 +27,7 @@ from distflow.runs.client import Client
 from distflow.runs.outlook import read_outlook
 from distflow.runs.resolving import NOTHING
 from distflow.runs.run import Run
-from distflow.text import counted
+from distflow.text import counted, span
 from distflow.wire.as_json import parse_json
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}

@@ -29,12 +29,8 @@ from distflow.core.render import to_dot, to_mermaid
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput
 from distflow.runs.client import Client
-from distflow.runs.documents import (
-    find_task,
-    live_statuses,
-    status_document,
-    task_document,
-)
+from distflow.runs.documents import read_task, status_document, task_document
+from distflow.runs.lookup import find_task, live_statuses
 from distflow.runs.outlook import next_steps, read_outlook
 from distflow.runs.run import Run
 
@@ -82,11 +78,13 @@ def show(
     """Show a task: its result, error, attempts and worker."""
     with open_connection(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as backend:
         run = Client(backend).run(run_id)
-        document = task_document(run.store, run.info(), find_task(run.store, task))
+        info = run.info()
+        reading = read_task(run.store, info, find_task(run.store, task))
+        document = task_document(info, reading, step_command)
         if as_json:
             print_json(document)
             return
-        for text in task_lines(document):
+        for text in task_lines(document, reading.waits):
             put(text)
 
 

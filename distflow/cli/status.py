@@ -5,32 +5,39 @@ they are typed often and answer at once.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
 
 from distflow.cli.ui.common import Line, connection_options, json_option, print_json, put, say
 from distflow.cli.ui.connecting import open_to_look
-from distflow.cli.ui.views import clip, columns, painted, span, status_lines
-from distflow.cli.ui.waits import go_on_command, held_by_all, misfit_waits, worker_waits
+from distflow.cli.ui.views import clip, columns, painted, status_lines, step_command
+from distflow.cli.ui.waits import go_on_command
 from distflow.core.run import RunInfo
 from distflow.core.status import TaskStatus, shown_status
+from distflow.core.waits import run_waits, time_wait
 from distflow.errors import Damaged, RunNotFound, RunTooNew
 from distflow.ids import check_run_id
 from distflow.ports.backend import Backend
 from distflow.ports.run_store import RunStore
 from distflow.runs.documents import (
     done_count,
-    iter_cuts,
-    live_status,
-    misfit_document,
+    misfit_documents,
     result_documents,
     status_document,
-    survey_run,
-    why_of,
+    wait_documents,
 )
-from distflow.runs.outlook import read_outlook
+from distflow.runs.facts import read_facts
+from distflow.runs.lookup import iter_cuts, live_status
+from distflow.runs.outlook import Step, read_outlook
+from distflow.runs.survey import survey_run, why_of
+from distflow.runs.wait_words import timed_words
+from distflow.text import span
 from distflow.wire.codec import decode_result
+
+#: Tasks of each kind that are named: to a person, and in JSON.
+_SHOWN_NAMES, _JSON_NAMES = 10, 100
 
 #: Columns of the list of runs beside the run's id, with some for the workflow.
 _RUNS_COLUMNS = 54
@@ -48,21 +55,19 @@ def status(
     with open_to_look(redis_url, data_dir) as backend:
         store = backend.store(check_run_id(run_id))
         info = store.read_info()
+        survey = survey_run(store, info, limit=_JSON_NAMES if as_json else _SHOWN_NAMES)
+        facts = read_facts(backend, info, survey)
+        waits, again = run_waits(facts), go_on_command(info, backend)
         if as_json:
             document = status_document(info)
-            refused = survey_run(store, info, limit=0).refused
-            held = {each.scope for each in held_by_all(backend, info, refused)}
-            document["misfits"] = [misfit_document(each, held) for each in refused]
+            document["misfits"] = misfit_documents(facts.workers)
+            document["waits"] = wait_documents(info, waits, partial(_command, again))
             if with_tasks:
                 document["results"] = result_documents(store)
             print_json(document)
             return
-        survey = survey_run(store, info)
-        workers = worker_waits(backend, info)
-        workers += misfit_waits(backend, info, survey.refused)
-        again = go_on_command(info, backend)
         outlook = read_outlook(store, info, survey)
-        for text in status_lines(info, survey, outlook, workers, again):
+        for text in status_lines(info, survey, outlook, waits, again):
             put(text)
         if with_tasks:
             for text in _task_table(store, info):
@@ -95,6 +100,11 @@ def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None
             put(row._replace(after=row.after + clip(info.workflow, room)))
 
 
+def _command(again: str, step: Step) -> str:
+    """What to type; ``again`` is what goes on with the run."""
+    return again if step.is_resume else step_command(step)
+
+
 def _infos(backend: Backend, run_ids: list[str]) -> Iterator[RunInfo]:
     for run_id in run_ids:
         try:
@@ -108,13 +118,19 @@ def _infos(backend: Backend, run_ids: list[str]) -> Iterator[RunInfo]:
 
 def _task_table(store: RunStore, info: RunInfo) -> Iterator[Line]:
     yield ""
+    yield f"{'STATUS':<9}  {'TRY':>3}  {'TOOK':>7}  TASK"
     for task, cut in iter_cuts(store):
         state = live_status(cut, info.as_of)
         result = cut.packed and decode_result(cut.packed, opaque=True, task=task.name)
         took = span(result.metrics.duration) if result and result.metrics else ""
-        attempt = result.attempt if result else cut.claim.attempt if cut.claim else 0
+        said = task.name
+        if result:
+            attempt, why = result.attempt, why_of(result) if state != TaskStatus.SUCCESS else ""
+            said = f"{task.name}: {why}" if why else task.name
+        elif state == TaskStatus.WAITING and cut.progress:
+            attempt = cut.progress.attempt
+            said = timed_words(time_wait(task.name, cut.progress), info.as_of)
+        else:
+            attempt = cut.claim.attempt if cut.claim else 0
         row = painted("", shown_status(state), f"  {attempt or '':>3}  {took:>7}  ", width=9)
-        room = columns() - len(str(row))
-        why = why_of(result) if result and state != TaskStatus.SUCCESS else ""
-        said = clip(f"{task.name}: {why}" if why else task.name, room)
-        yield row._replace(after=row.after + said)
+        yield row._replace(after=row.after + clip(said, columns() - len(str(row))))

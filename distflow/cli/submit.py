@@ -263,7 +263,7 @@ def _detached_lines(run: Run, info: RunInfo) -> Iterable[str]:
     count = len(run.engine.backend.coordinators())
     if not count:
         lead = f"or lead it here: {next_command('resume', run.run_id)}"
-        return [f"no coordinator is there: start {next_command('coordinator')}", lead]
+        return [f"no coordinator is there: start `{next_command('coordinator')}`", lead]
     who = "a coordinator takes" if count == 1 else f"one of {count} coordinators takes"
     return [f"{who} it: {watch}"]
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from distflow.authoring.imports import did_you_mean
-from distflow.core.graph import Graph
-from distflow.core.misfit import wanted_of
-from distflow.core.model import Task, TaskResult
+from distflow.core.misfit import find_held, wanted_of
+from distflow.core.model import Task
 from distflow.core.options import ALWAYS_SHOWN, chosen_options
 from distflow.core.picture import COUNTED
-from distflow.core.resolution import is_dead_end, is_decided
-from distflow.core.run import HistoryEntry, Refusal, RunInfo, TaskCut
-from distflow.core.status import ENDED_RUNS, OUTCOMES, RunStatus, TaskStatus, shown_status
-from distflow.errors import TaskNotFound
+from distflow.core.run import Beat, HistoryEntry, Refusal, RunInfo, TaskCut
+from distflow.core.status import OUTCOMES, TaskStatus, shown_status
+from distflow.core.waits import TaskFacts, Wait, WorkerFacts, is_led, task_waits
 from distflow.ids import task_key
-from distflow.ports.dispatcher import Dispatcher
 from distflow.ports.run_store import RunStore
+from distflow.runs.lookup import iter_cuts, live_status
+from distflow.runs.outlook import Step, step_of
+from distflow.runs.survey import find_asked, found_task, last_try, timed_wait
 from distflow.wire.as_json import iso_time, plain_result, to_plain
-from distflow.wire.codec import decode_result, status_of, unpack
+from distflow.wire.codec import decode_result, unpack
 
 _EMPTY_RESULT: Mapping[str, Any] = {
     "status": None,
@@ -31,68 +30,6 @@ _EMPTY_RESULT: Mapping[str, Any] = {
     "worker": None,
     "host": None,
 }
-
-#: Tasks with progress that are looked through for some that wait: more are answered as fast.
-_SAMPLED_TASKS = 2000
-
-#: Entries of the history that are looked through for the errors of tasks that wait.
-_RECENT_ENTRIES = 200
-
-#: A larger graph is not searched for names like the one that was given.
-_GUESSED_TASKS = 20_000
-
-#: Names that are read at a time.
-_CHUNK = 1000
-
-
-class FoundTask(NamedTuple):
-    """A task that a person should know of; ``why`` is its error or message, in one line.
-
-    No resume runs a ``dead_end`` again; ``decided`` says that a person has said how it ended.
-    """
-
-    name: str
-    why: str
-    dead_end: bool = False
-    decided: bool = False
-
-
-class RunningTask(NamedTuple):
-    """A task that a worker holds; ``seconds`` since it was claimed."""
-
-    name: str
-    attempt: int
-    worker: str
-    seconds: float
-
-
-class WaitingTask(NamedTuple):
-    """A task that waits for a time, Unix seconds; ``attempt`` is the next one, and ``error`` what
-    the last one failed of, empty where it did not or nobody remembers.
-    """
-
-    name: str
-    attempt: int
-    until: float
-    error: str = ""
-
-
-class Survey(NamedTuple):
-    """Some tasks of a run by name, as many as a person reads; ``info.counts`` has the numbers."""
-
-    #: Failures that count against the run.
-    failed: list[FoundTask]
-    #: Those with ``continue_on_error``, and how many of the run's failures they are.
-    tolerated: list[FoundTask]
-    tolerated_count: int
-    unknown: list[FoundTask]
-    running: list[RunningTask]
-    waiting: list[WaitingTask]
-    #: Of the unknown, those whose verify hook has not answered yet -> the worker that asks it,
-    #: empty before one does.
-    asked: Mapping[str, str]
-    #: What workers cannot run, the oldest first.
-    refused: list[Refusal]
 
 
 def status_document(info: RunInfo) -> dict[str, Any]:
@@ -124,10 +61,14 @@ def status_document(info: RunInfo) -> dict[str, Any]:
     }
 
 
-def misfit_document(refusal: Refusal, held: Collection[str]) -> dict[str, Any]:
-    """What ``distflow status --json`` prints of what a worker cannot run; ``held`` are the scopes
-    that none of the workers can.
-    """
+def misfit_documents(facts: WorkerFacts) -> list[dict[str, Any]]:
+    """What ``distflow status --json`` prints of what workers cannot run."""
+    held = {each.scope for each in find_held(facts.refusals, facts.live)}
+    return [_misfit_document(each, held) for each in facts.refusals]
+
+
+def _misfit_document(refusal: Refusal, held: Collection[str]) -> dict[str, Any]:
+    """``held`` are the scopes that none of the workers can."""
     return {
         "worker": refusal.worker,
         "registered_at": refusal.born or None,
@@ -143,15 +84,28 @@ def misfit_document(refusal: Refusal, held: Collection[str]) -> dict[str, Any]:
     }
 
 
+def wait_documents(
+    info: RunInfo, waits: Iterable[Wait], command: Callable[[Step], str] = str
+) -> list[dict[str, Any]]:
+    """Why a run, or a task, does not go on now, each with the command that ends it: null where it
+    ends by itself, or outside of distflow. ``command`` makes the text of a step.
+    """
+    return [
+        {
+            "kind": wait.kind.value,
+            "task": wait.task or None,
+            "until": iso_time(wait.until),
+            "on": wait.on or None,
+            "since": iso_time(wait.since),
+            "command": None if (step := step_of(info, wait)) is None else command(step),
+        }
+        for wait in waits
+    ]
+
+
 def done_count(info: RunInfo) -> int:
     """How many tasks have an outcome that stands: all but the ``unknown``."""
     return sum(info.counts[status] for status in OUTCOMES if status != TaskStatus.UNKNOWN)
-
-
-def iter_cuts(store: RunStore) -> Iterator[tuple[Task, TaskCut]]:
-    """Every task, in the graph's order, with what the store has of it."""
-    for tasks in _chunks(store):
-        yield from zip(tasks, store.read_cut([task.name for task in tasks]), strict=True)
 
 
 def result_document(packed: bytes, task: str = "") -> dict[str, Any]:
@@ -171,93 +125,61 @@ def result_documents(store: RunStore) -> dict[str, dict[str, Any]]:
     }
 
 
-def live_status(cut: TaskCut, now: float) -> TaskStatus:
-    """Where a task stands: ``pending`` until a worker claims it. ``now`` is Unix seconds."""
-    if cut.packed is not None:
-        return status_of(cut.packed)
-    if cut.claim is not None:
-        return TaskStatus.STARTED if cut.claim.started else TaskStatus.CLAIMED
-    if cut.progress is not None and cut.progress.not_before > now * 1000:
-        return TaskStatus.WAITING
-    return TaskStatus.PENDING
+class TaskReading(NamedTuple):
+    """A task as the store has it: its dependencies in order, and why it does not go on now."""
+
+    task: Task
+    cut: TaskCut
+    #: Name of each dependency -> where it stands.
+    dependencies: Mapping[str, TaskStatus]
+    history: Sequence[HistoryEntry]
+    #: The last one of the batch that holds it.
+    beat: Beat | None
+    waits: Sequence[Wait]
 
 
-def live_statuses(store: RunStore, graph: Graph, now: float) -> dict[str, TaskStatus]:
-    """Where every task stands, without reading what the tasks returned."""
-    # The claims come first: what ends in between is found among the outcomes.
-    claims, progress = store.read_claims(), store.read_progress()
-    statuses: dict[str, TaskStatus] = {}
-    for start in range(0, len(graph), _CHUNK):
-        names = [task.name for task in graph.tasks[start : start + _CHUNK]]
-        for name, status in zip(names, store.read_statuses(names), strict=True):
-            cut = TaskCut(None, claims.get(name), progress.get(name))
-            statuses[name] = status or live_status(cut, now)
-    return statuses
-
-
-def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
-    """Find the tasks that say why a run stands where it stands, without a search of its graph.
-
-    Args:
-        store: that of the run.
-        info: it, read before.
-        limit: names of each kind.
-    """
-    troubles = store.read_troubles(limit)
-    return Survey(
-        failed=_reasons(store, troubles.failed),
-        tolerated=_reasons(store, troubles.tolerated),
-        tolerated_count=troubles.tolerated_count,
-        unknown=_reasons(store, troubles.unknown),
-        asked=_asked(store, troubles.hooked) if _is_led(info) else {},
-        running=_running(store, info, limit) if info.counts["running"] else [],
-        waiting=_waiting(store, info, limit) if info.status not in ENDED_RUNS else [],
-        refused=store.read_refusals() if info.status not in ENDED_RUNS else [],
-    )
-
-
-def unserved_queues(dispatcher: Dispatcher, info: RunInfo) -> list[str]:
-    """The queues where work of a run waits although no worker listens."""
-    if not is_sending(info):
-        return []
-    workers = dispatcher.count_workers(info.queues)
-    idle = [queue for queue in info.queues if not workers[queue]]
-    return [queue for queue in idle if dispatcher.find_queued(info.run_id, [queue])]
-
-
-def is_sending(info: RunInfo) -> bool:
-    """Whether somebody leads a run and sends its tasks to workers."""
-    return _is_led(info) and info.status == RunStatus.RUNNING
-
-
-def _is_led(info: RunInfo) -> bool:
-    return info.coordinator is not None and info.status not in ENDED_RUNS
-
-
-def find_task(store: RunStore, name: str) -> Task:
-    """A task of a run by its name, found without compiling the graph.
-
-    Raises:
-        TaskNotFound: the run has no such task; the message has the closest name.
-    """
-    names: list[str] = []
-    for tasks in store.iter_tasks():
-        for task in tasks:
-            if task.name == name:
-                return task
-        names += [task.name for task in tasks]
-    hint = did_you_mean(name, names) if len(names) <= _GUESSED_TASKS else ""
-    raise TaskNotFound(
-        f"run {store.run_id} has no task {name!r}"
-        + (hint or f"; see `distflow status {store.run_id} --tasks`")
-    )
-
-
-def task_document(store: RunStore, info: RunInfo, task: Task) -> dict[str, Any]:
-    """What ``distflow show --json`` prints of one task."""
-    name = task.name
+def read_task(store: RunStore, info: RunInfo, task: Task) -> TaskReading:
+    """Read a task of a run, and what it waits for."""
+    name, now = task.name, info.as_of
     cut, *around = store.read_cut([name, *task.depends_on])
-    claim, progress = cut.claim, cut.progress
+    dependencies = {
+        dependency: live_status(there, now)
+        for dependency, there in zip(task.depends_on, around, strict=True)
+    }
+    history = store.read_history(name)
+    status = live_status(cut, now)
+    timed = None
+    if status == TaskStatus.WAITING and cut.progress is not None:
+        timed = timed_wait(name, cut.progress, last_try(history))
+    found = None if cut.packed is None else found_task(name, cut.packed)
+    asks = status == TaskStatus.UNKNOWN and task.verify is not None
+    facts = TaskFacts(
+        name,
+        task.queue,
+        status,
+        timed,
+        [name for name, there in dependencies.items() if there != TaskStatus.SUCCESS],
+        dead_end=found is not None and found.dead_end and not found.decided,
+        batches=_count_batches(store, info, status),
+    )
+    waits = task_waits(info, facts, find_asked(store, [name]) if asks and is_led(info) else {})
+    beat = None if cut.claim is None else store.read_beats().get(cut.claim.batch)
+    return TaskReading(task, cut, dependencies, history, beat, waits)
+
+
+def _count_batches(store: RunStore, info: RunInfo, status: TaskStatus) -> int:
+    """How many batches of the run are at work, where that may keep a task from it."""
+    if info.options.concurrency is None or status != TaskStatus.PENDING:
+        return 0
+    return len({claim.batch for claim in store.read_claims().values()})
+
+
+def task_document(
+    info: RunInfo, reading: TaskReading, command: Callable[[Step], str] = str
+) -> dict[str, Any]:
+    """What ``distflow show --json`` prints of one task; ``command`` makes the text of a step."""
+    task, cut, name = reading.task, reading.cut, reading.task.name
+    claim, progress, beat = cut.claim, cut.progress, reading.beat
     status = live_status(cut, info.as_of)
     result = None if cut.packed is None else result_document(cut.packed, name)
     document: dict[str, Any] = {
@@ -269,19 +191,16 @@ def task_document(store: RunStore, info: RunInfo, task: Task) -> dict[str, Any]:
         **{name: getattr(task, name) for name in ALWAYS_SHOWN},
         "options": chosen_options(task),
         "key": task_key(info.origin, name),
-        "dependencies": {
-            dependency: shown_status(live_status(there, info.as_of))
-            for dependency, there in zip(task.depends_on, around, strict=True)
-        },
+        "dependencies": {on: shown_status(there) for on, there in reading.dependencies.items()},
         "result": result,
         "saved": None if cut.note is None else to_plain(unpack(cut.note, opaque=True)),
         "claim": None,
         "waits_until": None,
         "next_attempt": progress.attempt if progress and claim is None and result is None else None,
-        "history": [_history_document(entry) for entry in store.read_history(name)],
+        "waits": wait_documents(info, reading.waits, command),
+        "history": [_history_document(entry) for entry in reading.history],
     }
     if claim is not None:
-        beat = store.read_beats().get(claim.batch)
         document["claim"] = {
             "attempt": claim.attempt,
             "iteration": claim.iteration,
@@ -296,17 +215,6 @@ def task_document(store: RunStore, info: RunInfo, task: Task) -> dict[str, Any]:
     return document
 
 
-def found_task(name: str, packed: bytes) -> FoundTask:
-    """What a person should know of a task with this outcome."""
-    result = decode_result(packed, opaque=True, task=name)
-    return FoundTask(name, why_of(result), is_dead_end(result), is_decided(result))
-
-
-def why_of(result: TaskResult) -> str:
-    """An outcome's error, else its message, in one line."""
-    return " ".join((result.error or result.message or "").split())
-
-
 def _history_document(entry: HistoryEntry) -> dict[str, Any]:
     result = result_document(entry.packed, entry.task) if entry.packed else None
     return {
@@ -318,71 +226,3 @@ def _history_document(entry: HistoryEntry) -> dict[str, Any]:
         "note": entry.note or None,
         "result": result,
     }
-
-
-def _chunks(store: RunStore) -> Iterator[list[Task]]:
-    for tasks in store.iter_tasks():
-        for start in range(0, len(tasks), _CHUNK):
-            yield tasks[start : start + _CHUNK]
-
-
-def _reasons(store: RunStore, names: Sequence[str]) -> list[FoundTask]:
-    found = []
-    for name, packed in zip(names, store.read_results(names), strict=True):
-        # A resume may have set it aside in between.
-        if packed is not None:
-            found.append(found_task(name, packed))
-    return found
-
-
-def _asked(store: RunStore, hooked: Sequence[str]) -> dict[str, str]:
-    if not hooked:
-        return {}
-    at_work = {beat.task: beat.worker for beat in store.read_beats().values()}
-    last_said = {entry.task: entry.kind for entry in store.read_history()}
-    return {
-        name: at_work.get(name, "")
-        for name in hooked
-        if name in at_work or last_said.get(name) != "asked"
-    }
-
-
-def _running(store: RunStore, info: RunInfo, limit: int) -> list[RunningTask]:
-    beats = store.read_beats()
-    running = [
-        RunningTask(
-            name,
-            claim.attempt,
-            beats[claim.batch].worker if claim.batch in beats else "",
-            max(0.0, info.as_of - claim.claimed / 1000),
-        )
-        for name, claim in store.read_claims().items()
-    ]
-    return _first(running, limit, key=lambda task: -task.seconds)
-
-
-def _waiting(store: RunStore, info: RunInfo, limit: int) -> list[WaitingTask]:
-    waiting = [
-        WaitingTask(name, progress.attempt, progress.not_before / 1000)
-        for name, progress in store.sample_progress(_SAMPLED_TASKS).items()
-        if progress.not_before > info.as_of * 1000
-    ]
-    first: list[WaitingTask] = _first(waiting, limit, key=lambda task: task.until)
-    if not first:
-        return []
-    errors = _recent_errors(store)
-    return [task._replace(error=errors.get(task.name, "")) for task in first]
-
-
-def _recent_errors(store: RunStore) -> dict[str, str]:
-    """What the tasks that failed lately, and are to be tried again, failed of."""
-    errors = {}
-    for entry in store.read_history(newest=_RECENT_ENTRIES):
-        if entry.kind in ("retried", "lost") and entry.packed is not None:
-            result = decode_result(entry.packed, opaque=True, task=entry.task)
-            errors[entry.task] = result.error or result.message or ""
-    return errors
-
-
-def _first(tasks: Iterable[Any], limit: int, *, key: Any) -> list[Any]:
-    return sorted(tasks, key=key)[:limit]

@@ -1,15 +1,19 @@
-"""What a person can do about a run: the commands that help, and no others."""
+"""What a person can do about a run: the commands that end its waits, and no others."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from distflow.core.resolution import is_dead_end
 from distflow.core.run import RunInfo
-from distflow.core.status import ACTIVE_RUNS, RunStatus, TaskStatus
+from distflow.core.status import RunStatus, TaskStatus
+from distflow.core.waits import FAILED_ONCE, Wait, WaitKind, rest_waits
 from distflow.ports.run_store import RunStore
-from distflow.runs.documents import FoundTask, Survey, found_task, iter_cuts, survey_run
+from distflow.runs.lookup import iter_cuts
+from distflow.runs.survey import FoundTask, Survey, found_task, survey_run
+from distflow.runs.wait_words import advice_of
 from distflow.wire.codec import decode_result, status_of
 
 #: Failures that are looked through for one that a resume runs again; of more it is assumed.
@@ -32,17 +36,25 @@ CHOICES = "--done [JSON] | --retry | --fail"
 
 
 class Step(NamedTuple):
-    """Something to type: the words of a command behind ``distflow``, and why. ``choices`` follow
-    them, of which one is typed.
+    """Something to type: the words of a command behind its ``program``, and why. ``choices`` follow
+    them, of which one is typed; ``needs`` is a variable that the command is given.
     """
 
     why: str
     words: tuple[str, ...]
     choices: str = ""
+    needs: str = ""
+    program: str = "distflow"
+
+    @property
+    def is_resume(self) -> bool:
+        """Whether it goes on with a run."""
+        return (self.program, self.words[0]) == ("distflow", "resume")
 
     def __str__(self) -> str:
         """The command, where no server need be named."""
-        return f"{shlex.join(('distflow', *self.words))} {self.choices}".rstrip()
+        before = ("env", self.needs) if self.needs else ()
+        return f"{shlex.join((*before, self.program, *self.words))} {self.choices}".rstrip()
 
 
 class Outlook(NamedTuple):
@@ -65,51 +77,69 @@ def read_outlook(store: RunStore, info: RunInfo, survey: Survey | None = None) -
     return Outlook(_resumes(store, info, survey, cancelled), open_ends, decided)
 
 
+def step_of(info: RunInfo, wait: Wait) -> Step | None:
+    """The one command that ends a wait of a run; None where there is none: it ends by itself, or
+    outside of distflow.
+    """
+    why, run_id = advice_of(wait), info.run_id
+    match wait.kind:
+        case WaitKind.DECISION:
+            return decide_step(run_id, [wait.task], why)
+        case WaitKind.LEADER if wait.on == RunStatus.CANCELLING:
+            return Step(why, ("cancel", run_id))
+        case WaitKind.LEADER | WaitKind.PAUSED:
+            return _resume(info, why)
+        case WaitKind.SUBMIT:
+            return Step(why, ("delete", run_id))
+        case _:
+            return stall_step([wait])
+
+
+def stall_step(waits: Sequence[Wait]) -> Step | None:
+    """The one command that ends what a run waits for in which nothing moves: all of it, where
+    workers of several queues are missing.
+    """
+    if not waits:
+        return None
+    kind = waits[0].kind
+    if kind == WaitKind.SUSPENDED:
+        return Step("", ("resume",), program="rq")
+    if kind not in (WaitKind.WORKER, WaitKind.MISFIT) or waits[0].task:
+        return None
+    needs = waits[0].needs if kind == WaitKind.WORKER else ""
+    return Step("", ("worker", *(wait.on for wait in waits)), needs=needs)
+
+
 def next_steps(info: RunInfo, outlook: Outlook) -> list[Step]:
     """What to type about a run in which nothing happens by itself; nothing where something does, or
     where it is done. Tasks that are ``unknown`` are decided first: see :func:`decide_step`.
     """
-    run_id, status = info.run_id, info.status
-    if status == RunStatus.CREATING:
-        why = "its submit has not ended; if that was cut off, remove the run"
-        return [Step(why, ("delete", run_id))]
     steps = []
-    if outlook.open_ends:
-        steps.append(decide_step(run_id, outlook.open_ends, "failed, and may run at most once"))
-    why = _why_resume(info)
-    if status == RunStatus.CANCELLING and info.coordinator is None:
-        steps.append(Step("nobody carries the cancellation out", ("cancel", run_id)))
-    elif why and outlook.resumes:
-        accept = ("--accept-gap",) if info.gap else ()
-        steps.append(Step(why, ("resume", run_id, *accept)))
-    elif why and outlook.decided:
-        steps.append(decide_step(run_id, outlook.decided, "stays so, unless it is decided anew"))
+    if outlook.open_ends and info.status != RunStatus.CREATING:
+        names = [task.name for task in outlook.open_ends]
+        steps.append(decide_step(info.run_id, names, FAILED_ONCE))
+    steps += [step for wait in rest_waits(info) if (step := step_of(info, wait)) is not None]
+    if info.status in _ENDED_BADLY:
+        # It waits for nothing, and may end otherwise.
+        if outlook.resumes:
+            steps.append(_resume(info, "run again what did not succeed"))
+        elif outlook.decided:
+            names = [task.name for task in outlook.decided]
+            what = "stays so, unless it is decided anew"
+            steps.append(decide_step(info.run_id, names, what))
     return steps
 
 
-def decide_step(run_id: str, tasks: list[FoundTask], what: str) -> Step:
+def decide_step(run_id: str, tasks: Sequence[str], what: str) -> Step:
     """How tasks are decided that ``what`` is true of."""
-    names = [task.name for task in tasks[:_SHOWN_NAMES]]
+    names = tasks[:_SHOWN_NAMES]
     more = len(tasks) > len(names)
     said = f"{', '.join(names)}{' and more' if more else ''}: {what}"
     return Step(said, ("resolve", run_id, *names), CHOICES)
 
 
-def _why_resume(info: RunInfo) -> str:
-    """Why nothing goes on until somebody resumes the run; empty where something does."""
-    status = info.status
-    if status in ACTIVE_RUNS:
-        return "" if info.coordinator else "nobody coordinates it: go on with it"
-    if status == RunStatus.BLOCKED and info.counts["unknown"]:
-        return "once that is decided, go on with it"
-    reasons = {
-        RunStatus.PAUSED: "it is paused: go on with it",
-        RunStatus.INTERRUPTED: "it was interrupted: go on with it",
-        RunStatus.BLOCKED: "go on with it",
-        RunStatus.FAILURE: "run again what did not succeed",
-        RunStatus.CANCELLED: "run again what did not succeed",
-    }
-    return reasons.get(status, "")
+def _resume(info: RunInfo, why: str) -> Step:
+    return Step(why, ("resume", info.run_id, *(("--accept-gap",) if info.gap else ())))
 
 
 def _resumes(

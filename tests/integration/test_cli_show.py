@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from distflow.core.model import Task
+from distflow.core.claim import Progress
+from distflow.core.model import Loop, Task
 from distflow.core.run import HeldTask, Repair
 from distflow.core.status import ACTIVE_RUNS, RunStatus
+from distflow.runs.outlook import CHOICES
 from tests.integration.cli_scene import WIDTH, Scene
 from tests.support.redis_server import RedisServer
 from tests.support.stores import again, claim, final, finish, make_spec
@@ -56,7 +58,7 @@ def test_status_tells_of_repairs_and_of_what_is_held(scene: Scene) -> None:
     assert [(held["task"], held["worker"]) for held in document["held"]] == [("busy", "worker-9")]
     text = scene.cli("status", "run-1").stdout
     assert "repairs    2 entry_lost\n" in text
-    assert "worker worker-9, frozen for 30 s inside busy: wake it or kill it\n" in text
+    assert "busy: worker worker-9, frozen for 30 s inside it: wake it or kill it\n" in text
 
 
 def test_status_document(scene: Scene) -> None:
@@ -67,7 +69,8 @@ def test_status_document(scene: Scene) -> None:
     assert list(document) == [
         *("run_id", "workflow", "status", "params", "tasks", "as_of"),
         *("created_at", "started_at", "ended_at", "run_seconds", "coordinator", "durability"),
-        *("redis_version", "maxmemory_policy", "repairs", "held", "misfits"),
+        *("redis_version", "maxmemory_policy", "repairs", "held"),
+        *("misfits", "waits"),
     ]
     assert list(document["tasks"]) == COUNTS
     assert list(document["tasks"].values()) == [6, 1, 1, 0, 0, 1, 1, 0, 1, 1]
@@ -77,6 +80,28 @@ def test_status_document(scene: Scene) -> None:
     assert (document["repairs"], document["held"]) == ({}, [])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", document["created_at"])
     assert document["ended_at"] is None
+
+
+def test_status_says_what_it_waits_for_in_json(scene: Scene) -> None:
+    """Every reason, each with when it ends, or the command that ends it."""
+    busy_run(scene)
+    scene.store().hold_tasks(scene.store().read_info().epoch, [HeldTask("busy", "worker-9", 5.0)])
+    scene.client.rpush("rq:queue:default", "run-1-1-1")
+    waits = json.loads(scene.cli("status", "run-1", "--json").stdout)["waits"]
+    assert [(wait["kind"], wait["task"], wait["on"], wait["command"]) for wait in waits] == [
+        ("worker", None, "default", "distflow worker default"),
+        ("frozen", "busy", "worker-9", None),
+        ("decision", "lost", "person", f"distflow resolve run-1 lost {CHOICES}"),
+        ("time", "later", "attempt 2", None),
+    ]
+    assert {key for wait in waits for key in wait} == {
+        *("kind", "task", "until", "on", "since", "command")
+    }
+    times = [(wait["since"], wait["until"]) for wait in waits]
+    assert times[1] == ("1970-01-01T00:00:05.000Z", None)
+    assert times[3] > times[1]
+    shown = json.loads(scene.cli("show", "run-1", "open", "--json").stdout)
+    assert [wait["kind"] for wait in shown["waits"]] == ["worker"]
 
 
 def cost(scene: Scene, *words: str) -> tuple[dict[str, int], int]:
@@ -120,6 +145,31 @@ def test_status_results(scene: Scene) -> None:
     assert results["done"]["error"] is results["done"]["message"] is None
     assert results["bad"]["error"].startswith("ValueError: no\nsuch day")
     assert results["lost"]["status"] == "unknown"
+
+
+def test_every_task_in_a_table(scene: Scene) -> None:
+    """With a header; what waits has the attempt that is next, and when it begins."""
+    busy_run(scene)
+    table = scene.cli("status", "run-1", "--tasks").stdout.partition("\n\n")[2].splitlines()
+    assert table[0] == "STATUS     TRY     TOOK  TASK"
+    assert table[1] == "success      1           done"
+    assert table[5] == "waiting      2           later: attempt 2 in 4 min"
+    assert table[6] == "pending                  open"
+
+
+def test_a_loop_that_waits(scene: Scene) -> None:
+    """Every screen tells which iteration is next, and why."""
+    loop = Loop("pkg:done", 5, interval=300.0)
+    store, epoch = scene.open_graph([Task("poll", "pkg:f", loop=loop)])
+    claim(store, epoch, "poll", "t1")
+    looped = again("poll", "t1", delay_ms=300_000)
+    finish(store, epoch, looped._replace(progress=Progress(1, 3)))
+    store.renew_lease("anna", epoch, 60.0, queued=0, waiting=1)
+    said = "iteration 3 in 4 min, condition not met"
+    assert f"waiting    poll: {said}\n" in scene.cli("status", "run-1").stdout
+    assert f"poll: {said}\n" in scene.cli("status", "run-1", "--tasks").stdout
+    shown = scene.cli("show", "run-1", "poll").stdout
+    assert re.search(r"^waits +for iteration 3 at 20.+Z, condition not met$", shown, re.MULTILINE)
 
 
 def test_status_says_what_it_waits_for(scene: Scene) -> None:

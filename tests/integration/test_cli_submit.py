@@ -182,7 +182,8 @@ def test_detach(redis_server: RedisServer, start_worker: StartWorker, tmp_path: 
     done = run_cli(redis_server.url, "submit", *dag(tmp_path / "log"), "--run-id", "d", "--detach")
     assert (done.returncode, done.stdout) == (0, "d\n")
     assert done.stderr == (
-        "no coordinator is there: start distflow coordinator\nor lead it here: distflow resume d\n"
+        "no coordinator is there: start `distflow coordinator`\n"
+        "or lead it here: distflow resume d\n"
     )
     start_worker(redis_server.url)
     assert run_cli(redis_server.url, "resume", "d").returncode == 0

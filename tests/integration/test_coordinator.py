@@ -82,7 +82,7 @@ def test_a_detached_run_is_led_to_its_end(
     """``submit --detach`` leaves the run to the service, if one is there, and says which."""
     url, log = redis_server.url, tmp_path / "log"
     words = ["submit", f"{FLOWS}:small_dag", "--detach", "-p", f"log={log}"]
-    assert "no coordinator is there: start distflow coordinator\n" in run_cli(url, *words).stderr
+    assert "no coordinator is there: start `distflow coordinator`\n" in run_cli(url, *words).stderr
     start_worker(url)
     start_coordinator()
     done = run_cli(url, *words, "--run-id", "second")

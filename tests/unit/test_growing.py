@@ -13,8 +13,8 @@ from distflow.core.graph import Graph
 from distflow.core.picture import info_counts
 from distflow.core.readings import RunHead
 from distflow.errors import DistflowError
-from distflow.runs.documents import iter_cuts, live_statuses
 from distflow.runs.graph_reader import GraphReader
+from distflow.runs.lookup import iter_cuts, live_statuses
 from distflow.runs.transfer import export_run, read_snapshot
 from tests.support.growing import GrowingStore
 

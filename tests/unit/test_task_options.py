@@ -15,7 +15,7 @@ from distflow.core.options import TASK_OPTIONS, WIRE_TYPES, TaskOption, chosen_o
 from distflow.core.run import RunSpec
 from distflow.core.version import ADDED_FIELDS
 from distflow.errors import Damaged, WorkflowInvalid
-from distflow.runs.documents import task_document
+from distflow.runs.documents import read_task, task_document
 from distflow.store.memory.store import MemoryRunStore
 from distflow.wire.codec import encode_task, pack
 from distflow.wire.tasks import decode_tasks
@@ -114,7 +114,8 @@ def test_a_task_is_shown_with_its_options() -> None:
     store = MemoryRunStore("run-1")
     chosen = Task("t", "m:f", timeout=2.5, retry=Retry(attempts=2), queue="other")
     store.create_run(RunSpec("run-1", "m:flow", {}, "0123"), "made", [chosen])
-    document = task_document(store, store.read_info(), chosen)
+    info = store.read_info()
+    document = task_document(info, read_task(store, info, chosen))
     assert document["options"] == {"retry": {"attempts": 2}, "timeout": 2.5, "queue": "other"}
-    lines = [line for line in task_lines(document) if str(line).startswith("options")]
+    lines = [line for line in task_lines(document, []) if str(line).startswith("options")]
     assert lines == ['options    retry {"attempts": 2}, timeout 2.5']

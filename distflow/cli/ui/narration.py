@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from distflow.cli.ui.common import next_command
 from distflow.cli.ui.progress import Display, counts_text
-from distflow.cli.ui.views import clip, columns, is_terminal, span, step_command
+from distflow.cli.ui.views import clip, columns, is_terminal, step_command
 from distflow.cli.ui.waits import go_on_command
 from distflow.core.picture import ResumePlan, info_counts
 from distflow.core.plan import PlanItem
@@ -17,10 +17,10 @@ from distflow.core.run import RunInfo
 from distflow.core.status import ACTIVE_RUNS, TaskStatus
 from distflow.events.notice import Notice
 from distflow.ports.run_store import RunStore
-from distflow.runs.documents import FoundTask, survey_run, why_of
 from distflow.runs.outlook import CHOICES, decide_step, next_steps, read_outlook
 from distflow.runs.run import Run
-from distflow.text import counted, one_line
+from distflow.runs.survey import FoundTask, survey_run, why_of
+from distflow.text import counted, one_line, span
 from distflow.wire.codec import decode_result
 
 #: Lines of each kind that are told while a run goes on; the counts tell the rest.
@@ -155,7 +155,7 @@ def outcome_lines(run: Run, info: RunInfo, again: str | None = None) -> Iterator
         yield from _wrapped(f"tolerated: {_names(_task_names(survey.tolerated), tolerated)}")
     if survey.unknown:
         yield from _wrapped(f"unknown: {_names(_task_names(survey.unknown), unknown)}")
-        step = decide_step(info.run_id, survey.unknown[:1], "")
+        step = decide_step(info.run_id, [survey.unknown[0].name], "")
         yield f"find out what happened, then: {step_command(step)}"
     elif survey.failed:
         yield f"see why: {next_command('show', info.run_id, survey.failed[0].name)}"
@@ -167,7 +167,7 @@ def outcome_lines(run: Run, info: RunInfo, again: str | None = None) -> Iterator
         yield f"a coordinator takes it: {next_command('watch', info.run_id)}"
         return
     for step in next_steps(info, read_outlook(run.store, info, survey)):
-        if step.words[0] == "resume":
+        if step.is_resume:
             yield f"go on: {again or go_on_command(info, run.engine.impatient)}"
         else:
             yield f"{step.why}: {step_command(step)}"

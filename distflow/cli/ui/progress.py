@@ -18,10 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 from distflow.cli.ui.common import interrupted_code, say
-from distflow.cli.ui.views import clip, span
+from distflow.cli.ui.views import clip
 from distflow.core.picture import COUNTED
 from distflow.events.notice import Interrupt
-from distflow.text import counted, one_line
+from distflow.text import counted, one_line, span
 
 #: Tasks at work that a terminal shows.
 _SHOWN_RUNNING = 6

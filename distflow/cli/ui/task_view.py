@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from distflow.cli.ui.common import Line
-from distflow.cli.ui.views import block, line, painted, span
-from distflow.text import one_line
+from distflow.cli.ui.views import block, line, painted
+from distflow.core.waits import Wait
+from distflow.runs.wait_words import task_words
+from distflow.text import one_line, span
 from distflow.wire.as_json import json_text
 
 _SATISFIED = "success"
@@ -20,8 +22,10 @@ def _line(label: str, text: str) -> str:
     return line(label, one_line(text), whole=True)
 
 
-def task_lines(document: Mapping[str, Any]) -> Iterator[Line]:
-    """The text of a task document: see :func:`distflow.runs.documents.task_document`."""
+def task_lines(document: Mapping[str, Any], waits: Sequence[Wait]) -> Iterator[Line]:
+    """The text of a task document, see :func:`distflow.runs.documents.task_document`, and of what
+    the task waits for.
+    """
     yield _line("task", f"{document['task']}")
     yield _line("run", document["run_id"])
     tolerated = document["continue_on_error"] and document["status"] == "failure"
@@ -40,13 +44,13 @@ def task_lines(document: Mapping[str, Any]) -> Iterator[Line]:
         yield _line("options", ", ".join(more))
     if document["saved"] is not None:
         yield _line("saved", json_text(document["saved"]))
-    yield from _live_lines(document)
+    yield from _live_lines(document, waits)
     yield from _result_lines(document["result"])
     yield from _dependency_lines(document["dependencies"])
     yield from _history_lines(document["history"])
 
 
-def _live_lines(document: Mapping[str, Any]) -> Iterator[str]:
+def _live_lines(document: Mapping[str, Any], waits: Sequence[Wait]) -> Iterator[str]:
     claim = document["claim"]
     if claim:
         began = "started" if claim["started_at"] else "claimed"
@@ -54,16 +58,9 @@ def _live_lines(document: Mapping[str, Any]) -> Iterator[str]:
         iteration = f", iteration {claim['iteration']}" if claim["iteration"] > 1 else ""
         yield _line("attempt", f"{claim['attempt']}{iteration}, {began} {when}")
         yield _line("worker", claim["worker"] or "not known yet")
-    elif document["waits_until"]:
-        yield _line("waits", f"for attempt {document['next_attempt']} at {document['waits_until']}")
-    elif document["result"] is None:
-        open_names = [
-            name for name, status in document["dependencies"].items() if status != _SATISFIED
-        ]
-        what = ", ".join(open_names)
-        if not what and document["coordinator"] is None:
-            what = f"somebody who leads the run: see `distflow status {document['run_id']}`"
-        yield _line("waits for", what or f"a worker of queue {document['queue']!r}")
+    said = task_words(waits, document["run_id"])
+    if said is not None:
+        yield _line(*said)
 
 
 def _dependency_lines(dependencies: Mapping[str, str]) -> Iterator[str]:

@@ -7,14 +7,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
-from distflow.cli.ui.common import Line, Painted, next_command
+from distflow.cli.ui.common import Line, Painted, next_command, quote_word
 from distflow.core.misfit import name_worker, wanted_of
 from distflow.core.picture import COUNTED
 from distflow.core.run import UNKNOWN, Refusal, RunInfo, ServerFacts
 from distflow.core.status import RESTING_RUNS
-from distflow.runs.documents import Survey, done_count
-from distflow.runs.outlook import Outlook, Step, decide_step, next_steps
-from distflow.text import one_line
+from distflow.core.waits import Wait
+from distflow.runs.documents import done_count
+from distflow.runs.outlook import Outlook, Step, next_steps, step_of
+from distflow.runs.survey import Survey
+from distflow.runs.wait_words import timed_words, wanted_words
+from distflow.text import one_line, span
 
 #: Statuses of runs and tasks that have a colour of their own.
 _COLOURS: Mapping[str, str] = {
@@ -38,24 +41,10 @@ _LABEL = 11
 #: As many columns as no line has.
 _UNCUT = sys.maxsize
 
-#: Below it a tenth of a second is worth showing.
-_SHORT_SECONDS = 9.95
-
-_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
-
 
 def painted(before: str, status: str, after: str = "", *, width: int = 0) -> Painted:
     """A line with a status in its colour, padded to a width."""
     return Painted(before, status.ljust(width), after, _COLOURS.get(status))
-
-
-def span(seconds: float) -> str:
-    """Seconds in the largest unit that fits: ``0.25 s``, ``4.1 s``, ``41 s``, ``12 min``, …"""
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{int(seconds / size)} {unit}"
-    digits = 2 if seconds < 1 else 1 if seconds < _SHORT_SECONDS else 0
-    return f"{seconds:.{digits}f} s"
 
 
 def columns(to: TextIO | None = None) -> int:
@@ -99,11 +88,7 @@ def counts_text(info: RunInfo) -> str:
 
 
 def status_lines(
-    info: RunInfo,
-    survey: Survey,
-    outlook: Outlook,
-    workers: Sequence[tuple[str, str]],
-    again: str,
+    info: RunInfo, survey: Survey, outlook: Outlook, waits: Sequence[Wait], again: str
 ) -> Iterator[Line]:
     """The compact view of ``distflow status``.
 
@@ -111,7 +96,7 @@ def status_lines(
         info: the run.
         survey: its tasks to name.
         outlook: what can become of it.
-        workers: those that it waits for, each with the command that starts it.
+        waits: what it waits for.
         again: the command that goes on with the run.
     """
     said = info.reason if info.reason != info.status else None
@@ -130,16 +115,18 @@ def status_lines(
         yield line("repairs", ", ".join(repairs))
     yield from _task_lines(info, survey)
     yield from _misfit_lines(survey.refused)
-    yield from _next_lines(info, survey, workers)
+    yield from _wait_lines(info, waits)
     for step in next_steps(info, outlook):
         yield line("next", step.why)
-        resumes = step.words[0] == "resume"
-        yield line("", again if resumes else step_command(step), whole=True)
+        yield line("", again if step.is_resume else step_command(step), whole=True)
 
 
 def step_command(step: Step) -> str:
-    """What to type, with the choices that there are."""
-    return f"{next_command(*step.words)} {step.choices}".rstrip()
+    """What to type, with the choices that there are, and the server that this command was given."""
+    if step.program != "distflow":
+        return str(step)
+    before = f"env {quote_word(step.needs)} " if step.needs else ""
+    return f"{before}{next_command(*step.words)} {step.choices}".rstrip()
 
 
 def _durability(server: ServerFacts) -> str:
@@ -166,9 +153,7 @@ def _task_lines(info: RunInfo, survey: Survey) -> Iterator[str]:
         yield line("running", f"{running.name}: {span(running.seconds)}{worker}{attempt}")
     yield from _more("running", len(survey.running), info.counts["running"])
     for waiting in survey.waiting:
-        left = span(max(0.0, waiting.until - info.as_of))
-        why = f", after {waiting.error}" if waiting.error else ""
-        yield line("waiting", f"{waiting.name}: attempt {waiting.attempt} in {left}{why}")
+        yield line("waiting", timed_words(waiting, info.as_of))
     if survey.waiting:
         yield from _more("waiting", len(survey.waiting), info.counts["waiting"])
     for label, found, total in (
@@ -196,20 +181,14 @@ def _more(label: str, shown: int, total: int) -> Iterator[str]:
         yield line(label, f"{'and ' if shown else ''}{total - shown} more: see --tasks")
 
 
-def _next_lines(info: RunInfo, survey: Survey, workers: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """What the run waits for, each with the command that mends it."""
-    for what, command in workers:
-        yield from block("waits for", what)
-        yield line("", command, whole=True)
-    for held in info.held:
-        since = span(max(0.0, info.as_of - held.since))
-        what = f"worker {held.worker}, frozen for {since} inside {held.task}: wake it or kill it"
-        yield line("waits for", what)
-    for task in survey.unknown:
-        if task.name in survey.asked:
-            worker = survey.asked[task.name]
-            where = f": {worker} asks it" if worker else ""
-            yield line("waits for", f"the verify hook of {task.name}{where}; or a decision")
-        else:
-            yield line("waits for", f"a decision on {task.name}")
-        yield line("", step_command(decide_step(info.run_id, [task], "")), whole=True)
+def _wait_lines(info: RunInfo, waits: Sequence[Wait]) -> Iterator[str]:
+    """What the run waits for, each with the command that ends it."""
+    for wait in waits:
+        text = wanted_words(wait, info.as_of)
+        if not text:
+            continue
+        # Not cut, where it says what a worker must have.
+        yield from [line("waits for", text)] if wait.task else block("waits for", text)
+        step = step_of(info, wait)
+        if step is not None:
+            yield line("", step_command(step), whole=True)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import click
 
-from distflow.cli.ui.common import next_command, quote_word
-from distflow.core.misfit import Held, find_held, wanted_of
-from distflow.core.readings import Apart
-from distflow.core.run import Refusal, RunInfo
-from distflow.core.status import ENDED_RUNS
+from distflow.cli.ui.common import next_command
+from distflow.cli.ui.views import step_command
+from distflow.core.run import RunInfo
+from distflow.core.waits import stall_waits
 from distflow.errors import RedisUnavailable
 from distflow.ports.backend import Backend
-from distflow.runs.documents import is_sending, unserved_queues
-from distflow.text import counted
+from distflow.runs.facts import read_stall
+from distflow.runs.outlook import stall_step
+from distflow.runs.wait_words import stall_words
 
 #: Seconds without a change after which a run is asked what it waits for, and how often then.
 _STILL_SECONDS = 3.0
@@ -59,72 +59,6 @@ def go_on_command(info: RunInfo, backend: Backend) -> str:
     return next_command("run", info.workflow, "--run-id", info.run_id)
 
 
-def worker_waits(backend: Backend, info: RunInfo) -> list[tuple[str, str]]:
-    """The workers that a run waits for: each in words, with the command that starts it."""
-    if not is_sending(info):
-        return []
-    unserved = unserved_queues(backend.dispatcher, info)
-    # Nobody listens; or this process has the prefix of the workers, and sees no task that waits.
-    suspect = info.queues if _stands(info.counts) else unserved
-    apart = {each.queue: each for each in backend.find_apart(info.run_id, suspect)}
-    waits = [_apart_words(each) for each in apart.values()]
-    for queue in unserved:
-        if queue not in apart:
-            what = f"a worker: tasks wait and nobody listens to queue {queue!r}"
-            waits.append((what, next_command("worker", queue)))
-    return waits
-
-
-def held_by_all(backend: Backend, info: RunInfo, refusals: Sequence[Refusal]) -> list[Held]:
-    """What none of the workers can run that are there."""
-    if not refusals or info.status in ENDED_RUNS:
-        return []
-    return find_held(refusals, backend.dispatcher.list_workers(info.queues))
-
-
-def misfit_waits(
-    backend: Backend, info: RunInfo, refusals: Sequence[Refusal]
-) -> list[tuple[str, str]]:
-    """The workers that a run waits for since none that is there can run something: each in words,
-    with the command that starts one.
-    """
-    waits = []
-    for held in held_by_all(backend, info, refusals):
-        one = next(each for each in refusals if each.scope == held.scope)
-        what = f"a worker of queue {held.queue!r} that can run {wanted_of(one)}"
-        missing = f"{what}: none of those there has {one.what}"
-        waits.append((missing, next_command("worker", held.queue)))
-    return waits
-
-
-def _missing_words(idle: Sequence[str], refusals: Sequence[Refusal], held: Sequence[Held]) -> str:
-    """Which worker is missing, and what starts one; empty where none is."""
-    if held:
-        one = next(each for each in refusals if each.scope == held[0].scope)
-        queue, begin = held[0].queue, next_command("worker", held[0].queue)
-        return f"no worker on queue {queue!r} can run {wanted_of(one)}: start one by `{begin}`"
-    if not idle:
-        return ""
-    names = ", ".join(map(repr, idle))
-    what = f"queue {names} has" if len(idle) == 1 else f"queues {names} have"
-    return f"{what} no workers: start one by `{next_command('worker', *idle)}`"
-
-
-def _stands(counts: Mapping[str, int]) -> bool:
-    return bool(counts["queued"]) and not counts["running"]
-
-
-def _apart_words(apart: Apart) -> tuple[str, str]:
-    """What is missing where coordinator and workers miss each other, on lines of their own, and
-    what to type.
-    """
-    needed = f"RQ_KEY_PREFIX={apart.prefix}"
-    what = f"a worker of queue {apart.queue!r} with {needed}, as its coordinator"
-    for prefix, count in apart.workers.items():
-        what += f"\n{count} {'has' if count == 1 else 'have'} RQ_KEY_PREFIX={prefix}"
-    return what, f"env {quote_word(needed)} {next_command('worker', apart.queue)}"
-
-
 def describe_wait(
     impatient: Backend,
     run_id: str,
@@ -140,39 +74,15 @@ def describe_wait(
         run_id: the run.
         counts: its tasks by status.
         queues: those that its open tasks are for.
-        leading: whether the counts are this process's own. What another coordinator published
-            may be out of date, where that one has died: nothing is concluded from it.
+        leading: see :func:`~distflow.core.waits.stall_waits`.
     """
     try:
         with impatient.translate_errors():
-            workers = impatient.dispatcher.count_workers(sorted(queues))
-            suspended = impatient.are_workers_suspended()
-            idle = [queue for queue, count in workers.items() if not count]
-            suspect = queues if _stands(counts) and not leading else idle
-            apart = impatient.find_apart(run_id, sorted(suspect))
-            store = impatient.store(run_id)
-            refusals = store.read_refusals() if counts["waiting"] else []
-            # What no worker can run is open, and neither ready nor queued.
-            everywhere = store.read_info().queues if refusals else ()
-            live = impatient.dispatcher.list_workers(everywhere) if refusals else {}
+            facts = read_stall(impatient, run_id, counts, queues, leading=leading)
     except RedisUnavailable as error:
         return str(error)
     except OSError as error:
         return f"Redis cannot be reached: {error}"
-    if counts["running"]:
-        return ""
-    if suspended and counts["queued"]:
-        return "the workers are suspended: `rq resume` lets them go on"
-    if apart:
-        what, command = _apart_words(apart[0])
-        return f"{'; '.join(what.splitlines())}: start one by `{command}`"
-    missing = _missing_words(idle, refusals, find_held(refusals, live))
-    if missing or not leading:
-        return missing
-    if counts["queued"]:
-        return "the workers on its queues are busy with other work"
-    if counts["waiting"]:
-        one = counts["waiting"] == 1
-        whose = "waits for the time of its" if one else "wait for the time of their"
-        return f"{counted(counts['waiting'], 'task')} {whose} next attempt"
-    return ""
+    waits = stall_waits(facts, counts, leading=leading)
+    step = stall_step(waits)
+    return stall_words(waits, counts, step_command(step) if step else "")

@@ -1,0 +1,69 @@
+"""What is read of a run, its queues and its workers to say what it waits for: no more than that
+takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from distflow.core.run import Refusal, RunInfo
+from distflow.core.status import ENDED_RUNS
+from distflow.core.waits import RunFacts, WorkerFacts, is_sending, stands
+from distflow.ports.backend import Backend
+from distflow.runs.survey import Survey
+
+
+def read_facts(backend: Backend, info: RunInfo, survey: Survey) -> RunFacts:
+    """What a run waits for, as far as somebody who only looks can know; of tasks those that were
+    surveyed.
+    """
+    return RunFacts(
+        info,
+        read_workers(backend, info, survey.refused),
+        unknown=[task.name for task in survey.unknown],
+        asked=survey.asked,
+        failed=[task.name for task in survey.failed if task.dead_end and not task.decided],
+        timed=survey.waiting,
+    )
+
+
+def read_workers(backend: Backend, info: RunInfo, refusals: Sequence[Refusal]) -> WorkerFacts:
+    """The workers of a run: of queues where its batches wait, and of those that refuse some."""
+    if info.status in ENDED_RUNS:
+        return WorkerFacts()
+    dispatcher = backend.dispatcher
+    live = dispatcher.list_workers(info.queues) if refusals else {}
+    facts = WorkerFacts(refusals=refusals, live=live)
+    if not is_sending(info):
+        return facts
+    workers = dispatcher.count_workers(info.queues)
+    idle = [queue for queue in info.queues if not workers[queue]]
+    unserved = [queue for queue in idle if dispatcher.find_queued(info.run_id, [queue])]
+    # Nobody listens; or this process has the prefix of the workers, and sees no task that waits.
+    suspect = info.queues if stands(info.counts) else unserved
+    apart = backend.find_apart(info.run_id, suspect)
+    return facts._replace(unserved=unserved, apart=apart)
+
+
+def read_stall(
+    impatient: Backend,
+    run_id: str,
+    counts: Mapping[str, int],
+    queues: Collection[str],
+    *,
+    leading: bool,
+) -> WorkerFacts:
+    """The workers of a run in which nothing moves, by its counts; ``queues`` are those that its
+    open tasks are for. The arguments are those of :func:`~distflow.core.waits.stall_waits`.
+    """
+    workers = impatient.dispatcher.count_workers(sorted(queues))
+    idle = [queue for queue, count in workers.items() if not count]
+    suspended = impatient.are_workers_suspended()
+    suspect = queues if stands(counts) and not leading else idle
+    apart = impatient.find_apart(run_id, sorted(suspect))
+    store = impatient.store(run_id)
+    refusals = store.read_refusals() if counts["waiting"] else []
+    # What no worker can run is open, and neither ready nor queued.
+    everywhere = store.read_info().queues if refusals else ()
+    live = impatient.dispatcher.list_workers(everywhere) if refusals else {}
+    return WorkerFacts(idle, apart, refusals, live, suspended)
