@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from distflow import Snapshot, TaskResult
+from distflow import Retry, Snapshot, TaskResult
 from distflow.authoring import Workflow, check_workflow
 from distflow.backends.memory import MemoryBackend
+from distflow.clock import SYSTEM_CLOCK
+from distflow.clock import Clock as ClockPort
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.sending import send_batches
+from distflow.coordinator.service import CoordinatorService
 from distflow.core.graph import Graph
 from distflow.core.run import RunOptions, RunSpec
 from distflow.core.status import RunStatus
 from distflow.ports.backend import Backend
+from distflow.runs.client import Client
 from distflow.runs.creation import write_run
 from distflow.runs.simulation import read_all
 from distflow.runs.takeover import Taking, take_over
 from tests.support.cases import build, check, pack_cases
+from tests.support.clock import Clock
 
 #: What the task :func:`meddle` calls.
 _meddling: list[Callable[[], object]] = []
@@ -41,9 +47,9 @@ def write(
     return graph
 
 
-def leader(backend: Backend) -> WorkflowExecutor:
+def leader(backend: Backend, clock: ClockPort = SYSTEM_CLOCK) -> WorkflowExecutor:
     """A coordinator of the run."""
-    return WorkflowExecutor(backend.store("run-1"), backend.dispatcher)
+    return WorkflowExecutor(backend.store("run-1"), backend.dispatcher, clock=clock)
 
 
 def lead_a_while(backend: MemoryBackend, batches: int) -> None:
@@ -87,6 +93,48 @@ def test_a_task_goes_on_under_the_next_leader() -> None:
     assert successor.lead() == RunStatus.SUCCESS
     results = read_all(backend.store("run-1"), graph)
     assert [result.attempt for result in results.values()] == [1, 1]
+
+
+def test_minutes_pass_in_no_time() -> None:
+    """Backoffs and timeouts are those of the clock that a test moves, and so are their results."""
+    clock, dag = Clock(), Workflow("slow")
+    backend = MemoryBackend(clock=clock.unix, sleep=clock.sleep)
+    minute, fails = 60.0, int
+    dag.add("failing", meddle, retry=Retry(2, delay=minute, backoff="fixed"))
+    dag.add("overrunning", meddle, timeout=5.0, depends_on=["failing"], continue_on_error=True)
+    graph = write(backend, dag.build())
+    _meddling[:] = [lambda: clock.sleep(7.0), bool, lambda: fails("x"), lambda: fails("y")]
+    began, thread_began = clock.monotonic(), time.thread_time()
+    assert leader(backend, clock).lead() == RunStatus.SUCCESS
+    assert 2 * minute < clock.monotonic() - began < 2 * minute + 60
+    assert time.thread_time() - thread_began < 1.0
+    failing, overrunning = read_all(backend.store("run-1"), graph).values()
+    assert (failing.status, failing.attempt) == ("success", 3)
+    assert overrunning.error == "TaskTimeout: ran longer than 5 s"
+
+
+def test_a_service_leads_runs_that_were_left_to_it() -> None:
+    """As ``distflow coordinator`` does, through the same API: here on one thread."""
+    clock, stop, said = Clock(), threading.Event(), list[str]()
+    backend = MemoryBackend(clock=clock.unix, sleep=clock.sleep)
+    client = Client(backend)
+    for number in range(3):
+        dag = Workflow("left")
+        dag.add("first", meddle)
+        dag.add("second", meddle, depends_on=["first"])
+        client.submit(dag, run_id=f"run-{number}", detach=True)
+    _meddling[:] = [bool] * 6
+
+    def report(line: str) -> None:
+        said.append(line)
+        if sum(line.endswith("is success") for line in said) == 3:
+            stop.set()
+
+    service = CoordinatorService(client.service_ports(), stop, report=report, clock=clock)
+    service.run()
+    assert (service.counts.adopted, service.counts.ended, _meddling) == (3, 3, [])
+    assert backend.service.list_active() == set()
+    assert backend.coordinators() == []
 
 
 def test_what_is_waited_for_may_never_come() -> None:
