@@ -9,27 +9,20 @@ from distflow.coordinator.fleet import Fleet
 from distflow.coordinator.silence import Silence
 from distflow.core.batch import Batch
 from distflow.core.batching import BatchComposer, find_behind
-from distflow.core.claim import SHORT_MS
 from distflow.core.graph import Graph
+from distflow.core.pacing import (
+    UNCOUNTED_CREW,
+    Bounces,
+    Crew,
+    Lingering,
+    QueueRests,
+    is_grouped,
+    patience_ms,
+)
 from distflow.core.run import RunInfo
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
 from distflow.wire.tasks import weigh_arguments
-
-#: Milliseconds that a task waits which came back unclaimed more than once.
-_BOUNCE_MS = 1000
-
-#: Seconds for which nothing is sent to a queue where Redis had no room for a batch.
-_FULL_REST_SECONDS = 1.0
-
-#: Seconds that a queue rests at most, whose workers cannot begin batches.
-_LONGEST_REST_SECONDS = 60.0
-
-#: So many tells what each costs.
-_MANY_TASKS = 10
-
-#: Seconds that an import may take, where it is known to be slow, until others need not wait for it.
-_LONGEST_SETUP_SECONDS = 1.0
 
 _AT_WORK = (TaskStatus.CLAIMED, TaskStatus.STARTED)
 _OPEN = (TaskStatus.QUEUED, *_AT_WORK)
@@ -84,14 +77,12 @@ class OpenBatches:
         self._carrier: dict[int, str] = {}
         #: Tasks that workers hold by batches that were sent before this coordinator came.
         self._adopted = {i for i, status in enumerate(state.statuses) if status in _AT_WORK}
-        #: Index of a task -> how often it came back from a batch that could claim nothing.
-        self._bounced: dict[int, int] = {}
-        #: Those of which that happened more than once, and that nobody has claimed yet.
+        self._bounces = Bounces()
+        #: Tasks that came back more than once from batches that could claim nothing, and that
+        #: nobody has claimed yet.
         self._refused: set[int] = set()
-        #: Queue -> how often in a row its workers could not begin a batch, and until when it rests.
-        self._failed: dict[str, tuple[int, float]] = {}
-        #: Queue -> until when its little work is held back.
-        self._lingers: dict[str, float] = {}
+        self._rests = QueueRests()
+        self._lingering = Lingering(fleet.limits.linger_ms, fleet.limits.job_ms)
         self._composer = BatchComposer(
             graph,
             state.unmet,
@@ -100,7 +91,6 @@ class OpenBatches:
             fleet.limits,
             weigh=weigh_arguments,
         )
-        self._linger_seconds = fleet.limits.linger_ms / 1000
         self._held_seconds = fleet.limits.held_ms / 1000
         self.queues = sorted({task.queue for task in graph.tasks})
         fleet.serve(self.queues)
@@ -120,7 +110,7 @@ class OpenBatches:
     @property
     def send_at(self) -> float | None:
         """When work that is held back is to be sent; None for never."""
-        return min(self._lingers.values(), default=None)
+        return self._lingering.due
 
     def take_batches(self, now: float, limit: int | None = None) -> list[Batch]:
         """Batches of what is ready, to be sent now, as far as workers and the run's concurrency
@@ -129,7 +119,7 @@ class OpenBatches:
         """
         batches: list[Batch] = []
         for queue in self._state.queues():
-            if now < self._failed.get(queue, (0, 0.0))[1]:
+            if self._rests.is_resting(queue, now):
                 continue
             # For a single task there is room, however many workers there are: nobody counts them.
             is_single = len(self._state.ready(queue)) == 1 and not self._state.questions
@@ -148,22 +138,14 @@ class OpenBatches:
         ready = self._state.ready(queue)
         if slots <= 0 or ready.peek() is None:
             return []
-        little = self._composer.work_ms(ready) < self._fleet.limits.job_ms
-        if (
-            self._sent
-            and little
-            and now < self._lingers.setdefault(queue, now + self._linger_seconds)
-        ):
+        work_ms = self._composer.work_ms(ready)
+        if self._lingering.holds_back(queue, work_ms, now, awaits=bool(self._sent)):
             return []
-        self._lingers.pop(queue, None)
-        if is_single:
-            # Others may idle: what follows from it is for them as well.
-            workers, idle = 1, 2
-        else:
-            workers = max(1, self._fleet.workers(queue))
-            idle = max(0, workers - self._fleet.out[queue])
+        crew = UNCOUNTED_CREW
+        if not is_single:
+            crew = Crew.of(self._fleet.workers(queue), self._fleet.out[queue])
         batches = []
-        for tasks in self._composer.compose(ready, slots=slots, workers=workers, idle=idle):
+        for tasks in self._composer.compose(ready, crew, slots=slots):
             for index in tasks:
                 self._state.on_queued(index)
             batches.append(self._send(queue, tasks, now))
@@ -237,26 +219,21 @@ class OpenBatches:
                 del self._carrier[index]
                 self._bring_back(index, now, waits=waits)
         if failed:
-            times = self._failed.get(queue, (0, 0.0))[0]
-            rest = min(_LONGEST_REST_SECONDS, 2.0**times)
-            self._failed[queue] = (times + 1, now + rest)
+            self._rests.note_failed(queue, now)
             return False
-        self._failed.pop(queue, None)
+        self._rests.note_begun(queue)
         if vanished:
             self._fleet.copies.note_vanished(queue, sent.at, now)
         return unasked
 
     def _learn(self, batch_id: str) -> None:
         """What its tasks have cost, one after another: where there were many."""
-        if batch_id not in self._silence or len(self._sent[batch_id].tasks) < _MANY_TASKS:
+        if batch_id not in self._silence:
             return
-        sent, statuses = self._sent[batch_id], self._state.statuses
-        done = [index for index in sent.tasks if statuses[index] == TaskStatus.SUCCESS]
-        if len(done) >= _MANY_TASKS:
-            estimates, tasks = self._fleet.estimates, self._graph.tasks
-            took_ms = self._silence.span(batch_id) * 1000
-            took_ms -= estimates.setup_ms(tasks[sent.tasks[0]].function)
-            estimates.learn_overhead([tasks[index] for index in done], took_ms)
+        sent, statuses, tasks = self._sent[batch_id], self._state.statuses, self._graph.tasks
+        done = [tasks[index] for index in sent.tasks if statuses[index] == TaskStatus.SUCCESS]
+        took_ms = self._silence.span(batch_id) * 1000
+        self._fleet.estimates.learn_batch(tasks[sent.tasks[0]], done, took_ms)
 
     def keep(self, batch: Batch, now: float) -> None:
         """Redis had no room for a batch: it was not sent, and its queue rests for a moment."""
@@ -269,8 +246,7 @@ class OpenBatches:
             elif self._carrier.get(index) == batch.id:
                 del self._carrier[index]
                 self._state.on_unstarted(index)
-        times = self._failed.get(batch.queue, (0, 0.0))[0]
-        self._failed[batch.queue] = times, now + _FULL_REST_SECONDS
+        self._rests.note_full(batch.queue, now)
 
     def _forget(self, batch_id: str) -> _Sent | None:
         """A batch is out no more."""
@@ -335,21 +311,17 @@ class OpenBatches:
         return [index for index in behind if statuses[index] == TaskStatus.QUEUED]
 
     def _patience(self, sent: _Sent) -> float:
-        """Seconds of silence of a batch, after which what waits in it goes elsewhere: from where
-        the call of its task at work has taken long. What was claimed in a group is given back by
-        the worker itself.
-        """
-        statuses = self._state.statuses
+        """Seconds of silence of a batch, after which what waits in it goes elsewhere."""
+        statuses, estimates = self._state.statuses, self._fleet.estimates
         at_work = next((index for index in sent.tasks if statuses[index] in _OPEN), None)
         if at_work is None:
             return self._held_seconds
-        task, estimates = self._graph.tasks[at_work], self._fleet.estimates
-        if at_work == sent.tasks[0]:
-            setup_seconds = estimates.setup_ms(task.function) / 1000
-            return self._held_seconds + min(setup_seconds, _LONGEST_SETUP_SECONDS)
-        run_ms = estimates.run_ms(task.function)
-        in_group = task.effects == "idempotent" and run_ms is not None and run_ms <= SHORT_MS
-        return self._held_seconds * (2 if in_group else 1)
+        task = self._graph.tasks[at_work]
+        is_first = at_work == sent.tasks[0]
+        setup_ms = estimates.setup_ms(task.function) if is_first else None
+        grouped = is_grouped(task.effects, task.timeout, estimates.run_ms(task.function))
+        held_ms = self._fleet.limits.held_ms
+        return patience_ms(held_ms, setup_ms=setup_ms, grouped=grouped) / 1000
 
     def _bring_back(self, index: int, now: float, *, waits: bool) -> None:
         """At once the first time; a task that comes back again and again from batches that could
@@ -360,12 +332,10 @@ class OpenBatches:
         self._state.on_unstarted(index)
         if self._state.statuses[index] != TaskStatus.READY or not waits:
             return
-        bounced = self._bounced.get(index, 0)
-        self._bounced[index] = bounced + 1
-        if bounced:
+        if wait_ms := self._bounces.note(index):
             self._refused.add(index)
             now_ms = int(now * 1000)
-            self._state.on_waiting(index, now_ms + _BOUNCE_MS, now_ms)
+            self._state.on_waiting(index, now_ms + wait_ms, now_ms)
 
     @property
     def has_refused(self) -> bool:

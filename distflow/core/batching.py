@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from math import ceil, inf
 from typing import NamedTuple, TypeVar
 
-from distflow.core.claim import LONGEST_MS, SHORT_MS
 from distflow.core.graph import Graph
 from distflow.core.model import Task
+from distflow.core.pacing import HELD_MS, LONGEST_MS, Crew, is_grouped
 from distflow.core.ready import ReadyQueue, index_of, sort_key
 
 _Key = TypeVar("_Key")
@@ -31,7 +31,7 @@ class BatchLimits(NamedTuple):
     #: No batch is made to take longer.
     longest_ms: float = LONGEST_MS
     #: What waits behind a task that has run for so long goes to a worker that idles.
-    held_ms: float = 100.0
+    held_ms: float = HELD_MS
     #: While batches are out, little work is held back for so long: their tasks may bring more.
     linger_ms: float = 10.0
     #: What a job costs its worker by itself: less work than this is not worth another worker.
@@ -67,6 +67,9 @@ class Estimates:
     _LONGEST_SETUP_MS = 10_000.0
     _LARGEST_OVERHEAD_MS = 5.0
 
+    #: So many tell what each costs.
+    _MANY_TASKS = 10
+
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
         self._mean_ms: dict[str, float] = {}
@@ -84,6 +87,13 @@ class Estimates:
         """
         ms = min(max(0.0, ms), self._LONGEST_SETUP_MS)
         _learn(self._setup_ms, function, ms, self._SETUP_WEIGHT)
+
+    def learn_batch(self, first: Task, done: Sequence[Task], ms: float) -> None:
+        """A batch that began with one task has done these, one after another, in so long in all:
+        where there were many that tells what each costs beyond its call.
+        """
+        if len(done) >= self._MANY_TASKS:
+            self.learn_overhead(done, ms - self.setup_ms(first.function))
 
     def learn_overhead(self, tasks: Sequence[Task], ms: float) -> None:
         """These tasks, one after another in a batch, took so long in all. Where Redis is far away
@@ -127,7 +137,7 @@ class Estimates:
         return mean + self._overhead_ms[self._is_grouped(task, mean)]
 
     def _is_grouped(self, task: Task, run_ms: float) -> bool:
-        return task.effects == "idempotent" and run_ms <= SHORT_MS and task.timeout is None
+        return is_grouped(task.effects, task.timeout, run_ms)
 
 
 #: A share and the sum of its parts may differ by so much.
@@ -192,17 +202,15 @@ class BatchComposer:
         self._estimates = estimates
         self._limits = limits
 
-    def compose(
-        self, ready: ReadyQueue, *, slots: int, workers: int, idle: int
-    ) -> Iterator[list[int]]:
+    def compose(self, ready: ReadyQueue, crew: Crew, *, slots: int) -> Iterator[list[int]]:
         """Batches for one queue, each in dependency order, until nothing is ready.
 
         Args:
             ready: taken from.
+            crew: the workers of the queue.
             slots: how many batches may be sent at most.
-            workers: how many listen to the queue, at least 1.
-            idle: how many of them have nothing to do.
         """
+        workers, idle = crew
         while slots > 0 and ready.peek() is not None:
             batch = self._fill(ready, self._portion(ready, workers, idle))
             if not batch:

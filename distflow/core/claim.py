@@ -135,15 +135,6 @@ class Finish(NamedTuple):
         return "looped" if self.progress.attempt == self.attempt else "retried"
 
 
-#: Milliseconds: a function that is known to take no longer is claimed quietly, and with others
-#: where it is ``idempotent``.
-SHORT_MS = 20.0
-
-#: Milliseconds of work after which a batch claims no other task: what it has left goes back, so
-#: that its worker is free for whatever comes first by then.
-LONGEST_MS = 500.0
-
-
 class ClaimRequest(NamedTuple):
     """A claim that a batch asks for.
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from distflow.core.batching import BatchComposer, BatchLimits, Estimates, find_behind
 from distflow.core.graph import Graph
 from distflow.core.model import Task
+from distflow.core.pacing import Crew
 from distflow.core.state import TaskStateManager
 from distflow.core.status import TaskStatus
 
@@ -27,7 +28,7 @@ def compose(
     """What is sent to the queue ``default`` now."""
     composer = BatchComposer(state.graph, state.unmet, alone.__contains__, estimates, LIMITS)
     batches = []
-    for batch in composer.compose(state.ready("default"), slots=slots, workers=workers, idle=idle):
+    for batch in composer.compose(state.ready("default"), Crew(workers, idle), slots=slots):
         for index in batch:
             state.on_queued(index)
         batches.append(batch)
@@ -339,6 +340,6 @@ def test_a_batch_has_room_for_so_many_bytes() -> None:
         *(state.graph, state.unmet, frozenset[int]().__contains__, known(short=0.1), LIMITS),
         weigh=lambda task: weights[task.name],
     )
-    batches = list(composer.compose(state.ready("default"), slots=99, workers=1, idle=1))
+    batches = list(composer.compose(state.ready("default"), Crew(1, 1), slots=99))
     assert [len(batch) for batch in batches] == [1, 5, *[4] * 8, 2]
     assert [index for batch in batches for index in batch] == list(range(40))

@@ -163,6 +163,7 @@ def test_what_fails_is_sent_again_whole(scene: Scene) -> None:
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks each millisecond: the clock is the test's."""
     monkeypatch.setattr(ledger_module, "FLUSH_SECONDS", 0.001)
+    monkeypatch.setattr(ledger_module, "HELD_SECONDS", 0.002)
 
 
 @pytest.fixture

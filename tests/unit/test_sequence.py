@@ -146,7 +146,7 @@ def test_what_is_not_plain_is_not_read_ahead(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch has worked for long after 20 ms."""
-    monkeypatch.setattr("distflow_worker.sequence.LONGEST_MS", 20.0)
+    monkeypatch.setattr("distflow.core.pacing.LONGEST_MS", 20.0)
 
 
 @pytest.mark.usefixtures("soon")
@@ -175,7 +175,7 @@ def test_what_a_batch_pays_before_its_first_call_is_no_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An import or a condition that takes half a second: the batch is worth more than one task."""
-    monkeypatch.setattr("distflow_worker.sequence.LONGEST_MS", 100.0)
+    monkeypatch.setattr("distflow.core.pacing.LONGEST_MS", 100.0)
 
     def look() -> bool:
         time.sleep(0.11)

@@ -23,6 +23,7 @@ from distflow.core.claim import (
     Refused,
     WorkerFacts,
 )
+from distflow.core.pacing import FLUSH_MS, HELD_MS
 from distflow.errors import DistflowError, RedisUnavailable, RunForgotten
 from distflow.logs import get_logger
 from distflow_worker.inputs import LARGE_BYTES
@@ -38,8 +39,7 @@ _log = get_logger("distflow.worker")
 #: kept is that patient.
 PIECE_SECONDS = 1.0
 
-#: Seconds that an outcome waits for others at most.
-FLUSH_SECONDS = 0.05
+FLUSH_SECONDS, HELD_SECONDS = FLUSH_MS / 1000, HELD_MS / 1000
 
 
 class Held(NamedTuple):
@@ -173,7 +173,7 @@ class FinishBuffer:
             with self._lock:
                 # The first of a group has nothing to record before it, and may be long as well.
                 since = self._oldest if self._finishes else self._taken_at
-                late = time.monotonic() - since >= 2 * FLUSH_SECONDS
+                late = time.monotonic() - since >= HELD_SECONDS
                 waits = self._finishes or self._held
                 if not waits or not late or self._over.is_set():
                     continue

@@ -9,12 +9,13 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from distflow.core.claim import LONGEST_MS, SHORT_MS, ClaimRequest, Code, scope_of
+from distflow.core.claim import ClaimRequest, Code, scope_of
+from distflow.core.pacing import count_group, has_worked_long, is_grouped, is_short
 from distflow.ids import new_token
 from distflow.logs import get_logger
 from distflow.wire.batch_payload import BatchPayload, TaskHeader
 from distflow_worker.attempt import AttemptRun, ClaimVoid, RunView
-from distflow_worker.finish_buffer import FLUSH_SECONDS, FinishBuffer, Held
+from distflow_worker.finish_buffer import FinishBuffer, Held
 from distflow_worker.inputs import BatchInputs
 from distflow_worker.misfit import Misfit
 
@@ -28,10 +29,6 @@ _log = get_logger("distflow.worker")
 
 #: What asks verify hooks: few batches do, and every job would pay for its import.
 VERIFY = "distflow_worker.verify"
-
-#: What a task of a group costs beyond its function, and how many there are at most.
-_TASK_MS = 0.05
-_GROUP_TASKS = 1000
 
 #: Answers after which nothing more of the batch may run.
 _ENDS_BATCH = frozenset({Code.STALE_EPOCH, Code.STOPPED, Code.GONE})
@@ -142,7 +139,7 @@ class BatchSequence:
     def _has_worked_long(self) -> bool:
         """Whether the batch claims no more."""
         called_at = self._called_at
-        return called_at is not None and time.monotonic() - called_at >= LONGEST_MS / 1000
+        return called_at is not None and has_worked_long(time.monotonic() - called_at)
 
     def _verify(self, header: TaskHeader) -> bool:
         """Ask what became of an unknown task: nothing is claimed for that. Whether its hook is
@@ -181,7 +178,7 @@ class BatchSequence:
             self._request(
                 header,
                 in_group=len(group) > 1,
-                quiet=self._is_short(header) and not (tells and place == 0),
+                quiet=is_short(self._expected.get(header.function)) and not (tells and place == 0),
             )
             for place, header in enumerate(group)
         ]
@@ -208,28 +205,16 @@ class BatchSequence:
         self._next.prepare()
 
     def _group_at(self, position: int) -> Sequence[TaskHeader]:
-        """The task at a position, and those behind it that may be claimed along with it: a run of
-        ``idempotent`` tasks that are known to be short.
-        """
-        if self._headers[position].effects != "idempotent":
-            return [self._headers[position]]
-        group: list[TaskHeader] = []
-        left_ms = FLUSH_SECONDS * 1000
-        for header in self._headers[position : position + _GROUP_TASKS]:
-            # A task that is ended from outside takes along whatever is not recorded yet.
-            apart = header.verify or header.timeout is not None
-            if header.effects != "idempotent" or apart or not self._is_short(header):
-                break
-            group.append(header)
-            left_ms -= self._expected[header.function] + _TASK_MS
-            if left_ms <= 0:
-                break
-        return group or self._headers[position : position + 1]
+        """The task at a position, and those behind it that are claimed along with it."""
+        headers = self._headers
+        run_times = (self._grouped_ms(headers[i]) for i in range(position, len(headers)))
+        return headers[position : position + max(1, count_group(run_times))]
 
-    def _is_short(self, header: TaskHeader) -> bool:
-        """Whether a task is known to be so short that nobody need be told of its begin."""
-        expected = self._expected.get(header.function)
-        return expected is not None and expected <= SHORT_MS
+    def _grouped_ms(self, header: TaskHeader) -> float | None:
+        """The run time of a task that may be claimed along with others; None of any other."""
+        run_ms = self._expected.get(header.function)
+        grouped = not header.verify and is_grouped(header.effects, header.timeout, run_ms)
+        return run_ms if grouped else None
 
     def _may_run(self, header: TaskHeader) -> bool:
         """Whether a claim still holds good: one that was made ahead rests on tasks that had not run
