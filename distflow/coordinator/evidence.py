@@ -23,9 +23,10 @@ class LostBatch(NamedTuple):
 
     def to_repair(self) -> Repair:
         """What is told of it."""
+        # The tasks come first: a line may be cut.
         what = ", ".join(f"{task}: {status}" for task, status in self.settled.items())
+        note = f"{what}; {self.cause}" if what else f"{self.cause}; it had claimed nothing"
         kind = "worker_frozen" if self.frozen else "worker_lost"
-        note = f"{self.cause}; {what or 'it had claimed nothing'}"
         return Repair(kind, self.batch, self.worker, note)
 
 

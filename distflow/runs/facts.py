@@ -42,7 +42,8 @@ def read_workers(backend: Backend, info: RunInfo, refusals: Sequence[Refusal]) -
     # Nobody listens; or this process has the prefix of the workers, and sees no task that waits.
     suspect = info.queues if stands(info.counts) else unserved
     apart = backend.find_apart(info.run_id, suspect)
-    return facts._replace(unserved=unserved, apart=apart)
+    suspended = stands(info.counts) and backend.are_workers_suspended()
+    return facts._replace(unserved=unserved, apart=apart, suspended=suspended)
 
 
 def read_stall(

@@ -194,7 +194,15 @@ class Session:
         if not self._watcher.hears_starts:
             return lambda _task: False
         graph = self._read_graph()
-        return lambda task: starts_at_claim(graph.tasks[graph.index[task]])
+
+        def is_start(task: str) -> bool:
+            nonlocal graph
+            if task not in graph.index:
+                # The run has got more tasks.
+                graph = self._read_graph()
+            return starts_at_claim(graph.tasks[graph.index[task]])
+
+        return is_start
 
     def _hand_on_cancel(self, info: RunInfo) -> None:
         if self._cancel is None or not self._cancel.is_set() or info.status != RunStatus.RUNNING:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rq.suspension import resume, suspend
 
 from distflow.core.claim import Progress
 from distflow.core.model import Loop, Task
@@ -184,6 +185,17 @@ def test_status_says_what_it_waits_for(scene: Scene) -> None:
     assert "tasks wait and nobody listens to queue 'default'" in text
     assert "distflow worker default" in text
     assert "distflow resume" not in text
+
+
+def test_status_says_that_workers_are_suspended(scene: Scene) -> None:
+    """Of a run that stands, with the command that lets them go on."""
+    store, epoch = scene.open_run("a")
+    store.renew_lease("anna", epoch, 60.0, queued=1, waiting=0)
+    suspend(scene.client)
+    said = "waits for  its workers: they are suspended\n           rq resume\n"
+    assert said in scene.cli("status", "run-1").stdout
+    resume(scene.client)
+    assert "suspended" not in scene.cli("status", "run-1").stdout
 
 
 @pytest.mark.parametrize("words", [("status", "run-1"), ("status", "run-1", "--tasks"), ("runs",)])

@@ -212,6 +212,30 @@ def test_a_dead_leader_is_followed_until_its_lease_has_lapsed(scene: Scene) -> N
     assert _LEASE_SECONDS - FOLLOW_SECONDS <= waited <= _LEASE_SECONDS + FOLLOW_SECONDS
 
 
+def test_a_task_that_came_meanwhile_is_heard_of(scene: Scene) -> None:
+    """The graph is read again where an event is about a task that it does not have yet."""
+    scene.failures = [StaleEpoch("run run-1: another coordinator has taken it over")]
+    epoch = scene.led_by("berta")
+
+    def grow() -> None:
+        run, more = scene.server.runs["run-1"], [Task("c", "m:f")]
+        run.graph[1], run.total = more, run.total + 1
+        scene.graph = Graph.compile([*scene.graph.tasks, *more])
+        scene.store.begin_batch(epoch, "x", "w", "x")
+        scene.workers.run(epoch, "x", "c")
+
+    def end() -> None:
+        scene.store.set_status(RunStatus.FAILURE, {RunStatus.RUNNING}, epoch=epoch)
+
+    scene.play(grow, end)
+    assert scene.session.finish(reopen=False) == RunStatus.FAILURE
+    told = [(each.kind, each.task) for each in scene.watching.notices]
+    assert told[:2] == [("task_start", "c"), ("task_end", "c")]
+    assert scene.graph_reads == 2
+    totals = [sum(each.counts.values()) for each in scene.watching.pictures]
+    assert (totals[0], totals[-1]) == (2, 3)
+
+
 def test_who_is_superseded_follows_to_the_end(scene: Scene) -> None:
     """It hears of all that happens, with outcomes to read, as if it led; and sees pictures."""
     scene.failures = [StaleEpoch("run run-1: another coordinator has taken it over")]
