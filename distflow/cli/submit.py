@@ -30,7 +30,8 @@ from distflow.cli.ui.narration import outcome_lines
 from distflow.cli.ui.progress import WritingProgress
 from distflow.cli.ui.taking import taking_options
 from distflow.cli.ui.waits import go_on_command
-from distflow.core.run import MAX_GRAPH_BYTES, WAITAOF, RunInfo
+from distflow.core.run import WAITAOF, RunInfo
+from distflow.core.run_options import MAX_GRAPH_BYTES
 from distflow.core.status import RESTING_RUNS, TaskStatus
 from distflow.errors import DistflowError, InvalidInput
 from distflow.ids import check_new_run_id, check_run_id, new_origin

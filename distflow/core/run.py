@@ -7,13 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from distflow.core.claim import Progress
+from distflow.core.run_options import USUAL_OPTIONS, RunOptions
 from distflow.core.status import RESTING_RUNS, RunStatus
-
-#: Bytes that an encoded result may have: 16 MiB.
-MAX_RESULT_BYTES = 16 * 1024 * 1024
-
-#: Bytes that all tasks of a run may have, encoded: 256 MiB.
-MAX_GRAPH_BYTES = 256 * 1024 * 1024
 
 #: Bytes that one task may have, encoded: its arguments, that is. It travels whole in a job of RQ.
 MAX_TASK_BYTES = 16 * 1024 * 1024
@@ -23,25 +18,6 @@ MAX_PARAMS_BYTES = 1024 * 1024
 
 #: What a server does not tell.
 UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How a run is executed.
-
-    Args:
-        concurrency: batches that may hold a claim at once; None is no limit.
-        timeout: seconds after which the run is cancelled, anew from each resume.
-        context: ``"pkg.module:factory"`` called once per run in each worker process.
-        max_result_bytes: size at which an encoded result becomes a failure of its task.
-        batch: whether short tasks travel together.
-    """
-
-    concurrency: int | None = None
-    timeout: float | None = None
-    context: str | None = None
-    max_result_bytes: int = MAX_RESULT_BYTES
-    batch: bool = True
 
 
 class ServerFacts(NamedTuple):
@@ -74,7 +50,7 @@ class RunSpec:
     params: Mapping[str, Any]
     #: Nonce from which the keys of the tasks are derived; kept by export and import.
     origin: str
-    options: RunOptions = RunOptions()
+    options: RunOptions = USUAL_OPTIONS
     server: ServerFacts = UNKNOWN_SERVER
     #: It is left to a coordinator service from the start.
     detached: bool = False

@@ -13,7 +13,7 @@ from typing import Any
 from distflow.core.claim import READ_VERSIONS
 from distflow.core.model import Loop, Retry, Task
 from distflow.core.options import TASK_OPTIONS
-from distflow.core.run import RunOptions
+from distflow.core.run_options import RUN_OPTIONS, RunOptions
 
 FIRST, NEWEST = READ_VERSIONS[0], READ_VERSIONS[-1]
 
@@ -23,7 +23,7 @@ ADDED_FIELDS: Mapping[type, tuple[str, ...]] = {
     Task: tuple(option.name for option in TASK_OPTIONS if option.since > FIRST),
     Retry: ("on", "not_on", "delays"),
     Loop: ("sees",),
-    RunOptions: (),
+    RunOptions: tuple(option.name for option in RUN_OPTIONS if option.since > FIRST),
 }
 
 #: Of each, one whose optional fields say nothing that version 1 does not: a Loop is one of 0.1.

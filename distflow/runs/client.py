@@ -17,13 +17,8 @@ from distflow.backends.redis_rq import (
 from distflow.coordinator.service import CoordinatorService, Ports
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.readings import KnownGraph, WorkerInfo
-from distflow.core.run import (
-    MAX_GRAPH_BYTES,
-    MAX_RESULT_BYTES,
-    RunOptions,
-    RunSpec,
-    ServerFacts,
-)
+from distflow.core.run import RunSpec, ServerFacts
+from distflow.core.run_options import MAX_GRAPH_BYTES, MAX_RESULT_BYTES, RunOptions
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput
 from distflow.events.hub import both

@@ -12,7 +12,8 @@ from distflow.backends.redis_rq import RedisClient
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
-from distflow.core.run import RunOptions, RunSpec, ServerFacts
+from distflow.core.run import RunSpec, ServerFacts
+from distflow.core.run_options import RunOptions
 from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.errors import WrongState
 from distflow.events.hub import EventHub

@@ -11,7 +11,8 @@ from distflow.backends.in_process import new_store, run_threads
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
-from distflow.core.run import RunOptions, RunSpec, ServerFacts
+from distflow.core.run import RunSpec, ServerFacts
+from distflow.core.run_options import RunOptions
 from distflow.core.status import TaskStatus
 from distflow.events.notice import Listener, Notice
 from distflow.ids import new_run_id

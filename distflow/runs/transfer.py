@@ -18,11 +18,11 @@ from distflow.core.run import (
     UNKNOWN_SERVER,
     Claim,
     RunInfo,
-    RunOptions,
     RunSpec,
     ServerFacts,
     TaskCut,
 )
+from distflow.core.run_options import KEPT_TYPES, RunOptions
 from distflow.core.status import ENDED_RUNS, RunStatus, TaskStatus
 from distflow.core.version import plain_options
 from distflow.errors import DistflowError, RunGone, SnapshotInvalid, WrongState
@@ -191,18 +191,9 @@ def _spec(reader: SnapshotReader, run_id: str | None, server: ServerFacts) -> Ru
         )
 
 
-#: What the options of a run may be, where they are there.
-_OPTION_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "concurrency": int,
-    "timeout": (int, float),
-    "context": str,
-    "max_result_bytes": int,
-}
-
-
 def _options(fields: Mapping[str, Any]) -> RunOptions:
-    for name in _OPTION_TYPES.keys() & fields.keys():
-        if not (fields[name] is None or isinstance(fields[name], _OPTION_TYPES[name])):
+    for name in KEPT_TYPES.keys() & fields.keys():
+        if not (fields[name] is None or isinstance(fields[name], KEPT_TYPES[name])):
             raise TypeError(f"option {name} is {fields[name]!r:.40}")
     return RunOptions(**fields)
 

@@ -6,7 +6,7 @@ import pytest
 
 from distflow.core.claim import Code, Progress
 from distflow.core.model import Loop, Ref, Retry, Task
-from distflow.core.run import RunOptions
+from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import RunExists, RunGone, RunNotFound, WrongState
 from tests.support.stores import (

@@ -16,7 +16,7 @@ from redis import Redis
 from distflow.core.claim import Code, Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Loop, Metrics, Retry, Task, TaskResult
-from distflow.core.run import Beat, Claim, Event, HeldTask, RunOptions, ServerFacts
+from distflow.core.run import Beat, Claim, Event, HeldTask, ServerFacts
 from distflow.ids import task_key
 from distflow.snapshot.records import End, Header, Outcome
 
@@ -29,6 +29,7 @@ def _either(today: str, in_0_1: str) -> Any:
         return import_module(in_0_1)
 
 
+RunOptions = _either("distflow.core.run_options", "distflow.core.run").RunOptions
 codec = _either("distflow.wire.codec", "distflow.codec")
 fingerprint = _either("distflow.wire.fingerprint", "distflow.fingerprint").fingerprint
 read_standing = _either(
@@ -82,7 +83,7 @@ def recode(packed: bytes) -> list[str]:
     return [again, fingerprint(task), task_key("0123abcd", task.name)]
 
 
-def _said(options: RunOptions) -> dict[str, Any]:
+def _said(options: Any) -> dict[str, Any]:
     """The options that are not as they are by default."""
     plain, names = RunOptions(), _fields(RunOptions)
     values = {name: getattr(options, name) for name in names}

@@ -17,7 +17,8 @@ from uuid import UUID
 import pytest
 
 from distflow.core.model import Loop, Metrics, Ref, Retry, Task, TaskResult
-from distflow.core.run import HeldTask, Repair, RunOptions
+from distflow.core.run import HeldTask, Repair
+from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.core.version import ADDED_FIELDS, run_version
 from distflow.ids import task_key

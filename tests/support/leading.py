@@ -19,7 +19,8 @@ from distflow.core.claim import ClaimRequest, Code, Finish, Refused, WorkerFacts
 from distflow.core.misfit import Registration
 from distflow.core.model import Effects, Task, TaskResult
 from distflow.core.readings import JobFailure, WorkerProbe
-from distflow.core.run import RunInfo, RunOptions, RunSpec
+from distflow.core.run import RunInfo, RunSpec
+from distflow.core.run_options import RunOptions
 from distflow.core.state import TaskStateManager
 from distflow.core.status import RunStatus
 from distflow.errors import RedisFull

@@ -23,10 +23,10 @@ from distflow.core.run import (
     Event,
     HistoryEntry,
     Refusal,
-    RunOptions,
     RunSpec,
     ServerFacts,
 )
+from distflow.core.run_options import RunOptions
 from distflow.core.status import OUTCOMES, TaskStatus
 from distflow.ports.run_store import RunStore
 from distflow.ports.service import ServicePort

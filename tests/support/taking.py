@@ -9,7 +9,8 @@ from typing import Any
 from distflow.core.batch import Batch
 from distflow.core.claim import Advance
 from distflow.core.model import Task, TaskResult
-from distflow.core.run import RunOptions, RunSpec
+from distflow.core.run import RunSpec
+from distflow.core.run_options import RunOptions
 from distflow.store.memory.store import MemoryRunStore
 from distflow.wire.batch_payload import batch_payload
 from distflow.wire.codec import decode_result

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from redis import Redis
 
 from distflow.core.model import Task
-from distflow.core.run import RunOptions, RunSpec, ServerFacts, TaskCut
+from distflow.core.run import RunSpec, ServerFacts, TaskCut
+from distflow.core.run_options import RunOptions
 from distflow.ids import new_token
 from distflow.store.redis.store import RedisRunStore
 from tests.support.stores import claim, final, finish

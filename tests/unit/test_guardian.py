@@ -14,7 +14,8 @@ import pytest
 from distflow.core.batch import Batch
 from distflow.core.claim import ClaimReply
 from distflow.core.model import Retry, Task, TaskResult
-from distflow.core.run import RunOptions, RunSpec
+from distflow.core.run import RunSpec
+from distflow.core.run_options import RunOptions
 from distflow.core.status import TaskStatus
 from distflow.errors import RedisUnavailable
 from distflow.store.memory.store import MemoryRunStore

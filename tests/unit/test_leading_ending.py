@@ -11,7 +11,7 @@ import pytest
 from distflow.core.claim import Code
 from distflow.core.model import Retry, Task
 from distflow.core.resolution import Resolution
-from distflow.core.run import RunOptions
+from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus
 from distflow.errors import WrongState
 from tests.support.leading import Leading, played

@@ -8,7 +8,7 @@ import pytest
 
 from distflow.core.claim import Code
 from distflow.core.model import Effects
-from distflow.core.run import RunOptions
+from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus, TaskStatus
 from tests.support.leading import played
 from tests.unit.conftest import Lead

@@ -7,7 +7,7 @@ import pytest
 from distflow.core.claim import Code
 from distflow.core.model import Effects
 from distflow.core.readings import ServerInfo
-from distflow.core.run import RunOptions
+from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus
 from tests.support.leading import Leading, played
 from tests.unit.conftest import Lead

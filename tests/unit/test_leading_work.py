@@ -8,7 +8,7 @@ import pytest
 
 from distflow.core.claim import Code
 from distflow.core.model import Effects, TaskResult
-from distflow.core.run import RunOptions
+from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus, TaskStatus
 from tests.support.leading import Leading, played
 from tests.support.stores import (

@@ -16,7 +16,8 @@ from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.service import CoordinatorService
 from distflow.core.graph import Graph
-from distflow.core.run import RunOptions, RunSpec
+from distflow.core.run import RunSpec
+from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus
 from distflow.ports.backend import Backend
 from distflow.runs.client import Client

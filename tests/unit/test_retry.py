@@ -10,7 +10,7 @@ import pytest
 
 from distflow.core.model import LONGEST_WAIT_SECONDS, Metrics, Retry, Task, class_names
 from distflow.core.outcome import Attempt, Decision, Outcome, decide, timed_out, to_finish
-from distflow.core.run import RunOptions
+from distflow.core.run_options import RunOptions
 from distflow.core.status import TaskStatus
 from distflow.core.version import run_version
 from distflow.errors import InvalidInput, RetryAfter

@@ -16,7 +16,8 @@ from distflow.core.claim import ClaimRequest
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.picture import Picture, ResumePlan
-from distflow.core.run import RunOptions, RunSpec
+from distflow.core.run import RunSpec
+from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus
 from distflow.errors import StaleEpoch
 from distflow.events.notice import Interrupt, Listener, Notice

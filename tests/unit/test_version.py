@@ -9,7 +9,7 @@ import pytest
 
 from distflow.core import version
 from distflow.core.model import Loop, Retry, Task
-from distflow.core.run import RunOptions
+from distflow.core.run_options import RunOptions
 from distflow.core.version import plain_options, run_version
 
 OPTIONS = RunOptions(concurrency=3)
@@ -86,6 +86,7 @@ def test_a_part_that_many_tasks_share_is_asked_once(monkeypatch: pytest.MonkeyPa
         return says_more(part)
 
     monkeypatch.setattr(version, "_says_more", note)
+    pretend(monkeypatch, {Task: ()})
     retry, loop = Retry(1), Loop("pkg:until", 2, sees="data")
     tasks = [Task(f"a{n}", "pkg:a", retry=retry, loop=loop) for n in range(9)]
     assert run_version(tasks, OPTIONS) == 1

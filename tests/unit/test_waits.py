@@ -11,7 +11,8 @@ import pytest
 from distflow.core.claim import Progress
 from distflow.core.misfit import Registration
 from distflow.core.readings import Apart
-from distflow.core.run import HeldTask, Refusal, RunInfo, RunOptions
+from distflow.core.run import HeldTask, Refusal, RunInfo
+from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.core.waits import (
     FAILED_ONCE,

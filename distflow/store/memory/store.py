@@ -29,6 +29,7 @@ from distflow.store.memory.resolving import MemoryResolvingStore
 from distflow.store.memory.server import MemoryRun, MemoryServer
 from distflow.store.memory.worker import MemoryWorkerStore
 from distflow.wire.codec import pack, status_of
+from distflow.wire.run_fields import as_kept, decode_spec, encode_spec
 
 __all__ = ["MemoryRunStore", "MemoryServer"]
 
@@ -40,6 +41,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
         self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
     ) -> None:
         params = pack(dict(spec.params))
+        kept = decode_spec(self.run_id, as_kept(encode_spec(spec)))
         with self.server.changed:
             now = self.server.now_ms()
             self._need_room()
@@ -49,7 +51,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
             run = self._find()
             if run is None:
                 server = self.server
-                made = MemoryRun(spec, operation, params, now, server.changed, server.now_ms)
+                made = MemoryRun(kept, operation, params, now, server.changed, server.now_ms)
                 self.server.runs[self.run_id] = made
                 if tasks is not None:
                     made.graph[0] = list(tasks)

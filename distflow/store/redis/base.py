@@ -158,14 +158,6 @@ def reading(
     return read
 
 
-def asked_grace(stop_at: str, grace: str | None) -> int | None:
-    """In how many ms what runs was to be stopped, as meta has it beside the time that was worked
-    out by it; None where that is another one than ``stop_at``.
-    """
-    of, _, asked = (grace or "").partition(" ")
-    return int(asked) if of == stop_at else None
-
-
 def is_damage(error: ResponseError) -> bool:
     """Whether Redis, or a script there, met what distflow did not write."""
     said = str(error)

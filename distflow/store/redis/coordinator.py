@@ -15,11 +15,12 @@ from distflow.core.stopping import shortens_grace, stop_moment
 from distflow.errors import LeaseHeld, LookAgain, WrongState
 from distflow.faults import commit
 from distflow.ports.coordinator import CoordinatorPort
-from distflow.store.redis.base import StoreBase, asked_grace
+from distflow.store.redis.base import StoreBase
 from distflow.store.redis.keys import active_key, active_keys, runs_key
 from distflow.store.redis.scripts import ScriptCall, run_scripts
 from distflow.store.redis.worker import finish_fields
 from distflow.wire.codec import pack
+from distflow.wire.run_fields import asked_grace
 
 #: How often it is looked at when a run is stopped, while others write that.
 _LOOKS = 20

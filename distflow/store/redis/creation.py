@@ -15,6 +15,7 @@ from distflow.store.redis.base import StoreBase
 from distflow.store.redis.keys import active_key, active_keys, runs_key
 from distflow.store.redis.scripts import ScriptCall, run_scripts
 from distflow.wire.codec import encode_task, pack, pack_decoded
+from distflow.wire.run_fields import encode_spec
 
 
 class CreationStore(StoreBase, CreationPort):
@@ -23,26 +24,7 @@ class CreationStore(StoreBase, CreationPort):
     def create_run(
         self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
     ) -> None:
-        options = spec.options
-        fields: dict[str, str | bytes | int | float] = {
-            # Release 0.1 asks for `wire`, and leaves a run without it alone.
-            **({"wire": 1} if spec.version == 1 else {"v": spec.version}),
-            "workflow": spec.workflow,
-            "params": pack(dict(spec.params)),
-            "origin": spec.origin,
-            **spec.server._asdict(),
-            "max_result_bytes": options.max_result_bytes,
-        }
-        for name in ("concurrency", "timeout", "context"):
-            value = getattr(options, name)
-            if value is not None:
-                fields[name] = value
-        if not options.batch:
-            fields["batch"] = 0
-        if spec.detached:
-            fields["detached"] = 1
-        if tasks is not None:
-            fields["queues"] = pack(_queues(tasks))
+        fields = encode_spec(spec, None if tasks is None else _queues(tasks))
         flat = [part for pair in fields.items() for part in pair]
         packed = b"" if tasks is None else _pack_tasks(tasks)
         status = (RunStatus.CREATING if tasks is None else RunStatus.RUNNING).value

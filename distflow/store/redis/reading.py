@@ -10,36 +10,26 @@ import msgpack
 from redis import exceptions as redis_errors
 from redis.client import Pipeline
 
-from distflow.core.claim import READ_VERSIONS, Progress, check_version
+from distflow.core.claim import Progress, check_version
 from distflow.core.model import Task
 from distflow.core.readings import Problems, RunHead, RunReading, ServerInfo
 from distflow.core.run import (
-    UNKNOWN,
     Beat,
     Claim,
-    HeldTask,
     HistoryEntry,
     Refusal,
     RunInfo,
-    RunOptions,
-    ServerFacts,
     TaskCut,
-    live_counts,
 )
-from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
-from distflow.core.stopping import stop_moment
-from distflow.errors import RunNotFound
+from distflow.core.status import RunStatus, TaskStatus
 from distflow.ports.reading import ReadingPort
-from distflow.store.redis.base import StoreBase, asked_grace, reading
+from distflow.store.redis.base import StoreBase, reading
 from distflow.store.redis.scripts import load_into, queue_script
-from distflow.wire.codec import unpack
+from distflow.wire.run_fields import decode_info
 from distflow.wire.tasks import decode_tasks
 
 #: Scripts that are read by in one round trip with other commands.
 _INFO_SCRIPT, _STATUSES_SCRIPT = "read_info", "read_statuses"
-
-#: Before the kind, in the names of the counters of repairs.
-_REPAIRED = "repaired_"
 
 
 class ReadingStore(StoreBase, ReadingPort):
@@ -98,7 +88,9 @@ class ReadingStore(StoreBase, ReadingPort):
             raise self._missing()
         self._note_seen()
         meta = dict(zip(flat[::2], flat[1::2], strict=True))
-        return _info(self.run_id, meta, claimed, lease, now_ms / 1000)
+        leader = lease.decode().partition(" ")[2] if lease else None
+        now = now_ms / 1000
+        return decode_info(self.run_id, meta, claimed=claimed, coordinator=leader, now=now)
 
     def read_server(self) -> ServerInfo:
         def ask(pipeline: Pipeline) -> None:
@@ -231,12 +223,6 @@ class ReadingStore(StoreBase, ReadingPort):
         return self._patiently(call)
 
 
-def _held(packed: bytes) -> tuple[HeldTask, ...]:
-    return tuple(
-        HeldTask(task, worker, since / 1000) for task, worker, since in msgpack.unpackb(packed)
-    )
-
-
 def _claim(packed: bytes) -> Claim:
     return Claim(*msgpack.unpackb(packed))
 
@@ -297,79 +283,4 @@ def _history_entry(fields: dict[bytes, bytes]) -> HistoryEntry:
         by=text(b"by"),
         note=text(b"note") or text(b"digest"),
         packed=fields.get(b"packed"),
-    )
-
-
-def _stop_at(stop_at: str | None, grace: str | None, now: float) -> float | None:
-    if stop_at is None:
-        return None
-    # In milliseconds, as it is written: two readings of one moment do not differ.
-    return stop_moment(int(stop_at), asked_grace(stop_at, grace), round(now * 1000)) / 1000
-
-
-def _info(
-    run_id: str, meta: dict[bytes, bytes], claimed: int, lease: bytes | None, now: float
-) -> RunInfo:
-    def text(name: str) -> str | None:
-        value = meta.get(name.encode())
-        return None if value is None else value.decode()
-
-    def number(name: str) -> int:
-        return int(meta.get(name.encode(), 0))
-
-    def moment(name: str) -> float | None:
-        value = meta.get(name.encode())
-        return None if value is None else int(value) / 1000
-
-    version = number("v") or number("wire")
-    if version < READ_VERSIONS[0]:
-        raise RunNotFound(f"run {run_id!r} holds no run that this version can read")
-    check_version(run_id, version)
-    counts = live_counts(
-        number("total"),
-        {status.value: number(f"n_{status}") for status in OUTCOMES},
-        running=claimed,
-        # What a dead coordinator had queued is nobody's: it is pending until another leads.
-        queued=number("n_queued") if lease else 0,
-        waiting=number("n_waiting"),
-    )
-    concurrency, timeout = text("concurrency"), text("timeout")
-    return RunInfo(
-        run_id=run_id,
-        version=version,
-        workflow=text("workflow") or "",
-        status=RunStatus(text("status") or ""),
-        params=unpack(meta[b"params"], opaque=True),
-        origin=text("origin") or "",
-        options=RunOptions(
-            concurrency=int(concurrency) if concurrency else None,
-            timeout=float(timeout) if timeout else None,
-            context=text("context"),
-            max_result_bytes=number("max_result_bytes"),
-            batch=text("batch") != "0",
-        ),
-        server=ServerFacts(*(text(name) or UNKNOWN for name in ServerFacts._fields)),
-        total=number("total"),
-        epoch=number("epoch"),
-        generation=number("generation"),
-        created_at=moment("created_at") or 0.0,
-        started_at=moment("started_at"),
-        ended_at=moment("ended_at"),
-        counts=counts,
-        coordinator=lease.decode().partition(" ")[2] if lease else None,
-        as_of=now,
-        rest_at=moment("rest_at"),
-        rested_seconds=number("rested") / 1000,
-        clock_at=moment("clock_at"),
-        stop_at=_stop_at(text("stop_at"), text("grace"), now),
-        reason=text("reason"),
-        gap=text("gap") == "1",
-        repairs={
-            name.decode().removeprefix(_REPAIRED): int(value)
-            for name, value in sorted(meta.items())
-            if name.decode().startswith(_REPAIRED)
-        },
-        # What was held may have ended since.
-        held=_held(meta[b"held"]) if claimed and b"held" in meta else (),
-        queues=tuple(sorted(msgpack.unpackb(meta[b"queues"]))) if b"queues" in meta else (),
     )
