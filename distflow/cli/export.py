@@ -11,7 +11,7 @@ from shutil import copyfileobj
 
 import click
 
-from distflow.cli.submit import durability_option, eviction_option, warn_of_durability
+from distflow.cli.submit import warn_of_durability
 from distflow.cli.ui.common import (
     connection_options,
     json_option,
@@ -21,6 +21,7 @@ from distflow.cli.ui.common import (
     say,
 )
 from distflow.cli.ui.connecting import LOOKING_PATIENCE_SECONDS, open_connection
+from distflow.cli.ui.run_options import durability_option, eviction_option
 from distflow.cli.ui.taking import except_option, gap_option
 from distflow.errors import InvalidInput
 from distflow.runs.client import Client

@@ -11,12 +11,14 @@ from typing import Any
 import click
 
 from distflow.authoring.params import load_workflow, read_pairs
-from distflow.cli.submit import build_workflow, check_gap, print_run_id, run_options
+from distflow.cli.submit import build_workflow, check_gap, print_run_id
 from distflow.cli.ui.common import ExitCode, json_option, next_command
 from distflow.cli.ui.connecting import DATA_FOLDER, connected
 from distflow.cli.ui.foreground import see_through
 from distflow.cli.ui.interrupts import interruptible
 from distflow.cli.ui.progress import WritingProgress
+from distflow.cli.ui.run_options import run_options
+from distflow.core.run_options import NewRunOptions
 from distflow.core.status import RunStatus
 from distflow.errors import RunExists
 from distflow.local.server import PrivateRedis
@@ -35,7 +37,7 @@ _WORKERS = 2
 
 
 @click.command()
-@run_options
+@run_options()
 @click.option(
     "--workers",
     "worker_count",
@@ -62,11 +64,7 @@ def run(
     run_id: str | None,
     snapshot_path: Path | None,
     taking: Taking,
-    concurrency: int | None,
-    timeout: float | None,
-    max_graph_bytes: int,
-    no_batch: bool,
-    durability: str | None,
+    options: NewRunOptions,
     worker_count: int,
     data_dir: Path,
     as_json: bool,
@@ -96,11 +94,7 @@ def run(
             run_id=run_id,
             snapshot=snapshot,
             taking=taking,
-            concurrency=concurrency,
-            timeout=timeout,
-            max_graph_bytes=max_graph_bytes,
-            durability=durability,
-            batch=not no_batch,
+            options=options,
             progress=WritingProgress(interrupt),
         )
         # Who leads it reads it from Redis: a large one need not be here twice.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
@@ -28,10 +27,10 @@ from distflow.cli.ui.foreground import see_through
 from distflow.cli.ui.interrupts import interruptible
 from distflow.cli.ui.narration import outcome_lines
 from distflow.cli.ui.progress import WritingProgress
-from distflow.cli.ui.taking import taking_options
+from distflow.cli.ui.run_options import detach_option, eviction_option, run_options
 from distflow.cli.ui.waits import go_on_command
-from distflow.core.run import WAITAOF, RunInfo
-from distflow.core.run_options import MAX_GRAPH_BYTES
+from distflow.core.run import RunInfo
+from distflow.core.run_options import NewRunOptions
 from distflow.core.status import RESTING_RUNS, TaskStatus
 from distflow.errors import DistflowError, InvalidInput
 from distflow.ids import check_new_run_id, check_run_id, new_origin
@@ -44,8 +43,6 @@ from distflow.runs.takeover import NOTHING_TAKEN, Taking, take_over
 from distflow.snapshot import Snapshot
 from distflow.text import counted
 from distflow.wire.as_json import to_plain
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 #: What a dry run says of a task, by what it came to.
 _ACTIONS = {
@@ -62,68 +59,12 @@ _SAID = {
     "keep": "kept",
 }
 
-durability_option = click.option(
-    "--durability",
-    type=click.Choice([WAITAOF]),
-    help="Start at-most-once tasks only once that is on Redis's disk.  [default: as Redis is set]",
-)
-
-eviction_option = click.option(
-    "--allow-eviction",
-    is_flag=True,
-    help="Use a Redis whose maxmemory-policy is not noeviction: it may throw away what was done.",
-)
-
-
-def run_options(command: _F) -> _F:
-    """What a new run can be given: its workflow and parameters, and how it is executed."""
-    options: list[Callable[[Any], Any]] = [
-        click.argument("workflow_path", metavar="MODULE:WORKFLOW"),
-        click.option(
-            "-p",
-            "--param",
-            "pairs",
-            metavar="K=V",
-            multiple=True,
-            help="A parameter of the workflow; @FILE.json gives many. May be repeated.",
-        ),
-        click.option("--run-id", metavar="ID", help="Name the run.  [default: a new id]"),
-        taking_options,
-        click.option(
-            "--concurrency", metavar="N", type=click.IntRange(1), help="Tasks that run at once."
-        ),
-        click.option(
-            "--timeout",
-            metavar="S",
-            type=click.FloatRange(0, min_open=True),
-            help="Cancel the run after so many seconds.",
-        ),
-        click.option(
-            "--max-graph-bytes",
-            metavar="N",
-            type=click.IntRange(1),
-            default=MAX_GRAPH_BYTES,
-            help="Refuse a workflow whose tasks have more, encoded.  [default: 256 MiB]",
-        ),
-        click.option(
-            "--no-batch", is_flag=True, help="Let every task travel alone, in a job of its own."
-        ),
-        durability_option,
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
 
 @click.command()
-@run_options
-@click.option(
-    "--detach", is_flag=True, help="Create the run, leave it to a coordinator, and exit with 0."
-)
+@run_options(detach_option, eviction_option)
 @click.option(
     "--or-resume", is_flag=True, help="Go on with the run of this --run-id, if it is there."
 )
-@eviction_option
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -138,13 +79,7 @@ def submit(
     run_id: str | None,
     snapshot_path: Path | None,
     taking: Taking,
-    concurrency: int | None,
-    timeout: float | None,
-    max_graph_bytes: int,
-    no_batch: bool,
-    durability: str | None,
-    allow_eviction: bool,
-    detach: bool,
+    options: NewRunOptions,
     or_resume: bool,
     dry_run: bool,
     redis_url: str | None,
@@ -177,13 +112,7 @@ def submit(
             run_id=run_id,
             snapshot=snapshot,
             taking=taking,
-            concurrency=concurrency,
-            timeout=timeout,
-            max_graph_bytes=max_graph_bytes,
-            durability=durability,
-            allow_eviction=allow_eviction,
-            detach=detach,
-            batch=not no_batch,
+            options=options,
             progress=WritingProgress(interrupt),
         )
         if workflow:
@@ -206,7 +135,7 @@ def submit(
         else:
             for warning in run.warnings:
                 say(f"warning: {warning}")
-        if not detach:
+        if not options.detach:
             return see_through(run, interrupt, reopen=earlier, as_json=as_json)
         info = run.info()
         for line in _detached_lines(run, info):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from distflow.authoring import Workflow, WorkflowTemplate, check_workflow
 from distflow.backends.redis_rq import (
@@ -18,13 +18,13 @@ from distflow.coordinator.service import CoordinatorService, Ports
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.readings import KnownGraph, WorkerInfo
 from distflow.core.run import RunSpec, ServerFacts
-from distflow.core.run_options import MAX_GRAPH_BYTES, MAX_RESULT_BYTES, RunOptions
+from distflow.core.run_options import MAX_GRAPH_BYTES, MAX_RESULT_BYTES, NewRunOptions, RunKeywords
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput
 from distflow.events.hub import both
 from distflow.events.notice import Callback, Listener
 from distflow.events.plugins import Plugin
-from distflow.given import check_call, check_count, check_flag, check_seconds, check_text, refuse
+from distflow.given import check_call, check_text, refuse
 from distflow.ids import check_new_run_id, new_origin, new_run_id
 from distflow.logs import get_logger
 from distflow.ports.backend import Backend
@@ -129,7 +129,7 @@ class Client:
         """The same with little patience, for taking back what could not be done."""
         return self.store(run_id, patience_seconds=_UNDO_PATIENCE_SECONDS)
 
-    def create(  # noqa: PLR0913 - the options of a run, by name
+    def create(
         self,
         workflow: WorkflowTemplate | Workflow,
         params: Mapping[str, Any] | None = None,
@@ -137,32 +137,18 @@ class Client:
         run_id: str | None = None,
         snapshot: Snapshot | None = None,
         taking: Taking | None = None,
-        concurrency: int | None = None,
-        timeout: float | None = None,
-        max_result_bytes: int = MAX_RESULT_BYTES,
-        max_graph_bytes: int = MAX_GRAPH_BYTES,
-        durability: str | None = None,
-        allow_eviction: bool = False,
-        detach: bool = False,
-        batch: bool = True,
+        options: NewRunOptions | None = None,
         progress: Callable[[int, int], None] = lambda _written, _total: None,
+        **by_name: Unpack[RunKeywords],
     ) -> Run:
         """Write a run that nobody leads yet: see :meth:`submit`. ``taking`` says how a snapshot is
-        taken over.
+        taken over; ``options`` are those of the run, in place of each by its name.
 
         ``progress`` is told, now and then, how many of how many tasks are written; where it raises,
         no run is made.
         """
         check_made_of(workflow)
-        check_limits(concurrency, timeout)
-        check_count("max_result_bytes", max_result_bytes)
-        check_count("max_graph_bytes", max_graph_bytes)
-        for name, flag in (
-            ("allow_eviction", allow_eviction),
-            ("detach", detach),
-            ("batch", batch),
-        ):
-            check_flag(name, flag)
+        asked = NewRunOptions(**by_name) if options is None else options
         if snapshot is not None and not isinstance(snapshot, Snapshot):
             raise refuse("snapshot", "a Snapshot, such as Snapshot.load(FILE)", snapshot)
         built = workflow.build(params)
@@ -174,9 +160,9 @@ class Client:
             workflow=built.reference or built.name,
             params=built.params,
             origin=(None if snapshot is None else snapshot.origin) or new_origin(),
-            options=RunOptions(concurrency, timeout, built.context, max_result_bytes, batch),
-            server=self.settle_server(durability, allow_eviction=allow_eviction),
-            detached=detach,
+            options=asked.kept(built.context),
+            server=self.settle_server(asked.durability, allow_eviction=asked.allow_eviction),
+            detached=asked.detach,
         )
         write_run(
             self.store(run_id),
@@ -184,12 +170,12 @@ class Client:
             graph,
             taken.outcomes,
             taken.notes,
-            max_graph_bytes=max_graph_bytes,
+            max_graph_bytes=asked.max_graph_bytes,
             progress=lambda written: progress(written, len(graph)),
             undo=self.brief_store(run_id),
         )
         run = Run(self.engine, run_id)
-        if snapshot is None and not detach and is_frozen(graph):
+        if snapshot is None and not asked.detach and is_frozen(graph):
             run.known = KnownGraph(spec.origin, graph)
         durability_of = durability_warnings(run.store, spec.server, graph.tasks)
         run.warnings = [*taken.warnings, *durability_of]
@@ -259,13 +245,7 @@ class Client:
         """
         if listener is not None:
             check_call("listener", listener)
-        create = partial(
-            self.create,
-            workflow,
-            params,
-            run_id=run_id,
-            snapshot=snapshot,
-            taking=Taking("run" if accept_gap else gap, keep, rerun_changed, without, new_keys),
+        options = NewRunOptions(
             concurrency=concurrency,
             timeout=timeout,
             max_result_bytes=max_result_bytes,
@@ -274,6 +254,15 @@ class Client:
             allow_eviction=allow_eviction,
             detach=detach,
             batch=batch,
+        )
+        create = partial(
+            self.create,
+            workflow,
+            params,
+            run_id=run_id,
+            snapshot=snapshot,
+            taking=Taking("run" if accept_gap else gap, keep, rerun_changed, without, new_keys),
+            options=options,
         )
         if or_resume:
             run, earlier = self._find_or_create(workflow, params, run_id, create)
@@ -372,15 +361,3 @@ class Client:
     def run_ids(self) -> list[str]:
         """Every run id, oldest first."""
         return self.backend.run_ids()
-
-
-def check_limits(concurrency: object, timeout: object) -> None:
-    """Check how many tasks may run at once and for how long, where that is said.
-
-    Raises:
-        InvalidInput: names the option and what it may be.
-    """
-    if concurrency is not None:
-        check_count("concurrency", concurrency)
-    if timeout is not None:
-        check_seconds("timeout", timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, Self
 
 from distflow.authoring import Workflow, WorkflowTemplate, check_workflow
@@ -13,7 +14,7 @@ from distflow.coordinator.executor import WorkflowExecutor
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.run import RunSpec, ServerFacts
-from distflow.core.run_options import RunOptions
+from distflow.core.run_options import NewRunOptions
 from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.errors import WrongState
 from distflow.events.hub import EventHub
@@ -26,7 +27,7 @@ from distflow.ids import new_origin, new_run_id
 from distflow.logs import get_logger
 from distflow.ports.dispatcher import Dispatcher
 from distflow.ports.run_store import RunStore
-from distflow.runs.client import Client, check_limits, connect
+from distflow.runs.client import Client, connect
 from distflow.runs.creation import check_made_of, write_run
 from distflow.runs.session import Listening
 from distflow.runs.simulation import fill_results, read_all, simulate
@@ -193,7 +194,7 @@ class TaskRunner:
             InvalidInput: the workflow, its parameters or the snapshot cannot be used.
         """
         check_made_of(workflow)
-        check_limits(concurrency, timeout)
+        asked = NewRunOptions(concurrency=concurrency, timeout=timeout)
         check_flag("dry_run", dry_run)
         if signal is not None and not hasattr(signal, "is_set"):
             raise refuse("signal", "something with is_set(), such as a threading.Event", signal)
@@ -202,8 +203,8 @@ class TaskRunner:
         if dry_run:
             return self._simulate(built, graph)
         if self._client is not None:
-            return self._execute_on_redis(self._client, built, concurrency, timeout, signal)
-        return self._execute_here(built, graph, concurrency, timeout, signal)
+            return self._execute_on_redis(self._client, built, asked, signal)
+        return self._execute_here(built, graph, asked, signal)
 
     @property
     def run_id(self) -> str | None:
@@ -248,16 +249,13 @@ class TaskRunner:
         self,
         client: Client,
         built: Workflow,
-        concurrency: int | None,
-        timeout: float | None,
+        asked: NewRunOptions,
         signal: Signal | None,
     ) -> dict[str, TaskResult]:
         if self._context is not None:
             built = built.with_context(self._context)
         known, taking = self._known or (None, None)
-        run = client.create(
-            built, snapshot=known, taking=taking, concurrency=concurrency, timeout=timeout
-        )
+        run = client.create(built, snapshot=known, taking=taking, options=asked)
         for warning in run.warnings:
             _log.warning("run %s: %s", run.run_id, warning)
         self._store = run.store
@@ -288,20 +286,19 @@ class TaskRunner:
         self,
         built: Workflow,
         graph: Graph,
-        concurrency: int | None,
-        timeout: float | None,
+        asked: NewRunOptions,
         signal: Signal | None,
     ) -> dict[str, TaskResult]:
         taken = self._take_over(graph)
         run_id = new_run_id()
         store = new_store(run_id)
         # Threads share one interpreter: what waits in a batch would only wait for its turn.
-        options = RunOptions(concurrency=concurrency, timeout=timeout, batch=False)
+        options = replace(asked, batch=False).kept()
         name, server = built.reference or built.name, ServerFacts("none")
         spec = RunSpec(run_id, name, built.params, self._origin, options, server)
         write_run(store, spec, graph, taken.outcomes, taken.notes)
         self._store, self._is_over = store, False
-        threads = min(concurrency or DEFAULT_CONCURRENCY, max(1, len(graph)))
+        threads = min(asked.concurrency or DEFAULT_CONCURRENCY, max(1, len(graph)))
         with run_threads(built, store, threads, context=self._context) as here:
             executor = WorkflowExecutor(
                 store, self._dispatcher or here, listener=self._hub, cancel=signal
