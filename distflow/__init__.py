@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from distflow.runs.run import Run
     from distflow.runs.runner import TaskRunner, TaskRunnerBuilder
     from distflow.snapshot import Snapshot
-    from distflow.wire.registry import register_type
+    from distflow.wire.extensions import register_type
     from distflow_worker.context import TaskContext
 
 __version__ = "0.1.0"
@@ -43,7 +43,7 @@ _HOMES = {
     "TaskStatus": "distflow.core.status",
     "Workflow": "distflow.authoring",
     "connect": "distflow.runs.client",
-    "register_type": "distflow.wire.registry",
+    "register_type": "distflow.wire.extensions",
     "task": "distflow.authoring",
     "workflow": "distflow.authoring",
 }

@@ -25,7 +25,8 @@ from distflow.errors import (
 from distflow.ids import new_token
 from distflow.ports.run_store import RunStore
 from distflow.text import counted
-from distflow.wire.codec import SCALARS, encode_task, pack, pack_decoded
+from distflow.wire.codec import encode_task, pack, pack_decoded
+from distflow.wire.extensions import SCALARS
 
 #: Tasks in one chunk of the stored graph.
 CHUNK_TASKS = 4096

@@ -16,7 +16,13 @@ from distflow.core.model import Loop, Metrics, Retry, Task, TaskResult
 from distflow.core.status import OUTCOME_OF, TaskStatus
 from distflow.errors import Damaged, InvalidInput, NotEncodable
 from distflow.text import clean_text, public_name
-from distflow.wire.extensions import USER_CODES, Extension, extension_of_code, find_extension
+from distflow.wire.extensions import (
+    SCALARS,
+    USER_CODES,
+    Extension,
+    extension_of_code,
+    find_extension,
+)
 
 #: How deep values may nest; Python and msgpack recurse once a level.
 _MAX_DEPTH = 256
@@ -32,8 +38,6 @@ _MAX_BYTES = 1 << 30
 _MAX_TEXT = 10_000
 _MAX_TRACEBACK = 20_000
 
-#: Types that msgpack has itself.
-SCALARS = frozenset({str, int, float, bool, bytes, type(None), ExtType})
 _SAFE = frozenset({float, bool, type(None)})
 _KEYS = frozenset({str, int, bytes, bool})
 

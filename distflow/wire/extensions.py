@@ -8,7 +8,11 @@ from datetime import date, datetime, timedelta
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from msgpack import ExtType
+
 from distflow.core.model import Ref
+from distflow.errors import InvalidInput
+from distflow.text import visible
 
 
 class Extension(NamedTuple):
@@ -69,3 +73,40 @@ def add_extension(extension: Extension) -> None:
 
 #: Extension codes that users may register; the others are for distflow itself.
 USER_CODES = range(32, 128)
+
+#: Types that msgpack has itself.
+SCALARS = frozenset({str, int, float, bool, bytes, type(None), ExtType})
+
+
+def register_type(
+    code: int, kind: type, reduce: Callable[[Any], Any], restore: Callable[[Any], Any]
+) -> None:
+    """Let values of a type travel in arguments and results.
+
+    Call it on import of a module that the submitting host and every worker import.
+
+    Args:
+        code: the extension code on the wire, 32 to 127; the same everywhere and for ever.
+        kind: the type, matched exactly (not its subclasses).
+        reduce: turns a value into plain data or other registered types.
+        restore: turns that back into a value.
+
+    Raises:
+        InvalidInput: the code or the type is taken by another registration, or is msgpack's own.
+    """
+    given: object = kind
+    if not isinstance(given, type):
+        raise InvalidInput(f"register_type: {given!r:.60} is no type")
+    functions: dict[str, object] = {"reduce": reduce, "restore": restore}
+    for what, function in functions.items():
+        if not callable(function):
+            said = visible(f"register_type: {what} is a function, not {function!r:.60}")
+            raise InvalidInput(said)
+    if code not in USER_CODES:
+        raise InvalidInput(f"register_type: the code is 32 to 127, not {code!r}")
+    if kind in SCALARS or kind in (list, dict):
+        raise InvalidInput(f"register_type: {kind.__name__} travels as it is")
+    for known in (extension_of_code(code), find_extension(kind)):
+        if known and (known.code != code or known.type is not kind):
+            raise InvalidInput(f"register_type: code {known.code} is {known.type.__name__} already")
+    add_extension(Extension(code, kind, reduce, restore))

@@ -13,12 +13,12 @@ from distflow.core.options import WIRE_TYPES
 from distflow.errors import Damaged
 from distflow.wire.codec import (
     MALFORMED,
-    SCALARS,
     check_types,
     decode_task,
     pack_decoded,
     unpack,
 )
+from distflow.wire.extensions import SCALARS
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {"name": str, "function": str, **WIRE_TYPES}
 

@@ -20,7 +20,7 @@ from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, NotEncodable
 from distflow.wire import codec, extensions
 from distflow.wire.as_json import plain_result, to_plain
-from distflow.wire.registry import register_type
+from distflow.wire.extensions import register_type
 
 S = TaskStatus
 DEEPEST, DEEPEST_TUPLES = 256, 24
