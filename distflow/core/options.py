@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
 
 from distflow.core.model import Effects, Loop, Retry, Task
+from distflow.errors import InvalidInput
 
 _EFFECTS = get_args(Effects)
 
@@ -49,11 +50,22 @@ def check_text(value: object) -> str | None:
 
 
 def _retry(value: object) -> str | None:
-    return None if value is None or isinstance(value, Retry) else "a Retry(...)"
+    return None if value is None else _made_of(Retry, value)
 
 
 def _loop(value: object) -> str | None:
-    return None if value is None or isinstance(value, Loop) else "a Loop(...)"
+    return None if value is None else _made_of(Loop, value)
+
+
+def _made_of(kind: type[Retry | Loop], value: object) -> str | None:
+    """What is wrong with a Retry or Loop: ``_replace`` makes one that its class would refuse."""
+    if not isinstance(value, kind):
+        return f"a {kind.__name__}(...)"
+    try:
+        kind(*value)
+    except InvalidInput as error:
+        return f"a {kind.__name__}(...) that is right ({error})"
+    return None
 
 
 def _timeout(value: object) -> str | None:

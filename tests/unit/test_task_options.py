@@ -101,6 +101,21 @@ def test_a_wrong_value_is_one_line(option: TaskOption) -> None:
         Workflow("dag").add("t", recording.receipt, ARGS, **wrong)
 
 
+def test_a_retry_or_loop_that_is_wrong_names_its_task() -> None:
+    """``_replace`` makes what the class itself refuses: it is found where a task gets it."""
+    wrong: dict[str, Any] = {
+        "retry": Retry(1)._replace(attempts=-1),
+        "loop": Loop("pkg:until", 1)._replace(max_iterations=0),
+    }
+    said = {
+        "retry": r"task 't': retry is .*\(Retry: attempts and lost are counts, 0 or more\), not ",
+        "loop": r"task 't': loop is .*\(Loop: max_iterations is a count, 1 or more\), not ",
+    }
+    for name, value in wrong.items():
+        with pytest.raises(WorkflowInvalid, match=said[name]):
+            Workflow("dag").add("t", recording.receipt, ARGS, **{name: value})
+
+
 @pytest.mark.parametrize("name", WIRE_TYPES)
 def test_a_strange_value_in_a_graph_is_damage(name: str) -> None:
     """What another wrote into Redis is not taken for an option."""
