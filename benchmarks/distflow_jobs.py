@@ -113,9 +113,7 @@ def measure_runs(client: DistflowClient, *, runs: int, each: int, block: int) ->
     ]
     created_at = time.perf_counter()
     stop = threading.Event()
-    service = CoordinatorService(
-        client.client.service_ports(), stop, settings=client.client.settings
-    )
+    service = CoordinatorService(client.client.backend, stop, settings=client.client.settings)
     leader = threading.Thread(target=service.run)
     cpu_before = time.process_time()
     started_at = time.perf_counter()

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 from distflow.chance import SYSTEM_CHANCE, Chance
 from distflow.clock import SYSTEM_CLOCK, Clock
@@ -37,9 +36,7 @@ from distflow.errors import (
 )
 from distflow.events.notice import Listener
 from distflow.logs import get_logger
-from distflow.ports.dispatcher import Dispatcher
-from distflow.ports.run_store import RunStore
-from distflow.ports.service import ServicePort
+from distflow.ports.backend import Backend
 from distflow.text import counted
 
 _log = get_logger("distflow.coordinator")
@@ -77,23 +74,11 @@ class ServiceCounts:
     failed: int = 0
 
 
-class Ports(NamedTuple):
-    """What a service stands on.
-
-    ``open_run`` gives the store of a run; ``impatient`` is ``store`` for what is tried only once.
-    """
-
-    store: ServicePort
-    impatient: ServicePort
-    open_run: Callable[[str], RunStore]
-    dispatcher: Dispatcher
-
-
 class CoordinatorService:
     """Leads many runs from one thread.
 
     Args:
-        ports: what it stands on.
+        backend: where the runs live.
         stop: when it is set, the service hands its runs over and ends.
         settings: intervals and patience.
         listener: told what happens; it must not raise.
@@ -104,7 +89,7 @@ class CoordinatorService:
 
     def __init__(
         self,
-        ports: Ports,
+        backend: Backend,
         stop: threading.Event,
         *,
         settings: CoordinatorSettings | None = None,
@@ -113,8 +98,10 @@ class CoordinatorService:
         clock: Clock = SYSTEM_CLOCK,
         chance: Chance = SYSTEM_CHANCE,
     ) -> None:
-        self._ports = ports
-        self._store = ports.store
+        self._backend = backend
+        self._service = backend.service
+        #: For what is tried only once.
+        self._impatient = backend.with_patience(0.0).service
         self._stop = stop
         self._settings = settings or CoordinatorSettings()
         self._listener = listener
@@ -128,12 +115,12 @@ class CoordinatorService:
         self._after: dict[str, str] = {}
         self._wake_at: dict[str, float] = {}
         self._keeper = LeaseKeeper(
-            ports.impatient.renew_leases, self.owner, self._settings.lease_seconds, clock
+            self._impatient.renew_leases, self.owner, self._settings.lease_seconds, clock
         )
         self._shared = Shared(
             self.owner,
-            Fleet(ports.dispatcher, self._settings.network_seconds),
-            ServerClock(ports.open_run("-"), clock, self._settings.watch_seconds),
+            Fleet(backend.dispatcher, self._settings.network_seconds),
+            ServerClock(backend.store("-"), clock, self._settings.watch_seconds),
             self._keeper,
             clock,
             chance,
@@ -205,7 +192,7 @@ class CoordinatorService:
         else:
             self._read_all_at = self._clock.monotonic() + _QUIET_SECONDS
         if after:
-            return self._store.read_events(after, block_ms=max(1, int(wait * 1000)))
+            return self._service.read_events(after, block_ms=max(1, int(wait * 1000)))
         self._clock.wait(self._stop, wait)
         return {}
 
@@ -253,7 +240,7 @@ class CoordinatorService:
             if taken and run_id in self._turns:
                 waiting.append((run_id, executor))
         if batches:
-            send_batches(self._ports.dispatcher, batches, self._keep)
+            send_batches(self._backend.dispatcher, batches, self._keep)
         return bool(batches)
 
     def _keep(self, batch: Batch) -> None:
@@ -267,15 +254,15 @@ class CoordinatorService:
         """Look for runs that nobody leads."""
         now = self._clock.monotonic()
         self._discover_at = now + _DISCOVER_SECONDS
-        self._store.announce(self.owner, _DISCOVER_SECONDS * _ANNOUNCED_INTERVALS)
-        active = self._store.list_active()
+        self._service.announce(self.owner, _DISCOVER_SECONDS * _ANNOUNCED_INTERVALS)
+        active = self._service.list_active()
         self._tell_forgotten(active)
         self._resting = {run: at for run, at in self._resting.items() if run in active and at > now}
         others = sorted(active - self.led.keys() - self._resting.keys())
         if now >= self._shorten_at:
             self._shorten_at = now + _SHORTEN_SECONDS
-            self._store.shorten_leases(others)
-        unled = self._store.find_unled(others)
+            self._service.shorten_leases(others)
+        unled = self._service.find_unled(others)
         self._unled = deque(
             (run_id, run.status) for run_id, run in unled.items() if self._is_fit(run)
         )
@@ -300,8 +287,8 @@ class CoordinatorService:
 
     def _adopt(self, run_id: str, status: RunStatus) -> None:
         executor = WorkflowExecutor(
-            self._ports.open_run(run_id),
-            self._ports.dispatcher,
+            self._backend.store(run_id),
+            self._backend.dispatcher,
             settings=self._settings,
             listener=self._listener,
             shared=self._shared,
@@ -366,7 +353,7 @@ class CoordinatorService:
         """Say which runs Redis had when it went, and has no more."""
         left, self._left = self._left, {}
         for run_id in left.keys() - active:
-            store = self._ports.open_run(run_id)
+            store = self._backend.store(run_id)
             try:
                 store.read_status()
             except RunNotFound:
@@ -377,8 +364,8 @@ class CoordinatorService:
         self._keeper.close()
         epochs = {run_id: executor.epoch for run_id, executor in self.led.items()}
         try:
-            self._ports.impatient.release_leases(self.owner, epochs)
-            self._ports.impatient.withdraw_announcement(self.owner)
+            self._impatient.release_leases(self.owner, epochs)
+            self._impatient.withdraw_announcement(self.owner)
         except DistflowError as error:
             # They lapse by themselves.
             _log.warning("the leases of %s were not released: %s", self.owner, error)

@@ -14,7 +14,7 @@ from distflow.backends.redis_rq import (
     RedisClient,
     open_backend,
 )
-from distflow.coordinator.service import CoordinatorService, Ports
+from distflow.coordinator.service import CoordinatorService
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.readings import KnownGraph, WorkerInfo
 from distflow.core.run import RunSpec, ServerFacts
@@ -292,12 +292,6 @@ class Client:
         """What a new run records of its server: see :meth:`Backend.settle_server`."""
         return self.backend.settle_server(durability, allow_eviction=allow_eviction)
 
-    def service_ports(self) -> Ports:
-        """What a coordinator of many runs stands on."""
-        backend = self.backend
-        impatient = self.engine.impatient.service
-        return Ports(backend.service, impatient, backend.store, backend.dispatcher)
-
     def on(self, event: str, callback: Callback) -> None:
         """Call back at an event of every run that is led from here.
 
@@ -333,7 +327,7 @@ class Client:
             report: told in one line what the coordinator itself does.
         """
         return CoordinatorService(
-            self.service_ports(),
+            self.backend,
             stop,
             settings=self.settings,
             listener=both(self.engine.hub, listener),

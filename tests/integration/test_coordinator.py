@@ -266,7 +266,7 @@ def test_a_run_that_is_found_is_sent_at_once(
     run = submit(url, "small_dag", "found", f"log={tmp_path / 'log'}")
     stop = threading.Event()
     leading = threading.Thread(
-        target=service.CoordinatorService(connect(url).service_ports(), stop).run, daemon=True
+        target=service.CoordinatorService(connect(url).backend, stop).run, daemon=True
     )
     leading.start()
     try:

@@ -90,7 +90,7 @@ def test_a_service_leaves_a_damaged_run_aside(
             flow.add("a", "time:sleep", (0,))
             client.create(flow, run_id=run_id, detach=True)
         damage(redis, "first", key, field)
-        service = CoordinatorService(client.service_ports(), stop)
+        service = CoordinatorService(client.backend, stop)
         thread = threading.Thread(target=service.run)
         thread.start()
         try:

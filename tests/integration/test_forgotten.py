@@ -108,7 +108,7 @@ def test_a_service_that_has_given_redis_up(emptied: RedisServer, tmp_path: Path)
     stop, said = threading.Event(), list[str]()
     with emptied.client() as redis:
         client = Client(redis, patience_seconds=0.2)
-        service = CoordinatorService(client.service_ports(), stop, report=said.append)
+        service = CoordinatorService(client.backend, stop, report=said.append)
         serving = threading.Thread(target=service.run, daemon=True)
         serving.start()
         try:

@@ -131,7 +131,7 @@ def test_a_service_leads_runs_that_were_left_to_it() -> None:
         if sum(line.endswith("is success") for line in said) == 3:
             stop.set()
 
-    service = CoordinatorService(client.service_ports(), stop, report=report, clock=clock)
+    service = CoordinatorService(client.backend, stop, report=report, clock=clock)
     service.run()
     assert (service.counts.adopted, service.counts.ended, _meddling) == (3, 3, [])
     assert backend.service.list_active() == set()

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from distflow.coordinator import fleet as fleet_module
 from distflow.coordinator.fleet import Fleet
 from distflow.coordinator.open_batches import OpenBatches
-from distflow.coordinator.service import CoordinatorService, Ports
+from distflow.coordinator.service import CoordinatorService
 from distflow.core.batch import Batch
 from distflow.core.batching import BatchLimits
 from distflow.core.graph import Graph
@@ -103,8 +104,11 @@ class Scene:
         self.queues = Queues(workers)
         nothing: Any = threading.Event()
         nothing.renew_leases = None
-        ports = Ports(nothing, nothing, lambda _run: nothing, self.queues)  # type: ignore[arg-type]
-        self.service = CoordinatorService(ports, threading.Event())
+        backend: Any = SimpleNamespace(
+            service=nothing, dispatcher=self.queues, store=lambda _run: nothing
+        )
+        backend.with_patience = lambda _seconds: backend
+        self.service = CoordinatorService(backend, threading.Event())
         fleet = self.service._shared.fleet
         for name, ms in (("short", 0.1), ("middle", 8.0), ("long", 400.0)):
             fleet.estimates.learn(f"m:{name}", ms / 1000)
