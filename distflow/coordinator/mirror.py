@@ -18,7 +18,7 @@ from distflow.core.readings import RunReading
 from distflow.core.resolution import Resolution
 from distflow.core.run import Beat, Claim, Event, RefusalKey, event_ms
 from distflow.core.state import TaskStateManager
-from distflow.core.status import FINAL, OUTCOMES, RunStatus, TaskStatus
+from distflow.core.status import FINAL, RunStatus, TaskStatus
 from distflow.errors import StaleEpoch, WrongState
 from distflow.logs import get_logger
 from distflow.wire.codec import encode_result
@@ -74,8 +74,7 @@ class RunMirror:
         self.state = self._restore(reading)
         #: Tasks at work by name, with the monotonic time at which they were seen to begin.
         self.running = dict.fromkeys(reading.claims, self._clock.monotonic())
-        #: Those of which was told that they started.
-        self._told = _started(reading)
+        self._announcer.begin(_started(reading))
         #: Whether workers have refused something since that was looked at last: a predecessor may
         #: have seen some, so that who follows another asks once.
         self.was_refused = not self.info.is_first_led
@@ -97,7 +96,7 @@ class RunMirror:
         self.deadline = self._find_deadline()
         self.state = self._restore(reading)
         self.running = dict.fromkeys(reading.claims, self._clock.monotonic())
-        self._told = _started(reading)
+        self._announcer.begin(_started(reading))
         self.was_refused = not self.info.is_first_led
         self.outbox.close()
         self._claimed_ms.clear()
@@ -222,8 +221,10 @@ class RunMirror:
         settled = self.settle_unheld("", outcomes, forgotten)
         for index in settled:
             name = self.graph.tasks[index].name
+            told = Event("", "finished", name, TaskStatus.FAILURE.value)
+            before = self.state.statuses[index]
             self.state.on_finished(index, TaskStatus.FAILURE)
-            self._announcer.tell_finished(Event("", "finished", name, TaskStatus.FAILURE.value))
+            self._announcer.tell_event(told, self.graph.tasks[index], before)
 
     def take_back(
         self,
@@ -298,42 +299,34 @@ class RunMirror:
 
     def _apply_to_task(self, event: Event, index: int, now: float) -> None:
         """``now`` is on the monotonic clock, in seconds."""
-        name = event.task
+        name, before = event.task, self.state.statuses[index]
         is_first = self.outbox.note_told(index, now, event.batch)
         if event.kind == "claimed":
             if is_first:
                 self._claimed_ms[index] = event_ms(event.id)
             self.state.on_claimed(index)
             self.running[name] = now
-            task = self.graph.tasks[index]
-            if task.condition is None and task.effects != "at_most_once":
-                self._tell_started(event)
-        elif event.kind == "started":
-            self._tell_started(event)
         elif event.kind == "finished":
-            self._note_end(event, index)
+            self.running.pop(name, None)
             self.state.on_finished(index, _STATUSES[event.status])
             self._learn(event, index)
             if self.notes_who_runs:
                 self._ran.append((index, event.worker))
-            self._announcer.tell_finished(event)
         elif event.kind == "waiting":
-            self._note_end(event, index)
+            self.running.pop(name, None)
             self._claimed_ms.pop(index, None)
             told_ms, now_ms = event_ms(event.id), self._tools.server.now_ms()
             left_ms = left_of_wait_ms(event.not_before, now_ms, told_ms)
             own_ms = self.own_ms()
             self.state.on_waiting(index, own_ms + left_ms, own_ms)
-            self._announcer.tell_waiting(event)
         elif event.kind == "released":
             self.running.pop(name, None)
-            self._told.discard(name)
             self.state.on_released(index)
             # A note says what its worker lacks.
             self.was_refused |= bool(event.note)
         elif event.kind == "resolved":
             self._apply_decision(index, TaskStatus(event.status))
-            self._announcer.tell_resolved(event)
+        self._announcer.tell_event(event, self.graph.tasks[index], before)
 
     def _apply_decision(self, index: int, status: TaskStatus) -> None:
         known = self.state.statuses[index]
@@ -353,22 +346,6 @@ class RunMirror:
         if claimed_ms is not None:
             took_ms = event_ms(event.id) - claimed_ms
             estimates.learn_setup(function, took_ms - event.duration * 1000)
-
-    def _tell_started(self, event: Event) -> None:
-        """Once per attempt that calls the function."""
-        if event.task not in self._told:
-            self._told.add(event.task)
-            self._announcer.tell_started(event)
-
-    def _note_end(self, event: Event, index: int) -> None:
-        """An attempt has ended. Where nothing told of its start, it was short or its worker is of
-        0.1: how long it took says whether its function was called.
-        """
-        self.running.pop(event.task, None)
-        # The late outcome of an unknown task is that of an attempt that was told of.
-        if event.duration and self.state.statuses[index] not in OUTCOMES:
-            self._tell_started(event)
-        self._told.discard(event.task)
 
 
 def _started(reading: RunReading) -> set[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from distflow.core.model import Task
 from distflow.core.run import Event
+from distflow.core.status import TaskStatus
 from distflow.events.notice import Listener
 from distflow.events.translation import Translator
 from distflow.events.vocabulary import EventKind
@@ -24,7 +26,11 @@ class Announcer:
         self, store: RunStore, listener: Listener | None, now: Callable[[], float]
     ) -> None:
         self._listener = listener
-        self._translator = Translator(store, now, lambda _task: False)
+        self._translator = Translator(store, now)
+
+    def begin(self, started: Collection[str]) -> None:
+        """The run was read, whose tasks that are at work had been started or not."""
+        self._translator.begin(started)
 
     def tell(self, kind: str, task: str = "", *, status: str = "", message: str = "") -> None:
         """Something that no event of the stream tells."""
@@ -32,22 +38,8 @@ class Announcer:
             said = self._translator.other(EventKind(kind), task, status=status, message=message)
             self._listener(said)
 
-    def tell_started(self, event: Event) -> None:
-        """A task's function is called."""
+    def tell_event(self, event: Event, task: Task, before: TaskStatus) -> None:
+        """What an event of the stream tells of a task, which had a status before it."""
         if self._listener is not None:
-            self._listener(self._translator.started(event))
-
-    def tell_finished(self, event: Event) -> None:
-        """A task has an outcome."""
-        if self._listener is not None:
-            self._listener(self._translator.finished(event))
-
-    def tell_waiting(self, event: Event) -> None:
-        """A task runs again later."""
-        if self._listener is not None:
-            self._listener(self._translator.waiting(event))
-
-    def tell_resolved(self, event: Event) -> None:
-        """An unknown task was decided, or its hook could not tell."""
-        if self._listener is not None:
-            self._listener(self._translator.resolved(event))
+            for notice in self._translator.notices_of(event, task, before):
+                self._listener(notice)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from distflow.core.model import Task, TaskResult
 from distflow.core.run import Event
-from distflow.core.status import RUNNING, TaskStatus
+from distflow.core.status import OUTCOMES, RUNNING, TaskStatus
 from distflow.events.notice import Notice
 from distflow.events.vocabulary import EventKind
 from distflow.ports.run_store import RunStore
@@ -40,63 +40,54 @@ class ResultReader:
         return self._found[0]
 
 
-def starts_at_claim(task: Task) -> bool:
-    """Whether whoever claims a task calls its function at once. A worker asks a condition first,
-    and marks the start of an ``at_most_once`` task: then an event of its own tells of the start.
-    """
-    return task.condition is None and task.effects != "at_most_once"
-
-
 class Translator:
     """Translates the events of one run.
 
     Args:
         store: the run; it is asked why a task failed.
         now: Unix seconds on Redis's clock.
-        starts_at_claim: says by the name of a task what :func:`starts_at_claim` says of it.
-        started: tasks at work of whose start was told already.
     """
 
-    def __init__(
-        self,
-        store: RunStore,
-        now: Callable[[], float],
-        starts_at_claim: Callable[[str], bool],
-        *,
-        started: Collection[str] = (),
-    ) -> None:
+    def __init__(self, store: RunStore, now: Callable[[], float]) -> None:
         self._store = store
         self._now = now
-        self._starts_at_claim = starts_at_claim
-        self._started = set(started)
+        #: Tasks at work of whose start was told.
+        self._started: set[str] = set()
         #: Tasks that became unknown: their worker may tell after all how they ended.
         self._unknown: set[str] = set()
 
-    def notices_of(self, event: Event, *, had_outcome: bool = False) -> Iterator[Notice]:
+    def begin(self, started: Collection[str]) -> None:
+        """What follows happens after these tasks at work were started."""
+        self._started = set(started)
+
+    def notices_of(
+        self, event: Event, task: Task | None = None, before: TaskStatus | None = None
+    ) -> Iterator[Notice]:
         """What there is to tell of an event: nothing, one notice, or two.
 
         Args:
             event: the next one of the run.
-            had_outcome: whether its task had an outcome before it, an unknown one too.
+            task: that which it is about. Where it is None, no claim is told as a start.
+            before: its status before the event, if that is known.
         """
-        task, kind = event.task, event.kind
-        if kind == "started" or (kind == "claimed" and self._starts_at_claim(task)):
+        name, kind = event.task, event.kind
+        if kind == "started" or (kind == "claimed" and task is not None and _starts_at_claim(task)):
             yield from self._start(event)
         elif kind in ("finished", "waiting"):
             # Where nothing told of its start, it was short or its worker is of 0.1: how long it
             # took says whether its function was called. The late outcome of an unknown task is that
             # of an attempt that was told of.
-            if event.duration and not had_outcome and task not in self._unknown:
+            if event.duration and before not in OUTCOMES and name not in self._unknown:
                 yield from self._start(event)
-            self._started.discard(task)
+            self._started.discard(name)
             is_unknown = kind == "finished" and event.status == TaskStatus.UNKNOWN
-            (self._unknown.add if is_unknown else self._unknown.discard)(task)
+            (self._unknown.add if is_unknown else self._unknown.discard)(name)
             yield self.finished(event) if kind == "finished" else self.waiting(event)
         elif kind == "released":
-            self._started.discard(task)
+            self._started.discard(name)
         elif kind == "resolved":
             if event.status != TaskStatus.UNKNOWN:
-                self._unknown.discard(task)
+                self._unknown.discard(name)
             yield self.resolved(event)
         elif kind == "repaired":
             yield self.other(EventKind.REPAIR, message=event.note)
@@ -153,3 +144,10 @@ class Translator:
         told = (event.task, event.status, event.attempt, event.worker, event.duration)
         notice = Notice(kind.value, self._store.run_id, self._now(), *told, message)
         return notice if reader is None else notice._replace(read_result=reader)
+
+
+def _starts_at_claim(task: Task) -> bool:
+    """Whether whoever claims a task calls its function at once. A worker asks a condition first,
+    and marks the start of an ``at_most_once`` task: then an event of its own tells of the start.
+    """
+    return task.condition is None and task.effects != "at_most_once"

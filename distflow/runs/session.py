@@ -10,12 +10,13 @@ from distflow.clock import SYSTEM_CLOCK, Clock
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.pictures import Onlooker
 from distflow.core.graph import Graph
+from distflow.core.model import Task
 from distflow.core.picture import Picture, ResumePlan, info_counts
-from distflow.core.run import RunInfo, event_order
+from distflow.core.run import Event, RunInfo, event_order
 from distflow.core.status import ENDED_RUNS, RESTING_RUNS, RunStatus
 from distflow.errors import LeaseHeld, StaleEpoch, WrongState
 from distflow.events.notice import Interrupt, Listener, Notice, Signal
-from distflow.events.translation import Translator, starts_at_claim
+from distflow.events.translation import Translator
 from distflow.events.vocabulary import EventKind
 from distflow.ports.run_store import RunStore
 
@@ -172,7 +173,7 @@ class Session:
             Its status where it stands still, or where the session was interrupted; None where
             nobody leads it although it should go on.
         """
-        ear = _Ear(self._store, self._find_starts(), self._watcher)
+        ear = _Ear(self._store, self._watcher, self._read_graph)
         while True:
             info = self._store.read_info()
             ear.listen(info)
@@ -188,21 +189,6 @@ class Session:
             if self._watcher.wants_pictures:
                 self._watcher.see(self._draw(info))
             self._clock.wait(self._interrupt, FOLLOW_SECONDS)
-
-    def _find_starts(self) -> Callable[[str], bool]:
-        """Says of a task whether its claim is its start."""
-        if not self._watcher.hears_starts:
-            return lambda _task: False
-        graph = self._read_graph()
-
-        def is_start(task: str) -> bool:
-            nonlocal graph
-            if task not in graph.index:
-                # The run has got more tasks.
-                graph = self._read_graph()
-            return starts_at_claim(graph.tasks[graph.index[task]])
-
-        return is_start
 
     def _hand_on_cancel(self, info: RunInfo) -> None:
         if self._cancel is None or not self._cancel.is_set() or info.status != RunStatus.RUNNING:
@@ -229,16 +215,18 @@ class _Ear:
 
     Args:
         store: the run.
-        starts: says of a task whether its claim is its start.
         watcher: told.
+        read_graph: reads its graph, if the watcher hears of starts.
     """
 
-    def __init__(self, store: RunStore, starts: Callable[[str], bool], watcher: Watcher) -> None:
+    def __init__(self, store: RunStore, watcher: Watcher, read_graph: Callable[[], Graph]) -> None:
         self._store = store
         self._watcher = watcher
+        self._read_graph = read_graph
+        self._graph = read_graph() if watcher.hears_starts else None
         self._last = store.last_event_id()
         self._now = 0.0
-        self._translator = Translator(store, lambda: self._now, starts)
+        self._translator = Translator(store, lambda: self._now)
 
     def listen(self, info: RunInfo) -> None:
         """Tell what has happened up to this look at the run."""
@@ -251,8 +239,17 @@ class _Ear:
                 return
             self._last = events[-1].id
             for event in events:
-                for notice in self._translator.notices_of(event):
+                for notice in self._translator.notices_of(event, self._task_of(event)):
                     self._watcher.hear(notice)
+
+    def _task_of(self, event: Event) -> Task | None:
+        """The task that an event is about, where its graph matters."""
+        if self._graph is None or not event.task:
+            return None
+        if event.task not in self._graph.index:
+            # The run has got more tasks.
+            self._graph = self._read_graph()
+        return self._graph.tasks[self._graph.index[event.task]]
 
     def end(self, status: RunStatus) -> None:
         """Tell that the run has come to rest."""

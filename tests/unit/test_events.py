@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from distflow.core.model import Task
 from distflow.core.run import Event
+from distflow.core.status import TaskStatus
 from distflow.events.notice import Notice
 from distflow.events.translation import Translator
 from distflow.events.vocabulary import EVENTS, VOCABULARY, EventKind
@@ -16,6 +18,12 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 #: What every notice has.
 _ALWAYS = {"kind", "run_id", "at", "simulated"}
+
+TASKS = {
+    "plain": Task("plain", "m:f"),
+    "asked": Task("asked", "m:f", condition="m:c"),
+    "short": Task("short", "m:f", effects="at_most_once"),
+}
 
 #: The stream of an attempt that was retried, lost, decided and repaired.
 STREAM = [
@@ -37,13 +45,15 @@ STREAM = [
 
 def translator() -> Translator:
     """One that follows a run of which nothing is recorded, at 1,000 s on Redis's clock."""
-    return Translator(MemoryRunStore("run-1"), lambda: 1000.0, lambda task: task == "plain")
+    return Translator(MemoryRunStore("run-1"), lambda: 1000.0)
 
 
 def test_the_stream_is_told_in_the_words_of_the_vocabulary() -> None:
     """Each start once, also of an attempt that only its end tells of."""
     told = translator()
-    notices = [notice for event in STREAM for notice in told.notices_of(event)]
+    notices = [
+        notice for event in STREAM for notice in told.notices_of(event, TASKS.get(event.task))
+    ]
     assert [(each.kind, each.task, each.status, each.message) for each in notices] == [
         ("task_start", "plain", "running", ""),
         ("task_retry", "plain", "failure", "boom; it runs again in 8.0 s"),
@@ -63,7 +73,7 @@ def test_the_stream_is_told_in_the_words_of_the_vocabulary() -> None:
 def test_an_outcome_that_is_known_already_is_no_second_start() -> None:
     """A coordinator that read everything anew sees old events again."""
     again = Event("1-0", "finished", "a", "success", 1, "", "w", 0, 2.0)
-    (notice,) = translator().notices_of(again, had_outcome=True)
+    (notice,) = translator().notices_of(again, TASKS["plain"], TaskStatus.SUCCESS)
     assert notice.kind == "task_end"
 
 
@@ -74,7 +84,7 @@ def test_a_task_that_was_given_back_starts_anew() -> None:
     kinds = [
         notice.kind
         for event in (claim, claim, Event("2-0", "released", "plain"), claim)
-        for notice in told.notices_of(event)
+        for notice in told.notices_of(event, TASKS.get(event.task))
     ]
     assert kinds == ["task_start", "task_start"]
 
@@ -83,7 +93,9 @@ def test_notices_carry_what_the_table_says() -> None:
     """No field that the table leaves out is set, and no event is missing in it."""
     assert tuple(VOCABULARY) == tuple(EventKind)
     told = translator()
-    for notice in (notice for event in STREAM for notice in told.notices_of(event)):
+    for notice in (
+        notice for event in STREAM for notice in told.notices_of(event, TASKS.get(event.task))
+    ):
         carried = {*_ALWAYS, *VOCABULARY[EventKind(notice.kind)].carries}
         fields = zip(Notice._fields, notice, strict=True)
         empty = Notice(notice.kind, notice.run_id, notice.at)._asdict()
