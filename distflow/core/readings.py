@@ -42,6 +42,16 @@ class Problems(NamedTuple):
     hooked: list[str]
 
 
+class Creation(NamedTuple):
+    """A run that is being created: under which operation, and how much of it is written so far:
+    chunks of its graph, outcomes, progress and notes. Where that does not grow any more, whoever
+    wrote it has died, or is cut off.
+    """
+
+    operation: str
+    written: tuple[int, int, int, int]
+
+
 class RunHead(NamedTuple):
     """What whoever leads a run reads of it first: in short, the first tasks of its graph, how many
     tasks have progress, and the server that answers, if that was asked.

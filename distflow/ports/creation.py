@@ -7,6 +7,7 @@ from typing import Protocol
 
 from distflow.core.claim import Progress
 from distflow.core.model import Task
+from distflow.core.readings import Creation
 from distflow.core.run import RunSpec
 
 
@@ -55,6 +56,20 @@ class CreationPort(Protocol):
 
     def seal_run(self, operation: str, total: int) -> None:
         """End the creation: the run has ``total`` tasks, and they may run."""
+
+    def read_creation(self) -> Creation | None:
+        """How far the creation has come; None where the run is made, or there is none."""
+
+    def discard_creation(self, operation: str) -> None:
+        """Remove what an operation has written of a run that it has not sealed, so that the run can
+        be created anew: whoever still writes under that operation is told RunGone or WrongState.
+        The run's entries in lists stay, since its next creation has them too. Where there is no
+        such run there is nothing to do.
+
+        Raises:
+            LookAgain: the run was sealed, or created anew, since the caller looked.
+            RunTooNew: a newer distflow writes it.
+        """
 
     def delete_run(self, *, force: bool = False) -> None:
         """Remove the run, all that is kept of it, and its entries in every list.

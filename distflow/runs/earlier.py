@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from distflow.core.readings import Creation
 from distflow.core.run import RunInfo
 from distflow.core.status import RunStatus
-from distflow.errors import InvalidInput, RunExists, RunNotFound, WrongState
+from distflow.errors import InvalidInput, LookAgain, RunExists, RunNotFound
 from distflow.runs.engine import Engine
 from distflow.runs.run import Run, find_run
 from distflow.wire.as_json import to_plain
 
-#: Seconds to wait for the end of a submit that is writing the run at this moment.
+#: Seconds without anything more being written, after which whoever wrote a run was cut off.
 _CREATING_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
 
@@ -29,13 +30,15 @@ def find_earlier(
         reference: the workflow that it must be of, as ``module:name``.
         given: the parameters that were given; the others are the run's own.
 
+    One that is being written is waited for. Where nothing more was written for half a minute,
+    whoever submitted it was cut off: what there is of it is removed, and it can be made anew.
+
     Raises:
         InvalidInput: it is of another workflow, or has other parameters.
-        WrongState: whoever submits it has not finished within half a minute.
     """
     try:
         run = find_run(engine, run_id)
-        info = _wait_created(run)
+        info, cut_off = _wait_created(run)
     except RunNotFound:
         return None
     if info.workflow != reference:
@@ -48,7 +51,14 @@ def find_earlier(
                 f"run {run_id} has another value for parameter {name!r}: leave that out to go on "
                 "with the run, or take another --run-id"
             )
-    return run
+    if cut_off is None:
+        return run
+    try:
+        run.store.discard_creation(cut_off.operation)
+    except LookAgain:
+        # It goes on after all, or another has begun to write it anew.
+        return find_earlier(engine, run_id, reference, given)
+    return None
 
 
 def find_or_create(
@@ -75,14 +85,14 @@ def find_or_create(
         return run, True
 
 
-def _wait_created(run: Run) -> RunInfo:
-    """What is known of a run, once it is written."""
-    deadline = time.monotonic() + _CREATING_SECONDS
+def _wait_created(run: Run) -> tuple[RunInfo, Creation | None]:
+    """What is known of a run once it is written, or how far it has come when it was cut off."""
+    seen, since = None, time.monotonic()
     while (info := run.info()).status == RunStatus.CREATING:
-        if time.monotonic() >= deadline:
-            raise WrongState(
-                f"run {run.run_id} is still being submitted; if that was cut off, remove it by "
-                f"`distflow delete {run.run_id}` and submit again"
-            )
+        written, now = run.store.read_creation(), time.monotonic()
+        if written != seen:
+            seen, since = written, now
+        elif written is not None and now - since >= _CREATING_SECONDS:
+            return info, written
         time.sleep(_LOOK_SECONDS)
-    return info
+    return info, None

@@ -8,7 +8,7 @@ from distflow.core.claim import Code, Progress
 from distflow.core.model import Loop, Ref, Retry, Task
 from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus, TaskStatus
-from distflow.errors import RunExists, RunGone, RunNotFound, WrongState
+from distflow.errors import LookAgain, RunExists, RunGone, RunNotFound, WrongState
 from tests.support.stores import (
     Imported,
     Subject,
@@ -238,3 +238,52 @@ def test_nothing_is_left_of_a_deleted_run(subject: Subject) -> None:
     open_run(store)
     assert subject.raw_results() == {}
     assert store.fetch_note("b") is None
+
+
+def test_a_creation_that_was_cut_off_is_discarded(subject: Subject) -> None:
+    """So that the run can be made anew; who still writes it is refused, and stays so."""
+    store, slow = subject.store, subject.connect("run-1")
+    assert store.read_creation() is None
+    store.create_run(make_spec(), "first")
+    begun = store.read_creation()
+    assert begun is not None
+    assert begun.operation == "first"
+    # Whatever is written shows.
+    seen = {begun}
+    store.append_tasks("first", 0, [Task("a", "m:f"), Task("b", "m:f")])
+    seen.add(store.read_creation() or begun)
+    store.hydrate("first", [("a", outcome("success"), None)])
+    seen.add(store.read_creation() or begun)
+    store.hydrate("first", [("b", None, Progress(attempt=2))])
+    seen.add(store.read_creation() or begun)
+    store.hydrate_notes("first", [("b", b"note")])
+    seen.add(store.read_creation() or begun)
+    assert len(seen) == 5
+    for _ in range(2):
+        store.discard_creation("first")
+        assert store.read_creation() is None
+        with pytest.raises(RunNotFound):
+            store.read_info()
+        with pytest.raises(RunGone):
+            slow.append_tasks("first", 1, [Task("c", "m:f")])
+    # Nobody else's: it has the next creation already.
+    assert subject.list_active_runs() == ["run-1"]
+    store.create_run(make_spec(), "second")
+    assert store.read_creation() == ("second", (0, 0, 0, 0))
+    with pytest.raises(WrongState):
+        slow.append_tasks("first", 1, [Task("c", "m:f")])
+
+
+def test_what_is_written_by_another_is_not_discarded(subject: Subject) -> None:
+    """Nor what was sealed: its writer was slow, not dead."""
+    store = subject.store
+    store.create_run(make_spec(), "second")
+    with pytest.raises(LookAgain):
+        store.discard_creation("first")
+    assert store.read_creation() is not None
+    store.seal_run("second", 0)
+    before = picture(subject)
+    with pytest.raises(LookAgain):
+        store.discard_creation("second")
+    assert store.read_creation() is None
+    assert picture(subject) == before

@@ -10,7 +10,7 @@ from itertools import islice
 
 from distflow.core.claim import Progress, check_version
 from distflow.core.model import Task
-from distflow.core.readings import Problems, RunHead, RunReading, ServerInfo
+from distflow.core.readings import Creation, Problems, RunHead, RunReading, ServerInfo
 from distflow.core.run import (
     Beat,
     Claim,
@@ -22,7 +22,7 @@ from distflow.core.run import (
     live_counts,
 )
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
-from distflow.errors import RunExists, WrongState
+from distflow.errors import LookAgain, RunExists, WrongState
 from distflow.ports.run_store import RunStore
 from distflow.store.memory.coordinator import MemoryCoordinatorStore
 from distflow.store.memory.resolving import MemoryResolvingStore
@@ -90,6 +90,24 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
             run = self._being_made(operation)
             run.status = RunStatus.RUNNING
             run.total = total
+
+    def read_creation(self) -> Creation | None:
+        with self.server.changed:
+            run = self._find()
+            if run is None or run.status != RunStatus.CREATING:
+                return None
+            written = len(run.graph), len(run.results), len(run.progress), len(run.notes)
+            return Creation(run.operation, written)
+
+    def discard_creation(self, operation: str) -> None:
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                return
+            check_version(self.run_id, run.spec.version)
+            if run.operation != operation or run.status != RunStatus.CREATING:
+                raise LookAgain(f"run {self.run_id} was written meanwhile: try again")
+            del self.server.runs[self.run_id]
 
     def delete_run(self, *, force: bool = False) -> None:
         with self.server.changed:

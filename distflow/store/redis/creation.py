@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from distflow.core.claim import Code, Progress
 from distflow.core.model import Task
+from distflow.core.readings import Creation
 from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
-from distflow.errors import DamagedRun, RunExists, WrongState
+from distflow.errors import DamagedRun, LookAgain, RunExists, WrongState
 from distflow.faults import commit
 from distflow.ports.creation import CreationPort
-from distflow.store.redis.base import StoreBase
+from distflow.store.redis.base import StoreBase, reading
 from distflow.store.redis.keys import active_key, active_keys, runs_key
 from distflow.store.redis.scripts import ScriptCall, run_scripts
 from distflow.wire.codec import encode_task, pack, pack_decoded
@@ -70,11 +72,39 @@ class CreationStore(StoreBase, CreationPort):
         running = RunStatus.RUNNING.value
         self._making(self._run("seal_run", (self.keys.meta,), operation, total, running))
 
-    def delete_run(self, *, force: bool = False) -> None:
+    @reading
+    def read_creation(self) -> Creation | None:
         keys = self.keys
-        used = self._keys_after(keys.meta, keys.claims, keys.lease)
+
+        def ask() -> list[Any]:
+            pipeline = self.client.pipeline(transaction=False)
+            pipeline.hmget(keys.meta, "status", "operation")
+            for key in (keys.graph, keys.results, keys.progress, keys.saved):
+                pipeline.hlen(key)
+            replies: list[Any] = pipeline.execute()
+            return replies
+
+        (status, operation), chunks, outcomes, progress, notes = self._patiently(ask)
+        if status != RunStatus.CREATING.value.encode():
+            return None
+        return Creation(operation.decode(), (chunks, outcomes, progress, notes))
+
+    def discard_creation(self, operation: str) -> None:
+        code = self._run("delete_run", self._deleted_keys, 1, operation)
+        if code == Code.WRONG_STATE:
+            raise LookAgain(f"run {self.run_id} was written meanwhile: try again")
+        if code != Code.GONE:
+            self._require(code)
+        self._note_deleted()
+
+    @property
+    def _deleted_keys(self) -> tuple[str, ...]:
+        return self._keys_after(self.keys.meta, self.keys.claims, self.keys.lease)
+
+    def delete_run(self, *, force: bool = False) -> None:
+        used = self._deleted_keys
         try:
-            code = self._run("delete_run", used, int(force))
+            code = self._run("delete_run", used, int(force), "")
             if code == Code.TOO_NEW:
                 self._require(code)
         except DamagedRun:

@@ -1,15 +1,21 @@
--- Remove a run.
+-- Remove a run, or what an operation has written of one that it has not sealed.
 -- KEYS    meta claims lease, then its other keys
--- ARGV    force (1 or 0)
--- Returns OK, HELD (somebody leads it), BUSY (workers hold tasks of it), TOO_NEW or GONE
+-- ARGV    force (1 or 0), operation (empty: whoever has written it)
+-- Returns OK, HELD (somebody leads it), BUSY (workers hold tasks of it), WRONG_STATE (the operation
+--         does not write it), TOO_NEW or GONE
 -- Events  none
-local claims, lease = KEYS[2], KEYS[3]
-local force = ARGV[1]
+local meta, claims, lease = KEYS[1], KEYS[2], KEYS[3]
+local force, operation = ARGV[1], ARGV[2]
 -- A newer one has keys that are not known here, and would be left.
 local refused = refusal(nil, true)
 -- A distflow that knows fewer keys may have deleted the run, and left the others.
 if refused == CODE.GONE then redis.call('DEL', unpack(KEYS)) end
 if refused then return refused end
+-- Its writer was slow and not dead, or another has been faster to write it anew.
+local known = redis.call('HMGET', meta, 'operation', 'status')
+if operation ~= '' and (known[1] ~= operation or known[2] ~= 'creating') then
+  return CODE.WRONG_STATE
+end
 if force ~= '1' then
   if redis.call('EXISTS', lease) == 1 then return CODE.HELD end
   if redis.call('EXISTS', claims) == 1 then return CODE.BUSY end
