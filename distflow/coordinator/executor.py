@@ -158,10 +158,11 @@ class WorkflowExecutor:
         self._leadership.lease.check()
         mirror.apply(events)
         self._look()
+        now = clock.monotonic()
         for duty in duties:
-            now = clock.monotonic()
             if duty.due(now) <= now:
                 duty.act(now)
+                now = clock.monotonic()
         if self._tools.interrupt.is_set():
             return end.leave()
         mirror.write_skips()

@@ -153,8 +153,9 @@ class RunMirror:
     @property
     def is_at_work(self) -> bool:
         """Whether tasks are on their way or at work, or hooks are asked."""
+        # What is told by events comes first: this is asked several times at each turn of the loop.
         state = self.state
-        busy = state.in_flight or state.questions or self.running
+        busy = self.running or state.in_flight or state.questions
         return bool(busy) or self.outbox.has_refused
 
     @property

@@ -143,7 +143,7 @@ class CoordinatorService:
         try:
             while not self._stop.is_set():
                 try:
-                    self._step()
+                    self.turn()
                 except RedisUnavailable as error:
                     self._report(f"{error}: waiting for it")
                     # Whatever it comes back with is read again.
@@ -154,7 +154,12 @@ class CoordinatorService:
 
     # The loop
 
-    def _step(self) -> None:
+    def turn(self) -> None:
+        """One turn of the loop: waits for events, or until something is due.
+
+        Raises:
+            RedisUnavailable: what was led is to be read again.
+        """
         self._shared.look()
         if self._clock.monotonic() >= self._discover_at:
             self._discover()

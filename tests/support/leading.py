@@ -79,13 +79,15 @@ class Transport:
         return dict.fromkeys(queues, there)
 
     def find_queued(self, run_id: str, queues: Collection[str]) -> set[str]:
-        return {name for name, batch in self.queued.items() if batch.queue in queues}
+        found = (batch for batch in self.queued.values() if batch.run_id == run_id)
+        return {batch.id for batch in found if batch.queue in queues}
 
     def withdraw(self, run_id: str, queues: Collection[str]) -> int:
         self.withdrawals += 1
-        count = len(self.queued)
-        self.queued.clear()
-        return count
+        found = self.find_queued(run_id, queues)
+        for name in found:
+            del self.queued[name]
+        return len(found)
 
     def probe_workers(self, workers: Collection[str]) -> Mapping[str, WorkerProbe]:
         return {

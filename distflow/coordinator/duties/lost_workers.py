@@ -30,6 +30,7 @@ class LostWorkerDuty(Duty):
         self._mirror = mirror
         self._tools = tools
         self._probe = probe
+        self._watch_seconds = tools.settings.watch_seconds
         settings, run_id = tools.settings, tools.store.run_id
         self._monitor = LivenessMonitor(
             run_id, settings.stale_seconds, settings.silent_seconds, tools.fleet.network
@@ -58,7 +59,7 @@ class LostWorkerDuty(Duty):
             or (not at_work and (self._monitor.is_watching or self._told))
         ):
             return now
-        return self._looked_at + self._tools.settings.watch_seconds if at_work else NEVER
+        return self._looked_at + self._watch_seconds if at_work else NEVER
 
     def act(self, now: float) -> None:
         """Look at every batch at work, and give up those whose worker is gone."""

@@ -40,10 +40,10 @@ class RepairDuty(Duty):
 
     def due(self, now: float) -> float:
         """A while after the last look; at once when Redis has restarted."""
-        if self._mirror.restarts != self._tools.server.restarts:
+        mirror, settings = self._mirror, self._tools.settings
+        if mirror.restarts != self._tools.server.restarts:
             return now
-        settings = self._tools.settings
-        soon = not self._mirror.is_at_rest or self._drift.is_open
+        soon = not mirror.is_at_rest or self._drift.is_open
         return self._looked_at + (settings.watch_seconds if soon else settings.idle_seconds)
 
     def act(self, now: float) -> None:

@@ -1,0 +1,57 @@
+"""Python's garbage collector rests while a large graph is read, and no longer than it should."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from distflow.coordinator.gc_pause import GcPause
+
+MANY = 50_000
+
+
+@pytest.fixture(autouse=True)
+def collector() -> Iterator[None]:
+    """As it was before."""
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+def test_it_rests_while_much_is_read() -> None:
+    """What was read is left out of its passes, until the run is led no more."""
+    pause = GcPause()
+    with pause.resting(MANY):
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
+    pause.walk_all()
+    assert gc.get_freeze_count() == 0
+
+
+def test_it_does_not_rest_for_little() -> None:
+    """Most runs are small."""
+    pause = GcPause()
+    with pause.resting(MANY - 1):
+        assert gc.isenabled()
+    pause.walk_all()
+    assert gc.get_freeze_count() == 0
+
+
+def test_it_works_again_after_an_error() -> None:
+    """What was read in vain is garbage."""
+    pause = GcPause()
+    with pytest.raises(ValueError, match="damaged"), pause.resting(MANY):
+        raise ValueError("damaged")
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+
+
+def test_a_collector_that_is_off_stays_off() -> None:
+    """Somebody wants it so."""
+    gc.disable()
+    with GcPause().resting(MANY):
+        assert not gc.isenabled()
+    assert not gc.isenabled()
