@@ -134,7 +134,7 @@ class RunInfo:
 
 
 def live_counts(
-    total: int, outcomes: Mapping[str, int], *, running: int, queued: int, waiting: int
+    total: int, outcomes: Mapping[str, int], *, running: int, queued: int, waiting: int, led: bool
 ) -> dict[str, int]:
     """A run's tasks by where they stand: their outcomes, ``running``, ``queued`` and ``waiting``.
 
@@ -143,7 +143,8 @@ def live_counts(
     """
     left = max(0, total - sum(outcomes.values()) - running)
     waiting = min(waiting, left)
-    queued = min(queued, left - waiting)
+    # What a dead coordinator had queued is nobody's: it is pending until another leads.
+    queued = min(queued, left - waiting) if led else 0
     return {**outcomes, "running": running, "queued": queued, "waiting": waiting}
 
 

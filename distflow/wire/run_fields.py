@@ -135,9 +135,9 @@ def decode_info(
         _number(meta, "total"),
         {status.value: _number(meta, f"n_{status}") for status in OUTCOMES},
         running=claimed,
-        # What a dead coordinator had queued is nobody's: it is pending until another leads.
-        queued=_number(meta, "n_queued") if coordinator is not None else 0,
+        queued=_number(meta, "n_queued"),
         waiting=_number(meta, "n_waiting"),
+        led=coordinator is not None,
     )
     return RunInfo(
         run_id=run_id,

@@ -153,9 +153,9 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
                 run.total,
                 counts,
                 running=len(run.claims),
-                # What a dead coordinator had queued is nobody's: pending until another leads.
-                queued=run.queued if lease else 0,
+                queued=run.queued,
                 waiting=run.waiting,
+                led=lease is not None,
             )
             return RunInfo(
                 run_id=self.run_id,
