@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack
 
@@ -142,13 +143,13 @@ class Client:
         **by_name: Unpack[RunKeywords],
     ) -> Run:
         """Write a run that nobody leads yet: see :meth:`submit`. ``taking`` says how a snapshot is
-        taken over; ``options`` are those of the run, in place of each by its name.
+        taken over; ``options`` are those of the run, of which those given by name replace some.
 
         ``progress`` is told, now and then, how many of how many tasks are written; where it raises,
         no run is made.
         """
         check_made_of(workflow)
-        asked = NewRunOptions(**by_name) if options is None else options
+        asked = replace(options or NewRunOptions(), **by_name)
         if snapshot is not None and not isinstance(snapshot, Snapshot):
             raise refuse("snapshot", "a Snapshot, such as Snapshot.load(FILE)", snapshot)
         built = workflow.build(params)
