@@ -144,6 +144,9 @@ docs: $(DOCS)/.installed
 coverage: $(STAMP)
 	$(PYTHON) -m coverage run -m pytest tests/unit
 	$(PYTHON) -m coverage report --include='distflow/coordinator/*' --fail-under=85
+	@mkdir -p build
+	@$(PYTHON) -m coverage json -q --include='distflow/coordinator/*' -o build/coverage.json
+	@$(PYTHON) -m tests.support.covered build/coverage.json 75
 
 mutants: $(STAMP)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check \

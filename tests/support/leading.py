@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
+
+import pytest
 
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.fleet import Fleet
@@ -359,3 +362,23 @@ class Leading:
     def said(self, kind: str) -> list[str]:
         """The messages of a kind that were told."""
         return [notice.message for notice in self.told if notice.kind == kind]
+
+
+def just_before(
+    monkeypatch: pytest.MonkeyPatch, led: Leading, new: RunStatus, act: Callable[[], object]
+) -> None:
+    """Let something happen at the very moment at which the coordinator moves the run."""
+    set_status = led.store.set_status
+    acts = [act]
+
+    def overtaken(to: RunStatus, *args: Any, **options: Any) -> RunStatus:
+        if to == new and acts:
+            acts.pop()()
+        return set_status(to, *args, **options)
+
+    monkeypatch.setattr(led.store, "set_status", overtaken)
+
+
+def move(led: Leading, to: RunStatus) -> Callable[[], object]:
+    """A person moves a run."""
+    return partial(led.store.set_status, to, {RunStatus.RUNNING, RunStatus.BLOCKED})
