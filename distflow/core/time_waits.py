@@ -45,7 +45,9 @@ class TimeWaits:
 
     def take_due(self, now_ms: int) -> Iterator[int]:
         """The tasks whose time has come, the earliest first; they wait no more."""
-        while (due_ms := self.next_due()) is not None and due_ms <= now_ms:
-            _due_ms, index = heapq.heappop(self._heap)
-            self.drop(index)
-            yield index
+        heap, due = self._heap, self._due
+        while heap and heap[0][0] <= now_ms:
+            due_ms, index = heapq.heappop(heap)
+            if due.get(index) == due_ms:
+                del due[index]
+                yield index
