@@ -85,6 +85,10 @@ class MemoryBackend(Backend):
         """None: those of this process are registered nowhere."""
         return []
 
+    def has_worker(self, name: str) -> bool:
+        """No: likewise."""
+        return False
+
     def are_workers_suspended(self) -> bool:
         """Nobody can do that."""
         return False

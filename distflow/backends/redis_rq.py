@@ -106,6 +106,12 @@ class RedisBackend(Backend):
         )
         return found
 
+    def has_worker(self, name: str) -> bool:
+        """Whether RQ has a worker of this name that has not ended."""
+        roster = import_module(_ROSTER)
+        answer: bool = self._patiently(lambda: roster.has_worker(self.redis, name))
+        return answer
+
     def are_workers_suspended(self) -> bool:
         """Whether somebody has said ``rq suspend``."""
         roster = import_module(_ROSTER)

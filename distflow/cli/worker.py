@@ -84,7 +84,7 @@ def _check_patterns(allow: str) -> None:
 
 
 def _check_name(backend: Backend, name: str) -> None:
-    if any(worker.name == name for worker in backend.workers()):
+    if backend.has_worker(name):
         raise InvalidInput(
             f"a worker named {name!r} is there already: take another --name "
             "(one that was killed keeps its name for up to 76 s)"

@@ -50,6 +50,13 @@ def read_workers(client: Redis, prefix: str) -> list[WorkerInfo]:
     ]
 
 
+def has_worker(client: Redis, name: str) -> bool:
+    """Whether a worker of this name is registered that has not ended."""
+    anyone: Any = client
+    key = worker_key(name)
+    return bool(anyone.exists(key)) and not anyone.hexists(key, "death")
+
+
 def are_suspended(client: Redis) -> bool:
     """Whether somebody has told all workers to take no jobs (``rq suspend``)."""
     anyone: Any = client

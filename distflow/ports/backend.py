@@ -47,6 +47,9 @@ class Backend(Protocol):
     def workers(self) -> list[WorkerInfo]:
         """The workers that are registered, by name."""
 
+    def has_worker(self, name: str) -> bool:
+        """Whether a worker of this name is registered; a worker has the rights to ask."""
+
     def are_workers_suspended(self) -> bool:
         """Whether somebody has told all workers to take no jobs."""
 

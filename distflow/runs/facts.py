@@ -31,11 +31,11 @@ def read_workers(backend: Backend, info: RunInfo, refusals: Sequence[Refusal]) -
     """The workers of a run: of queues where its batches wait, and of those that refuse some."""
     if info.status in ENDED_RUNS:
         return WorkerFacts()
-    dispatcher = backend.dispatcher
-    live = dispatcher.list_workers(info.queues) if refusals else {}
+    live = backend.dispatcher.list_workers(info.queues) if refusals else {}
     facts = WorkerFacts(refusals=refusals, live=live)
     if not is_sending(info):
         return facts
+    dispatcher = backend.dispatcher
     workers = dispatcher.count_workers(info.queues)
     idle = [queue for queue in info.queues if not workers[queue]]
     unserved = [queue for queue in idle if dispatcher.find_queued(info.run_id, [queue])]

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from redis import Redis
 from redis import exceptions as redis_errors
 
+from distflow.backends.redis_rq import RedisBackend
 from distflow.cli import main
 from distflow.local.binary import read_release
 from tests.conftest import StartWorker
@@ -162,3 +163,9 @@ def test_workers_see_no_indices(users: Users) -> None:
     with Redis.from_url(users.worker) as client, pytest.raises(redis_errors.NoPermissionError):
         client.zrange("distflow:runs", 0, -1)
     users.admin.acl_log_reset()
+
+
+def test_a_worker_may_ask_for_its_name(users: Users) -> None:
+    """``distflow worker --name`` looks whether there is one already: nothing of that is denied."""
+    with Redis.from_url(users.worker) as client:
+        assert not RedisBackend(client).has_worker("anna")

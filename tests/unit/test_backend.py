@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from redis import Redis
@@ -62,6 +63,7 @@ def test_a_view_has_its_own_patience() -> None:
         view.workers,
         view.coordinators,
         view.are_workers_suspended,
+        partial(view.has_worker, "w"),
         view.store("r").read_info,
         lambda: view.dispatcher.count_workers(["default"]),
         lambda: view.settle_server(None, allow_eviction=False),
