@@ -58,6 +58,6 @@ class Pictures:
         self._onlooker.see(Picture(shown_counts(mirror.state.counts), running, queues))
 
 
-def _open_queues(mirror: RunMirror) -> set[str]:
+def _open_queues(mirror: RunMirror) -> frozenset[str]:
     pairs = zip(mirror.graph.tasks, mirror.state.statuses, strict=True)
-    return {task.queue for task, status in pairs if status in _OPEN}
+    return frozenset(task.queue for task, status in pairs if status in _OPEN)
