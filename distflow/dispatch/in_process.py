@@ -15,7 +15,8 @@ from distflow.dispatch.memory import MemoryWorker
 from distflow.ports.run_store import RunStore
 from distflow.wire.batch_payload import batch_payload
 from distflow.wire.codec import unpack
-from distflow_worker.attempt import AttemptRun, RunView
+from distflow_worker.attempt import AttemptRun
+from distflow_worker.context import RunView
 from distflow_worker.process import Original
 from distflow_worker.sequence import BatchSequence
 from distflow_worker.verify import Verification

@@ -14,7 +14,7 @@ from distflow.core.run_options import RunOptions
 from distflow.store.memory.store import MemoryRunStore
 from distflow.wire.batch_payload import batch_payload
 from distflow.wire.codec import decode_result
-from distflow_worker.attempt import RunView
+from distflow_worker.context import RunView
 from distflow_worker.process import Original, ProcessState
 from distflow_worker.sequence import BatchSequence
 

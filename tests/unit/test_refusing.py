@@ -93,7 +93,7 @@ def test_a_function_is_tried_once_in_a_batch(monkeypatch: pytest.MonkeyPatch) ->
         tried.append(reference)
         return load_function(reference)
 
-    monkeypatch.setattr("distflow_worker.misfit.load_function", load)
+    monkeypatch.setattr("distflow_worker.functions.load_function", load)
     names = [f"t{number}" for number in range(20)]
     taken = Taken(
         *[task(name, function="mf_absent:f", effects="idempotent") for name in names], short=True

@@ -1,16 +1,18 @@
-"""What a task's function sees of its run: ``ctx``."""
+"""What an attempt knows of its run, and what the task's function sees of that: ``ctx``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from distflow.core.claim import Code
-from distflow.core.model import TaskResult
+from distflow.core.claim import NAMELESS, Code, WorkerFacts
+from distflow.core.model import Task, TaskResult
 from distflow.errors import ClaimLost, DistflowError, NotEncodable
+from distflow.ids import task_key
 from distflow.wire.codec import decode_result, pack, unpack
-from distflow_worker.functions import wants_snapshot
-from distflow_worker.misfit import require_function
+from distflow_worker.functions import require_function, wants_snapshot
+from distflow_worker.process import Original, ProcessState
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.
@@ -19,6 +21,30 @@ if TYPE_CHECKING:
 
 #: Bytes that ``ctx.save`` takes, encoded: it is for a handle, not for the thing itself.
 MAX_NOTE_BYTES = 64 * 1024
+
+
+class RunView(NamedTuple):
+    """What an attempt needs to know of its run and of the process it is in."""
+
+    store: WorkerPort
+    worker: str
+    origin: str
+    params: Any
+    #: Gives the context of the run in this process.
+    context: Callable[[], Any]
+    max_result_bytes: int
+    cancelled: Callable[[], bool]
+    stopping: Callable[[], bool]
+    #: Guards a call that may take so many seconds, or any time; may raise DeadlinePassed in it.
+    deadline: Callable[[float | None], AbstractContextManager[object]]
+    #: This process.
+    original: Original
+    #: What its tasks may change of it, where they have it to themselves, one after another.
+    state: ProcessState | None = None
+    #: Which worker it is, for what it cannot run.
+    facts: WorkerFacts = NAMELESS
+    #: Whether this is a dry run: conditions are asked, and functions are not called.
+    simulated: bool = False
 
 
 class SavedNote:
@@ -164,6 +190,43 @@ class TaskContext:
             KeyError: the task does not depend on it.
         """
         return self._result_of(name)
+
+
+def task_context(
+    view: RunView,
+    task: Task,
+    attempt: int,
+    iteration: int,
+    note: SavedNote,
+    fetch: Callable[[Sequence[str]], list[bytes | None]],
+) -> TaskContext:
+    """What the user's code sees of a task; ``fetch`` reads the results of its dependencies.
+
+    Raises:
+        Exception: whatever the workflow's context factory raises.
+    """
+
+    def result_of(name: str) -> TaskResult:
+        if name not in task.depends_on:
+            raise KeyError(f"task {task.name!r} does not depend on {name!r}")
+        packed = fetch([name])[0]
+        if packed is None:
+            raise KeyError(f"{name!r} has no result")
+        return decode_result(packed)
+
+    return TaskContext(
+        run_id=view.store.run_id,
+        task=task.name,
+        attempt=attempt,
+        iteration=iteration,
+        key=task_key(view.origin, task.name),
+        params=view.params,
+        context=view.context(),
+        cancelled=view.cancelled,
+        stopping=view.stopping,
+        result_of=result_of,
+        note=note,
+    )
 
 
 class RecordedResults(Mapping[str, TaskResult]):

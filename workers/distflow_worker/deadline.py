@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 #: Seconds between two alarms, for a task that swallowed the first.
 _REPEAT_SECONDS = 1.0
+
+
+_Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class DeadlinePassed(BaseException):
@@ -25,11 +29,13 @@ class Deadline:
         self._seconds = seconds
         self._armed = False
         self._over = False
+        #: Who rang before, while this is armed.
+        self._replaced: _Handler = None
 
     def __enter__(self) -> Self:
         """Set the alarm."""
         if self._seconds is not None and threading.current_thread() is threading.main_thread():
-            self._old = signal.signal(signal.SIGALRM, self._ring)
+            self._replaced = signal.signal(signal.SIGALRM, self._ring)
             signal.setitimer(signal.ITIMER_REAL, self._seconds, _REPEAT_SECONDS)
             self._armed = True
         return self
@@ -45,7 +51,7 @@ class Deadline:
         self._over = True
         if self._armed:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, self._old)
+            signal.signal(signal.SIGALRM, self._replaced)
 
     def _ring(self, _number: int, _frame: FrameType | None) -> None:
         if not self._over:

@@ -14,10 +14,12 @@ from distflow.core.pacing import count_group, has_worked_long, is_grouped, is_sh
 from distflow.ids import new_token
 from distflow.logs import get_logger
 from distflow.wire.batch_payload import BatchPayload, TaskHeader
-from distflow_worker.attempt import AttemptRun, ClaimVoid, RunView
+from distflow_worker.attempt import AttemptRun
+from distflow_worker.context import RunView
 from distflow_worker.finish_buffer import FinishBuffer, Held
+from distflow_worker.functions import Misfit
 from distflow_worker.inputs import BatchInputs
-from distflow_worker.misfit import Misfit
+from distflow_worker.steps import ClaimVoid
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.

@@ -15,10 +15,9 @@ from distflow.errors import NotDone, NotEncodable, RunNotFound, WrongState
 from distflow.ids import new_token
 from distflow.logs import get_logger
 from distflow.wire.codec import decode_result, decode_task, encode_result, unpack
-from distflow_worker.attempt import RunView, peek_function, task_context
-from distflow_worker.context import SavedNote
+from distflow_worker.context import RunView, SavedNote, task_context
 from distflow_worker.deadline import DeadlinePassed
-from distflow_worker.misfit import MISSING, Misfit, require_function, summarise
+from distflow_worker.functions import MISSING, Misfit, require_function, summarise
 
 _log = get_logger("distflow.worker")
 
@@ -78,7 +77,7 @@ class Verification:
 
     def _ask(self, about: TaskResult) -> Any:
         # The function's module may register types that are in the task, its note or its inputs.
-        require_function(peek_function(self._body))
+        require_function(unpack(self._body, opaque=True)["function"])
         try:
             self.task = task = decode_task(unpack(self._body))
         except MISSING as error:

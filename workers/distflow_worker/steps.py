@@ -1,0 +1,300 @@
+"""The steps of an attempt at a task, from its claim to its outcome, each with one job.
+
+A step is given the record of the attempt, and leaves there what later ones need. It answers with
+the outcome by which the attempt is over, or with None: the next one follows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from distflow.core.claim import ClaimReply, Code, scope_of
+from distflow.core.model import Task, TaskResult, class_names
+from distflow.core.outcome import Outcome, timed_out
+from distflow.core.status import TaskStatus
+from distflow.errors import GiveUp, InvalidInput, NotDone, NotOnDisk, RetryAfter
+from distflow.faults import commit
+from distflow.wire.batch_payload import TaskHeader
+from distflow.wire.codec import decode_task, unpack
+from distflow_worker.context import RunView, SavedNote, TaskContext, task_context
+from distflow_worker.deadline import DeadlinePassed
+from distflow_worker.functions import (
+    MISSING,
+    Misfit,
+    load_function,
+    message_of,
+    require_function,
+    summarise,
+    trace_of,
+    wants_context,
+)
+from distflow_worker.inputs import BatchInputs, fill_arguments
+
+
+class ClaimVoid(Exception):
+    """The claim was given to another, or the run is gone: there is nothing to finish."""
+
+
+class AttemptRecord:
+    """What is known of an attempt: what it is given first, and what its steps leave.
+
+    Args:
+        view: the run and the process.
+        header: the task as it travels.
+        inputs: what the batch's tasks get from their dependencies.
+        position: of the task in the batch.
+    """
+
+    def __init__(
+        self, view: RunView, header: TaskHeader, inputs: BatchInputs, position: int
+    ) -> None:
+        self.view = view
+        self.header = header
+        self.inputs = inputs
+        self.position = position
+        #: The whole task, once its body is read.
+        self._task: Task | None = None
+        #: Whether nothing that is imported or made for the first time comes before its call.
+        self.is_warm = False
+        #: The claim: its token is empty before it was granted.
+        self.token = ""
+        self.claim = ClaimReply(Code.NOT_READY)
+        #: Whether the attempt is marked as started: the function may have had effects.
+        self.started = False
+        self.started_at: float | None = None
+        self.ended_at = 0.0
+        #: When the function was called, on the monotonic clock; 0 where it was not.
+        self.called_at = 0.0
+        self.function: Callable[..., Any] | None = None
+        self.wants_context = False
+        #: What the user's code is given of the run, and the arguments of the function.
+        self.context: TaskContext | None = None
+        self.arguments: tuple[list[Any], dict[str, Any]] = [], {}
+        #: What ``until`` of a loop is called with; None before the function is.
+        self.looking: TaskContext | None = None
+
+    def read_body(self, *, opaque: bool = False) -> None:
+        """From now on all is known of the task; values of registered types are left as they are
+        where ``opaque``.
+        """
+        self._task = decode_task(unpack(self.header.body, opaque=opaque))
+
+    @property
+    def has_body(self) -> bool:
+        """Whether all is known of the task."""
+        return self._task is not None
+
+    @property
+    def task(self) -> Task:
+        """What is known of the task: little, before its body is read."""
+        if self._task is not None:
+            return self._task
+        header = self.header
+        return Task(header.name, header.function, effects=header.effects)
+
+    @property
+    def asks_condition(self) -> bool:
+        """Whether its condition is asked: once for all tries of a generation."""
+        claim = self.claim
+        asks = self.task.condition is not None
+        return asks and claim.attempt == claim.base + 1 and claim.iteration == 1
+
+    def end(self) -> None:
+        """Note when the call ended: by how long it took, since the clock may have been set."""
+        if self.started_at is not None:
+            self.ended_at = self.started_at + time.monotonic() - self.called_at
+
+
+Act = Callable[[AttemptRecord], Outcome | None]
+
+
+def task_scope(record: AttemptRecord) -> str:
+    """What is missing is missing for this task alone: its arguments, its inputs."""
+    return scope_of("task", record.header.name)
+
+
+def function_scope(record: AttemptRecord) -> str:
+    """What is missing is missing for all tasks of the function."""
+    return scope_of("function", record.header.function)
+
+
+def context_scope(record: AttemptRecord) -> str:
+    """What the context needs is needed by all tasks of a function that is given it."""
+    return function_scope(record) if record.wants_context else task_scope(record)
+
+
+class Step(NamedTuple):
+    """A step that comes before the start: whatever it raises, the function was not called.
+
+    ``scope`` tells of which tasks it is true that this worker cannot run them, where the step has
+    found something missing and does not say so itself.
+    """
+
+    act: Act
+    scope: Callable[[AttemptRecord], str] = task_scope
+
+
+def import_function(record: AttemptRecord) -> None:
+    """Before the body is read: the module may register types that are in it."""
+    reference = record.header.function
+    record.function = require_function(reference)
+    record.wants_context = wants_context(reference)
+
+
+def read_body(record: AttemptRecord) -> None:
+    """Unless it was read while the claim was on its way."""
+    if record.has_body:
+        return
+    try:
+        record.read_body()
+    except MISSING as error:
+        raise Misfit(f"the arguments of {record.header.name}", error) from error
+
+
+def import_hooks(record: AttemptRecord) -> None:
+    """What a loop asks afterwards, and the condition: if missing, then before the call."""
+    task = record.task
+    if task.loop:
+        require_function(task.loop.until, scope_of("until", task.loop.until))
+    if task.condition is not None and record.asks_condition:
+        require_function(task.condition, scope_of("condition", task.condition))
+
+
+def make_context(record: AttemptRecord) -> None:
+    """What the user's code is given of the run, where any of it is to be called with that."""
+    view, task = record.view, record.task
+    for_call = (record.wants_context or task.loop) and not view.simulated
+    if not (for_call or record.asks_condition):
+        return
+    note = SavedNote(view.store, task.name, record.token)
+    # What the batch has made itself may not be recorded yet.
+    fetch = partial(record.inputs.get, position=record.position)
+    at = record.claim.attempt, record.claim.iteration
+    record.context = task_context(view, task, *at, note, fetch)
+
+
+def note_process(record: AttemptRecord) -> None:
+    """What the function changes of its process is undone: all that comes from here on."""
+    if record.view.state is not None:
+        record.view.state.note(again=not record.is_warm)
+
+
+def ask_condition(record: AttemptRecord) -> Outcome | None:
+    """The attempt is over where it says no."""
+    condition = record.task.condition
+    if condition is None or not record.asks_condition or load_function(condition)(record.context):
+        return None
+    return Outcome(TaskStatus.SKIPPED, message="its condition was false")
+
+
+def fill_inputs(record: AttemptRecord) -> None:
+    """The arguments, with what dependencies have returned in the places of their Refs."""
+    task = record.task
+    args, kwargs = list(task.args), dict(task.kwargs)
+    if task.depends_on:
+        get = partial(record.inputs.get, position=record.position)
+        args, kwargs = fill_arguments(args, kwargs, get)
+    if record.wants_context:
+        kwargs["ctx"] = record.context
+    record.arguments = args, kwargs
+
+
+def start(record: AttemptRecord) -> Outcome | None:
+    """Mark that effects may follow; the attempt is over where the run was cancelled in the
+    meantime, and where a mark that must not be forgotten is not on disk.
+
+    Raises:
+        ClaimVoid: the claim is another's by now.
+    """
+    view = record.view
+    # A copy that a condition has made ends here.
+    view.original.end_copy()
+    cancelled = "the run was cancelled before it started"
+    # A condition may have taken long; a start that rode with the claim knows nothing of it.
+    if record.asks_condition and view.cancelled():
+        return Outcome(TaskStatus.CANCELLED, message=cancelled)
+    if not record.started:
+        once = record.task.effects == "at_most_once"
+        try:
+            code = view.store.start_task(record.task.name, record.token, on_disk=once)
+        except NotOnDisk as error:
+            # A mark that Redis may forget marks nothing: the function is not called.
+            said = str(error), summarise(error)
+            return Outcome(TaskStatus.FAILURE, None, *said, not_done=True)
+        if code == Code.STOPPED:
+            return Outcome(TaskStatus.CANCELLED, message=cancelled)
+        if code != Code.GRANTED:
+            raise ClaimVoid
+        record.started = True
+    record.started_at, record.called_at = time.time(), time.monotonic()
+    return None
+
+
+def simulate(record: AttemptRecord) -> Outcome | None:
+    """A dry run ends here."""
+    if not record.view.simulated:
+        return None
+    record.end()
+    return Outcome(TaskStatus.SUCCESS, message="simulated: a dry run")
+
+
+def call(record: AttemptRecord) -> Outcome:
+    """Call the function within its timeout, and say what came of it."""
+    with commit("call"):
+        return _call(record)
+
+
+def _call(record: AttemptRecord) -> Outcome:
+    task, view = record.task, record.view
+    args, kwargs = record.arguments
+    record.looking = record.context
+    assert record.function is not None, "its import comes first"
+    try:
+        met = None
+        # A copy ends before the deadline does, whose guardian is that of both.
+        with view.deadline(task.timeout), view.original:
+            returned = record.function(*args, **kwargs)
+            view.original.end_copy()
+            if task.loop is not None and task.loop.sees == "data":
+                met = bool(load_function(task.loop.until)(record.looking, returned))
+        return returned_outcome(returned, met=met)
+    except DeadlinePassed:
+        return timed_out(task.timeout or 0.0)
+    except NotDone as error:
+        return raised_outcome(error)._replace(not_done=True)
+    except GiveUp as error:
+        return raised_outcome(error)._replace(permanent=True)
+    except RetryAfter as error:
+        return raised_outcome(error)._replace(retry_after=error.seconds)
+    except BaseException as error:  # noqa: BLE001 - a task may raise anything, SystemExit too
+        return raised_outcome(error)
+    finally:
+        record.end()
+
+
+def returned_outcome(returned: Any, *, met: bool | None = None) -> Outcome:
+    """What is seen of a function that has returned.
+
+    Raises:
+        InvalidInput: it says of itself that it is pending.
+    """
+    if isinstance(returned, TaskResult):
+        if returned.status == TaskStatus.PENDING:
+            raise InvalidInput("TaskResult: a task that has run is not pending")
+        data, message, error = returned.data, returned.message, returned.error
+        return Outcome(returned.status, data=data, message=message, error=error, met=met)
+    return Outcome(TaskStatus.SUCCESS, data=returned, met=met)
+
+
+def raised_outcome(error: BaseException) -> Outcome:
+    """What is seen of code that has raised; the traceback begins below the caller."""
+    return Outcome(
+        TaskStatus.FAILURE,
+        message=message_of(error) or type(error).__name__,
+        error=summarise(error),
+        traceback=trace_of(error),
+        raised=class_names(type(error)),
+    )
