@@ -112,7 +112,7 @@ def test_a_service_that_has_given_redis_up(emptied: RedisServer, tmp_path: Path)
         serving = threading.Thread(target=service.run, daemon=True)
         serving.start()
         try:
-            wait_for(lambda: led_by(emptied), 30, "the service to lead the run")
+            wait_for(lambda: service.led, 30, "the service to lead the run")
             emptied.kill()
             wait_for(lambda: any("waiting for it" in line for line in said), 30, "it to wait")
             (tmp_path / "nothing").mkdir()
