@@ -52,7 +52,7 @@ class _RetryFields(NamedTuple):
 
 
 class Retry(_RetryFields):
-    """How a task that failed is tried again.
+    """How a failed task is retried.
 
     Args:
         attempts: retries beyond the first try; by default as many as there are ``delays``, or none.
@@ -175,8 +175,8 @@ class _LoopFields(NamedTuple):
 class Loop(_LoopFields):
     """Run a task again until ``until(ctx, result)`` is true.
 
-    Each iteration calls the function, and tries it again as its ``Retry`` says, which counts anew
-    in each of them. Then ``until`` is asked, about a failure too.
+    Each iteration calls the function and retries it by its ``Retry``, which starts afresh each
+    time. Then ``until`` is asked, even about a failure.
 
     Args:
         until: a module-level function, or its ``"pkg.module:name"``. It gets the TaskResult of the

@@ -176,8 +176,8 @@ class Run:
             timeout: seconds; None waits as long as it takes.
 
         Raises:
-            TimeoutError: it goes on still.
-            WrongState: nobody leads it, so that nothing will happen.
+            TimeoutError: the run is still going.
+            WrongState: nobody leads it, so nothing will happen.
         """
         if timeout is not None:
             check_seconds("timeout", timeout, more_than_0=False)
@@ -230,8 +230,9 @@ class Run:
         self.store.set_status(RunStatus.PAUSED, {RunStatus.RUNNING})
 
     def resume(self, *, listener: Listener | None = None) -> None:
-        """Go on: unpause the run, and reopen and lead it on a thread as soon as nobody does. Until
-        then it is followed.
+        """Continue the run: unpause it, reopen it and lead it on a thread as soon as nobody does.
+
+        Until then it is followed.
 
         Args:
             listener: told what happens, whoever leads the run; it must not raise.

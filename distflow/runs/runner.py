@@ -44,7 +44,7 @@ DEFAULT_CONCURRENCY = 32
 
 
 class TaskRunnerBuilder:
-    """Collects how a runner shall work; each method returns the builder.
+    """Builds a :class:`TaskRunner`; each method returns the builder.
 
     Args:
         context: given to tasks as ``ctx.context``: in this process any object; with
@@ -217,7 +217,7 @@ class TaskRunner:
         return self
 
     def off(self, event: str, callback: Callback) -> Self:
-        """Call back no more: the opposite of one :meth:`on`."""
+        """Stop calling back: undo one :meth:`on`."""
         self._hub.off(event, callback)
         return self
 

@@ -154,10 +154,10 @@ class TaskContext:
 
     @property
     def stopping(self) -> bool:
-        """Whether the task does well to end soon: its worker was told to stop, or its run is
+        """Whether the task should end soon: its worker was told to stop, or its run is
         paused, interrupted or being cancelled. A second or two old at most.
 
-        Nothing forces it to, but for a cancellation: a worker waits for the task that it is at.
+        Only a cancellation is enforced: a worker waits for its current task.
         """
         return self._stopping()
 
