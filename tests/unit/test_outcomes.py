@@ -235,7 +235,7 @@ def test_without_a_spool_they_end_with_their_time(
     assert "kept in memory alone" in record.getMessage()
 
 
-# The ledger
+# The buffer
 
 
 class Store:
@@ -258,24 +258,24 @@ def test_a_batch_that_ends_by_an_error_keeps_all_it_has_done(
     """A group of short tasks has several outcomes that wait for each other."""
     caplog.set_level(logging.ERROR)
     store: Any = Store()
-    ledger = FinishBuffer(store, 7, "run-1-7-1", lambda: keeper(folder, 0.0))
+    buffer = FinishBuffer(store, 7, "run-1-7-1", lambda: keeper(folder, 0.0))
     for finish in FINISHES:
-        ledger.add(finish)
-    ledger.save(ValueError("something else"))
+        buffer.add(finish)
+    buffer.save(ValueError("something else"))
     assert deliverable(folder) == FINISHES
 
 
-def test_a_ledger_tells_what_it_has_kept(folder: Path) -> None:
+def test_a_buffer_tells_what_it_has_kept(folder: Path) -> None:
     """And then nothing is left."""
     store: Any = Store()
-    ledger = FinishBuffer(store, 7, "run-1-7-1", lambda: keeper(folder, 0.0))
+    buffer = FinishBuffer(store, 7, "run-1-7-1", lambda: keeper(folder, 0.0))
     for finish in FINISHES:
-        ledger.add(finish)
+        buffer.add(finish)
     with pytest.raises(RedisUnavailable):
-        ledger.end([])
+        buffer.end([])
     assert files(folder) == 2
     store.error = None
-    ledger.end([])
+    buffer.end([])
     assert store.got == [["a", "b"]]
     assert files(folder) == 0
 

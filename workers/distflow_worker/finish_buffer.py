@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("distflow.worker")
 
-#: Seconds that one call may take where another follows: the store of a ledger whose outcomes are
+#: Seconds that one call may take where another follows: the store of a buffer whose outcomes are
 #: kept is that patient.
 PIECE_SECONDS = 1.0
 

@@ -65,7 +65,7 @@ class BatchSequence:
         self._expected = dict(payload.expected)
         self._should_stop = should_stop
         self._on_attempt = on_attempt
-        self._ledger = FinishBuffer(
+        self._buffer = FinishBuffer(
             store, payload.epoch, payload.batch, make_keeper, facts=view.facts
         )
         bodies = [(header.name, header.body) for header in headers]
@@ -93,9 +93,9 @@ class BatchSequence:
     def run(self) -> None:
         """Take every task that can be claimed, and end the batch."""
         try:
-            self._ledger.end(self._take_all())
+            self._buffer.end(self._take_all())
         except BaseException as error:
-            self._ledger.save(error)
+            self._buffer.save(error)
             raise
 
     def _take_all(self) -> list[str]:
@@ -110,7 +110,7 @@ class BatchSequence:
                 if not self._verify(header):
                     unstarted.append(header.name)
                 continue
-            held = self._ledger.take_held(header.name)
+            held = self._buffer.take_held(header.name)
             if held is None and self._has_worked_long():
                 # Its worker is free for whatever comes first by now.
                 unstarted += names[position:]
@@ -134,7 +134,7 @@ class BatchSequence:
                     break
             else:
                 self._taken.add(header.name)
-                self._ledger.release(header.name, held.token)
+                self._buffer.release(header.name, held.token)
                 unstarted.append(header.name)
         return unstarted
 
@@ -167,13 +167,13 @@ class BatchSequence:
             level = logging.WARNING if self._view.facts.name else logging.INFO
             _log.log(level, "task %s cannot be run here: %s", task, misfit)
         self._misfits[misfit.scope] = misfit
-        self._ledger.refuse(misfit.to_refused(task, token))
+        self._buffer.refuse(misfit.to_refused(task, token))
 
     def _claim(self, position: int) -> Held:
         """Record the last outcomes and claim the next task, or the next few."""
         group = self._group_at(position)
         if len(group) > 1:
-            self._ledger.watch()
+            self._buffer.watch()
         # The first is told of always: that the batch has begun, and what comes before its call.
         tells = position == 0 and len(self._headers) > 1
         requests = [
@@ -185,7 +185,7 @@ class BatchSequence:
             for place, header in enumerate(group)
         ]
         prepare = partial(self._prepare, position) if self._knows(group[0]) else None
-        reply = self._ledger.claim(requests, prepare)
+        reply = self._buffer.claim(requests, prepare)
         return Held(requests[0].token, reply, requests[0].start)
 
     @staticmethod
@@ -270,6 +270,6 @@ class BatchSequence:
         if finish.kind == "final":
             self._ended[finish.task] = finish.status
             self._inputs.note(finish.task, finish.packed)
-        self._ledger.add(finish)
-        self._ledger.flush_due()
+        self._buffer.add(finish)
+        self._buffer.flush_due()
         return True
