@@ -158,7 +158,7 @@ def test_an_outcome_that_is_not_on_disk_stands(
     store, epoch = begun
     done = final("a", "t1", keep=True) if kind == "final" else again("a", "t1")._replace(keep=True)
     for count in (1, 2):
-        with store.own_line():
+        with store.own_connection():
             assert store.advance(epoch, "b1", [done]).finishes == (Code.RECORDED,)
         assert caplog.text.count("did not confirm that an outcome is on its disk") == count
         store.client.connection_pool.disconnect()

@@ -155,8 +155,8 @@ def test_what_an_interrupted_task_left_is_ended(
     """Its processes go, and the one that runs tasks stays; without an interruption nobody looks."""
     spared: list[int | None] = []
     guard = enter()
-    monkeypatch.setattr(guard._horse, "leads", True)
-    monkeypatch.setattr(guard._horse, "end", lambda *, spare: spared.append(spare))
+    monkeypatch.setattr(guard._group, "leads", True)
+    monkeypatch.setattr(guard._group, "end", lambda *, spare: spared.append(spare))
     guard.__exit__(None, None, None)
     assert spared == []
     guard.overran = True

@@ -110,7 +110,7 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
     beats = Heartbeat(beating, sent.batch, worker, job, is_told=stop.is_told, is_overdue=overdue)
     # A guardian is forked before there is a thread.
     state = ProcessState()
-    with guard or nullcontext(), store.own_line(), beats as heartbeat, closing(state):
+    with guard or nullcontext(), store.own_connection(), beats as heartbeat, closing(state):
         params = unpack(opening.params, opaque=True)
         # What a task needs is waited for as long as what it brought is told: that Redis is away is
         # no failure of it.

@@ -44,7 +44,7 @@ class Guard:
 
     def __init__(self, guarded: Guarded, *, leads: bool) -> None:
         self._guarded = guarded
-        self._horse = ProcessGroup(os.getpid(), leads=leads)
+        self._group = ProcessGroup(os.getpid(), leads=leads)
         self._channel: socket.socket | None = None
         self._guardian = 0
         self._attempt: AttemptRun | Verification | None = None
@@ -65,7 +65,7 @@ class Guard:
             opened.pop_all()
         if self._guardian == 0:
             mine.close()
-            guard(theirs, self._guarded, self._horse)
+            guard(theirs, self._guarded, self._group)
         theirs.close()
         mine.settimeout(_ANSWER_SECONDS)
         self._channel = mine
@@ -78,8 +78,8 @@ class Guard:
         trace: TracebackType | None,
     ) -> None:
         """Dismiss the guardian. Where a task was interrupted, end what it has left behind."""
-        if self.overran and self._horse.leads:
-            self._horse.end(spare=self._horse.pid)
+        if self.overran and self._group.leads:
+            self._group.end(spare=self._group.pid)
         self._dismiss()
 
     def on_attempt(self, attempt: AttemptRun | Verification | None) -> None:

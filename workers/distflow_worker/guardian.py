@@ -91,13 +91,13 @@ class Guardian:
     Args:
         channel: to the horse: a Call before each, None after it, which is answered.
         guarded: the batch.
-        horse: what to end.
+        group: what to end.
     """
 
-    def __init__(self, channel: socket.socket, guarded: Guarded, horse: ProcessGroup) -> None:
+    def __init__(self, channel: socket.socket, guarded: Guarded, group: ProcessGroup) -> None:
         self._channel = channel
         self._guarded = guarded
-        self._horse = horse
+        self._group = group
         self._call: Call | None = None
         self._due_at = 0.0
         self._heartbeat: Heartbeat | None = None
@@ -114,7 +114,7 @@ class Guardian:
                 messages.feed(sent)
                 for message in messages:
                     self._take(message)
-            elif os.getppid() != self._horse.pid:
+            elif os.getppid() != self._group.pid:
                 self._bury()
                 return
             elif self._call is not None and self._look(self._call):
@@ -147,7 +147,7 @@ class Guardian:
     def _bury(self) -> None:
         """The horse was killed: what its task has started must not go on without it."""
         if self._call is not None:
-            self._horse.end()
+            self._group.end()
 
     def _look(self, call: Call) -> bool:
         """Whether the task was ended."""
@@ -157,7 +157,7 @@ class Guardian:
         if now < self._due_at + SOFT_SECONDS:
             return False
         _log.warning("task %s goes on beyond its timeout: its process is ended", call.task)
-        self._horse.end()
+        self._group.end()
         try:
             self._record(call)
         except (DistflowError, RedisError) as error:
@@ -229,7 +229,7 @@ class Guardian:
         return attempt.finish(timed_out(call.seconds))
 
 
-def guard(channel: socket.socket, guarded: Guarded, horse: ProcessGroup) -> None:
+def guard(channel: socket.socket, guarded: Guarded, group: ProcessGroup) -> None:
     """What the forked process does, from its first to its last moment."""
     try:
         # Signals to the horse's group and session are not for its guardian.
@@ -237,7 +237,7 @@ def guard(channel: socket.socket, guarded: Guarded, horse: ProcessGroup) -> None
         for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         _let_go_of_files(channel.fileno())
-        Guardian(channel, guarded, horse).run()
+        Guardian(channel, guarded, group).run()
     except BaseException:  # noqa: BLE001 - nothing of the horse's may run on in this process
         _log.exception("the guardian of batch %s failed", guarded.payload.batch)
     finally:

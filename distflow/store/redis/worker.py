@@ -52,7 +52,7 @@ class WorkerStore(StoreBase):
     imports this for every job, does not pay for that module: RedisRunStore inherits it.
     """
 
-    _line: ScriptConnection | None = None
+    _connection: ScriptConnection | None = None
 
     #: Whether starts and outcomes of ``at_most_once`` tasks must be on disk: as the run says.
     _waits_for_disk = False
@@ -69,16 +69,16 @@ class WorkerStore(StoreBase):
         return other
 
     @contextmanager
-    def own_line(self) -> Iterator[None]:
+    def own_connection(self) -> Iterator[None]:
         """Let :meth:`advance` have a connection of its own for the length of a block: one thread
         at a time may call it.
         """
-        self._line = ScriptConnection(self.client, "advance", self._advanced_keys)
+        self._connection = ScriptConnection(self.client, "advance", self._advanced_keys)
         try:
             yield
         finally:
-            self._line.close()
-            self._line = None
+            self._connection.close()
+            self._connection = None
 
     @property
     def _advanced_keys(self) -> list[str]:
@@ -137,8 +137,8 @@ class WorkerStore(StoreBase):
         arguments = [Packer().pack(request), *[finish.packed for finish in finishes]]
         if self._waits_for_disk and any(finish.keep for finish in finishes):
             codes, replies = self._record_on_disk(arguments)
-        elif self._line is not None:
-            codes, replies = self._call_line(self._line, arguments, meanwhile)
+        elif self._connection is not None:
+            codes, replies = self._call_own(self._connection, arguments, meanwhile)
         else:
             codes, replies = self._run("advance", self._advanced_keys, *arguments)
         return Advance(
@@ -146,16 +146,16 @@ class WorkerStore(StoreBase):
             tuple([ClaimReply(_CODES[code], *numbers) for code, *numbers in replies]),
         )
 
-    def _call_line(
+    def _call_own(
         self,
-        line: ScriptConnection,
+        connection: ScriptConnection,
         arguments: Sequence[bytes],
         meanwhile: Callable[[], object] | None,
     ) -> Any:
         todo = [meanwhile] if meanwhile else []
 
         def call() -> Any:
-            return line.call(*arguments, meanwhile=todo.pop() if todo else None)
+            return connection.call(*arguments, meanwhile=todo.pop() if todo else None)
 
         return self._patiently(call)
 
@@ -163,8 +163,8 @@ class WorkerStore(StoreBase):
         keys = (self.keys.meta, self.keys.claims, self.keys.events)
         if not (self._waits_for_disk and on_disk):
             return Code(self._run("start_task", keys, task, token))
-        with closing(ScriptConnection(self.client, "start_task", keys)) as line:
-            told = self._call_to_disk(line, (task.encode(), token.encode()))
+        with closing(ScriptConnection(self.client, "start_task", keys)) as connection:
+            told = self._call_to_disk(connection, (task.encode(), token.encode()))
         if told.reply == Code.GRANTED and not told.on_disk:
             raise NotOnDisk(f"Redis did not confirm that the start of {task!r} is {_missed(told)}")
         return Code(told.reply)
@@ -173,21 +173,23 @@ class WorkerStore(StoreBase):
         """The reply to an ``advance`` once it is on disk. An outcome that does not get there
         stands nevertheless: should Redis lose it, the start, which is on disk, makes it unknown.
         """
-        if self._line is not None:
-            told = self._call_to_disk(self._line, arguments)
+        if self._connection is not None:
+            told = self._call_to_disk(self._connection, arguments)
         else:
-            with closing(ScriptConnection(self.client, "advance", self._advanced_keys)) as line:
-                told = self._call_to_disk(line, arguments)
+            with closing(
+                ScriptConnection(self.client, "advance", self._advanced_keys)
+            ) as connection:
+                told = self._call_to_disk(connection, arguments)
         if not told.on_disk:
             _log.warning("Redis did not confirm that an outcome is %s", _missed(told))
         return told.reply
 
-    def _call_to_disk(self, line: ScriptConnection, arguments: Sequence[bytes]) -> DiskReply:
+    def _call_to_disk(self, connection: ScriptConnection, arguments: Sequence[bytes]) -> DiskReply:
         """Call again until the disk has it, the server cannot tell, or patience ends."""
         seconds = self.patience_seconds if self.disk_seconds is None else self.disk_seconds
         deadline = time.monotonic() + seconds
         while True:
-            told = self._patiently(partial(line.call_to_disk, _DISK_WAIT_MS, *arguments))
+            told = self._patiently(partial(connection.call_to_disk, _DISK_WAIT_MS, *arguments))
             if told.on_disk or told.refusal or time.monotonic() >= deadline:
                 return told
 
