@@ -1,4 +1,4 @@
-"""What distflow reads of its environment: every variable for users, in one place."""
+"""The environment variables that users set, all in one place."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import os
 
 from distflow.errors import InvalidInput
 
-#: The server where none is named.
+#: The server if none is given.
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 
-#: Where it is named, the first of these that is set.
+#: The variables that name the server: the first one that is set counts.
 URL_VARIABLES = ("DISTFLOW_REDIS_URL", "RQ_REDIS_URL", "REDIS_URL")
 
-#: Holds the patterns of the functions that tasks may name.
+#: Patterns of the functions that tasks may name.
 ALLOW_VARIABLE = "DISTFLOW_ALLOW"
 
 _SHORTEST_LEASE_SECONDS = 0.5
 
-#: How long a worker tells an outcome that Redis does not take.
+#: How long a worker keeps trying to report an outcome that Redis does not accept.
 _OUTCOME_SECONDS = 3600.0
 
-#: Characters of DISTFLOW_CODE that are told.
+#: Characters of DISTFLOW_CODE that are reported.
 _MOST_CODE = 200
 
-#: After so many batches, or with so much memory more, a FastWorker replaces its child.
+#: A FastWorker replaces its child after this many batches, or once it has grown by this much.
 _FAST_JOBS = 1000
 _FAST_RSS_MB = 512
 
 
 def environment_url() -> str:
-    """The first that is set of :data:`URL_VARIABLES`, else the usual one."""
+    """The first of :data:`URL_VARIABLES` that is set, else the default URL."""
     named = (os.environ.get(variable, "").strip() for variable in URL_VARIABLES)
     return next(filter(None, named), DEFAULT_REDIS_URL)
 
@@ -49,7 +49,7 @@ def lease_seconds(default: float) -> float:
         seconds = 0.0
     if not seconds >= _SHORTEST_LEASE_SECONDS:
         raise InvalidInput(
-            f"DISTFLOW_LEASE_SECONDS={text!r}: it is a number of seconds, 0.5 or more"
+            f"DISTFLOW_LEASE_SECONDS={text!r}: must be a number of seconds, 0.5 or more"
         )
     return seconds
 
@@ -64,8 +64,8 @@ def fast_jobs() -> int:
 
 
 def fast_rss_mb() -> int:
-    """``DISTFLOW_FAST_RSS_MB``: the MiB of memory beyond those of its start with which a
-    FastWorker's child is replaced; 512.
+    """``DISTFLOW_FAST_RSS_MB``: a FastWorker replaces its child once that has grown by this many
+    MiB of memory; 512.
 
     Raises:
         InvalidInput: it is not a number of at least 1.
@@ -74,8 +74,8 @@ def fast_rss_mb() -> int:
 
 
 def outcome_seconds() -> float:
-    """``DISTFLOW_OUTCOME_SECONDS``: how long a worker tells an outcome that Redis does not take;
-    3,600.
+    """``DISTFLOW_OUTCOME_SECONDS``: how long a worker keeps trying to report an outcome that Redis
+    does not accept; 3,600.
 
     Raises:
         InvalidInput: it is not a number of at least 0.
@@ -84,26 +84,26 @@ def outcome_seconds() -> float:
 
 
 def spool_folder() -> str | None:
-    """``DISTFLOW_SPOOL``: where outcomes are kept that Redis does not take; by default
-    ``/var/tmp/distflow-<user id>``. None where it is set and empty: nothing is kept on disk.
+    """``DISTFLOW_SPOOL``: the folder for outcomes that Redis does not accept; by default
+    ``/var/tmp/distflow-<user id>``. None if it is set and empty: nothing is kept on disk.
     """
     folder = os.environ.get("DISTFLOW_SPOOL")
     if folder is None:
-        # Not by the home or the environment: all workers of a user on a host must find the same.
+        # Independent of HOME and TMPDIR: all workers of a user on a host must find the same folder.
         return f"/var/tmp/distflow-{os.geteuid()}"  # noqa: S108 - its owner is checked
     return folder or None
 
 
 def code() -> str:
-    """``DISTFLOW_CODE``: any text that says which version of the user's code a process has; empty
-    where it is not set.
+    """``DISTFLOW_CODE``: any text that names the version of the user's code in this process; empty
+    if it is not set.
     """
     return os.environ.get("DISTFLOW_CODE", "")[:_MOST_CODE]
 
 
 def misfit_seconds(default: float) -> float:
-    """``DISTFLOW_MISFIT_SECONDS`` where it is set: how long a task waits for a worker that can run
-    it, where none of those that are there can.
+    """``DISTFLOW_MISFIT_SECONDS`` if it is set: how long a task waits for a worker that can run
+    it while no present worker can.
 
     Raises:
         InvalidInput: it is not a number of at least 0.
@@ -112,14 +112,12 @@ def misfit_seconds(default: float) -> float:
 
 
 def allowed_functions() -> str | None:
-    """``DISTFLOW_ALLOW``: patterns with commas between them; None where every function may be
-    imported.
-    """
+    """``DISTFLOW_ALLOW``: patterns, separated by commas; None if every function may be imported."""
     return os.environ.get(ALLOW_VARIABLE)
 
 
 def allow_functions(patterns: str) -> None:
-    """Set ``DISTFLOW_ALLOW`` for this process and those that it starts."""
+    """Set ``DISTFLOW_ALLOW`` for this process and its children."""
     os.environ[ALLOW_VARIABLE] = patterns
 
 
@@ -132,7 +130,7 @@ def _seconds(variable: str, default: float) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise InvalidInput(f"{variable}={text!r}: it is a number of seconds, 0 or more")
+        raise InvalidInput(f"{variable}={text!r}: must be a number of seconds, 0 or more")
     return seconds
 
 
@@ -141,5 +139,5 @@ def _count(variable: str, default: int) -> int:
     if text is None:
         return default
     if not (text.isascii() and text.isdecimal() and int(text) >= 1):
-        raise InvalidInput(f"{variable}={text!r}: it is a whole number, 1 or more")
+        raise InvalidInput(f"{variable}={text!r}: must be a whole number, 1 or more")
     return int(text)

@@ -1,7 +1,7 @@
 """Every error that distflow raises, under one root.
 
-An error without a message of its own says what its class docstring says. ``exit_code`` is
-what the command line answers with when the error ends a command.
+An error raised without a message uses its class docstring. ``exit_code`` is the command line's exit
+code when the error ends a command.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Self
 
-#: Problems of a workflow that a message tells; the exception has all.
+#: Problems of a workflow that a message lists; the exception has all of them.
 _SHOWN_PROBLEMS = 10
 
 
@@ -26,7 +26,7 @@ class DistflowError(Exception):
 
 
 class InvalidInput(DistflowError):
-    """What was given cannot be used; nothing was changed."""
+    """The input cannot be used; nothing was changed."""
 
     exit_code = 2
 
@@ -35,8 +35,9 @@ class Problem(NamedTuple):
     """One thing that is wrong with a workflow.
 
     ``kind`` is ``duplicate_name``, ``missing_dependency``, ``cycle``, ``not_importable`` (a
-    function or hook), ``wrong_call`` (it does not take the arguments), or ``invalid`` for what is
-    refused as soon as it is written. ``task`` is its name, empty where it is about none alone.
+    function or hook), ``wrong_call`` (the function does not take the arguments), or ``invalid``
+    for what is refused as soon as it is written. ``task`` is the task's name; empty if the problem
+    is not about a single task.
     """
 
     kind: str
@@ -48,15 +49,15 @@ class WorkflowInvalid(InvalidInput):
     """The workflow is not a valid DAG of importable functions.
 
     Args:
-        message: what is wrong; None says what the ``problems`` are.
-        problems: all that is wrong, where that is known one by one.
+        message: what is wrong; None lists the ``problems``.
+        problems: everything that is wrong, if known one by one.
     """
 
     def __init__(self, message: str | None = None, problems: Sequence[Problem] = ()) -> None:
         if message is None and problems:
             message = _list_problems(problems)
         super().__init__(message)
-        #: All that is wrong, at least one.
+        #: Everything that is wrong: at least one problem.
         self.problems = tuple(problems) or (Problem("invalid", "", str(self)),)
 
 
@@ -94,7 +95,7 @@ class WrongState(InvalidInput):
 
 
 class LookAgain(WrongState):
-    """The run has changed since the caller looked: what was worked out is to be worked out anew."""
+    """The run has changed since the caller read it: read it again, and decide anew."""
 
 
 class LeaseHeld(WrongState):
@@ -102,34 +103,34 @@ class LeaseHeld(WrongState):
 
 
 class NotEncodable(DistflowError):
-    """A value has no place in a message: only plain data and the registered types do."""
+    """A value cannot be encoded: only plain data and the registered types can."""
 
 
 class Damaged(NotEncodable):
-    """What Redis or a file holds is not what distflow writes."""
+    """Redis or a file holds data that distflow did not write."""
 
     exit_code = 5
 
 
 class DamagedRun(Damaged):
-    """What Redis holds of a run is not what distflow writes.
+    """Redis holds data of a run that distflow did not write.
 
     Args:
         run_id: the run.
-        why: what is strange.
+        why: what is wrong with it.
     """
 
     def __init__(self, run_id: str, why: object) -> None:
         said = str(why) if isinstance(why, Damaged) else f"{type(why).__name__}: {why}"
         super().__init__(
-            f"run {run_id}: Redis holds what distflow did not write ({said}): restore its data, or "
-            f"remove the run by `distflow delete --force {run_id}`"
+            f"run {run_id}: Redis holds data that distflow did not write ({said}): restore the "
+            f"run's data, or remove the run with `distflow delete --force {run_id}`"
         )
         self.run_id = run_id
 
 
 class UntrustedBytes(DistflowError):
-    """What Redis holds is not what distflow writes: it was not loaded."""
+    """Redis holds data that distflow did not write: it was not loaded."""
 
 
 class NotAllowed(DistflowError):
@@ -137,15 +138,15 @@ class NotAllowed(DistflowError):
 
 
 class IllegalTransition(DistflowError):
-    """A status may not change in this way."""
+    """This change of status is not allowed."""
 
 
 class StaleEpoch(DistflowError):
-    """Another coordinator has taken this run over."""
+    """Another coordinator has taken over this run."""
 
 
 class RunGone(DistflowError):
-    """The run was deleted while it was being worked on."""
+    """The run was deleted while somebody worked on it."""
 
 
 class RunForgotten(RunGone, RunNotFound):
@@ -155,15 +156,15 @@ class RunForgotten(RunGone, RunNotFound):
 
     @classmethod
     def because(cls, run_id: str, why: str) -> Self:
-        """The error for a run, with what is to be done."""
+        """The error for a run, with what to do about it."""
         return cls(f"Redis has forgotten run {run_id}: {why}; {mend_forgotten(run_id)}")
 
 
 def mend_forgotten(run_id: str) -> str:
-    """What brings a run back that Redis has forgotten."""
+    """How to bring back a run that Redis has forgotten."""
     return (
-        f"restore its AOF or RDB and go on by `distflow resume {run_id}`, or make the run again of "
-        "an export by `distflow import FILE`"
+        f"restore its AOF or RDB and continue with `distflow resume {run_id}`, or recreate the run "
+        "from an export with `distflow import FILE`"
     )
 
 
@@ -174,40 +175,40 @@ class RedisUnavailable(DistflowError):
 
 
 class RedisRefuses(RedisUnavailable):
-    """Redis answers, and does not do what it is asked."""
+    """Redis answers, but refuses the command."""
 
 
 class RedisFull(RedisRefuses):
-    """Redis has reached its ``maxmemory``, and takes no more work."""
+    """Redis has reached its ``maxmemory`` and accepts no more work."""
 
 
 class NotOnDisk(DistflowError):
-    """Redis did not confirm that a write is on its disk."""
+    """Redis did not confirm that a write reached its disk."""
 
 
 class NotDone(DistflowError):
-    """Raised by a task to vouch that it has had no effect, so that it may be tried again."""
+    """Raised by a task to promise that it has had no effect, so that it may be tried again."""
 
 
 class GiveUp(DistflowError):
-    """Raised by a task to say that it failed and that another try cannot go better: its ``Retry``
-    is not asked.
+    """Raised by a task to say that it failed and that retrying is useless: its ``Retry`` is
+    ignored.
     """
 
 
 class RetryAfter(DistflowError):
-    """Raised by a task to say that it failed, and when it is to be tried again.
+    """Raised by a task to say that it failed, and when to try it again.
 
-    It uses an attempt of the task's ``Retry``, whatever that has in ``on`` and ``not_on``; where
-    none is left, or there is no ``Retry``, the task is a failure. An ``at_most_once`` task is not
+    It uses up an attempt of the task's ``Retry``, whatever its ``on`` and ``not_on`` say. If no
+    attempt is left, or the task has no ``Retry``, the task fails. An ``at_most_once`` task is not
     tried again: see :class:`NotDone`.
 
     Args:
-        seconds: how long to wait, in place of the delays of the ``Retry``; 1e9 at most.
+        seconds: how long to wait, instead of the delays of the ``Retry``; 1e9 at most.
         message: why.
 
     Raises:
-        InvalidInput: that is no number of seconds.
+        InvalidInput: ``seconds`` is not a number of seconds.
     """
 
     def __init__(self, seconds: float, message: str = "") -> None:
@@ -224,4 +225,4 @@ class RetryAfter(DistflowError):
 
 
 class ClaimLost(DistflowError):
-    """The attempt was given to another worker: what it says counts no more."""
+    """Another worker holds this task now: the outcome of this attempt no longer counts."""

@@ -1,11 +1,11 @@
-"""Faults: named crash points at the boundaries of every commit, where tests let a process be hurt.
+"""Faults: named crash points at the boundaries of every commit, where tests disturb a process.
 
-Nothing is armed in production, and a point costs a look at one global there. Two variables of the
-environment arm the processes that have them:
+Nothing is armed in production: there, a point costs one look at a global. Two environment variables
+arm a process:
 
 - ``DISTFLOW_FAULT=<point>#<n>=<kind>@<file>``: the n-th time that any of these processes reaches
-  the point, it is hurt: once, since the file counts and outlives it.
-- ``DISTFLOW_FAULT_LOG=<file>``: each point that is reached is appended to the file.
+  the point, the fault strikes: once, since the file counts and outlives the process.
+- ``DISTFLOW_FAULT_LOG=<file>``: each point reached is appended to the file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KINDS = ("kill", "raise", "freeze", "cut")
 #: Before and after a commit.
 BEFORE, AFTER = ":before", ":after"
 
-#: At the end of the file's name: the id of the process that stopped, for whoever wakes it.
+#: Suffix of the file with the pid of the process that was stopped, for whoever wakes it.
 FROZEN_SUFFIX = ".frozen"
 
 
@@ -39,14 +39,14 @@ class InjectedFault(Exception):
 
 
 def reach(point: str) -> None:
-    """Say that the process is at a point between two commits."""
+    """Mark that the process is at a point between two commits."""
     if _armed is not None:
         _armed(point)
 
 
 def commit(name: str) -> AbstractContextManager[None]:
-    """Guard a call that changes something in Redis: it is what lies between the points
-    ``<name>:before`` and ``<name>:after``. The second is reached where it returned.
+    """Put a call that changes something in Redis between the points ``<name>:before`` and
+    ``<name>:after``. The second is reached if the call returned.
     """
     return _UNARMED if _armed is None else _Boundaries(name)
 
@@ -72,7 +72,7 @@ class _Boundaries:
 
 
 class _Fault(NamedTuple):
-    """What strikes where: the n-th time."""
+    """One fault: what strikes, where, and at which time."""
 
     point: str
     nth: int
@@ -80,7 +80,7 @@ class _Fault(NamedTuple):
     file: str
 
     def look(self, point: str) -> None:
-        """Strike, if it is time."""
+        """Strike if it is this point's turn."""
         if point != self.point or _append(self.file, b".") != self.nth:
             return
         if self.kind == "kill":
@@ -95,7 +95,7 @@ class _Fault(NamedTuple):
 
 
 def _append(file: str, text: bytes) -> int:
-    """Append to a file as several processes do at once; returns where it ended then."""
+    """Append to a file that several processes append to; returns the file's new length."""
     descriptor = os.open(file, os.O_APPEND | os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, text)
@@ -105,8 +105,8 @@ def _append(file: str, text: bytes) -> int:
 
 
 def _cut(*, lose_reply: bool) -> None:
-    """Shut every connection of the process down; where a reply is to be lost, once the command has
-    gone out that this thread sends next.
+    """Shut down every connection of the process; to lose a reply, only after this thread has sent
+    its next command.
     """
     if not lose_reply:
         _shut_all()
@@ -128,18 +128,18 @@ def _shut_all() -> None:
             if not stat.S_ISSOCK(os.fstat(number).st_mode):
                 continue
         except OSError:
-            # What listed them is closed by now.
+            # The descriptor that listed them is closed by now.
             continue
         with socket.socket(fileno=os.dup(number)) as found:
             if _is_connected(found):
                 found.shutdown(socket.SHUT_RDWR)
-                # What was answered already is lost as well.
+                # A reply that has arrived already is lost as well.
                 while _receives(found):
                     pass
 
 
 def _is_connected(found: socket.socket) -> bool:
-    """Whether it leads to a server: a pair of sockets has no name."""
+    """Whether it is connected to a server: a socket pair has no name."""
     try:
         return found.type == socket.SOCK_STREAM and bool(found.getpeername())
     except OSError:
@@ -167,7 +167,7 @@ def _read_fault(text: str) -> _Fault:
 
 
 def _refuse(text: str) -> NoReturn:
-    raise SystemExit(f"{FAULT_VARIABLE}={text!r}: it is POINT#N=KIND@FILE, KIND one of {KINDS}")
+    raise SystemExit(f"{FAULT_VARIABLE}={text!r}: must be POINT#N=KIND@FILE, KIND one of {KINDS}")
 
 
 def _arm() -> Callable[[str], None] | None:

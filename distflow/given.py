@@ -1,4 +1,4 @@
-"""What callers of the API give: one line where it is not what it may be."""
+"""Checks of arguments that callers of the API pass: each refusal is one line."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from distflow.text import visible
 
 
 def refuse(what: str, wanted: str, value: object) -> InvalidInput:
-    """The error for something that is given: ``"timeout is seconds, more than 0, not '2'"``."""
-    return InvalidInput(visible(f"{what} is {wanted}, not {value!r:.60}"))
+    """The error for a bad argument: ``"timeout must be seconds, more than 0, not '2'"``."""
+    return InvalidInput(visible(f"{what} must be {wanted}, not {value!r:.60}"))
 
 
 def check_count(what: str, value: object, *, least: int = 1) -> None:
-    """Check a whole number of at least ``least``.
+    """Check for a whole number of at least ``least``.
 
     Raises:
         InvalidInput: it is none.
@@ -26,10 +26,10 @@ def check_count(what: str, value: object, *, least: int = 1) -> None:
 
 
 def check_seconds(what: str, value: object, *, more_than_0: bool = True) -> None:
-    """Check a finite number of seconds.
+    """Check for a finite number of seconds.
 
     Raises:
-        InvalidInput: it is none, or not in its range.
+        InvalidInput: it is not a number, or out of range.
     """
     number = isinstance(value, int | float) and not isinstance(value, bool)
     # NaN compares false to everything.
@@ -49,7 +49,7 @@ def check_flag(what: str, value: object) -> None:
 
 
 def check_text(what: str, value: object) -> None:
-    """Check a text of at least one character.
+    """Check for a text of at least one character.
 
     Raises:
         InvalidInput: it is none.
@@ -59,12 +59,12 @@ def check_text(what: str, value: object) -> None:
 
 
 def check_mapping(what: str, value: object, of: str) -> Mapping[str, Any]:
-    """Return a mapping whose keys are text.
+    """Check for a mapping whose keys are text, and return it.
 
     Args:
-        what: what is given.
-        value: it.
-        of: what the mapping says, such as ``"values by name"``.
+        what: name of the argument.
+        value: its value.
+        of: what the mapping holds, such as ``"values by name"``.
 
     Raises:
         InvalidInput: it is none.
@@ -78,7 +78,7 @@ def check_mapping(what: str, value: object, of: str) -> Mapping[str, Any]:
 
 
 def check_call(what: str, value: object) -> None:
-    """Check a function, or whatever else can be called.
+    """Check for a function or another callable.
 
     Raises:
         InvalidInput: it is none.

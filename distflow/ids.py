@@ -1,4 +1,4 @@
-"""Identifiers: how they are made and what they may look like."""
+"""Identifiers: how they are made, and which are valid."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def check_run_id(run_id: object) -> str:
     """Return ``run_id`` unchanged.
 
     Raises:
-        InvalidInput: it holds something else than 1 to 100 of ``A-Z a-z 0-9 _ -``.
+        InvalidInput: it is not 1 to 100 characters of ``A-Z a-z 0-9 _ -``.
     """
     if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
         raise InvalidInput(
-            f"run id {run_id!r} is not usable: take 1 to 100 letters, digits, '_' or '-'"
+            f"run id {run_id!r} is not valid: use 1 to 100 letters, digits, '_' or '-'"
         )
     return run_id
 
 
 def check_new_run_id(run_id: object) -> str:
-    """The same for a run that is to be made.
+    """The same for a run that is to be created.
 
     Raises:
-        InvalidInput: as :func:`check_run_id`; or commands would take it for an option.
+        InvalidInput: as for :func:`check_run_id`; or it looks like an option of a command.
     """
     if isinstance(run_id, str) and run_id.startswith("-"):
         raise InvalidInput(
@@ -49,31 +49,31 @@ def check_new_run_id(run_id: object) -> str:
 
 
 def run_of_batch(batch_id: str) -> str:
-    """The run of a batch, by its id, which its RQ job has too; empty where it is no batch's."""
+    """The run of a batch, from the batch's id, which its RQ job shares; empty for another job."""
     found = _BATCH_ID.fullmatch(batch_id)
     return found["run"] if found else ""
 
 
 def new_worker_name(pid: int | str | None = None) -> str:
-    """A name for a worker that says its host and process: ``web-1.4121.9f3c``. A process that
-    restarts in a container may have the same of both as the one that was killed.
+    """A name for a worker, from its host and process: ``web-1.4121.9f3c``. The random digits tell
+    apart a process that restarts in a container with the same host name and pid.
     """
     process = os.getpid() if pid is None else pid
     return f"{socket.gethostname()}.{process}.{os.urandom(2).hex()}"
 
 
 def new_token() -> str:
-    """A claim token or operation id: 64 random bits, which its maker keeps over its retries."""
+    """A claim token or operation id: 64 random bits, which its maker reuses when it retries."""
     return os.urandom(8).hex()
 
 
 def new_origin() -> str:
-    """The nonce of an original run, from which the keys of its tasks are derived: 128 bits."""
+    """The nonce of a run that was not imported: 128 bits. The keys of its tasks derive from it."""
     return os.urandom(16).hex()
 
 
 def task_key(origin: str, task: str) -> str:
-    """The idempotency key of a task: the same over attempts, resumes, export and import.
+    """The idempotency key of a task: the same across attempts, resumes, export and import.
 
     The first 32 hex digits of SHA-256 over the origin of the run and the name of the task.
     """

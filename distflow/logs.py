@@ -1,4 +1,4 @@
-"""The loggers of distflow: what is logged holds no more lines than records."""
+"""The loggers of distflow: text from outside cannot forge a log record."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from distflow.text import visible
 
-#: Of a record, these do nothing to what shows them.
+#: Values of these types cannot change the terminal that shows them.
 _HARMLESS = (int, float, type(None))
 
 _FORMATTER = logging.Formatter()
 
 
 def get_logger(name: str) -> logging.Logger:
-    """The logger of a name, whose records are made visible: see :func:`distflow.text.visible`."""
+    """The logger of a name; its records pass :func:`distflow.text.visible`."""
     logger = logging.getLogger(name)
     if _make_visible not in logger.filters:
         logger.addFilter(_make_visible)
@@ -22,7 +22,7 @@ def get_logger(name: str) -> logging.Logger:
 
 
 def _make_visible(record: logging.LogRecord) -> bool:
-    """A filter, which lets every record pass: the message keeps its template, for those who group
+    """A filter that lets every record pass. The message keeps its template, for tools that group
     by it.
     """
     if isinstance(record.msg, str):
@@ -32,7 +32,7 @@ def _make_visible(record: logging.LogRecord) -> bool:
     elif record.args:
         record.args = {name: _seen(value) for name, value in record.args.items()}
     if record.exc_info and not record.exc_text:
-        # Formatters take it from here. Its lines stay lines, none of which begins as a record does.
+        # Formatters use this text. Its lines are indented, so none looks like a new record.
         trace = _FORMATTER.formatException(record.exc_info)
         record.exc_text = "\n".join(f"  {visible(line)}" for line in trace.split("\n"))
     return True

@@ -1,6 +1,6 @@
-"""Where modules are found: in the working directory first, by who submits and by every worker.
+"""Where modules are found: in the working directory first, in submitters and workers alike.
 
-RQ appends that directory to the path, so that an older installed copy of a module would win there.
+RQ appends that directory to the path, so an older installed copy of a module would win.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import sys
 from types import ModuleType
 
-#: Where this process was told to look first; empty where that was left as Python has it.
+#: The directory that this process searches first; empty if Python's own order stands.
 _first: list[str] = []
 
 
@@ -25,7 +25,7 @@ def look_here_first() -> None:
 
 
 def place_of(module: ModuleType) -> str:
-    """The file that a module was found in, for messages."""
+    """The file that a module was loaded from, for messages."""
     file = getattr(module, "__file__", None)
     if file:
         return str(file)
@@ -34,8 +34,8 @@ def place_of(module: ModuleType) -> str:
 
 
 def find_other_copy(name: str) -> str:
-    """Why a module is not the one that is found here first: it, or its package, was imported before
-    from elsewhere, as a module of the standard library may have been. Empty where it is that one.
+    """Why a module is not the one in the working directory: it, or its package, was imported from
+    elsewhere before, such as from the standard library. Empty if it is the one.
     """
     top = name.partition(".")[0]
     loaded = sys.modules.get(top)
@@ -46,5 +46,7 @@ def find_other_copy(name: str) -> str:
         if os.path.isfile(file):  # noqa: PTH113 - as above
             place = place_of(loaded)
             same = os.path.exists(place) and os.path.samefile(place, file)  # noqa: PTH110, PTH121
-            return "" if same else f"{place} was imported as {top!r} before {file}: rename that"
+            return (
+                "" if same else f"{place} was imported as {top!r} before {file}: rename the latter"
+            )
     return ""

@@ -1,8 +1,8 @@
-"""URLs of Redis: how they are made tidy, what of one may be shown, and why one is refused.
+"""URLs of Redis: tidied, shown without secrets, and refused with a reason.
 
-A URL is shown in messages, and people mistype them. So nothing of a URL is shown but what is known
-to be no password: where its parts cannot be told apart, all of it is hidden. The words of urllib
-and redis-py quote what they have not understood, and are never shown.
+Messages show URLs, and people mistype URLs. So a message shows only the parts that cannot be a
+password: if the parts cannot be told apart, all of it is hidden. Errors of urllib and redis-py
+quote what they did not understand, and are never shown.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from distflow.errors import InvalidInput
 
-#: For a message that refuses a URL.
+#: Ends a message that refuses a URL.
 EXAMPLES = "for example redis://localhost:6379/0 or unix:///run/redis.sock"
 
 SENTINEL = "redis+sentinel://"
@@ -28,11 +28,11 @@ _PLACE = re.compile(rf"({_HOST})(?::([0-9]{{0,5}}))?")
 
 _USER = re.compile(r"[\w.-]*")
 
-#: What may be shown of a path: that of a socket, of a service, of a database.
+#: Paths that may be shown: of a socket, a service, a database.
 _PATH = re.compile(r"(?:/[\w.~+-]*)*")
 _DATABASE = re.compile(r"/?[0-9]*/?")
 
-#: Options whose values are shown, where they look as such a value does.
+#: Options whose values are shown if they have the expected form.
 _SHOWN = {
     **dict.fromkeys(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), re.compile(r"[\w./~+-]*")),
     **dict.fromkeys(
@@ -55,20 +55,20 @@ _HIDDEN = "***"
 
 
 def tidy_url(url: str) -> str:
-    """A URL without the spaces around it, its scheme in lower case."""
+    """The URL without surrounding spaces, and with its scheme in lower case."""
     url = url.strip()
     scheme = _SCHEME.match(url)
     return scheme[0].lower() + url[scheme.end() :] if scheme else url
 
 
 def hide_password(url: str) -> str:
-    """A URL, or what was given for one, as it may be shown."""
+    """A URL, or what was given as one, in a form that is safe to show."""
     url = url.strip()
     found = _SCHEME.match(url)
     scheme = found[0] if found else ""
     address, asks, query = url[len(scheme) :].partition("?")
     if "@" in query or "#" in url:
-        # Behind a password with such a sign in it, or in one among the options.
+        # It follows a password that holds this character, or is in a password among the options.
         return scheme + _HIDDEN
     login, at, place = address.rpartition("@")
     shown = _show_login(login) + at if at else ""
@@ -81,11 +81,11 @@ def hide_password(url: str) -> str:
 
 
 def check_url(url: str) -> None:
-    """Refuse a tidy URL whose parts are not where they belong: a client would take a piece of the
+    """Refuse a tidied URL whose parts are in the wrong place: a client would take a piece of the
     password for something else.
 
     Raises:
-        InvalidInput: the message shows the URL without its password, and says what is wrong.
+        InvalidInput: the message says what is wrong and shows the URL without its password.
     """
     cause = _find_fault(url)
     if cause:
@@ -93,19 +93,19 @@ def check_url(url: str) -> None:
 
 
 def unusable(url: str, cause: str) -> InvalidInput:
-    """What says that a URL cannot be used; ``cause`` must not quote what may be a password."""
+    """The error for a URL that cannot be used; ``cause`` must not quote a possible password."""
     return InvalidInput(f"Redis URL {hide_password(url)!r} is not usable: {cause}; {EXAMPLES}")
 
 
 def option_names(url: str) -> list[str]:
-    """The names of a URL's options, as far as they look like names."""
+    """The names of a URL's options, if they look like names."""
     _, _, query = url.partition("?")
     names = [option.partition("=")[0] for option in query.split("&")]
     return [name for name in names if _OPTION.fullmatch(name)]
 
 
 def split_places(places: str) -> list[tuple[str, int]] | None:
-    """``host:port,host:port`` in pieces; None where it is not of that form."""
+    """``host:port,host:port`` in pieces; None for any other form."""
     found = []
     for text in places.split(","):
         place = _PLACE.fullmatch(text)
@@ -117,17 +117,17 @@ def split_places(places: str) -> list[tuple[str, int]] | None:
 
 def _show_login(login: str) -> str:
     user, colon, password = login.partition(":")
-    # What stands alone may be the password.
+    # A single word may be the password.
     return f"{user}:{_HIDDEN}" if colon and password and _USER.fullmatch(user) else _HIDDEN
 
 
 def _show_place(place: str, paths: re.Pattern[str], *, is_bare: bool) -> tuple[str, bool]:
-    """What may be shown of hosts, ports and path, and whether that is all of them."""
+    """Hosts, ports and path, safe to show, and whether nothing is hidden."""
     hosts, slash, path = place.partition("/")
     shown: list[str] = []
     for host in hosts.split(",") if hosts else []:
         found = _PLACE.fullmatch(host)
-        # Without a scheme, a word alone may be anything.
+        # Without a scheme, a single word may be anything.
         if not found or (is_bare and not found[2]):
             name = re.match(rf"{_HOST}(?=:)", host)
             return ",".join([*shown, f"{name[0]}:{_HIDDEN}" if name else _HIDDEN]), False
@@ -145,39 +145,42 @@ def _show_option(option: str) -> str:
 
 
 def _find_fault(url: str) -> str:
-    """Why a URL cannot be used; empty where it can, as far as its form tells."""
+    """Why the form of a URL is wrong; empty if it is right."""
     scheme = next((scheme for scheme in _SCHEMES if url.startswith(scheme)), None)
     if scheme is None:
-        return "it begins with redis://, rediss://, unix:// or redis+sentinel://"
+        return "it must begin with redis://, rediss://, unix:// or redis+sentinel://"
     address, _, query = url[len(scheme) :].partition("?")
     login, _, place = address.rpartition("@")
     hosts, slash, path = place.partition("/")
     if scheme == "unix://":
-        # A path may have an @ in it; with a colon it may be a login that got behind a slash.
+        # A path may contain an @; with a colon it may be a login that slipped behind a slash.
         hosts, _, path = address.partition("/")
         login, _, hosts = hosts.rpartition("@")
         if ":" in path or re.search(":.*@", unquote(path)):
-            return "percent-encode the : in the path, and what is special in its password"
+            return "percent-encode the : in the path, and special characters in its password"
     if _CONTROL.search(url) or "#" in url or "@" in query or "/" in login:
-        return "percent-encode what is special in its password"
+        return "percent-encode special characters in its password"
     if scheme == "unix://":
-        return "" if not hosts and path else "after unix:// comes the path, which begins with /"
+        return "" if not hosts and path else "after unix:// comes a path that begins with /"
     if scheme == SENTINEL:
         return _find_sentinel_fault(hosts, path)
     found = _PLACE.fullmatch(hosts) or re.fullmatch("(:([0-9]{1,5}))?", hosts)
     if not found:
-        return "before the database comes host:port; percent-encode what is special in a password"
+        return (
+            "host:port must come before the database; percent-encode special characters in a "
+            "password"
+        )
     if int(found[2] or 0) > _HIGHEST_PORT:
         return f"its port is out of range: 0 to {_HIGHEST_PORT}"
     if not _DATABASE.fullmatch(slash + path):
-        return "behind the last / comes the number of the database"
+        return "the last / must be followed by the number of the database"
     return ""
 
 
 def _find_sentinel_fault(hosts: str, path: str) -> str:
     if split_places(hosts) is None:
-        return "each Sentinel is host:port, with a comma between two"
+        return "each Sentinel must be host:port, separated by commas"
     service, _, database = path.strip("/").partition("/")
     if not service or (database and not (database.isascii() and database.isdecimal())):
-        return "after the Sentinels comes /service or /service/db"
+        return "the Sentinels must be followed by /service or /service/db"
     return ""

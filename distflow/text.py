@@ -1,25 +1,25 @@
-"""Text from outside is data: whatever a name, an error or a note holds, it is shown, and no more.
+"""Text from outside is data: a name, an error or a note is shown, and can do nothing else.
 
-All that commands print passes here by :mod:`distflow.cli.ui.common`, all that distflow logs by
-:mod:`distflow.logs`.
+Everything that commands print comes here from :mod:`distflow.cli.ui.common`, and everything that
+distflow logs from :mod:`distflow.logs`.
 """
 
 from __future__ import annotations
 
 import sys
 
-#: Spaces of other widths: they are not printable in Python's eyes, and harmless.
+#: Spaces of other widths: not printable by Python's rules, but harmless.
 _SPACES = frozenset(" \xa0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))))
 
-#: Below it a tenth of a second is worth showing.
+#: Below it, tenths of a second are shown.
 _SHORT_SECONDS = 9.95
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 def visible(text: str) -> str:
-    r"""Text in one line: line breaks, control characters, what reorders text and lone surrogates
-    become escapes such as ``\n`` and ``\x1b``. Tabs stay.
+    r"""The text in one line: line breaks, control characters, marks that reorder text and lone
+    surrogates become escapes such as ``\n`` and ``\x1b``. Tabs stay.
     """
     if text.isprintable():
         return text
@@ -27,12 +27,12 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text of several lines in one, with a space where a line ends."""
+    """Several lines of text in one, joined by spaces."""
     return visible(" ".join(text.split()))
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """``1 task``, ``2 tasks``, ``1,000 tasks``; the plural of most nouns needs not be given."""
+    """``1 task``, ``2 tasks``, ``1,000 tasks``; ``plural`` is for nouns that do not just add s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
@@ -60,8 +60,8 @@ def public_name(kind: type) -> str:
 
 
 def clean_text(text: object, most: int) -> str:
-    """Text that UTF-8 can say: an exception's message may hold anything, and a user may give
-    the exception itself as a message. Of what is longer, both ends are kept.
+    """Text that UTF-8 can encode. An exception's message may hold anything, and a user may pass the
+    exception itself as a message. Longer text is cut in the middle.
     """
     said = _cut(str(text), most).encode("utf-8", "backslashreplace").decode()
     # What stands for a character may be longer than it.

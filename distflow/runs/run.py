@@ -315,7 +315,7 @@ class Run:
             InvalidInput: there is no such decision, or it needs data. Nothing was changed.
         """
         if not isinstance(task, str | list | tuple):
-            raise refuse("a task", "the name of one, or a list of names", task)
+            raise refuse("task", "a task name or a list of names", task)
         if not isinstance(note, str):
             raise refuse("note", "text", note)
         names = [task] if isinstance(task, str) else list(task)

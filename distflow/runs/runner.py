@@ -94,7 +94,7 @@ class TaskRunnerBuilder:
             check_text("origin", origin)
         given: object = snapshot
         if given is None:
-            raise refuse("the snapshot", "a mapping of TaskResults by the names of tasks", given)
+            raise refuse("the snapshot", "a mapping of TaskResults by task name", given)
         known = snapshot if isinstance(snapshot, Snapshot) else Snapshot(snapshot)
         self._snapshot = known if origin is None else known.with_origin(origin)
         self._taking = Taking(gap, keep, rerun_changed, without, new_keys)
@@ -108,7 +108,7 @@ class TaskRunnerBuilder:
     def use_dispatcher(self, dispatcher: Dispatcher) -> Self:
         """Send batches by another dispatcher."""
         if not hasattr(dispatcher, "dispatch"):
-            raise refuse("the dispatcher", "one with dispatch(batches)", dispatcher)
+            raise refuse("the dispatcher", "an object with dispatch(batches)", dispatcher)
         self._dispatcher = dispatcher
         return self
 

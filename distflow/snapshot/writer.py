@@ -121,7 +121,7 @@ def open_target(target: Target) -> Iterator[BinaryIO]:
     """
     if not isinstance(target, (str, os.PathLike)):
         if not hasattr(target, "write"):
-            raise refuse("where to write", "a path, or a binary stream", target)
+            raise refuse("the target", "a path or a binary stream", target)
         yield target
         target.flush()
         return

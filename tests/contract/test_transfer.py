@@ -235,7 +235,7 @@ def test_an_existing_run_is_not_touched(
     )
     assert import_run(tmp_path / "s", here, run_id="run-2") == "run-2"
     assert here("run-2").read_info().origin == before.origin
-    with pytest.raises(InvalidInput, match="run id 'a b' is not usable"):
+    with pytest.raises(InvalidInput, match="run id 'a b' is not valid"):
         import_run(tmp_path / "s", here, run_id="a b")
 
 

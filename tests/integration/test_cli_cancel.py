@@ -202,7 +202,7 @@ def test_the_grace_of_a_cancellation_counts_for_whoever_leads(
     code, outcome = (1, "cancelled") if effects == "normal" else (3, "unknown")
     assert end(process)[0] == code
     assert run.results()["hold"].status == outcome
-    with pytest.raises(InvalidInput, match="grace_seconds is seconds, 0 or more, not -1"):
+    with pytest.raises(InvalidInput, match="grace_seconds must be seconds, 0 or more, not -1"):
         run.cancel(grace_seconds=-1)
 
 

@@ -341,7 +341,7 @@ def test_a_bad_limit_is_named(server: RedisServer, variable: str, value: str) ->
     assert worker.process.wait(20) == 2
     told = worker.log().strip()
     worker.close()
-    assert told == f"distflow: {variable}={value!r}: it is a whole number, 1 or more"
+    assert told == f"distflow: {variable}={value!r}: must be a whole number, 1 or more"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from tests.support.wait import wait_for
 FLOW = "tests.support.tasks.recording:holding"
 
 FORGOTTEN = "Redis has forgotten run r"
-MEND = "restore its AOF or RDB and go on by `distflow resume r`"
+MEND = "restore its AOF or RDB and continue with `distflow resume r`"
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ def test_parameters_that_have_no_place_are_refused(
     [
         (["submit", FLOW, "-p", "value=caf\udce9"], "['value']: text with a lone surrogate"),
         (["submit", FLOW, "-p", "caf\udce9=1"], r"no parameter 'caf\udce9'"),
-        (["status", "caf\udce9", "--json"], r"run id 'caf\udce9' is not usable"),
+        (["status", "caf\udce9", "--json"], r"run id 'caf\udce9' is not valid"),
         (["show", "run-1", "caf\udce9", "--json"], r"no task 'caf\udce9'"),
     ],
 )

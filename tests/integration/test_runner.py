@@ -344,5 +344,5 @@ def test_bad_limits_are_refused(stage: Stage, concurrency: int) -> None:
     """A concurrency below 1 is refused before anything runs."""
     dag = Workflow("refused")
     dag.add("t", behaving.echo)
-    with pytest.raises(InvalidInput, match="concurrency is a count of 1 or more"):
+    with pytest.raises(InvalidInput, match="concurrency must be a count of 1 or more"):
         stage.play(dag, concurrency=concurrency)

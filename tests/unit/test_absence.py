@@ -16,8 +16,8 @@ from tests.support.leading import Leading, played
 from tests.unit.conftest import Lead
 
 MEND = (
-    "restore its AOF or RDB and go on by `distflow resume r`, or make the run again of an export "
-    "by `distflow import FILE`"
+    "restore its AOF or RDB and continue with `distflow resume r`, or recreate the run from an "
+    "export with `distflow import FILE`"
 )
 
 

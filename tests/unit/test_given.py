@@ -70,66 +70,81 @@ FLOW: Any = Flow
 CASES: list[tuple[Callable[[], Any], str]] = [
     (lambda: execute(authored.extract), "a run is made of a workflow, not of the task 'extract'"),
     *((lambda bad=bad: execute(bad), "a run is made of a workflow") for bad in (7, None, "x", run)),
-    (lambda: execute(authored.etl, "x"), "workflow 'etl': params is a mapping of values by name"),
-    (lambda: execute(authored.etl, {1: 2}), "a name in workflow 'etl': params is text, not 1"),
+    (
+        lambda: execute(authored.etl, "x"),
+        "workflow 'etl': params must be a mapping of values by name",
+    ),
+    (lambda: execute(authored.etl, {1: 2}), "a name in workflow 'etl': params must be text, not 1"),
     *(
-        (lambda bad=bad: execute(flow(), concurrency=bad), "concurrency is a count of 1 or more")
+        (
+            lambda bad=bad: execute(flow(), concurrency=bad),
+            "concurrency must be a count of 1 or more",
+        )
         for bad in ("2", 2.5, True, 0, ANY)
     ),
     *(
-        (lambda bad=bad: execute(flow(), timeout=bad), "timeout is seconds, more than 0, not ")
+        (lambda bad=bad: execute(flow(), timeout=bad), "timeout must be seconds, more than 0, not ")
         for bad in ("2", 0, float("nan"), float("inf"), True)
     ),
-    (lambda: execute(flow(), signal=7), "signal is something with is_set()"),
-    (lambda: execute(flow(), dry_run="x"), "dry_run is True or False, not 'x'"),
+    (lambda: execute(flow(), signal=7), "signal must be something with is_set()"),
+    (lambda: execute(flow(), dry_run="x"), "dry_run must be True or False, not 'x'"),
     *(
         (lambda bad=bad: BUILDER().with_snapshot(bad), "a snapshot is made of TaskResults by")
         for bad in ("x", 7, ["a"])
     ),
-    (lambda: BUILDER().with_snapshot(None), "the snapshot is a mapping"),
+    (lambda: BUILDER().with_snapshot(None), "the snapshot must be a mapping"),
     (lambda: BUILDER().with_snapshot({"a": 1}), "snapshot: task 'a' has no TaskResult"),
-    (lambda: BUILDER().with_snapshot({}, origin=7), "origin is a text"),
-    (lambda: BUILDER().with_snapshot({}, keep="x"), "keep is True or False"),
+    (lambda: BUILDER().with_snapshot({}, origin=7), "origin must be a text"),
+    (lambda: BUILDER().with_snapshot({}, keep="x"), "keep must be True or False"),
     (lambda: BUILDER().with_redis(7), "int is no client that distflow can use"),
-    (lambda: BUILDER().use_dispatcher(7), "the dispatcher is one with dispatch(batches)"),
+    (
+        lambda: BUILDER().use_dispatcher(7),
+        "the dispatcher must be an object with dispatch(batches)",
+    ),
     (lambda: BUILDER().on([], print), "there is no event []"),
     (lambda: BUILDER().on("task_end", 7), "the callback for task_end is 7, not a function"),
     (lambda: BUILDER().use(7), "7 is no plugin"),
     (lambda: BUILDER().with_logger(7), "a logger is 'text' or 'json', not 7"),
     (lambda: BUILDER().build().off([], 7), "there is no event []"),
     (lambda: connect(ANY), "Strange is no client that distflow can use"),
-    (lambda: connect("redis://localhost", prefix=""), "prefix is a text"),
-    (lambda: Client("redis://localhost"), "the first argument of Client is a redis.Redis"),  # type: ignore[arg-type]
-    (lambda: create(run_id=7), "run id 7 is not usable"),
-    (lambda: create(snapshot={}), "snapshot is a Snapshot"),
-    (lambda: create(concurrency="2"), "concurrency is a count of 1 or more, not '2'"),
-    (lambda: create(timeout="2"), "timeout is seconds, more than 0, not '2'"),
-    (lambda: create(max_result_bytes=-1), "max_result_bytes is a count"),
-    (lambda: create(max_graph_bytes="2"), "max_graph_bytes is a count"),
-    (lambda: create(batch="x"), "batch is True or False"),
-    (lambda: create(detach=1), "detach is True or False"),
-    (lambda: client().submit(flow(), listener=7), "listener is a function, not 7"),  # type: ignore[arg-type]
-    (lambda: client().run(None), "run id None is not usable"),  # type: ignore[arg-type]
-    (lambda: run().wait("x"), "timeout is seconds, 0 or more, not 'x'"),  # type: ignore[arg-type]
-    (lambda: run().cancel(grace_seconds=ANY), r"grace_seconds is seconds, 0 or more, not one\ntwo"),
-    (lambda: run().cancel(7), "reason is a text"),  # type: ignore[arg-type]
-    (lambda: run().resolve(7, "done"), "a task is the name of one, or a list of names"),  # type: ignore[call-overload]
-    (lambda: run().resolve("a", "fail", note=7), "note is text, not 7"),  # type: ignore[call-overload]
-    (lambda: Snapshot({}, fingerprints=7), "fingerprints is a mapping"),  # type: ignore[arg-type]
+    (lambda: connect("redis://localhost", prefix=""), "prefix must be a text"),
+    (lambda: Client("redis://localhost"), "the first argument of Client must be a redis.Redis"),  # type: ignore[arg-type]
+    (lambda: create(run_id=7), "run id 7 is not valid"),
+    (lambda: create(snapshot={}), "snapshot must be a Snapshot"),
+    (lambda: create(concurrency="2"), "concurrency must be a count of 1 or more, not '2'"),
+    (lambda: create(timeout="2"), "timeout must be seconds, more than 0, not '2'"),
+    (lambda: create(max_result_bytes=-1), "max_result_bytes must be a count"),
+    (lambda: create(max_graph_bytes="2"), "max_graph_bytes must be a count"),
+    (lambda: create(batch="x"), "batch must be True or False"),
+    (lambda: create(detach=1), "detach must be True or False"),
+    (lambda: client().submit(flow(), listener=7), "listener must be a function, not 7"),  # type: ignore[arg-type]
+    (lambda: client().run(None), "run id None is not valid"),  # type: ignore[arg-type]
+    (lambda: run().wait("x"), "timeout must be seconds, 0 or more, not 'x'"),  # type: ignore[arg-type]
+    (
+        lambda: run().cancel(grace_seconds=ANY),
+        r"grace_seconds must be seconds, 0 or more, not one\ntwo",
+    ),
+    (lambda: run().cancel(7), "reason must be a text"),  # type: ignore[arg-type]
+    (lambda: run().resolve(7, "done"), "task must be a task name or a list of names"),  # type: ignore[call-overload]
+    (lambda: run().resolve("a", "fail", note=7), "note must be text, not 7"),  # type: ignore[call-overload]
+    (lambda: Snapshot({}, fingerprints=7), "fingerprints must be a mapping"),  # type: ignore[arg-type]
     (lambda: Snapshot.load(7), "a snapshot is read from a path, not from 7"),  # type: ignore[arg-type]
-    (lambda: Snapshot({}).dump(7), "where to write is a path, or a binary stream"),  # type: ignore[arg-type]
+    (lambda: Snapshot({}).dump(7), "the target must be a path or a binary stream"),  # type: ignore[arg-type]
     (lambda: FLOW(7), "workflow: name is a text"),
     (lambda: FLOW("x", context=7), "workflow 'x': context: 7 is neither a function"),
     (lambda: FLOW("x").add(7, "time:sleep"), "task: name is a text"),
     (lambda: FLOW("x").add("a", 7), "task 'a': 7 is neither a function"),
     (lambda: FLOW("x").add("a", "time:sleep", "x"), "task 'a': args are a list or tuple, not 'x'"),
-    (lambda: FLOW("x").add("a", "time:sleep", (), [1]), "task 'a': kwargs is a mapping"),
-    (lambda: FLOW("x").add("a", "time:sleep", (), {1: 1}), "a name in task 'a': kwargs is text"),
+    (lambda: FLOW("x").add("a", "time:sleep", (), [1]), "task 'a': kwargs must be a mapping"),
+    (
+        lambda: FLOW("x").add("a", "time:sleep", (), {1: 1}),
+        "a name in task 'a': kwargs must be text",
+    ),
     (lambda: FLOW("x").add("a", "time:sleep", retry=3), "task 'a': retry is a Retry(...), not 3"),
     (lambda: FLOW("x").add("a", "time:sleep", effects=[]), "task 'a': effects is 'normal' or"),
     (lambda: FLOW("x").add("a", "time:sleep", retries=7), "task 'a': there is no option 'retries'"),
-    (lambda: FLOW("x").build("x"), "workflow 'x': params is a mapping of values by name"),
-    (lambda: FLOW("x").to_mermaid(7), "statuses is a mapping of statuses by task"),
+    (lambda: FLOW("x").build("x"), "workflow 'x': params must be a mapping of values by name"),
+    (lambda: FLOW("x").to_mermaid(7), "statuses must be a mapping of statuses by task"),
     (lambda: FLOW("x").to_dot({"a": "x"}), "statuses: task 'a' has 'x', which is no status"),
     (lambda: task(7), "@task is given 7, which is no function"),  # type: ignore[call-overload]
     (lambda: workflow(7), "@workflow is given 7, which is no function"),  # type: ignore[call-overload]

@@ -21,7 +21,7 @@ def test_usable(run_id: str) -> None:
 def test_not_usable(run_id: object) -> None:
     """Anything else, whatever its type."""
     for check in (check_run_id, check_new_run_id):
-        with pytest.raises(InvalidInput, match="is not usable: take 1 to 100"):
+        with pytest.raises(InvalidInput, match="is not valid: use 1 to 100"):
             check(run_id)
 
 

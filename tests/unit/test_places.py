@@ -47,10 +47,10 @@ def test_a_module_that_was_imported_before_is_named(project: Path) -> None:
     look_here_first()
     said = f"{statistics.__file__} was imported as 'statistics' before {project}/statistics.py"
     assert find_other_copy("statistics").startswith(said)
-    with pytest.raises(InvalidInput, match="rename that"):
+    with pytest.raises(InvalidInput, match="rename the latter"):
         import_module("statistics")
     load_function.cache_clear()
-    with pytest.raises(ImportError, match="rename that"):
+    with pytest.raises(ImportError, match="rename the latter"):
         load_function("statistics:mean")
     assert find_other_copy("json") == find_other_copy("unheard_of") == ""
 

@@ -88,7 +88,7 @@ def test_the_table_has_every_option() -> None:
 @pytest.mark.parametrize("value", [0, -1, "2", float("nan"), object()])
 def test_a_wrong_option_is_one_line(name: str, value: Any) -> None:
     """It names the option; what a run keeps of the others is what was asked for."""
-    with pytest.raises(InvalidInput, match=f"^{name} is .*, not "):
+    with pytest.raises(InvalidInput, match=f"^{name} must be .*, not "):
         NewRunOptions(**{name: value})
     asked = NewRunOptions(concurrency=2, batch=False, detach=True, max_graph_bytes=5)
     assert asked.kept("pkg:make") == RunOptions(2, None, "pkg:make", batch=False)
