@@ -16,7 +16,7 @@ from distflow.coordinator.service import CoordinatorService
 from distflow.runs.client import connect
 from distflow.snapshot.records import DIGEST_BYTES, FRAME_STRUCT, MAGIC, VERSION_STRUCT
 from tests.integration.cli_scene import Scene
-from tests.integration.test_cli_show import busy_run
+from tests.support.command_line import busy_run
 from tests.support.redis_server import RedisServer
 from tests.support.wait import wait_for
 

@@ -8,7 +8,7 @@ import pytest
 
 from distflow.errors import InvalidInput
 from distflow.ids import check_new_run_id, check_run_id
-from tests.integration.cli_scene import run_here
+from tests.support.command_line import run_here
 
 
 @pytest.mark.parametrize("run_id", ["a", "2026-11-27", "_x", "A-", "x" * 100])

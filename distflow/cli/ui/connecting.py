@@ -6,6 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Protocol
+
+import click
 
 from distflow.backends.redis_rq import open_backend
 from distflow.cli.ui.common import redis_address, say
@@ -21,6 +24,13 @@ LOOKING_PATIENCE_SECONDS = 1.0
 
 #: Where `distflow run` keeps its private Redis unless it is told otherwise.
 DATA_FOLDER = Path(".distflow")
+
+
+class OpenBackend(Protocol):
+    """Opens the runs of a URL: given to ``main`` as ``obj``, it does so in place of Redis."""
+
+    def __call__(self, url: str, *, patience_seconds: float) -> Backend:
+        """A backend, to be closed; ``patience_seconds`` is how long it waits for its server."""
 
 
 @contextmanager
@@ -98,7 +108,13 @@ def connected(url: str, patience_seconds: float = CHANGING_PATIENCE_SECONDS) -> 
     Raises:
         RedisUnavailable: the server does not answer, or refuses what is asked of it.
     """
-    # What Redis refuses is said in time: redis-py would try for seconds by itself.
-    backend = open_backend(url, patience_seconds=patience_seconds, tries_once=True)
+    context = click.get_current_context(silent=True)
+    opener: OpenBackend = (context and context.obj) or _open_redis
+    backend = opener(url, patience_seconds=patience_seconds)
     with closing(backend), backend.translate_errors():
         yield backend
+
+
+def _open_redis(url: str, *, patience_seconds: float) -> Backend:
+    # What Redis refuses is said in time: redis-py would try for seconds by itself.
+    return open_backend(url, patience_seconds=patience_seconds, tries_once=True)
