@@ -15,7 +15,7 @@ from rq.utils import utcparse
 from distflow import connect
 from distflow.config import environment_url
 from distflow.errors import DistflowError
-from distflow.rq_compat.keys import WORKERS_KEY
+from distflow.rq_compat.rq_keys import WORKERS_KEY
 from distflow.runs.client import Client
 
 #: A worker of `distflow worker` that lives says so each second or two.

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
-from distflow.local.server import PrivateRedis
+from distflow.local.private_redis import PrivateRedis
 from distflow.local.workers import LocalWorkers
 from examples.payments import Charge, charge_task, find_mistakes, read_ledger
 from examples.stage import (

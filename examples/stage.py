@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from distflow.local.locks import FileLock, is_held
-from distflow.local.server import PrivateRedis
+from distflow.local.private_redis import PrivateRedis
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 from distflow.authoring.check import check_importable, check_workflow
 from distflow.authoring.decorators import TaskFunction, task
 from distflow.authoring.functions import takes_context
-from distflow.authoring.options import TaskOptions
+from distflow.authoring.option_checks import TaskOptions
 from distflow.authoring.refs import TaskRef
 from distflow.authoring.template import WorkflowFactory, WorkflowTemplate, workflow
 from distflow.authoring.workflows import Workflow

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Unpack, overload
 
-from distflow.authoring.options import TaskOptions, check_options
+from distflow.authoring.option_checks import TaskOptions, check_options
 from distflow.authoring.workflows import Workflow
 from distflow.errors import WorkflowInvalid
 
@@ -74,7 +74,7 @@ def task(
 
     Args:
         function: what workers will import and call.
-        options: those of :class:`~distflow.authoring.options.TaskOptions`, such as ``retry`` and
+        options: those of :class:`~distflow.authoring.option_checks.TaskOptions`, such as ``retry`` and
             ``timeout`` (seconds).
 
     Raises:

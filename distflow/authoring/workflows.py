@@ -14,7 +14,7 @@ from distflow.authoring.functions import (
     function_path,
     read_signature,
 )
-from distflow.authoring.options import AddOptions, check_name, check_options
+from distflow.authoring.option_checks import AddOptions, check_name, check_options
 from distflow.authoring.refs import TaskRef, freeze_refs
 from distflow.core.graph import Graph
 from distflow.core.model import Loop, Ref, Task

@@ -38,7 +38,7 @@ _DISPATCHER = "distflow.dispatch.rq"
 _PREFIXES = "distflow.dispatch.prefixes"
 _ROSTER = "distflow.dispatch.roster"
 _SERVICE = "distflow.store.redis.service"
-_CONNECTION = "distflow_worker.connection"
+_CONNECTION = "distflow_worker.redis_client"
 
 #: What may be given in place of a URL.
 RedisClient = Redis

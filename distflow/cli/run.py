@@ -21,7 +21,7 @@ from distflow.cli.ui.run_options import run_options
 from distflow.core.run_options import NewRunOptions
 from distflow.core.status import RunStatus
 from distflow.errors import RunExists
-from distflow.local.server import PrivateRedis
+from distflow.local.private_redis import PrivateRedis
 from distflow.local.workers import LocalWorkers
 from distflow.runs.client import Client
 from distflow.runs.earlier import find_earlier

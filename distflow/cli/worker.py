@@ -13,7 +13,7 @@ from distflow.cli.ui.common import connection_options, redis_address
 from distflow.cli.ui.connecting import open_connection
 from distflow.errors import InvalidInput
 from distflow.ids import new_worker_name
-from distflow.local.server import PrivateRedis
+from distflow.local.private_redis import PrivateRedis
 from distflow.ports.backend import Backend
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from distflow.coordinator.duties.base import Duty
+from distflow.coordinator.duties.duty import Duty
 from distflow.coordinator.duties.cancelling import CancelDuty
 from distflow.coordinator.duties.deadline import DeadlineDuty
 from distflow.coordinator.duties.lost_workers import LostWorkerDuty

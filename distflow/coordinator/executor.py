@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from distflow.chance import SYSTEM_CHANCE, Chance
 from distflow.clock import SYSTEM_CLOCK, Clock
-from distflow.coordinator.duties.base import NEVER
+from distflow.coordinator.duties.duty import NEVER
 from distflow.coordinator.fleet import Shared
 from distflow.coordinator.leadership import Leadership
 from distflow.coordinator.mirror import RunMirror

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from distflow.core.readings import Apart
 from distflow.dispatch.rq_reports import to_text
 from distflow.ids import run_of_batch
-from distflow.rq_compat.keys import (
+from distflow.rq_compat.rq_keys import (
     COMMAND_CHANNELS,
     DEFAULT_PREFIX,
     PREFIX,

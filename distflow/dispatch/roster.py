@@ -8,7 +8,7 @@ from redis import Redis
 
 from distflow.core.readings import WorkerInfo
 from distflow.dispatch.rq_reports import to_jobs, to_text, to_time
-from distflow.rq_compat.keys import (
+from distflow.rq_compat.rq_keys import (
     CURRENT_JOB_FIELD,
     SUSPENDED_KEY,
     WORKERS_KEY,

@@ -22,7 +22,7 @@ from distflow.errors import RedisFull
 from distflow.faults import commit
 from distflow.ids import run_of_batch
 from distflow.ports.dispatcher import Dispatcher
-from distflow.rq_compat.keys import (
+from distflow.rq_compat.rq_keys import (
     CURRENT_JOB_FIELD,
     command_channel,
     executions_key,

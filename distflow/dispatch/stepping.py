@@ -13,7 +13,7 @@ from distflow.dispatch.in_process import InProcessWorker
 from distflow.ports.run_store import RunStore
 from distflow.wire.codec import unpack
 from distflow_worker.context import RecordedResults, make_context
-from distflow_worker.deadline import DeadlinePassed
+from distflow_worker.alarm import DeadlinePassed
 
 
 class StepWorker(InProcessWorker):

@@ -28,7 +28,7 @@ from distflow.runs.engine import Engine
 from distflow.runs.graph_reader import GraphReader
 from distflow.runs.outcome_reader import read_outcomes
 from distflow.runs.outlook import next_steps, read_outlook
-from distflow.runs.resolving import NOTHING, Saying, find_unknown, resolve_tasks, who_am_i
+from distflow.runs.decisions import NOTHING, Saying, find_unknown, resolve_tasks, who_am_i
 from distflow.runs.session import Listening, Session, Watcher, unpause
 from distflow.runs.transfer import read_snapshot
 from distflow.snapshot import Snapshot

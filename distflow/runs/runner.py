@@ -28,7 +28,7 @@ from distflow.logs import get_logger
 from distflow.ports.dispatcher import Dispatcher
 from distflow.ports.run_store import RunStore
 from distflow.runs.client import Client, connect
-from distflow.runs.creation import check_made_of, write_run
+from distflow.runs.run_writer import check_made_of, write_run
 from distflow.runs.session import Listening
 from distflow.runs.simulation import fill_results, read_all, simulate
 from distflow.runs.takeover import NOTHING_TAKEN, Takeover, Taking, take_over

@@ -17,7 +17,7 @@ from distflow.core.status import TaskStatus
 from distflow.events.notice import Listener, Notice
 from distflow.ids import new_run_id
 from distflow.ports.run_store import RunStore
-from distflow.runs.creation import write_run
+from distflow.runs.run_writer import write_run
 from distflow.runs.takeover import Takeover
 from distflow.wire.codec import decode_result
 

@@ -12,7 +12,7 @@ from redis import Redis
 from redis import exceptions as redis_errors
 
 from distflow.dispatch.roster import read_workers
-from distflow.rq_compat.keys import WORKERS_KEY, worker_key
+from distflow.rq_compat.rq_keys import WORKERS_KEY, worker_key
 from distflow.store.redis.keys import workers_key
 from distflow.store.redis.worker_notes import STAYS_MS, WorkerNote, read_notes, write_note
 from distflow_worker.registration import Registration, find_registration

@@ -15,7 +15,7 @@ from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
 from distflow.errors import RunTooNew
 from distflow.ports.run_store import RunStore
-from distflow.runs.creation import write_run
+from distflow.runs.run_writer import write_run
 from tests.support.stores import (
     RedisSubject,
     Subject,

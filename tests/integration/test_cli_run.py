@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from distflow.local.server import PrivateRedis
+from distflow.local.private_redis import PrivateRedis
 from distflow.runs.client import Client
 from tests.integration.cli_runs import (
     StartCli,

@@ -11,7 +11,7 @@ from redis import Redis
 from distflow.errors import InvalidInput
 from distflow.local.binary import read_release
 from distflow.local.data import NOTE, can_open
-from distflow.local.server import PrivateRedis
+from distflow.local.private_redis import PrivateRedis
 from distflow.runs.client import Client
 from tests.integration.cli_runs import StartCli, dag, started_commands, starts
 from tests.integration.cli_scene import run_here

@@ -19,7 +19,7 @@ from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput, RunExists, SnapshotInvalid
 from distflow.runs.client import Client
-from distflow.runs.creation import write_run
+from distflow.runs.run_writer import write_run
 from distflow.runs.run import Run
 from distflow.runs.transfer import import_run
 from distflow.store.redis.store import RedisRunStore

@@ -22,7 +22,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from distflow.backends.redis_rq import RedisBackend
 from distflow.cli.ui.waits import describe_wait
-from distflow.rq_compat import keys
+from distflow.rq_compat import rq_keys as keys
 from tests.conftest import StartWorker
 from tests.integration.cli_scene import WIDTH, Scene
 from tests.support.cli import kill_cli, run_cli, start_cli, status_of

@@ -14,7 +14,7 @@ from distflow.core.run import MAX_PARAMS_BYTES, MAX_TASK_BYTES
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import InvalidInput
 from distflow.runs.client import Client
-from distflow.runs.creation import write_run
+from distflow.runs.run_writer import write_run
 from distflow.store.memory.store import MemoryRunStore
 from tests.conftest import StartWorker
 from tests.integration.cli_scene import Scene
@@ -210,7 +210,7 @@ def test_a_task_that_is_too_large_is_refused(redis_server: RedisServer) -> None:
 
 def test_a_large_graph_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """By bytes as well as by their number: one command never holds Redis for long."""
-    monkeypatch.setattr("distflow.runs.creation._CHUNK_BYTES", 5000)
+    monkeypatch.setattr("distflow.runs.run_writer._CHUNK_BYTES", 5000)
     flow = Workflow("w")
     for _ in range(10):
         flow.add(None, excessive.receives, ("x" * 2000,))

@@ -19,14 +19,14 @@ from distflow.errors import InvalidInput, RedisUnavailable
 from distflow.local.binary import find_binaries, wheel_binaries
 from distflow.local.locks import is_held
 from distflow.local.processes import session_members
-from distflow.local.server import PrivateRedis
+from distflow.local.private_redis import PrivateRedis
 from tests.support.redis_server import redis_binaries, version_name
 from tests.support.wait import wait_for
 
 #: Uses the server of a folder, says its pid, and leaves when its input ends.
 USER = """
 import sys
-from distflow.local.server import PrivateRedis
+from distflow.local.private_redis import PrivateRedis
 with PrivateRedis.start(sys.argv[1]) as server:
     print(server.pid, flush=True)
     sys.stdin.read()
@@ -193,7 +193,7 @@ def test_server_killed_under_its_user(folder: Path, start_user: Callable[[], Use
 
 def test_no_second_server_while_one_is_deaf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that lives but does not answer is waited for, never doubled."""
-    monkeypatch.setattr("distflow.local.server.START_SECONDS", 0.2)
+    monkeypatch.setattr("distflow.local.private_redis.START_SECONDS", 0.2)
     with PrivateRedis.start(folder) as server:
         (folder / "redis.sock").rename(folder / "elsewhere")
         with pytest.raises(RedisUnavailable, match="runs but does not answer"):

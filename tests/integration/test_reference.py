@@ -15,7 +15,7 @@ import pytest
 
 import distflow
 import distflow_worker
-from distflow.authoring.options import TaskOptions
+from distflow.authoring.option_checks import TaskOptions
 from distflow.cli import COMMANDS, main
 from distflow.cli.ui.common import ExitCode
 from distflow.coordinator.settings import CoordinatorSettings

@@ -10,7 +10,7 @@ import pytest
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.status import RunStatus
 from distflow.runs.client import Client
-from distflow.runs.resolving import who_am_i
+from distflow.runs.decisions import who_am_i
 from distflow.runs.run import Run
 from tests.conftest import StartWorker
 from tests.support.cli import run_cli

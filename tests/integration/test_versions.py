@@ -20,7 +20,7 @@ from distflow.core.model import Task
 from distflow.core.status import RunStatus
 from distflow.dispatch.rq import RqDispatcher
 from distflow.runs.client import Client
-from distflow.runs.creation import write_run
+from distflow.runs.run_writer import write_run
 from distflow.runs.run import Run
 from tests.conftest import StartWorker
 from tests.integration.cli_scene import Scene

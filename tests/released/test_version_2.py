@@ -13,7 +13,7 @@ from redis import Redis
 
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.runs.client import Client
-from distflow.runs.creation import write_run
+from distflow.runs.run_writer import write_run
 from distflow.runs.run import Run, find_run
 from tests.conftest import StartWorker
 from tests.released.playing import PATIENCE_SECONDS, has_ended, playing

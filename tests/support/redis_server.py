@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from distflow.local.binary import find_binaries, read_release, wheel_binaries
 from distflow.local.launch import bound_to_this_process
-from distflow.local.server import PrivateRedis
+from distflow.local.private_redis import PrivateRedis
 from tests.support.wait import wait_for
 
 _HIGHEST_PORT = 65_535

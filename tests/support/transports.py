@@ -15,7 +15,7 @@ from distflow.core.model import Task
 from distflow.dispatch.memory import MemoryDispatcher, MemoryWorker
 from distflow.dispatch.rq import RqDispatcher
 from distflow.ports.dispatcher import Dispatcher
-from distflow.rq_compat.keys import (
+from distflow.rq_compat.rq_keys import (
     CURRENT_JOB_FIELD,
     WORKERS_KEY,
     command_channel,

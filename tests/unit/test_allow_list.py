@@ -10,7 +10,7 @@ import pytest
 
 from distflow.config import ALLOW_VARIABLE
 from distflow.errors import NotAllowed
-from distflow_worker.functions import load_function
+from distflow_worker.user_functions import load_function
 
 HERE = "tests.support.tasks.guarded"
 

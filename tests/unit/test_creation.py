@@ -10,7 +10,7 @@ from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
 from distflow.errors import RedisRefuses, RunNotFound
-from distflow.runs.creation import write_run
+from distflow.runs.run_writer import write_run
 from distflow.store.memory.store import MemoryRunStore, MemoryServer
 
 

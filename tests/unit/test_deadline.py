@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from distflow_worker import deadline as deadline_module
-from distflow_worker.deadline import Deadline, DeadlinePassed
+from distflow_worker import alarm as deadline_module
+from distflow_worker.alarm import Deadline, DeadlinePassed
 
 # The usual guard against a test that hangs takes the alarm that is tested here.
 pytestmark = pytest.mark.timeout(method="thread")

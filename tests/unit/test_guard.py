@@ -15,7 +15,7 @@ import pytest
 from distflow.procfs import count_descriptors, iter_processes
 from distflow.wire.batch_payload import BatchPayload
 from distflow_worker import guard as guard_module
-from distflow_worker.deadline import DeadlinePassed
+from distflow_worker.alarm import DeadlinePassed
 from distflow_worker.guard import Guard
 from distflow_worker.guardian import DISARMED, Guarded
 from tests.support.wait import wait_for

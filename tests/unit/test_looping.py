@@ -11,7 +11,7 @@ import pytest
 from distflow.core.claim import Progress
 from distflow.core.model import Loop, Retry, Task
 from distflow.errors import GiveUp
-from distflow_worker.deadline import DeadlinePassed
+from distflow_worker.alarm import DeadlinePassed
 from tests.support.taking import Taken
 from tests.support.tasks import scripted
 

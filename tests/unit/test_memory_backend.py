@@ -21,7 +21,7 @@ from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus
 from distflow.ports.backend import Backend
 from distflow.runs.client import Client
-from distflow.runs.creation import write_run
+from distflow.runs.run_writer import write_run
 from distflow.runs.simulation import read_all
 from distflow.runs.takeover import Taking, take_over
 from tests.support.cases import build, check, pack_cases

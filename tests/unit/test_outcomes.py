@@ -15,7 +15,7 @@ from distflow.core.claim import Advance, Code, Finish
 from distflow.errors import InvalidInput, RedisRefuses, RedisUnavailable
 from distflow.store.redis.connection import open_redis
 from distflow_worker import outcomes as outcomes_module
-from distflow_worker.connection import name_of, open_like
+from distflow_worker.redis_client import name_of, open_like
 from distflow_worker.finish_buffer import FinishBuffer
 from distflow_worker.outcomes import Home, OutcomeKeeper
 from distflow_worker.spool import Spool

@@ -15,7 +15,7 @@ from distflow.authoring import check_importable
 from distflow.authoring.imports import import_module
 from distflow.errors import InvalidInput, WorkflowInvalid
 from distflow.places import _first, find_other_copy, look_here_first, place_of
-from distflow_worker.functions import load_function
+from distflow_worker.user_functions import load_function
 from tests.unit import authored
 
 

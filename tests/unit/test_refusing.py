@@ -13,7 +13,7 @@ from distflow.core.model import Loop, Ref, Task, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.wire.codec import encode_result
 from distflow_worker.context import make_context
-from distflow_worker.functions import load_function
+from distflow_worker.user_functions import load_function
 from tests.support.stores import claim, final, finish
 from tests.support.taking import Counted, Taken
 from tests.support.tasks import scripted
@@ -93,7 +93,7 @@ def test_a_function_is_tried_once_in_a_batch(monkeypatch: pytest.MonkeyPatch) ->
         tried.append(reference)
         return load_function(reference)
 
-    monkeypatch.setattr("distflow_worker.functions.load_function", load)
+    monkeypatch.setattr("distflow_worker.user_functions.load_function", load)
     names = [f"t{number}" for number in range(20)]
     taken = Taken(
         *[task(name, function="mf_absent:f", effects="idempotent") for name in names], short=True

@@ -10,7 +10,7 @@ from distflow.core.graph import Graph
 from distflow.core.model import Ref, Task, TaskResult
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import InvalidInput, StaleEpoch, TaskNotFound, WrongState
-from distflow.runs.resolving import NOTHING, Saying, find_unknown, resolve_tasks
+from distflow.runs.decisions import NOTHING, Saying, find_unknown, resolve_tasks
 from distflow.wire.codec import decode_result, encode_result
 from tests.support.leading import Leading, played
 from tests.support.stores import final

@@ -18,7 +18,7 @@ from distflow.runs.client import connect
 from distflow.store.redis import sentinel as sentinel_module
 from distflow.store.redis.connection import check_redis, open_redis
 from distflow.store.redis.sentinel import Sentinels, follows_primary, reopen_primary
-from distflow_worker.connection import open_like
+from distflow_worker.redis_client import open_like
 from tests.support.answering import AnsweringServer, Answers, bulk, text
 from tests.support.wait import wait_for
 

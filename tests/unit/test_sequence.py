@@ -13,7 +13,7 @@ import pytest
 from distflow.core.claim import Code
 from distflow.core.model import Effects, Retry, Task, TaskResult
 from distflow.core.status import RunStatus, TaskStatus
-from distflow_worker.deadline import DeadlinePassed
+from distflow_worker.alarm import DeadlinePassed
 from tests.support.stores import claim, final, finish
 from tests.support.taking import Counted, Taken
 from tests.support.tasks import scripted

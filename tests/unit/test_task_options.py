@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from distflow import Loop, Retry, Workflow, task
-from distflow.authoring.options import AddOptions, TaskOptions
+from distflow.authoring.option_checks import AddOptions, TaskOptions
 from distflow.cli.ui.task_view import task_lines
 from distflow.core.model import DEFAULT_QUEUE, Task
 from distflow.core.options import TASK_OPTIONS, WIRE_TYPES, TaskOption, chosen_options

@@ -21,9 +21,9 @@ from distflow.core.outcome import (
 from distflow.core.status import TaskStatus
 from distflow.errors import NotEncodable
 from distflow.wire.codec import encode_result
-from distflow_worker.deadline import DeadlinePassed
+from distflow_worker.alarm import DeadlinePassed
 from distflow_worker.finish_buffer import Held
-from distflow_worker.functions import Misfit, load_function, summarise
+from distflow_worker.user_functions import Misfit, load_function, summarise
 from distflow_worker.steps import (
     Act,
     AttemptRecord,

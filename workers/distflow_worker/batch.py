@@ -20,16 +20,16 @@ from distflow.core.claim import Code
 from distflow.errors import DistflowError
 from distflow.logs import get_logger
 from distflow.places import look_here_first
-from distflow.rq_compat.keys import SUSPENDED_KEY, worker_key
+from distflow.rq_compat.rq_keys import SUSPENDED_KEY, worker_key
 from distflow.store.redis.patience import call_patiently
 from distflow.store.redis.worker import WorkerStore
 from distflow.wire.batch_payload import BatchPayload, decode_payload
 from distflow.wire.codec import unpack
 from distflow_worker.attempt import AttemptRun
 from distflow_worker.beat import BEAT_SECONDS, Heartbeat
-from distflow_worker.connection import name_of, reuse_like
+from distflow_worker.redis_client import name_of, reuse_like
 from distflow_worker.context import RecordedResults, RunView, run_context
-from distflow_worker.deadline import Deadline
+from distflow_worker.alarm import Deadline
 from distflow_worker.finish_buffer import PIECE_SECONDS
 from distflow_worker.process import Original, ProcessState
 from distflow_worker.registration import find_registration

@@ -31,7 +31,7 @@ from distflow.store.redis.worker import WorkerStore
 from distflow.wire.batch_payload import BatchPayload
 from distflow_worker.attempt import AttemptRun
 from distflow_worker.beat import Heartbeat
-from distflow_worker.connection import open_like
+from distflow_worker.redis_client import open_like
 from distflow_worker.context import RunView
 from distflow_worker.finish_buffer import PIECE_SECONDS, Held
 from distflow_worker.inputs import BatchInputs

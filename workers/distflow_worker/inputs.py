@@ -8,7 +8,7 @@ from typing import Any
 from distflow.core.model import Ref
 from distflow.core.status import TaskStatus
 from distflow.wire.codec import decode_result, status_of, unpack
-from distflow_worker.functions import MISSING, Misfit
+from distflow_worker.user_functions import MISSING, Misfit
 
 #: Tasks whose inputs are fetched along with those of the task at hand: few at first, since nobody
 #: knows how large they are, and more as long as they are small.

@@ -19,7 +19,7 @@ from rq.version import VERSION
 import distflow
 from distflow import config
 from distflow.core.claim import WorkerFacts
-from distflow.rq_compat.keys import worker_key
+from distflow.rq_compat.rq_keys import worker_key
 from distflow.store.redis.keys import workers_key
 
 #: What writes notes: few batches do.

@@ -17,7 +17,7 @@ from distflow.wire.batch_payload import BatchPayload, TaskHeader
 from distflow_worker.attempt import AttemptRun
 from distflow_worker.context import RunView
 from distflow_worker.finish_buffer import FinishBuffer, Held
-from distflow_worker.functions import Misfit
+from distflow_worker.user_functions import Misfit
 from distflow_worker.inputs import BatchInputs
 from distflow_worker.steps import ClaimVoid
 

@@ -20,8 +20,8 @@ from distflow.faults import commit
 from distflow.wire.batch_payload import TaskHeader
 from distflow.wire.codec import decode_task, unpack
 from distflow_worker.context import RunView, SavedNote, TaskContext, task_context
-from distflow_worker.deadline import DeadlinePassed
-from distflow_worker.functions import (
+from distflow_worker.alarm import DeadlinePassed
+from distflow_worker.user_functions import (
     MISSING,
     Misfit,
     load_function,

@@ -14,7 +14,7 @@ from distflow.backends.redis_rq import open_backend
 from distflow.cli.ui.common import redis_address, say
 from distflow.config import DEFAULT_REDIS_URL
 from distflow.errors import InvalidInput, RedisRefuses, RedisUnavailable
-from distflow.local.server import PrivateRedis
+from distflow.local.private_redis import PrivateRedis
 from distflow.ports.backend import Backend
 
 #: Seconds that a command waits for a Redis that refuses: one that changes something says so, and

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from distflow.coordinator.duties.base import NEVER, Duty
+from distflow.coordinator.duties.duty import NEVER, Duty
 from distflow.coordinator.mirror import RunMirror
 from distflow.coordinator.tools import Tools
 from distflow.core.model import TaskResult

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from distflow.coordinator.duties.base import NEVER, Duty
+from distflow.coordinator.duties.duty import NEVER, Duty
 from distflow.coordinator.mirror import RunMirror
 from distflow.coordinator.tools import Tools
 from distflow.core.status import RunStatus

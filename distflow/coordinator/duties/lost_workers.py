@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distflow.coordinator.duties.base import NEVER, Duty
+from distflow.coordinator.duties.duty import NEVER, Duty
 from distflow.coordinator.evidence import LostBatch, lost_words
 from distflow.coordinator.lost_claims import LostClaims
 from distflow.coordinator.mirror import RunMirror

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from distflow.coordinator.duties.base import Duty
+from distflow.coordinator.duties.duty import Duty
 from distflow.coordinator.evidence import vanished_repair
 from distflow.coordinator.mirror import RunMirror
 from distflow.coordinator.rereading import read_again, record_repair

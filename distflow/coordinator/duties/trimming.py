@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distflow.coordinator.duties.base import NEVER, Duty
+from distflow.coordinator.duties.duty import NEVER, Duty
 from distflow.coordinator.mirror import RunMirror
 from distflow.coordinator.tools import Tools
 
