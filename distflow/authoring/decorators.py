@@ -74,8 +74,8 @@ def task(
 
     Args:
         function: what workers will import and call.
-        options: those of :class:`~distflow.authoring.option_checks.TaskOptions`, such as ``retry`` and
-            ``timeout`` (seconds).
+        options: those of :class:`~distflow.authoring.option_checks.TaskOptions`, such as ``retry``
+            and ``timeout`` (seconds).
 
     Raises:
         WorkflowInvalid: names the option and what it may be.

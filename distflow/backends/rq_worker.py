@@ -13,8 +13,8 @@ import distflow_worker.settings  # noqa: F401
 from distflow import config
 from distflow.backends.redis_rq import open_backend
 from distflow.errors import InvalidInput
-from distflow_worker.redis_client import name_of
 from distflow_worker.delivery import deliver
+from distflow_worker.redis_client import name_of
 
 #: For `rq worker`: RQ forgets a worker that is silent for so long, and a busy one beats so often;
 #: its connection outlasts a restart of Redis.

@@ -24,8 +24,8 @@ from distflow.core.run import RunInfo
 from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, OVER_RUNS, TaskStatus
 from distflow.errors import Damaged, InvalidInput, RunNotFound, RunTooNew, WrongState
 from distflow.runs.client import Client
-from distflow.runs.outlook import read_outlook
 from distflow.runs.decisions import NOTHING
+from distflow.runs.outlook import read_outlook
 from distflow.runs.run import Run
 from distflow.text import counted, span
 from distflow.wire.as_json import parse_json

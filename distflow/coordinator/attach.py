@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from distflow.coordinator.duties.duty import Duty
 from distflow.coordinator.duties.cancelling import CancelDuty
 from distflow.coordinator.duties.deadline import DeadlineDuty
+from distflow.coordinator.duties.duty import Duty
 from distflow.coordinator.duties.lost_workers import LostWorkerDuty
 from distflow.coordinator.duties.misfits import MisfitDuty
 from distflow.coordinator.duties.repairs import RepairDuty

@@ -14,7 +14,7 @@ from distflow.coordinator.pictures import Onlooker, Pictures
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.tools import Tools
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.batching import Estimates
 from distflow.core.readings import KnownGraph
 from distflow.core.run import Event

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from distflow.coordinator.fleet import Fleet
 from distflow.coordinator.silence import Silence
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.batching import BatchComposer, find_behind
 from distflow.core.graph import Graph
 from distflow.core.pacing import (

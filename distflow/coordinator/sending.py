@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.errors import RedisFull
 from distflow.ports.dispatcher import Dispatcher
 

@@ -21,7 +21,7 @@ from distflow.coordinator.leases import LeaseKeeper, new_owner
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.server_clock import ServerClock
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.readings import UnledRun
 from distflow.core.run import Event
 from distflow.core.status import ACTIVE_RUNS, RunStatus

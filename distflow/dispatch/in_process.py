@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.claim import NAMELESS, BatchOpening, Code
 from distflow.core.misfit import Registration
 from distflow.core.status import RunStatus

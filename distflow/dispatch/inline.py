@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.claim import BatchOpening
 from distflow.core.outcome import timed_out
 from distflow.dispatch.in_process import InProcessWorker

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.misfit import Registration
 from distflow.core.readings import JobFailure, WorkerProbe
 from distflow.errors import RedisFull

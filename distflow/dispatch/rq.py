@@ -13,7 +13,7 @@ from rq.command import send_command
 from rq.job import Job, JobStatus
 from rq.results import Result
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.claim import WorkerFacts
 from distflow.core.misfit import Registration
 from distflow.core.readings import JobFailure, WorkerProbe

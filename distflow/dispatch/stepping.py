@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.claim import BatchOpening
 from distflow.dispatch.in_process import InProcessWorker
 from distflow.ports.run_store import RunStore
 from distflow.wire.codec import unpack
-from distflow_worker.context import RecordedResults, make_context
 from distflow_worker.alarm import DeadlinePassed
+from distflow_worker.context import RecordedResults, make_context
 
 
 class StepWorker(InProcessWorker):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.misfit import Registration
 from distflow.core.readings import JobFailure, WorkerProbe
 

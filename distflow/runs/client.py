@@ -31,10 +31,10 @@ from distflow.logs import get_logger
 from distflow.ports.backend import Backend
 from distflow.ports.run_store import RunStore
 from distflow.runs.advice import durability_warnings
-from distflow.runs.run_writer import check_made_of, is_frozen, write_run
 from distflow.runs.earlier import find_or_create
 from distflow.runs.engine import Engine
 from distflow.runs.run import Run, find_run
+from distflow.runs.run_writer import check_made_of, is_frozen, write_run
 from distflow.runs.takeover import NOTHING_TAKEN, Taking, take_over
 from distflow.snapshot import Snapshot
 from distflow.snapshot.gap import Gap

@@ -24,11 +24,11 @@ from distflow.given import check_seconds, check_text, refuse
 from distflow.ids import check_run_id
 from distflow.ports.dispatcher import Dispatcher
 from distflow.runs.background import Background
+from distflow.runs.decisions import NOTHING, Saying, find_unknown, resolve_tasks, who_am_i
 from distflow.runs.engine import Engine
 from distflow.runs.graph_reader import GraphReader
 from distflow.runs.outcome_reader import read_outcomes
 from distflow.runs.outlook import next_steps, read_outlook
-from distflow.runs.decisions import NOTHING, Saying, find_unknown, resolve_tasks, who_am_i
 from distflow.runs.session import Listening, Session, Watcher, unpause
 from distflow.runs.transfer import read_snapshot
 from distflow.snapshot import Snapshot

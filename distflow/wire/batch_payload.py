@@ -16,7 +16,7 @@ from distflow.wire.codec import encode_task, pack_decoded, unpack
 
 if TYPE_CHECKING:
     # Work horses read payloads and make none: they need neither module.
-    from distflow.core.batch import Batch
+    from distflow.core.batches import Batch
     from distflow.core.model import Effects, Task
 
 

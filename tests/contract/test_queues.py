@@ -13,7 +13,7 @@ from redis import Redis
 from rq import Queue, SimpleWorker
 from rq.job import Job
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.model import Task
 from distflow.dispatch.rq import RqDispatcher
 from tests.support.redis_server import RedisServer

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.status import ACTIVE_RUNS, RunStatus
 from distflow.dispatch.rq import RqDispatcher
 from distflow.store.redis.store import RedisRunStore

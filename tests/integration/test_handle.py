@@ -19,8 +19,8 @@ from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput, RunExists, SnapshotInvalid
 from distflow.runs.client import Client
-from distflow.runs.run_writer import write_run
 from distflow.runs.run import Run
+from distflow.runs.run_writer import write_run
 from distflow.runs.transfer import import_run
 from distflow.store.redis.store import RedisRunStore
 from tests.conftest import StartWorker

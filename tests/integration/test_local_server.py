@@ -18,8 +18,8 @@ from redis import Redis
 from distflow.errors import InvalidInput, RedisUnavailable
 from distflow.local.binary import find_binaries, wheel_binaries
 from distflow.local.locks import is_held
-from distflow.local.processes import session_members
 from distflow.local.private_redis import PrivateRedis
+from distflow.local.processes import session_members
 from tests.support.redis_server import redis_binaries, version_name
 from tests.support.wait import wait_for
 

@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 
 from distflow import Loop, Retry, TaskRunnerBuilder, Workflow, connect
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.errors import StaleEpoch
 from distflow.events.notice import Interrupt
 from distflow.ports.dispatcher import Dispatcher

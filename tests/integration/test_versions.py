@@ -15,13 +15,13 @@ import pytest
 from distflow import Workflow
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core import version
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.model import Task
 from distflow.core.status import RunStatus
 from distflow.dispatch.rq import RqDispatcher
 from distflow.runs.client import Client
-from distflow.runs.run_writer import write_run
 from distflow.runs.run import Run
+from distflow.runs.run_writer import write_run
 from tests.conftest import StartWorker
 from tests.integration.cli_scene import Scene
 from tests.support.cli import kill_cli, start_cli

@@ -13,8 +13,8 @@ from redis import Redis
 
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.runs.client import Client
-from distflow.runs.run_writer import write_run
 from distflow.runs.run import Run, find_run
+from distflow.runs.run_writer import write_run
 from tests.conftest import StartWorker
 from tests.released.playing import PATIENCE_SECONDS, has_ended, playing
 from tests.support.cli import run_cli

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from distflow.backends.memory import MemoryBackend
 from distflow.cli import main
 from distflow.cli.ui.connecting import OpenBackend
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.claim import Progress
 from distflow.core.model import Task
 from distflow.core.readings import WorkerInfo

@@ -17,7 +17,7 @@ from distflow.coordinator.fleet import Fleet
 from distflow.coordinator.leases import LeaseKeeper
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.claim import ClaimRequest, Code, Finish, Refused, WorkerFacts, scope_of
 from distflow.core.misfit import Registration
 from distflow.core.model import Effects, Task, TaskResult

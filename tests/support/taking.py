@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.claim import Advance
 from distflow.core.model import Task, TaskResult
 from distflow.core.run import RunSpec

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis import Redis
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.misfit import Registration
 from distflow.core.model import Task
 from distflow.dispatch.memory import MemoryDispatcher, MemoryWorker

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.model import Task
 from distflow.errors import Damaged, DistflowError
 from distflow.wire.batch_payload import batch_payload, decode_payload, encode_payload

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.claim import Code
 from distflow.core.copies import CopyCounter
 from distflow.core.run_options import RunOptions

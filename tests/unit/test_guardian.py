@@ -11,7 +11,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.claim import ClaimReply
 from distflow.core.model import Retry, Task, TaskResult
 from distflow.core.run import RunSpec

@@ -17,7 +17,7 @@ from distflow.coordinator import fleet as fleet_module
 from distflow.coordinator.fleet import Fleet
 from distflow.coordinator.open_batches import OpenBatches
 from distflow.coordinator.service import CoordinatorService
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.batching import BatchLimits
 from distflow.core.graph import Graph
 from distflow.core.model import Task

@@ -15,9 +15,9 @@ from distflow.core.claim import Advance, Code, Finish
 from distflow.errors import InvalidInput, RedisRefuses, RedisUnavailable
 from distflow.store.redis.connection import open_redis
 from distflow_worker import outcomes as outcomes_module
-from distflow_worker.redis_client import name_of, open_like
 from distflow_worker.finish_buffer import FinishBuffer
 from distflow_worker.outcomes import Home, OutcomeKeeper
+from distflow_worker.redis_client import name_of, open_like
 from distflow_worker.spool import Spool
 
 HOME = Home("localhost:6379/0", "distflow", "run-1", "origin", 1, 7, "run-1-7-1")

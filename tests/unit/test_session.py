@@ -11,7 +11,7 @@ import pytest
 from distflow.clock import Flag
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.pictures import Onlooker
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.claim import ClaimRequest
 from distflow.core.graph import Graph
 from distflow.core.model import Task

@@ -17,14 +17,14 @@ from distflow.store.memory.store import MemoryRunStore
 from distflow.wire.batch_payload import TaskHeader
 from distflow.wire.codec import encode_task, pack
 from distflow_worker import steps
+from distflow_worker.alarm import DeadlinePassed
 from distflow_worker.attempt import BEFORE_START, FROM_START, AttemptRun
 from distflow_worker.context import RunView
-from distflow_worker.alarm import DeadlinePassed
 from distflow_worker.finish_buffer import Held
-from distflow_worker.user_functions import Misfit
 from distflow_worker.inputs import BatchInputs
 from distflow_worker.process import Original, ProcessState
 from distflow_worker.steps import AttemptRecord, ClaimVoid
+from distflow_worker.user_functions import Misfit
 from tests.support.stores import claim, open_run, outcome
 from tests.support.tasks import scripted
 

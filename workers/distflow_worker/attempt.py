@@ -23,7 +23,6 @@ from distflow.errors import NotEncodable
 from distflow.wire.codec import encode_result
 from distflow_worker.alarm import DeadlinePassed
 from distflow_worker.finish_buffer import Held
-from distflow_worker.user_functions import Misfit, load_function, summarise
 from distflow_worker.steps import (
     Act,
     AttemptRecord,
@@ -42,6 +41,7 @@ from distflow_worker.steps import (
     simulate,
     start,
 )
+from distflow_worker.user_functions import Misfit, load_function, summarise
 
 #: What comes before the start: what is missing here another worker may have.
 BEFORE_START = (

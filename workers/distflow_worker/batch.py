@@ -25,13 +25,13 @@ from distflow.store.redis.patience import call_patiently
 from distflow.store.redis.worker import WorkerStore
 from distflow.wire.batch_payload import BatchPayload, decode_payload
 from distflow.wire.codec import unpack
+from distflow_worker.alarm import Deadline
 from distflow_worker.attempt import AttemptRun
 from distflow_worker.beat import BEAT_SECONDS, Heartbeat
-from distflow_worker.redis_client import name_of, reuse_like
 from distflow_worker.context import RecordedResults, RunView, run_context
-from distflow_worker.alarm import Deadline
 from distflow_worker.finish_buffer import PIECE_SECONDS
 from distflow_worker.process import Original, ProcessState
+from distflow_worker.redis_client import name_of, reuse_like
 from distflow_worker.registration import find_registration
 from distflow_worker.sequence import BatchSequence
 

@@ -11,8 +11,8 @@ from distflow.core.model import Task, TaskResult
 from distflow.errors import ClaimLost, DistflowError, NotEncodable
 from distflow.ids import task_key
 from distflow.wire.codec import decode_result, pack, unpack
-from distflow_worker.user_functions import require_function, wants_snapshot
 from distflow_worker.process import Original, ProcessState
+from distflow_worker.user_functions import require_function, wants_snapshot
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.

@@ -19,8 +19,8 @@ from distflow import config
 from distflow.errors import InvalidInput, UntrustedBytes
 from distflow.faults import commit
 from distflow.ids import new_worker_name
-from distflow.rq_compat.rq_keys import SUSPENDED_KEY
 from distflow.rq_compat.adapted_worker import AdaptedWorker
+from distflow.rq_compat.rq_keys import SUSPENDED_KEY
 from distflow.text import visible
 from distflow_worker.child import Child, Order
 from distflow_worker.fast_child import BatchServing

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Self
 from msgpack import Packer
 
 from distflow.logs import get_logger
-from distflow_worker.attempt import AttemptRun
 from distflow_worker.alarm import Deadline, DeadlinePassed
+from distflow_worker.attempt import AttemptRun
 from distflow_worker.guardian import DISARMED, Call, Guarded, guard
 from distflow_worker.process_group import ProcessGroup
 

@@ -31,12 +31,12 @@ from distflow.store.redis.worker import WorkerStore
 from distflow.wire.batch_payload import BatchPayload
 from distflow_worker.attempt import AttemptRun
 from distflow_worker.beat import Heartbeat
-from distflow_worker.redis_client import open_like
 from distflow_worker.context import RunView
 from distflow_worker.finish_buffer import PIECE_SECONDS, Held
 from distflow_worker.inputs import BatchInputs
 from distflow_worker.process import Original
 from distflow_worker.process_group import ProcessGroup
+from distflow_worker.redis_client import open_like
 from distflow_worker.sequence import VERIFY
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from distflow.wire.batch_payload import BatchPayload, TaskHeader
 from distflow_worker.attempt import AttemptRun
 from distflow_worker.context import RunView
 from distflow_worker.finish_buffer import FinishBuffer, Held
-from distflow_worker.user_functions import Misfit
 from distflow_worker.inputs import BatchInputs
 from distflow_worker.steps import ClaimVoid
+from distflow_worker.user_functions import Misfit
 
 if TYPE_CHECKING:
     # The ports bring the coordinator's dataclasses: too dear for every job's import.

@@ -19,8 +19,9 @@ from distflow.errors import GiveUp, InvalidInput, NotDone, NotOnDisk, RetryAfter
 from distflow.faults import commit
 from distflow.wire.batch_payload import TaskHeader
 from distflow.wire.codec import decode_task, unpack
-from distflow_worker.context import RunView, SavedNote, TaskContext, task_context
 from distflow_worker.alarm import DeadlinePassed
+from distflow_worker.context import RunView, SavedNote, TaskContext, task_context
+from distflow_worker.inputs import BatchInputs, fill_arguments
 from distflow_worker.user_functions import (
     MISSING,
     Misfit,
@@ -31,7 +32,6 @@ from distflow_worker.user_functions import (
     trace_of,
     wants_context,
 )
-from distflow_worker.inputs import BatchInputs, fill_arguments
 
 
 class ClaimVoid(Exception):

@@ -15,8 +15,8 @@ from distflow.errors import NotDone, NotEncodable, RunNotFound, WrongState
 from distflow.ids import new_token
 from distflow.logs import get_logger
 from distflow.wire.codec import decode_result, decode_task, encode_result, unpack
-from distflow_worker.context import RunView, SavedNote, task_context
 from distflow_worker.alarm import DeadlinePassed
+from distflow_worker.context import RunView, SavedNote, task_context
 from distflow_worker.user_functions import MISSING, Misfit, require_function, summarise
 
 _log = get_logger("distflow.worker")
