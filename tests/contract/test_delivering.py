@@ -20,9 +20,9 @@ from distflow.core.claim import Finish
 from distflow.core.model import Task
 from distflow.dispatch.roster import has_worker
 from distflow.errors import InvalidInput
-from distflow_worker.connection import name_of
 from distflow_worker.delivery import deliver
 from distflow_worker.outcomes import Home
+from distflow_worker.redis_client import name_of
 from distflow_worker.spool import Spool
 from tests.contract.working import PREFIX, Working, own_signals
 from tests.support.redis_server import RedisServer

@@ -15,7 +15,7 @@ from redis import Redis
 from rq import SimpleWorker
 from rq.worker import BaseWorker
 
-from distflow.core.batch import Batch
+from distflow.core.batches import Batch
 from distflow.core.model import Task, TaskResult
 from distflow.core.run import RunSpec
 from distflow.core.run_options import RunOptions
