@@ -1,4 +1,4 @@
-"""The command line: ``distflow``. One module per group of commands, loaded when it is asked for."""
+"""The command line: ``distflow``. One module per group of commands, loaded on demand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 
 from distflow.cli.ui.common import ExitCode, run_guarded, silence
 
-#: Which module has which commands, in the order of the help.
+#: The module of each command, in the order of the help.
 COMMANDS: dict[str, str] = {
     "run": "run",
     "submit": "submit",
@@ -37,14 +37,14 @@ COMMANDS: dict[str, str] = {
 
 
 class CommandLine(click.Group):
-    """Imports a command when it is used, and ends every error in one line and an exit code."""
+    """Imports a command when it is used, and turns every error into one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click calls it
         """Every command, in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as click calls it
-        """The command of a name: any attribute of its module may hold it."""
+        """The command of a name, under whatever attribute its module holds it."""
         if cmd_name not in COMMANDS:
             return None
         values = vars(_load(f"{__name__}.{COMMANDS[cmd_name]}")).values()
@@ -52,7 +52,7 @@ class CommandLine(click.Group):
         return next(command for command in commands if command.name == cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; click itself would end a broken pipe with 1, as if a run had failed."""
+        """Run the command; click itself would exit a broken pipe with 1, as if a run had failed."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -66,8 +66,8 @@ class CommandLine(click.Group):
 
 
 def _load(name: str) -> ModuleType:
-    """A module of commands. What is imported stays: looking through it for garbage, again and again
-    and once more at the end of the process, would take a fifth of a short command's time.
+    """Import a module of commands, and keep it from the garbage collector: collecting it again and
+    again, and once more at exit, would take a fifth of a short command's time.
     """
     if name in sys.modules:
         return sys.modules[name]
@@ -82,7 +82,7 @@ def _load(name: str) -> ModuleType:
 @click.command(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="distflow")
 def main() -> None:
-    """Run workflows on plain RQ workers, and resume them after anything was killed.
+    """Run workflows on plain RQ workers, and resume them after any crash.
 
     Exit codes: 0 success, 1 failure or cancelled, 2 bad input (nothing was changed), 3 the run
     waits for a person, 4 paused or detached, 5 Redis cannot be reached or refuses, 130

@@ -37,18 +37,18 @@ _PATIENCE_SECONDS = 30.0
 @connection_options
 @json_option
 def pause(*, run_id: str, redis_url: str | None, data_dir: Path | None, as_json: bool) -> int:
-    """Start nothing more of a run; what runs ends by itself."""
+    """Start no more tasks of a run; running tasks finish."""
     with open_connection(redis_url, data_dir) as backend:
         run = Client(backend).run(run_id)
         try:
             run.pause()
         except WrongState as error:
-            raise WrongState(f"{error}: only a running one can be paused") from None
+            raise WrongState(f"{error}: only a running run can be paused") from None
         info = run.info()
         running = info.counts["running"]
         runs = "runs" if running == 1 else "run"
         say(f"run {run_id} is paused; {running} of its tasks still {runs}")
-        say(f"go on: {next_command('resume', run_id)}")
+        say(f"continue: {next_command('resume', run_id)}")
         if as_json:
             print_json(status_document(info))
     return ExitCode.SUCCESS
@@ -61,7 +61,7 @@ def pause(*, run_id: str, redis_url: str | None, data_dir: Path | None, as_json:
     "grace_seconds",
     metavar="S",
     type=click.FloatRange(0),
-    help="Kill what still runs after so many seconds.  [default: 10]",
+    help="Seconds until tasks that still run are killed.  [default: 10]",
 )
 @connection_options
 @json_option
@@ -73,9 +73,9 @@ def cancel(
     data_dir: Path | None,
     as_json: bool,
 ) -> int:
-    """Start nothing more of a run, and stop what runs.
+    """Start no more tasks of a run, and stop running ones.
 
-    Exits with 0 once the run is cancelled, with 4 if that is still under way.
+    Exits with 0 once the run is cancelled, with 4 while it is still being cancelled.
     """
     with interruptible() as interrupt, open_connection(redis_url, data_dir) as backend:
         client = Client(backend)
@@ -99,7 +99,7 @@ def cancel(
 
 def _carry_out(run: Run, interrupt: Interrupt, deadline: float) -> None:
     def tend() -> None:
-        # Interrupted, its executor leaves the run as it is: being cancelled.
+        # Once interrupted, its executor leaves the run as it is: cancelling.
         if time.monotonic() > deadline:
             interrupt.set()
 

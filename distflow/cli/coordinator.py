@@ -15,17 +15,17 @@ from distflow.cli.ui.interrupts import interruptible
 from distflow.events.notice import Notice
 from distflow.runs.client import Client
 
-#: What is told of runs besides that they begin and end.
+#: Events of runs that are reported, besides their start and end.
 _TOLD = frozenset({"repair", "warning", "task_unknown", "task_resolved"})
 
 
 @click.command("coordinator")
 @connection_options
 def coordinator(*, redis_url: str | None, data_dir: Path | None) -> int:
-    """Lead every run that nobody leads: the detached ones, and those whose coordinator died.
+    """Lead detached runs, and runs whose coordinator died.
 
-    Start several: each run has one coordinator at a time, and the others take over from one that
-    dies. SIGTERM and Ctrl-C hand the runs over at once, and end it with 0.
+    Start several: each run has one coordinator at a time, and if one dies, the others take over
+    its runs. On SIGTERM or Ctrl-C it hands its runs over at once, and exits with 0.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     with interruptible() as stop, open_connection(redis_url, data_dir, interrupt=stop) as backend:

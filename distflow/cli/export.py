@@ -34,7 +34,12 @@ _STDOUT = "-"
 
 @click.command("export")
 @click.argument("run_id")
-@click.option("-o", "--output", metavar="FILE", help="[default: RUN_ID.distflow; - is stdout]")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Where to write; - is stdout.  [default: RUN_ID.distflow]",
+)
 @click.option(
     "--format",
     "form",
@@ -54,16 +59,16 @@ def export(
     redis_url: str | None,
     data_dir: Path | None,
 ) -> None:
-    """Write a run into a file, also while it goes on.
+    """Write a run to a file, even while it runs.
 
-    Elsewhere it is imported, and resumed.
+    Import the file elsewhere with `distflow import`, and resume the run there.
     """
     plain = form == "json"
     target = output or f"{run_id}.{'json' if plain else 'distflow'}"
     if target == _STDOUT and as_json:
-        raise InvalidInput("--json prints on stdout, where the export goes: give -o FILE")
+        raise InvalidInput("--json prints to stdout, and so would the export: give -o FILE")
     if target == _STDOUT and not plain and sys.stdout.isatty():
-        raise InvalidInput("msgpack is not for a terminal: give -o FILE, or --format json")
+        raise InvalidInput("a terminal cannot show msgpack: give -o FILE, or --format json")
     with open_connection(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as backend:
         store = Client(backend).run(run_id).store
         if target == _STDOUT:
@@ -73,20 +78,20 @@ def export(
     if not plain and summary.live and summary.once:
         once = counted(summary.once, "at_most_once task")
         say(
-            f"warning: {once} had not started: where the run goes on here, they come in as unknown "
-            "elsewhere"
+            f"warning: {once} had not started: if the run continues here, the import takes them "
+            "as unknown"
         )
     if as_json:
         print_json({**summary._asdict(), "file": target, "format": form})
         return
     say(_describe(summary, "stdout" if target == _STDOUT else target))
     if not plain and target != _STDOUT:
-        say(f"import it elsewhere by `distflow import {target}`")
+        say(f"import it elsewhere with `distflow import {target}`")
 
 
 @click.command("import")
 @click.argument("file", metavar="FILE")
-@click.option("--run-id", metavar="ID", help="Of the new run.  [default: as exported]")
+@click.option("--run-id", metavar="ID", help="Id of the new run.  [default: as exported]")
 @except_option
 @gap_option
 @durability_option
@@ -105,9 +110,9 @@ def import_(
     redis_url: str | None,
     data_dir: Path | None,
 ) -> None:
-    """Make a run of an exported one.
+    """Create a run from an exported one.
 
-    FILE may be - for stdin. A resume runs what remains.
+    FILE may be - for stdin. `distflow resume` then runs what remains.
     """
     with (
         open_connection(redis_url, data_dir, create=True) as backend,
@@ -130,16 +135,16 @@ def import_(
         warn_of_durability(run)
     resume = next_command("resume", made)
     if as_json:
-        # No run is made any more that has a gap.
+        # Runs with a gap are no longer created.
         print_json({"run_id": made, "gap": False, "unknown": unknown, "resume": resume})
         return
     put(made)
-    say(f"go on with it by `{resume}`")
+    say(f"continue it with `{resume}`")
 
 
 @contextmanager
 def _readable(file: str) -> Iterator[str]:
-    """A path to read from: a pipe's content is copied, since it is read twice."""
+    """A path to read from: stdin is copied, since the file is read twice."""
     if file != _STDOUT:
         yield file
         return

@@ -33,13 +33,13 @@ from distflow.wire.as_json import parse_json
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-#: Of a ``--done`` without JSON: no value that could be given.
+#: Stands for a ``--done`` without JSON: no user can type it.
 _NO_JSON = ""
 
 
 class _ResolveCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Let ``--done=-1`` be a number: click takes what begins with a dash for an option."""
+        """Let ``--done=-1`` be a number: click would take ``-1`` for an option."""
         spaced = [f"--done= {word[7:]}" if word.startswith("--done=-") else word for word in args]
         return super().parse_args(ctx, spaced)
 
@@ -47,9 +47,7 @@ class _ResolveCommand(click.Command):
 @click.command("resolve", cls=_ResolveCommand)
 @click.argument("run_id")
 @click.argument("tasks", metavar="TASK…", nargs=-1)
-@click.option(
-    "--all-unknown", is_flag=True, help="In place of TASK: every unknown task of the run."
-)
+@click.option("--all-unknown", is_flag=True, help="Instead of TASK: every unknown task of the run.")
 @click.option(
     "--done",
     is_flag=False,
@@ -58,8 +56,8 @@ class _ResolveCommand(click.Command):
     help="It happened; JSON is what the function would have returned.",
 )
 @click.option("--retry", is_flag=True, help="It did not happen: run it again.")
-@click.option("--fail", is_flag=True, help="Let it be a failure.")
-@click.option("--note", default="", metavar="TEXT", help="For the history.")
+@click.option("--fail", is_flag=True, help="Make it a failure.")
+@click.option("--note", default="", metavar="TEXT", help="A note for the history.")
 @json_option
 @connection_options
 def resolve(
@@ -75,15 +73,15 @@ def resolve(
     redis_url: str | None,
     data_dir: Path | None,
 ) -> None:
-    """Say how tasks ended that run at most once.
+    """Decide how at-most-once tasks ended.
 
-    Such a task is unknown, since its worker was lost, or it started and failed. Find out what
-    happened, then say it here: of several tasks at once, all or none. A decision can be corrected
-    by another until a dependent has begun.
+    Such a task is unknown because its worker was lost, or it started and failed. Find out what
+    happened, then record it here; several tasks are decided all or none. A new decision can
+    correct an earlier one until a dependent has started.
     """
     decision, data = _decision(done, retry=retry, fail=fail)
     if all_unknown == bool(tasks):
-        raise InvalidInput("resolve takes the tasks to decide: TASK…, or --all-unknown")
+        raise InvalidInput("resolve needs the tasks to decide: TASK…, or --all-unknown")
     with open_connection(redis_url, data_dir) as backend:
         client = Client(backend)
         run = client.run(run_id)
@@ -116,15 +114,17 @@ def _resolved_lines(run: Run, info: RunInfo, statuses: Mapping[str, TaskStatus])
         more = f"{counted(left, 'task')} {'is' if left == 1 else 'are'}"
         yield f"{more} still unknown: {next_command('status', info.run_id)}"
     if info.coordinator is not None and info.status in ACTIVE_RUNS:
-        yield f"{info.coordinator} goes on with the run"
+        yield f"{info.coordinator} continues the run"
     elif read_outlook(run.store, info).resumes:
-        yield f"go on with the run: {go_on_command(info, run.engine.impatient)}"
+        yield f"continue the run: {go_on_command(info, run.engine.impatient)}"
 
 
 @click.command("delete")
 @click.argument("run_ids", metavar="RUN_ID…", nargs=-1, required=True)
 @click.option(
-    "--force", is_flag=True, help="Even while it is led, or has tasks at work or unknown."
+    "--force",
+    is_flag=True,
+    help="Even if somebody leads it, or tasks of it are running or unknown.",
 )
 @json_option
 @connection_options
@@ -136,10 +136,10 @@ def delete(
     redis_url: str | None,
     data_dir: Path | None,
 ) -> None:
-    """Remove runs with everything that is known of them."""
+    """Remove runs, with everything recorded about them."""
     with open_connection(redis_url, data_dir) as backend:
         client = Client(backend)
-        # All are looked at before the first is deleted.
+        # All are checked before the first is deleted.
         infos = {
             run_id: _find_deletable(client, run_id, force=force)
             for run_id in dict.fromkeys(run_ids)
@@ -165,7 +165,7 @@ def delete(
 def purge(
     older_than: str, *, dry_run: bool, as_json: bool, redis_url: str | None, data_dir: Path | None
 ) -> None:
-    """Remove the runs that ended long ago. Runs that wait for a person stay."""
+    """Remove runs that ended long ago. Runs that wait for a person stay."""
     seconds = parse_age(older_than)
     deleted: list[str] = []
     with open_connection(redis_url, data_dir) as backend:
@@ -178,7 +178,7 @@ def purge(
                 if not dry_run:
                     _delete(client, run_id, info, force=False)
             except (RunNotFound, WrongState):
-                # Gone, or resumed, since it was listed.
+                # It was deleted or resumed since it was listed.
                 continue
             except (RunTooNew, Damaged) as error:
                 say(str(error))
@@ -198,32 +198,32 @@ def parse_age(text: str) -> float:
     """``"30d"`` -> seconds; units s, m, h, d, w.
 
     Raises:
-        InvalidInput: it is not of that form.
+        InvalidInput: the text does not have that form.
     """
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", text.strip(), re.ASCII)
     if not match:
         raise InvalidInput(
-            f"--older-than {text!r} is no age: take a number and s, m, h, d or w, such as 30d"
+            f"--older-than {text!r} is not an age: use a number and s, m, h, d or w, such as 30d"
         )
     return float(match[1]) * _UNIT_SECONDS[match[2]]
 
 
 def _decision(done: str | None, *, retry: bool, fail: bool) -> tuple[Decision, Any]:
     if (done is not None) + retry + fail != 1:
-        raise InvalidInput("resolve takes one decision: --done [JSON], --retry or --fail")
+        raise InvalidInput("resolve needs one decision: --done [JSON], --retry or --fail")
     if done is None or not done.strip():
         return ("done" if done is not None else "retry" if retry else "fail"), NOTHING
     try:
         return "done", parse_json(done)
     except ValueError as error:
         raise InvalidInput(
-            f"--done {done!r:.60} is not JSON ({error}): quote text as '\"text\"', and put a plain "
-            "--done last"
+            f"--done {done!r:.60} is not JSON ({error}): quote text as '\"text\"', and put a "
+            "--done without JSON last"
         ) from None
 
 
 def _find_deletable(client: Client, run_id: str, *, force: bool) -> RunInfo | None:
-    """A run that is there; None where it is damaged, and goes all the same."""
+    """A run that exists; None if it is damaged, and ``force`` deletes it anyway."""
     try:
         return client.run(run_id).info()
     except Damaged:
@@ -231,17 +231,17 @@ def _find_deletable(client: Client, run_id: str, *, force: bool) -> RunInfo | No
             raise
         return None
     except RunNotFound:
-        # A deletion that was cut off behind its last key has left the name in the lists of runs:
-        # this takes it off, and says the same.
+        # A deletion that was cut off after its last key has left the id in the lists of runs: this
+        # removes it there, and reports the same.
         client.store(run_id).delete_run()
         raise
 
 
 def _check_deletable(info: RunInfo) -> None:
-    """Refuse what is at work, and the only record of what nobody knows yet."""
+    """Refuse a run with running tasks, or with unknown ones, of which no other record exists."""
     running, unknown = info.counts["running"], info.counts["unknown"]
     if info.coordinator is not None:
-        what = f"is being coordinated by {info.coordinator}"
+        what = f"is led by {info.coordinator}"
     elif running:
         what = f"has {counted(running, 'task')} at work"
     elif unknown:
@@ -253,10 +253,10 @@ def _check_deletable(info: RunInfo) -> None:
     else:
         return
     if info.status in OVER_RUNS:
-        # It ended without them: nobody cancels what has ended.
-        mend = "let that end first"
+        # The run ended without them: an ended run cannot be cancelled.
+        mend = "wait until they end"
     else:
-        mend = f"cancel it first by `{next_command('cancel', info.run_id)}`"
+        mend = f"cancel it first with `{next_command('cancel', info.run_id)}`"
     raise WrongState(f"run {info.run_id} {what}: {mend}, or delete it with --force")
 
 
@@ -273,7 +273,7 @@ def _delete(client: Client, run_id: str, info: RunInfo | None, *, force: bool) -
         try:
             queues = {task.queue for tasks in store.iter_tasks() for task in tasks}
         except Damaged:
-            # Nobody knows which; a worker that takes such a job finds no run.
+            # Nobody knows which jobs; a worker that takes one finds no run.
             if not force:
                 raise
     store.delete_run(force=force)

@@ -29,10 +29,10 @@ from distflow.runs.run import Run
 from distflow.runs.takeover import Taking
 from distflow.snapshot import Snapshot
 
-#: Seconds between two looks at whether the workers live.
+#: Seconds between two checks whether the workers live.
 _ENSURE_SECONDS = 0.5
 
-#: Workers that are started where nothing else is said.
+#: Workers to start by default.
 _WORKERS = 2
 
 
@@ -45,7 +45,7 @@ _WORKERS = 2
     type=click.IntRange(1),
     default=_WORKERS,
     show_default=True,
-    help="Stock `rq worker` processes to start.",
+    help="How many stock `rq worker` processes to start.",
 )
 @click.option(
     "--data",
@@ -54,7 +54,7 @@ _WORKERS = 2
     type=click.Path(path_type=Path, file_okay=False),
     default=DATA_FOLDER,
     show_default=True,
-    help="Where the private Redis keeps its data, and the workers their logs.",
+    help="Folder for the data of the private Redis and the logs of the workers.",
 )
 @json_option
 def run(
@@ -69,13 +69,13 @@ def run(
     data_dir: Path,
     as_json: bool,
 ) -> int:
-    """Run a workflow here, with no server installed.
+    """Run a workflow here, no server needed.
 
-    Starts a private Redis (append-only, fsync always), workers and a coordinator, and ends them
-    all when the run stands still. With the --run-id of a run that did not succeed yet, it goes on
-    with that one and its parameters.
+    Starts a private Redis (append-only, fsync always), workers and a coordinator, and stops them
+    all when the run ends or stands still. With the --run-id of a run that has not succeeded,
+    continues that run with its parameters.
     """
-    # An earlier run goes on with what it was given: its parameters need not be given again.
+    # An earlier run keeps its parameters: they need not be given again.
     workflow = build_workflow(workflow_path, pairs) if run_id is None else None
     template = load_workflow(workflow_path)
     given = read_pairs(template, pairs)
@@ -85,7 +85,7 @@ def run(
         PrivateRedis.start(data_dir) as server,
         connected(server.url) as backend,
     ):
-        # All its workers are of this command: no other comes that could have what is missing.
+        # This command starts all of its workers: no other will come that has what is missing.
         client = Client(backend)
         client.settings = replace(client.settings, misfit_seconds=0.0)
         earlier = _earlier_run(client, run_id, template.reference or template.name, given)
@@ -97,7 +97,7 @@ def run(
             options=options,
             progress=WritingProgress(interrupt),
         )
-        # Who leads it reads it from Redis: a large one need not be here twice.
+        # The coordinator reads the graph from Redis: a large one need not be in memory twice.
         del workflow
         print_run_id(started, as_json=as_json)
         workers = LocalWorkers(
@@ -119,7 +119,7 @@ def run(
 
 
 def _run_with(workers: LocalWorkers, see: Callable[[Callable[[], object]], ExitCode]) -> ExitCode:
-    """Call ``see`` with what keeps the workers alive, while there are workers."""
+    """Call ``see`` with a function that keeps the workers alive, while they run."""
     looked_at = time.monotonic()
 
     def tend() -> None:
@@ -132,7 +132,7 @@ def _run_with(workers: LocalWorkers, see: Callable[[Callable[[], object]], ExitC
         try:
             return see(tend)
         except KeyboardInterrupt:
-            # Asked a second time: what runs is not waited for.
+            # Interrupted a second time: do not wait for running tasks.
             workers.stop(0.0)
             raise
 
@@ -140,18 +140,18 @@ def _run_with(workers: LocalWorkers, see: Callable[[Callable[[], object]], ExitC
 def _earlier_run(
     client: Client, run_id: str | None, reference: str, given: Mapping[str, Any]
 ) -> Run | None:
-    """The run of this id that is to be gone on with; None where there is none yet.
+    """The run of this id, to be continued; None if there is none yet.
 
     Args:
         client: its Redis.
-        run_id: None where none was named.
-        reference: the workflow that it must be of.
+        run_id: None if no id was given.
+        reference: the workflow that it must be a run of.
         given: the parameters that were typed; the others are the run's own.
 
     Raises:
         RunExists: it has succeeded.
-        InvalidInput: it is of another workflow, has other parameters than those given, or may
-            have gone on where it was exported.
+        InvalidInput: it is a run of another workflow, has other parameters than those given, or may
+            have continued where it was exported.
     """
     if run_id is None:
         return None
@@ -160,7 +160,7 @@ def _earlier_run(
         return None
     if run.status() == RunStatus.SUCCESS:
         raise RunExists(
-            f"run {run_id} has succeeded: take another --run-id, or see "
+            f"run {run_id} has succeeded: use another --run-id, or see "
             f"`{next_command('status', run_id)}`"
         )
     check_gap(run, accept_gap=False)

@@ -53,7 +53,7 @@ def watch(
 ) -> None:
     """Follow a run until it ends or stands still.
 
-    The exit code is that of `distflow submit`.
+    Exits with the same codes as `distflow submit`.
     """
     with open_connection(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as backend:
         run = Client(backend).run(run_id)
@@ -90,7 +90,9 @@ def show(
 
 @click.command("graph")
 @click.argument("workflow", metavar="[MODULE:WORKFLOW]", required=False)
-@click.option("-p", "--param", "pairs", metavar="K=V", multiple=True, help="Of the workflow.")
+@click.option(
+    "-p", "--param", "pairs", metavar="K=V", multiple=True, help="A parameter of the workflow."
+)
 @click.option("--run", "run_id", metavar="RUN_ID", help="Draw a run, coloured by status.")
 @click.option(
     "--format",
@@ -99,7 +101,9 @@ def show(
     default="mermaid",
     show_default=True,
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A file, not stdout.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write to this file, not to stdout."
+)
 @connection_options
 def graph(
     workflow: str | None,
@@ -118,7 +122,7 @@ def graph(
     if workflow is not None:
         drawn = _build(workflow, pairs)
     elif pairs:
-        raise InvalidInput("-p is for MODULE:WORKFLOW: a run has its parameters already")
+        raise InvalidInput("-p goes with MODULE:WORKFLOW: a run has its parameters already")
     else:
         with open_connection(
             redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS
@@ -141,7 +145,7 @@ def _build(spec: str, pairs: tuple[str, ...]) -> Graph:
 
 
 def _follow(run: Run) -> bool:
-    """Show a run until it stands still or the watching is interrupted; whether it was."""
+    """Show a run until it stands still or the watching is interrupted; True if interrupted."""
     with open_display() as display, interruptible() as interrupt:
         foreground = Foreground(run, display, interrupt)
         said = False

@@ -14,7 +14,7 @@ from distflow.text import counted
 
 @click.group("snapshot")
 def snapshot() -> None:
-    """Change snapshot files, such as `distflow export` writes."""
+    """Change snapshot files, as `distflow export` writes them."""
 
 
 @snapshot.command("drop")
@@ -25,13 +25,14 @@ def snapshot() -> None:
     "--output",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Leave FILE as it is, and write here.",
+    help="Leave FILE as it is, and write to this file.",
 )
 @json_option
 def drop(file: Path, tasks: tuple[str, ...], *, output: Path | None, as_json: bool) -> None:
-    """Take what became of tasks out of a file.
+    """Remove the outcomes of tasks from a file.
 
-    A run that starts from it evaluates them again. What depends on them stays.
+    A run that starts from the file evaluates these tasks again. The outcomes of tasks that depend
+    on them stay.
     """
     names = list(dict.fromkeys(tasks))
     left = Snapshot.load(file).without(*names)

@@ -1,5 +1,5 @@
-"""The commands that tell where runs stand: status, runs. They import as little as they need, since
-they are typed often and answer at once.
+"""The commands that show where runs stand: status, runs. They import as little as possible, since
+they are typed often and must answer at once.
 """
 
 from __future__ import annotations
@@ -36,16 +36,18 @@ from distflow.runs.wait_words import timed_words
 from distflow.text import span
 from distflow.wire.codec import decode_result
 
-#: Tasks of each kind that are named: to a person, and in JSON.
+#: How many tasks of each kind are named: to a person, and in JSON.
 _SHOWN_NAMES, _JSON_NAMES = 10, 100
 
-#: Columns of the list of runs beside the run's id, with some for the workflow.
+#: Columns of the list of runs besides the run's id, with some for the workflow.
 _RUNS_COLUMNS = 54
 
 
 @click.command("status")
 @click.argument("run_id")
-@click.option("--tasks", "with_tasks", is_flag=True, help="Every task, with --json its result.")
+@click.option(
+    "--tasks", "with_tasks", is_flag=True, help="List every task; with --json, also its result."
+)
 @json_option
 @connection_options
 def status(
@@ -78,16 +80,16 @@ def status(
 @json_option
 @connection_options
 def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None:
-    """List every run, the newest first."""
+    """List all runs, newest first."""
     with open_to_look(redis_url, data_dir) as backend:
         run_ids = backend.run_ids()[::-1]
         if as_json:
             print_json([status_document(info) for info in _infos(backend, run_ids)])
             return
         if not run_ids:
-            say("there are no runs: start one by `distflow submit MODULE:WORKFLOW`")
+            say("there are no runs: start one with `distflow submit MODULE:WORKFLOW`")
             return
-        # A longer id moves its own row alone.
+        # A longer id shifts only its own row.
         width = min(max(map(len, run_ids)), max(8, columns() - _RUNS_COLUMNS))
         put(f"{'RUN':<{width}}  {'STATUS':<11}  {'DONE':>13}  {'AGE':>6}  WORKFLOW")
         for info in _infos(backend, run_ids):
@@ -101,7 +103,7 @@ def runs(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None
 
 
 def _command(again: str, step: Step) -> str:
-    """What to type; ``again`` is what goes on with the run."""
+    """What to type; ``again`` is the command that continues the run."""
     return again if step.is_resume else step_command(step)
 
 
@@ -110,7 +112,7 @@ def _infos(backend: Backend, run_ids: list[str]) -> Iterator[RunInfo]:
         try:
             yield backend.store(run_id).read_info()
         except RunNotFound:
-            # Its keys are gone, or were never written: the index may say more than there is.
+            # Its keys are gone, or were never written: the index may list more than there is.
             continue
         except (RunTooNew, Damaged) as error:
             say(str(error))

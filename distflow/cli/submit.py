@@ -44,7 +44,7 @@ from distflow.snapshot import Snapshot
 from distflow.text import counted
 from distflow.wire.as_json import to_plain
 
-#: What a dry run says of a task, by what it came to.
+#: The words of a dry run for each action.
 _ACTIONS = {
     TaskStatus.SUCCESS: "run",
     TaskStatus.SKIPPED: "skip",
@@ -54,7 +54,7 @@ _ACTIONS = {
 _PLAIN_ACTIONS = frozenset({"keep", "run"})
 _SAID = {
     "skip": "would be skipped",
-    "fail": "would fail of a condition",
+    "fail": "would fail because of a condition",
     "wait": "would wait for a decision",
     "keep": "kept",
 }
@@ -62,13 +62,11 @@ _SAID = {
 
 @click.command()
 @run_options(detach_option, eviction_option)
-@click.option(
-    "--or-resume", is_flag=True, help="Go on with the run of this --run-id, if it is there."
-)
+@click.option("--or-resume", is_flag=True, help="If a run of this --run-id exists, continue it.")
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print what would run, in order: conditions are asked, here; write nothing.",
+    help="Print what would run, in order, and write nothing. Conditions are called, here.",
 )
 @connection_options
 @json_option
@@ -86,15 +84,15 @@ def submit(
     data_dir: Path | None,
     as_json: bool,
 ) -> int:
-    """Create a run and coordinate it here, until it ends.
+    """Create a run and coordinate it here until it ends.
 
-    The first line on stdout is the run's id. Ctrl-C leaves the run as it is, to be resumed; SIGTERM
-    hands it over to other coordinators. Workers are started elsewhere: `distflow worker` or `rq
-    worker`.
+    Prints the run's id as the first line on stdout. Ctrl-C leaves the run as it is, to be resumed;
+    SIGTERM hands it over to other coordinators. Start workers elsewhere, with `distflow worker` or
+    `rq worker`.
     """
     if or_resume and (run_id is None or dry_run):
-        raise InvalidInput("--or-resume needs the --run-id to go on with, and no --dry-run")
-    # A run that is there goes on with what it was given: its parameters need not be given again.
+        raise InvalidInput("--or-resume needs the --run-id to continue, and no --dry-run")
+    # An existing run keeps its parameters: they need not be given again.
     template = load_workflow(workflow_path)
     given = read_pairs(template, pairs)
     workflow = None if or_resume else build_workflow(workflow_path, pairs)
@@ -125,11 +123,11 @@ def submit(
                 given,
                 lambda: create(build_workflow(workflow_path, pairs)),
             )
-        # Who leads it reads it from Redis: a large one need not be here twice.
+        # The coordinator reads the graph from Redis: a large one need not be in memory twice.
         del workflow
         print_run_id(run, as_json=as_json)
         if earlier:
-            say(f"run {run.run_id} is there already: going on with it")
+            say(f"run {run.run_id} exists already: continuing it")
             check_gap(run, accept_gap=taking.gap == "run")
             warn_of_durability(run)
         else:
@@ -142,20 +140,20 @@ def submit(
             say(line)
         if as_json:
             print_json(status_document(info))
-        # One that was there may need more than a coordinator.
+        # A run that existed before may need more than a coordinator.
         return exit_code_of(info.status) if info.status in RESTING_RUNS else ExitCode.SUCCESS
 
 
 @click.command()
 @click.argument("run_id")
 @click.option(
-    "--force", is_flag=True, help="Take it over at once from a coordinator that leads it."
+    "--force", is_flag=True, help="Take the run over at once from the coordinator that leads it."
 )
 @click.option(
     "--accept-gap",
     is_flag=True,
     hidden=True,
-    help="Resume an import of 0.1 although the run that it was exported from may have gone on.",
+    help="Resume an import of 0.1 although the run it was exported from may have continued.",
 )
 @connection_options
 @json_option
@@ -170,8 +168,8 @@ def resume(
 ) -> int:
     """Finish a run: keep what succeeded, evaluate the rest again.
 
-    A run that another coordinator leads is unpaused and followed, and taken over when that
-    coordinator is gone. A started at-most-once task never starts again by this.
+    If another coordinator leads the run, unpauses and follows it, and takes it over if that
+    coordinator dies. Never restarts an at-most-once task that has started.
     """
     with (
         interruptible(hands_over=True) as interrupt,
@@ -184,7 +182,7 @@ def resume(
 
 
 def _detached_lines(run: Run, info: RunInfo) -> Iterable[str]:
-    """What becomes of a detached run, and the next command."""
+    """Who will lead a detached run, and the next command."""
     if info.status in RESTING_RUNS:
         return outcome_lines(run, info)
     watch = next_command("watch", run.run_id)
@@ -193,17 +191,17 @@ def _detached_lines(run: Run, info: RunInfo) -> Iterable[str]:
     count = len(run.engine.backend.coordinators())
     if not count:
         lead = f"or lead it here: {next_command('resume', run.run_id)}"
-        return [f"no coordinator is there: start `{next_command('coordinator')}`", lead]
-    who = "a coordinator takes" if count == 1 else f"one of {count} coordinators takes"
-    return [f"{who} it: {watch}"]
+        return [f"no coordinator is running: start `{next_command('coordinator')}`", lead]
+    who = "a coordinator will" if count == 1 else f"one of {count} coordinators will"
+    return [f"{who} lead it: {watch}"]
 
 
 def build_workflow(path: str, pairs: tuple[str, ...]) -> Workflow:
     """Find a workflow and build it with its parameters.
 
     Raises:
-        InvalidInput: it cannot be found or built; an error of the user's own code is told by its
-            type and place.
+        InvalidInput: it cannot be found or built; the message has the type and place of an error of
+            the user's own code.
     """
     template = load_workflow(path)
     params = parse_params(template, pairs)
@@ -225,35 +223,35 @@ def _place(error: Exception) -> str:
 
 
 def check_gap(run: Run, *, accept_gap: bool) -> None:
-    """Refuse the import of a run that may have gone on, unless a person accepts that.
+    """Refuse to resume the import of a run that may have continued, unless a person accepts that.
 
     Raises:
         InvalidInput: it was not accepted.
     """
     if run.info().gap and not accept_gap:
         raise InvalidInput(
-            f"run {run.run_id} was imported from one that was not ended, and at-most-once tasks "
+            f"run {run.run_id} was imported from a run that had not ended, and at-most-once tasks "
             "may have started there since: make sure that it stands still, then resume with "
             "--accept-gap"
         )
 
 
 def print_run_id(run: Run, *, as_json: bool) -> None:
-    """The run's id, alone on its line, before anything runs."""
+    """Print the run's id, alone on its line, before anything runs."""
     if as_json:
         say(run.run_id)
         return
     try:
         show(run.run_id)
     except OSError:
-        # Nobody would know that there is a run.
+        # Else nobody would know that the run exists.
         again = go_on_command(run.info(), run.engine.impatient)
-        say(f"run {run.run_id} is made: go on with it by `{again}`")
+        say(f"run {run.run_id} was created: continue it with `{again}`")
         raise
 
 
 def warn_of_durability(run: Run) -> None:
-    """Say what a person should know of the run's Redis."""
+    """Warn if the run's Redis may lose data."""
     for warning in durability_warnings(run.store):
         say(f"warning: {warning}")
 
@@ -274,7 +272,7 @@ def _print_plan(
     for warning in taken.warnings:
         say(f"warning: {warning}")
     origin = (snapshot and snapshot.origin) or new_origin()
-    # Few commands need it, and all would pay for its import.
+    # Imported here: few commands need it, and its import is slow.
     results = import_module("distflow.runs.simulation").simulate(workflow, graph, taken, origin)
     actions = {
         name: "keep" if name in known else _ACTIONS[result.status]

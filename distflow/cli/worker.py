@@ -1,4 +1,4 @@
-"""``distflow worker``: RQ's own worker in this process, with the settings that suit distflow."""
+"""``distflow worker``: RQ's own worker in this process, with settings that suit distflow."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from distflow.ports.backend import Backend
 
 @click.command("worker")
 @click.argument("queues", metavar="[QUEUE]… [-- RQ OPTIONS]", nargs=-1, type=click.UNPROCESSED)
-@click.option("--burst", is_flag=True, help="End when the queues are empty.")
-@click.option("--name", metavar="NAME", help="Of the worker.  [default: host, pid and 4 digits]")
+@click.option("--burst", is_flag=True, help="Exit when the queues are empty.")
+@click.option(
+    "--name", metavar="NAME", help="Name of the worker.  [default: host, pid and 4 digits]"
+)
 @click.option(
     "-w",
     "--worker-class",
     metavar="CLASS",
-    help="Such as distflow_worker.FastWorker, which forks ahead, or rq.worker.SimpleWorker, which"
-    " never forks.",
+    help="Worker class, such as distflow_worker.FastWorker, which forks ahead, or"
+    " rq.worker.SimpleWorker, which never forks.",
 )
 @click.option(
     "--allow",
     metavar="PATTERNS",
-    help="Import the tasks of these modules and these functions only, such as"
-    " myapp.*,other.tasks:send; unpickle nothing, and run distflow's jobs alone."
+    help="Import only these modules and functions, such as myapp.*,other.tasks:send;"
+    " run only distflow's jobs, and unpickle nothing."
     "  [default: DISTFLOW_ALLOW, else any function]",
 )
 @connection_options
@@ -48,15 +50,15 @@ def worker(
 ) -> None:
     """Work on queues, the most urgent first.
 
-    Where none is named, on `default`. It is `rq worker` with short heartbeats and a connection
-    that outlasts a Redis that is away or refuses; plain `rq worker` works too. Options of
-    `rq worker` may follow after --.
+    Without QUEUE, works on `default`. This is `rq worker` with short heartbeats, and it outlasts a
+    Redis that is away or refuses; plain `rq worker` works too. Options of `rq worker` may follow
+    after --.
     """
     with ExitStack() as stack:
         backend = stack.enter_context(open_connection(redis_url, data_dir))
         url = redis_address(redis_url)
         if data_dir:
-            # Its server stays while this worker does.
+            # The private Redis runs at least as long as this worker.
             url = stack.enter_context(PrivateRedis.start(data_dir)).url
         if name:
             _check_name(backend, name)
@@ -78,7 +80,7 @@ def worker(
 def _check_patterns(allow: str) -> None:
     if not all(pattern.strip() for pattern in allow.split(",")):
         raise InvalidInput(
-            f"--allow {allow!r} (or DISTFLOW_ALLOW) has an empty pattern: give such as "
+            f"--allow {allow!r} (or DISTFLOW_ALLOW) has an empty pattern: give patterns such as "
             "'myapp.*,other.tasks:send'"
         )
 
@@ -86,6 +88,6 @@ def _check_patterns(allow: str) -> None:
 def _check_name(backend: Backend, name: str) -> None:
     if backend.has_worker(name):
         raise InvalidInput(
-            f"a worker named {name!r} is there already: take another --name "
-            "(one that was killed keeps its name for up to 76 s)"
+            f"a worker named {name!r} exists already: use another --name "
+            "(a killed worker keeps its name for up to 76 s)"
         )

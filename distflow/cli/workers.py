@@ -1,4 +1,4 @@
-"""``distflow workers``: who works here, and from where."""
+"""``distflow workers``: which workers there are, and where they run."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _HEAD = ("WORKER", "STATE", "QUEUES", "HOST", "PID", "DISTFLOW", "RQ", "PYTHON",
 @json_option
 @connection_options
 def workers(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> None:
-    """List the workers that are registered, with where they run.
+    """List the registered workers, and where they run.
 
-    What RQ does not know, a worker tells with its first batch: `?` before.
+    A worker reports what RQ does not know with its first batch; until then that is `?`.
     """
     with open_to_look(redis_url, data_dir) as backend:
         found = backend.workers()
@@ -30,14 +30,14 @@ def workers(*, as_json: bool, redis_url: str | None, data_dir: Path | None) -> N
         print_json([_document(each) for each in found])
         return
     if not found:
-        say("there are no workers: start one by `distflow worker`")
+        say("there are no workers: start one with `distflow worker`")
         return
     for text in _table(found):
         put(text)
 
 
 def _document(worker: WorkerInfo) -> dict[str, Any]:
-    """What ``--json`` prints of one: null where it is not known."""
+    """What ``--json`` prints of a worker: null for what is not known."""
     document = {name: value or None for name, value in worker._asdict().items()}
     times = {name: iso_time(document[name]) for name in ("started_at", "heard_at")}
     return {**document, "queues": list(worker.queues), **times}
@@ -51,11 +51,11 @@ def _table(found: Sequence[WorkerInfo]) -> Iterator[str]:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
         yield "  ".join(cells).rstrip()
         if refusal:
-            yield f"  its last batch had what it cannot run: {refusal}"
+            yield f"  it cannot run something in its last batch: {refusal}"
 
 
 def _row(each: WorkerInfo) -> tuple[str, ...]:
-    # A worker that has noted nothing has not said that it has no code of a name.
+    # A worker that has reported nothing may still have a DISTFLOW_CODE.
     code = each.code or ("-" if each.distflow else "?")
     queues = ",".join(each.queues) or "?"
     versions = (each.distflow or "?", each.rq or "?", each.python or "?")

@@ -1,4 +1,4 @@
-"""What a person should know of a run's Redis before the run goes on."""
+"""What a person should know about a run's Redis before the run continues."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from distflow.core.run import SAFE_DURABILITIES, UNKNOWN, ServerFacts
 from distflow.core.status import TaskStatus
 from distflow.ports.run_store import RunStore
 
-#: Where an at-most-once task stands that may yet start.
+#: Statuses of an at-most-once task that may still start.
 _MAY_START = (None, TaskStatus.SKIPPED, TaskStatus.CANCELLED)
 
 
 def durability_warnings(
     store: RunStore, server: ServerFacts | None = None, tasks: Sequence[Task] | None = None
 ) -> list[str]:
-    """Where Redis does not tell its settings, and where a crash of it may forget that an
-    at-most-once task has started: one line each.
+    """Warn, one line each, if Redis hides its settings, and if a crash of Redis may lose the fact
+    that an at-most-once task has started.
 
     Args:
         store: the run.
-        server: what the run has recorded of its server; None reads it.
-        tasks: of its graph; None reads them.
+        server: what the run has recorded about its server; None reads it.
+        tasks: those of its graph; None reads them.
     """
     if server is None:
         server = store.read_info().server
     warnings: list[str] = []
     if server.maxmemory_policy == UNKNOWN:
         warnings.append(
-            "this Redis does not tell its settings (CONFIG is refused): see that its "
+            "this Redis hides its settings (CONFIG is refused): make sure that its "
             "maxmemory-policy is noeviction"
         )
     once = [] if server.durability in SAFE_DURABILITIES else _may_start_once(store, tasks)
     if once:
         more = f" and {len(once) - 1} more" if len(once) > 1 else ""
         warnings.append(
-            f"{once[0]}{more} must run at most once, and this Redis (durability: "
+            f"{once[0]}{more} must run at most once, but this Redis (durability: "
             f"{server.durability}) may forget a start when it crashes: set appendonly yes and "
             "appendfsync always, or submit with --durability waitaof"
         )

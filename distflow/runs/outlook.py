@@ -16,28 +16,28 @@ from distflow.runs.survey import FoundTask, Survey, found_task, survey_run
 from distflow.runs.wait_words import advice_of
 from distflow.wire.codec import decode_result, status_of
 
-#: Failures that are looked through for one that a resume runs again; of more it is assumed.
+#: Failures that are searched for one that a resume runs again; if there are more, one is assumed.
 _LOOKED_FAILURES = 5000
 
 #: Names whose results are read at a time.
 _CHUNK = 500
 
-#: A larger graph is not searched for what was cancelled and cannot run again.
+#: A larger graph is not searched for cancelled tasks that cannot run again.
 _SEARCHED_TASKS = 2000
 
-#: Names that a command is given.
+#: Names that are put into a command.
 _SHOWN_NAMES = 3
 
-#: Runs that have ended, and may end otherwise.
+#: Runs that have ended, and whose end may change.
 _ENDED_BADLY = frozenset({RunStatus.FAILURE, RunStatus.CANCELLED})
 
-#: What is decided of a task: one of these is typed.
+#: The decisions about a task, of which one is typed.
 CHOICES = "--done [JSON] | --retry | --fail"
 
 
 class Step(NamedTuple):
-    """Something to type: the words of a command behind its ``program``, and why. ``choices`` follow
-    them, of which one is typed; ``needs`` is a variable that the command is given.
+    """A command to type: its ``program``, the words after it, and why. One of the ``choices``
+    follows the words; ``needs`` is an environment variable to set for it.
     """
 
     why: str
@@ -48,18 +48,18 @@ class Step(NamedTuple):
 
     @property
     def is_resume(self) -> bool:
-        """Whether it goes on with a run."""
+        """Whether it continues a run."""
         return (self.program, self.words[0]) == ("distflow", "resume")
 
     def __str__(self) -> str:
-        """The command, where no server need be named."""
+        """The command, without an option for the server."""
         before = ("env", self.needs) if self.needs else ()
         return f"{shlex.join((*before, self.program, *self.words))} {self.choices}".rstrip()
 
 
 class Outlook(NamedTuple):
-    """Whether a resume would do anything, and the failures that only a decision changes, some by
-    name: ``open_ends`` nobody has decided yet, ``decided`` somebody has.
+    """Whether a resume would do anything, and the failures that only a decision can change, some by
+    name: ``open_ends`` are not decided yet, ``decided`` are.
     """
 
     resumes: bool
@@ -68,7 +68,7 @@ class Outlook(NamedTuple):
 
 
 def read_outlook(store: RunStore, info: RunInfo, survey: Survey | None = None) -> Outlook:
-    """What can become of a run; ``survey`` may have been read before."""
+    """What can become of a run; ``survey`` if it was read already."""
     survey = survey or survey_run(store, info)
     cancelled = _find_cancelled(store, info)
     dead = [task for task in (*survey.failed, *(cancelled or ())) if task.dead_end]
@@ -78,8 +78,8 @@ def read_outlook(store: RunStore, info: RunInfo, survey: Survey | None = None) -
 
 
 def step_of(info: RunInfo, wait: Wait) -> Step | None:
-    """The one command that ends a wait of a run; None where there is none: it ends by itself, or
-    outside of distflow.
+    """The command that ends a wait of a run; None if the wait ends by itself or outside of
+    distflow.
     """
     why, run_id = advice_of(wait), info.run_id
     match wait.kind:
@@ -96,8 +96,8 @@ def step_of(info: RunInfo, wait: Wait) -> Step | None:
 
 
 def stall_step(waits: Sequence[Wait]) -> Step | None:
-    """The one command that ends what a run waits for in which nothing moves: all of it, where
-    workers of several queues are missing.
+    """The one command that gets a stalled run moving; if workers of several queues are missing, one
+    for all of them.
     """
     if not waits:
         return None
@@ -111,8 +111,8 @@ def stall_step(waits: Sequence[Wait]) -> Step | None:
 
 
 def next_steps(info: RunInfo, outlook: Outlook) -> list[Step]:
-    """What to type about a run in which nothing happens by itself; nothing where something does, or
-    where it is done. Tasks that are ``unknown`` are decided first: see :func:`decide_step`.
+    """What to type for a run in which nothing happens by itself; nothing if something does, or if
+    it is done. Tasks that are ``unknown`` are decided first: see :func:`decide_step`.
     """
     steps = []
     if outlook.open_ends and info.status != RunStatus.CREATING:
@@ -120,18 +120,18 @@ def next_steps(info: RunInfo, outlook: Outlook) -> list[Step]:
         steps.append(decide_step(info.run_id, names, FAILED_ONCE))
     steps += [step for wait in rest_waits(info) if (step := step_of(info, wait)) is not None]
     if info.status in _ENDED_BADLY:
-        # It waits for nothing, and may end otherwise.
+        # It waits for nothing, but its end may change.
         if outlook.resumes:
             steps.append(_resume(info, "run again what did not succeed"))
         elif outlook.decided:
             names = [task.name for task in outlook.decided]
-            what = "stays so, unless it is decided anew"
+            what = "stays as it is unless decided anew"
             steps.append(decide_step(info.run_id, names, what))
     return steps
 
 
 def decide_step(run_id: str, tasks: Sequence[str], what: str) -> Step:
-    """How tasks are decided that ``what`` is true of."""
+    """The command that decides tasks; ``what`` says why."""
     names = tasks[:_SHOWN_NAMES]
     more = len(tasks) > len(names)
     said = f"{', '.join(names)}{' and more' if more else ''}: {what}"
@@ -145,11 +145,11 @@ def _resume(info: RunInfo, why: str) -> Step:
 def _resumes(
     store: RunStore, info: RunInfo, survey: Survey, cancelled: list[FoundTask] | None
 ) -> bool:
-    """Whether a resume would run anything, or end the run otherwise than it has."""
+    """Whether a resume would run anything, or change how the run ends."""
     if info.status not in _ENDED_BADLY:
         return True
     failed = info.counts["failure"] - survey.tolerated_count
-    # What was decided since it ended is run, or counts now.
+    # A decision since it ended makes a task run, or counts now.
     if info.pending or not (failed or info.counts["cancelled"]):
         return True
     if cancelled is None or not all(task.dead_end for task in cancelled):
@@ -169,8 +169,8 @@ def _have_failed_for_good(store: RunStore) -> bool:
 
 
 def _find_cancelled(store: RunStore, info: RunInfo) -> list[FoundTask] | None:
-    """What is cancelled of a run that has ended so; None where that would be a long search. It may
-    have said so of itself, at most once.
+    """The cancelled tasks of a cancelled run; None if the search would take long. An at-most-once
+    task may have reported itself as cancelled.
     """
     if info.status not in _ENDED_BADLY or not info.counts["cancelled"]:
         return []

@@ -1,4 +1,4 @@
-"""What a wait is called: on ``status``, on ``show``, and where a run is watched."""
+"""The words for a wait: on ``status``, on ``show``, and while a run is watched."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from distflow.core.waits import UNMET, Wait, WaitKind
 from distflow.text import counted, span
 from distflow.wire.as_json import iso_time
 
-#: Of a run at rest, by its status.
+#: The advice for a run at rest, by its status.
 _REST_ADVICE = {
-    RunStatus.PAUSED: "it is paused: go on with it",
-    RunStatus.INTERRUPTED: "it was interrupted: go on with it",
-    RunStatus.BLOCKED: "go on with it",
+    RunStatus.PAUSED: "it is paused: resume it",
+    RunStatus.INTERRUPTED: "it was interrupted: resume it",
+    RunStatus.BLOCKED: "resume it",
 }
 
 
 def wanted_words(wait: Wait, now: float) -> str:
-    """What ``status`` says behind "waits for": empty of a wait that it tells otherwise. What is to
-    be seen together stands on lines of its own. ``now`` is Unix seconds.
+    """What ``status`` shows after "waits for"; empty for a wait that it shows elsewhere. Parts that
+    belong together have a line each. ``now`` is Unix seconds.
     """
     match wait.kind:
         case WaitKind.WORKER if wait.needs:
@@ -39,7 +39,7 @@ def wanted_words(wait: Wait, now: float) -> str:
                 f"{wait.task}: worker {wait.on}, frozen for {since} inside it: wake it or kill it"
             )
         case WaitKind.DECISION if wait.is_asked:
-            where = f": {wait.why} asks it" if wait.why else ""
+            where = f", which {wait.why} is asking" if wait.why else ""
             return f"the verify hook of {wait.task}{where}; or a decision"
         case WaitKind.DECISION if not wait.why:
             return f"a decision on {wait.task}"
@@ -48,23 +48,23 @@ def wanted_words(wait: Wait, now: float) -> str:
 
 
 def timed_words(wait: Wait, now: float) -> str:
-    """When the next try of a task begins, as ``status`` says it."""
+    """When the next attempt at a task starts, as ``status`` shows it."""
     why = f", {wait.why}" if wait.why else ""
     left = span(max(0.0, (wait.until or now) - now))
     return f"{wait.task}: {wait.on} in {left}{why}"
 
 
 def advice_of(wait: Wait) -> str:
-    """Why the command is typed that ends it."""
+    """Why to type the command that ends the wait."""
     match wait.kind:
         case WaitKind.SUBMIT:
-            return "its submit has not ended; if that was cut off, remove the run"
+            return "its submit has not finished; if that was cut off, remove the run"
         case WaitKind.LEADER if wait.on == RunStatus.CANCELLING:
-            return "nobody carries the cancellation out"
+            return "nobody carries out the cancellation"
         case WaitKind.LEADER:
-            return "nobody coordinates it: go on with it"
+            return "nobody coordinates it: resume it"
         case WaitKind.PAUSED if wait.needs:
-            return "once that is decided, go on with it"
+            return "once that is decided, resume it"
         case WaitKind.PAUSED:
             return _REST_ADVICE[RunStatus(wait.on)]
         case _:
@@ -72,8 +72,8 @@ def advice_of(wait: Wait) -> str:
 
 
 def task_words(waits: Sequence[Wait], run_id: str) -> tuple[str, str] | None:
-    """How ``show`` begins a line on what a task waits for, and what follows; None where it says
-    that elsewhere, or it waits for nothing.
+    """The label and the text of ``show`` for what a task waits for; None if ``show`` has it
+    elsewhere, or the task waits for nothing.
     """
     if not waits:
         return None
@@ -98,21 +98,21 @@ def task_words(waits: Sequence[Wait], run_id: str) -> tuple[str, str] | None:
 
 
 def stall_words(waits: Sequence[Wait], counts: Mapping[str, int], end: str) -> str:
-    """What is told of a run in which nothing moves: see
-    :func:`~distflow.core.waits.stall_waits`; ``end`` is the command that ends that.
+    """Why nothing moves in a run: see :func:`~distflow.core.waits.stall_waits`; ``end`` is the
+    command that fixes it.
     """
     if not waits:
         return ""
     first = waits[0]
     match first.kind:
         case WaitKind.SUSPENDED:
-            return f"the workers are suspended: `{end}` lets them go on"
+            return f"the workers are suspended: resume them with `{end}`"
         case WaitKind.BUSY:
             return "the workers on its queues are busy with other work"
         case WaitKind.TIME:
             one = counts["waiting"] == 1
-            whose = "waits for the time of its" if one else "wait for the time of their"
-            return f"{counted(counts['waiting'], 'task')} {whose} next attempt"
+            whose = "waits until its" if one else "wait until their"
+            return f"{counted(counts['waiting'], 'task')} {whose} next attempt is due"
         case WaitKind.MISFIT:
             what = f"no worker on queue {first.on!r} can run {first.needs}"
         case _ if first.needs:
@@ -121,4 +121,4 @@ def stall_words(waits: Sequence[Wait], counts: Mapping[str, int], end: str) -> s
             names = ", ".join(repr(wait.on) for wait in waits)
             what = f"{'queue' if len(waits) == 1 else 'queues'} {names} "
             what += "has no workers" if len(waits) == 1 else "have no workers"
-    return f"{what}: start one by `{end}`"
+    return f"{what}: start one with `{end}`"

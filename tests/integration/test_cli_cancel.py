@@ -55,7 +55,7 @@ def test_interrupted_and_resumed(
     wait_for(lambda: begun(tmp_path), 30, "the task to begin")
     process.send_signal(number)
     code, _out, lines = end(process)
-    assert (code, lines[-1]) == (130, "go on: distflow resume i")
+    assert (code, lines[-1]) == (130, "continue: distflow resume i")
     assert run_of(redis_client, "i").status() == "interrupted"
     resumed = start(redis_server.url, "resume", "i")
     assert resumed.stderr is not None
@@ -79,8 +79,8 @@ def test_what_was_started_in_the_background_outlives_the_terminal(
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     code, _out, lines = end(process)
-    assert (code, lines[-1]) == (143, "go on: distflow resume i")
-    assert lines.count("handing the run over; again ends this at once") == 1
+    assert (code, lines[-1]) == (143, "continue: distflow resume i")
+    assert lines.count("handing the run over; a second signal exits at once") == 1
 
 
 def test_a_container_that_is_stopped_hands_its_run_over(
@@ -102,7 +102,7 @@ def test_a_container_that_is_stopped_hands_its_run_over(
     wait_for(run.engine.backend.coordinators, 30, "the service")
     process.send_signal(signal.SIGTERM)
     code, _out, lines = end(process)
-    assert (code, lines[-1]) == (143, "a coordinator takes it: distflow watch i")
+    assert (code, lines[-1]) == (143, "a coordinator will lead it: distflow watch i")
     assert " running after " in lines[-2]
     wait_for(lambda: run.info().coordinator is not None, 20, "another to lead it")
     (tmp_path / "gate").touch()
@@ -145,12 +145,12 @@ def test_pause_and_resume(
     assert (paused.returncode, json.loads(paused.stdout)["status"]) == (0, "paused")
     (tmp_path / "gate").touch()
     code, _out, lines = end(process)
-    assert (code, lines[-1]) == (4, "go on: distflow resume p")
+    assert (code, lines[-1]) == (4, "continue: distflow resume p")
     assert [words[0] for words in recording.lines(tmp_path / "log")] == ["hold"]
     assert run_cli(redis_server.url, "resume", "p").returncode == 0
     late = run_cli(redis_server.url, "pause", "p")
     assert late.returncode == 2
-    assert late.stderr == "distflow: run p is success: only a running one can be paused\n"
+    assert late.stderr == "distflow: run p is success: only a running run can be paused\n"
 
 
 def test_cancel_a_led_run(

@@ -80,7 +80,7 @@ def test_import_and_resume_warn_of_durability(
         imported = scene.cli(*words)
     finally:
         scene.client.config_set("appendfsync", "always")
-    warning = "warning: b must run at most once, and this Redis (durability: aof-everysec)"
+    warning = "warning: b must run at most once, but this Redis (durability: aof-everysec)"
     assert (warning in imported.stderr) == (durability == "aof-everysec")
     # There is no worker: what it says first is what it says before anything runs.
     resumed = start_cli(scene.url, "resume", "copy")
@@ -107,4 +107,4 @@ def test_export_spares_the_terminal(scene: Scene) -> None:
         os.close(ours)
         os.close(theirs)
     assert done.returncode == 2
-    assert "msgpack is not for a terminal" in done.stderr
+    assert "a terminal cannot show msgpack" in done.stderr

@@ -100,7 +100,7 @@ def test_run_interrupted(data_dir: Path, start: StartCli, tmp_path: Path) -> Non
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
     last = f"run {held(tmp_path)[0]} --run-id i --workers 1 --data {data_dir}"
-    said = f"go on: distflow {last}\n"
+    said = f"continue: distflow {last}\n"
     wait_for(lambda: process.stderr.readline() == said, 30)  # type: ignore[union-attr]
     (tmp_path / "gate").touch()
     assert end(process) == (130, "i\n", [])
@@ -121,9 +121,9 @@ def test_what_waits_for_a_person_goes_on_with_workers(
     os.kill(int(recording.lines(tmp_path / "log")[0][2]), signal.SIGKILL)
     again = f"distflow run {words[0]} --run-id b --data {data_dir}"
     code, _out, lines = end(process)
-    assert (code, lines[-1]) == (3, f"go on: {again}")
+    assert (code, lines[-1]) == (3, f"continue: {again}")
     resolved = run_cli("", "resolve", "b", "hold", "--data", str(data_dir), "--done", "1")
-    assert f"go on with the run: {again}" in resolved.stdout
+    assert f"continue the run: {again}" in resolved.stdout
     assert again in run_cli("", "status", "b", "--data", str(data_dir)).stdout
     ended = run_cli("", *again.split()[1:])
     assert ended.returncode == 0, ended.stderr

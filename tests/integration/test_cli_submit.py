@@ -74,7 +74,7 @@ def test_the_id_comes_before_anything_runs(
     assert run_of(redis_client, run_id).run_id == run_id
     assert process.stderr is not None
     said = process.stderr.readline()
-    assert "queue 'default' has no workers: start one by `distflow worker default`" in said
+    assert "queue 'default' has no workers: start one with `distflow worker default`" in said
 
 
 def test_json_is_one_document(
@@ -128,7 +128,7 @@ def test_resume_unpauses_and_follows(
     assert run_cli(redis_server.url, "pause", "u").returncode == 0
     follower = start(redis_server.url, "resume", "u")
     assert follower.stderr is not None
-    assert follower.stderr.readline() == "it was paused: it goes on\n"
+    assert follower.stderr.readline() == "it was paused: unpausing it\n"
     assert re.fullmatch(r"led by .*: following it\n", follower.stderr.readline())
     (tmp_path / "gate").touch()
     assert (end(leader)[0], end(follower)[0]) == (0, 0)
@@ -174,7 +174,7 @@ def test_resume_by_force(
     assert end(second)[0] == 0
     code, _out, lines = end(first)
     assert code == 0
-    assert "another has taken the run over, or decided in it: following it" in lines
+    assert "somebody else took the run over, or decided a task of it: following it" in lines
 
 
 def test_detach(redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_detach(redis_server: RedisServer, start_worker: StartWorker, tmp_path: 
     done = run_cli(redis_server.url, "submit", *dag(tmp_path / "log"), "--run-id", "d", "--detach")
     assert (done.returncode, done.stdout) == (0, "d\n")
     assert done.stderr == (
-        "no coordinator is there: start `distflow coordinator`\n"
+        "no coordinator is running: start `distflow coordinator`\n"
         "or lead it here: distflow resume d\n"
     )
     start_worker(redis_server.url)
@@ -213,7 +213,7 @@ def test_an_interrupted_submit_leaves_nothing(
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGCONT)
     code, out, lines = end(process)
-    assert (code, out, lines[-1]) == (130, "", "interrupted: no run was made")
+    assert (code, out, lines[-1]) == (130, "", "interrupted: no run was created")
     assert redis_client.keys("distflow*") == []
 
 
@@ -363,9 +363,9 @@ def test_a_full_disk(redis_server: RedisServer, redis_client: Redis) -> None:
             )
         said = done.stderr.splitlines()
         assert (done.returncode, len(said)) == (74, lines), said
-        assert said[-1] == "distflow: cannot go on: No space left on device"
+        assert said[-1] == "distflow: cannot continue: No space left on device"
     run_id = Client(redis_client).run_ids()[0]
-    assert said[0] == f"run {run_id} is made: go on with it by `distflow resume {run_id}`"
+    assert said[0] == f"run {run_id} was created: continue it with `distflow resume {run_id}`"
 
 
 def test_terminal(redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_watch_that_is_interrupted(scene: Scene) -> None:
     watching.send_signal(signal.SIGINT)
     out, err = watching.communicate(timeout=30)
     assert watching.returncode == 130, err
-    assert out.endswith("anna leads it on; look again: distflow watch run-1\n")
+    assert out.endswith("anna leads it now; watch it: distflow watch run-1\n")
 
 
 def test_watch_a_run_that_nobody_leads(scene: Scene) -> None:

@@ -148,7 +148,7 @@ def test_a_name_that_is_taken(redis_server: RedisServer, start: Start) -> None:
     start(redis_server.url)
     done = run_cli(redis_server.url, "worker", "--name", "w1", "--burst")
     assert done.returncode == 2
-    assert "a worker named 'w1' is there already" in done.stderr
+    assert "a worker named 'w1' exists already" in done.stderr
 
 
 def test_burst_on_queues(redis_server: RedisServer) -> None:

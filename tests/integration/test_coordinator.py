@@ -82,11 +82,13 @@ def test_a_detached_run_is_led_to_its_end(
     """``submit --detach`` leaves the run to the service, if one is there, and says which."""
     url, log = redis_server.url, tmp_path / "log"
     words = ["submit", f"{FLOWS}:small_dag", "--detach", "-p", f"log={log}"]
-    assert "no coordinator is there: start `distflow coordinator`\n" in run_cli(url, *words).stderr
+    assert (
+        "no coordinator is running: start `distflow coordinator`\n" in run_cli(url, *words).stderr
+    )
     start_worker(url)
     start_coordinator()
     done = run_cli(url, *words, "--run-id", "second")
-    assert done.stderr == "a coordinator takes it: distflow watch second\n"
+    assert done.stderr == "a coordinator will lead it: distflow watch second\n"
     for run_id in connect(url).run_ids():
         ends(connect(url).run(run_id))
     assert len(starts(log)) == 10

@@ -70,9 +70,9 @@ def test_a_server_that_does_not_tell_is_unknown(server: RedisServer, tmp_path: P
     finally:
         scene.client.execute_command("ACL", "DELUSER", "tenant")
     assert told.exit_code == 0, told.output
-    assert "warning: this Redis does not tell its settings (CONFIG is refused)" in told.stderr
-    assert "charge must run at most once, and this Redis (durability: unknown)" in told.stderr
-    assert "durability unknown: it does not tell its settings (CONFIG is refused)" in shown
+    assert "warning: this Redis hides its settings (CONFIG is refused)" in told.stderr
+    assert "charge must run at most once, but this Redis (durability: unknown)" in told.stderr
+    assert "durability unknown: it hides its settings (CONFIG is refused)" in shown
     assert Client(scene.client).run("r").info().server == ServerFacts()
 
 

@@ -161,7 +161,7 @@ def test_suspended_workers(scene: Scene) -> None:
         told = ask(scene)
     finally:
         resume(scene.client)
-    words = "the workers are suspended: `rq resume` lets them go on"
+    words = "the workers are suspended: resume them with `rq resume`"
     assert (told["leads"], told["watches"]) == (words, words)
 
 

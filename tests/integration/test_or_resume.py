@@ -55,7 +55,7 @@ def test_a_killed_submit_is_typed_again(
     (tmp_path / "gate").touch()
     code, out, lines = end(start(redis_server.url, *words))
     assert (code, out) == (0, "r\n"), lines
-    assert "run r is there already: going on with it" in lines
+    assert "run r exists already: continuing it" in lines
     # Its parameters are the run's own.
     code, out, lines = end(
         start(redis_server.url, *words[:2], "--run-id", "r", "--or-resume", "--detach")
@@ -103,7 +103,7 @@ def test_what_is_another_run(redis_server: RedisServer, client: Client, tmp_path
     for options in ([], ["--run-id", "r", "--dry-run"]):
         refused = submit(redis_server, *words, *options)
         assert refused.exit_code == 2
-        assert "--or-resume needs the --run-id to go on with, and no --dry-run" in refused.stderr
+        assert "--or-resume needs the --run-id to continue, and no --dry-run" in refused.stderr
 
 
 def test_in_python(redis_server: RedisServer, client: Client, start_worker: StartWorker) -> None:

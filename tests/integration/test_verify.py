@@ -125,7 +125,10 @@ def test_a_person_is_faster_than_the_hook(
     beats = run.store.read_beats
     wait_for(lambda: [beat.task for beat in beats().values()] == ["waits"], 10, "a beat")
     status = run_cli(redis_server.url, "status", run.run_id).stdout
-    assert f"waits for  the verify hook of waits: {worker.name} asks it; or a decision" in status
+    assert (
+        f"waits for  the verify hook of waits, which {worker.name} is asking; or a decision"
+        in status
+    )
     shown = run_cli(redis_server.url, "show", run.run_id, "waits").stdout
     assert "verify     tests.support.tasks.verifying:look_up" in shown
     assert 'saved      {"job": "job-1"}' in shown

@@ -38,7 +38,7 @@ REFUSAL = Refusal("function m:f", "w1", "born", "m", "no m", "", "host", 7, "/sr
 LIVE = {"gpu": [Registration("w1", "born")]}
 APART_WORDS = (
     "a worker of queue 'gpu' with RQ_KEY_PREFIX=rq, as its coordinator; 1 has RQ_KEY_PREFIX=team; "
-    "2 have RQ_KEY_PREFIX=other: start one by `env RQ_KEY_PREFIX=rq distflow worker gpu`"
+    "2 have RQ_KEY_PREFIX=other: start one with `env RQ_KEY_PREFIX=rq distflow worker gpu`"
 )
 APART = Apart("gpu", "rq", {"team": 1, "other": 2})
 
@@ -184,18 +184,18 @@ def test_what_is_told_of_a_standstill() -> None:
     apart = misfit._replace(apart=[APART])
     cases = [
         (idle, queued, False,
-         "queues 'cpu', 'gpu' have no workers: start one by `distflow worker cpu gpu`"),
+         "queues 'cpu', 'gpu' have no workers: start one with `distflow worker cpu gpu`"),
         (WorkerFacts(["cpu"]), queued, True,
-         "queue 'cpu' has no workers: start one by `distflow worker cpu`"),
+         "queue 'cpu' has no workers: start one with `distflow worker cpu`"),
         (misfit, waiting, False,
-         "no worker on queue 'gpu' can run m:f: start one by `distflow worker gpu`"),
+         "no worker on queue 'gpu' can run m:f: start one with `distflow worker gpu`"),
         (apart, queued, True, APART_WORDS),
         (apart._replace(suspended=True), queued, False,
-         "the workers are suspended: `rq resume` lets them go on"),
+         "the workers are suspended: resume them with `rq resume`"),
         (WorkerFacts(suspended=True), waiting, True,
-         "2 tasks wait for the time of their next attempt"),
+         "2 tasks wait until their next attempt is due"),
         (WorkerFacts(), counts_of(waiting=1), True,
-         "1 task waits for the time of its next attempt"),
+         "1 task waits until its next attempt is due"),
         (WorkerFacts(), queued, True, "the workers on its queues are busy with other work"),
         (WorkerFacts(), queued, False, ""),
         (idle, counts_of(running=1, queued=1), True, ""),

@@ -1,4 +1,4 @@
-"""Work on a thread of its own, while the main one draws and hears signals."""
+"""Work on another thread, while the main thread draws and handles signals."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def run_aside(
     step: Callable[[], object] = lambda: None,
     step_seconds: float = 1.0,
 ) -> _T:
-    """What a call answers that is made on a thread: the handlers of signals need the main one,
-    which must not wait on what they set.
+    """Make a call on a thread of its own, and return its answer. Signal handlers run on the main
+    thread, which must not wait for what they set.
 
     Args:
-        call: made on the thread; what it raises is raised here.
+        call: made on the thread; its exception is raised here.
         name: of the thread.
-        step: called here meanwhile, and once more at the end.
+        step: called here in the meantime, and once more at the end.
         step_seconds: between two steps.
     """
     ended: list[_T] = []

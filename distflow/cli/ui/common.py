@@ -26,26 +26,26 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Painted(NamedTuple):
-    """A line with one word in a colour, which vanishes where there is no terminal."""
+    """A line with one coloured word; the colour shows on a terminal only."""
 
     before: str
     word: str
     after: str = ""
-    #: As click names it; None is none.
+    #: As click names it; None for no colour.
     colour: str | None = None
 
     def __str__(self) -> str:
         return f"{self.before}{self.word}{self.after}"
 
 
-#: What is printed: it may hold text from outside.
+#: A line to print: it may hold text from outside.
 Line = str | Painted
 
 
 class ExitCode(IntEnum):
-    """How a command ends the process."""
+    """The exit codes of commands."""
 
-    #: The run succeeded, or the command did what it was asked.
+    #: The run succeeded, or the command did what was asked.
     SUCCESS = 0
     #: The run ended with a failure, cancelled or timed out.
     FAILED = 1
@@ -53,17 +53,17 @@ class ExitCode(IntEnum):
     USAGE = 2
     #: The run waits for a person.
     BLOCKED = 3
-    #: The run was paused before its end, or its end was not waited for.
+    #: The run was paused before its end, or the command did not wait for its end.
     PAUSED = 4
     #: Redis cannot be reached, or refuses.
     UNREACHABLE = 5
-    #: What it prints or needs cannot be written or had: a full disk, for one. As EX_IOERR.
+    #: The system failed the command, for example with a full disk. As EX_IOERR.
     SYSTEM = 74
-    #: The command was interrupted; a run that it led is left resumable.
+    #: The command was interrupted; a run that it led can be resumed.
     INTERRUPTED = 130
-    #: SIGTERM ended the command: 128 + 15. Others may lead the run on.
+    #: SIGTERM ended the command: 128 + 15. Other coordinators may take over its run.
     TERMINATED = 143
-    #: Who reads the output has closed it: 128 + SIGPIPE, as shells say it.
+    #: The reader of the output has closed it: 128 + SIGPIPE, as in shells.
     BROKEN_PIPE = 141
 
 
@@ -77,12 +77,12 @@ _OF_STATUS = {
 
 
 def exit_code_of(status: RunStatus) -> ExitCode:
-    """What a command that watched a run answers with; 4 where the run has not ended."""
+    """The exit code of a command that watched a run; 4 if the run has not ended."""
     return _OF_STATUS.get(status, ExitCode.PAUSED)
 
 
 def interrupted_code(interrupt: Interrupt) -> ExitCode:
-    """What a command answers with that was interrupted."""
+    """The exit code of an interrupted command."""
     return ExitCode.TERMINATED if interrupt.hands_over else ExitCode.INTERRUPTED
 
 
@@ -105,7 +105,7 @@ def connection_options(command: _F) -> _F:
 
 
 def json_option(command: _F) -> _F:
-    """``--json``, as ``as_json``: one JSON document on stdout, all else on stderr."""
+    """``--json``, as ``as_json``: one JSON document on stdout, everything else on stderr."""
     option = click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
     )
@@ -113,14 +113,14 @@ def json_option(command: _F) -> _F:
 
 
 def redis_address(redis_url: str | None) -> str:
-    """The URL given, else that of the environment, else the usual one."""
+    """The given URL, else that of the environment, else the default."""
     return tidy_url(redis_url or environment_url())
 
 
 def next_command(*words: str) -> str:
-    """A command to type next, with the server that this one was given.
+    """A command to type next, on the same server as this command.
 
-    Needs the context of the command that runs, and so its thread.
+    Needs the click context of the running command, and so its thread.
     """
     params = click.get_current_context().params
     where: list[str] = []
@@ -132,8 +132,8 @@ def next_command(*words: str) -> str:
 
 
 def quote_word(word: str) -> str:
-    r"""A word of a command to type. One that cannot be printed is quoted as bash, zsh and ksh read
-    it, such as ``$'a\x1b'``.
+    r"""A word of a command to type. One with unprintable characters is quoted in the form of bash,
+    zsh and ksh, such as ``$'a\x1b'``.
     """
     if word.isprintable():
         return shlex.quote(word)
@@ -143,12 +143,12 @@ def quote_word(word: str) -> str:
 def _escape_for_shell(character: str) -> str:
     if character.isprintable():
         return f"\\{character}" if character in "\\'" else character
-    # By \x the shell means a byte.
+    # To a shell, \x is a byte.
     return f"\\x{ord(character):02x}" if character.isascii() else f"\\U{ord(character):08x}"
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout; values that JSON does not have become text."""
+    """Print one JSON document on stdout; values that JSON lacks become text."""
     try:
         _write(json_text(to_plain(document), indent=2))
     except BrokenPipeError:
@@ -156,16 +156,16 @@ def print_json(document: Any) -> None:
 
 
 def put(line: Line) -> None:
-    """Print one line on stdout: what is in it does nothing to the terminal, and is no other line.
+    """Print one line on stdout, so that its text cannot control the terminal or add lines.
 
     Raises:
-        BrokenPipeError: nobody reads it.
+        BrokenPipeError: the reader has gone.
     """
     _write(_rendered(line))
 
 
 def show(line: Line) -> None:
-    """As :func:`put`. A reader that has gone does not end the command."""
+    """As :func:`put`, but if the reader has gone the command continues."""
     try:
         put(line)
     except BrokenPipeError:
@@ -173,7 +173,7 @@ def show(line: Line) -> None:
 
 
 def say(line: Line) -> None:
-    """Tell a person something in one line, on stderr, if that can still be written to."""
+    """Print one line for a person on stderr, if that still has a reader."""
     with suppress(OSError):
         _write(_rendered(line), err=True)
 
@@ -186,11 +186,11 @@ def _rendered(line: Line) -> str:
 
 
 def _write(text: str, *, err: bool = False) -> None:
-    """Where all output of commands meets."""
+    """Write text; all output of commands passes here."""
     try:
         click.echo(text, err=err)
     except UnicodeEncodeError:
-        # The terminal has not all characters.
+        # The terminal's encoding lacks a character.
         stream = sys.stderr if err else sys.stdout
         click.echo(
             text.encode(stream.encoding, "backslashreplace").decode(stream.encoding), err=err
@@ -198,12 +198,11 @@ def _write(text: str, *, err: bool = False) -> None:
 
 
 def run_guarded(call: Callable[[], Any]) -> int:
-    """Run a command, end its errors in one line on stderr, and return its exit code."""
+    """Run a command, print its error as one line on stderr, and return its exit code."""
     try:
         return _run_guarded(call)
     finally:
-        # Else the interpreter finds at its end that nobody reads, and answers with a code of its
-        # own.
+        # Else the interpreter finds at exit that nobody reads, and exits with a code of its own.
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -214,7 +213,7 @@ def run_guarded(call: Callable[[], Any]) -> int:
 def _run_guarded(call: Callable[[], Any]) -> int:
     try:
         answer = call()
-        # What is still buffered may find that its reader has gone.
+        # Flushing what is still buffered may find that the reader has gone.
         sys.stdout.flush()
     except BrokenPipeError:
         silence()
@@ -231,8 +230,8 @@ def _run_guarded(call: Callable[[], Any]) -> int:
         return _tell(str(error), error.exit_code)
     except OSError as error:
         if error.filename is None:
-            # A full disk under stdout, or a system that gives no more processes.
-            return _tell(f"cannot go on: {error.strerror or error}", ExitCode.SYSTEM)
+            # A full disk under stdout, or a system that starts no more processes.
+            return _tell(f"cannot continue: {error.strerror or error}", ExitCode.SYSTEM)
         return _tell(f"{error.filename}: {error.strerror}", ExitCode.USAGE)
     return answer if isinstance(answer, int) else ExitCode.SUCCESS
 
@@ -249,7 +248,7 @@ def _usage_line(error: click.ClickException) -> str:
 
 
 def silence() -> None:
-    """The reader of stdout has gone: write nothing more, not even at the interpreter's end."""
+    """The reader of stdout has gone: write nothing more, not even at the interpreter's exit."""
     _redirect(sys.stdout)
 
 

@@ -1,4 +1,4 @@
-"""The connection of a command to where its runs live."""
+"""How a command connects to where its runs live."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from distflow.errors import InvalidInput, RedisRefuses, RedisUnavailable
 from distflow.local.private_redis import PrivateRedis
 from distflow.ports.backend import Backend
 
-#: Seconds that a command waits for a Redis that refuses: one that changes something says so, and
-#: goes on when the refusal ends; one that only looks says so, and ends.
+#: Seconds that a command waits for a Redis that refuses. One that changes something says so, and
+#: continues once the refusal ends; one that only reads says so, and exits.
 CHANGING_PATIENCE_SECONDS = 60.0
 LOOKING_PATIENCE_SECONDS = 1.0
 
-#: Where `distflow run` keeps its private Redis unless it is told otherwise.
+#: The default folder of the private Redis of `distflow run`.
 DATA_FOLDER = Path(".distflow")
 
 
@@ -45,10 +45,10 @@ def open_connection(
     """A backend for the length of a block.
 
     Args:
-        redis_url: of ``--redis``.
-        data_dir: of ``--data``: its private Redis is started if need be, and left at the end.
-        create: whether a folder that is not there is made.
-        patience_seconds: how long it waits for a Redis that refuses.
+        redis_url: from ``--redis``.
+        data_dir: from ``--data``: its private Redis is started if needed, and released at the end.
+        create: whether to create a missing folder.
+        patience_seconds: how long to wait for a Redis that refuses.
         interrupt: cuts that short.
 
     Raises:
@@ -60,12 +60,12 @@ def open_connection(
             f"--redis is empty: give a URL such as {DEFAULT_REDIS_URL}, or leave the option out"
         )
     if redis_url and data_dir:
-        raise InvalidInput("--redis and --data name two servers: give one of them")
+        raise InvalidInput("--redis and --data name two servers: give only one of them")
     if data_dir and not create and not data_dir.is_dir():
-        raise InvalidInput(f"there is no data folder {data_dir}: `distflow run` makes one")
+        raise InvalidInput(f"there is no data folder {data_dir}: `distflow run` creates one")
     with ExitStack() as opened:
         private = opened.enter_context(PrivateRedis.start(data_dir)) if data_dir else None
-        # One that was there and went is the right one: there is nothing to hint at then.
+        # A server that answered before is the right one: no hint is needed.
         with _hinting(is_named=bool(redis_url or data_dir)):
             address = private.url if private else redis_address(redis_url)
             backend = opened.enter_context(connected(address, patience_seconds))
@@ -76,7 +76,7 @@ def open_connection(
 
 @contextmanager
 def _hinting(*, is_named: bool) -> Iterator[None]:
-    """Where no server was named, and that of the environment is away, say that there is another."""
+    """If no server was given and the environment's is away, point to the private Redis here."""
     try:
         yield
     except RedisRefuses:
@@ -85,14 +85,14 @@ def _hinting(*, is_named: bool) -> Iterator[None]:
         if is_named or not DATA_FOLDER.is_dir():
             raise
         raise RedisUnavailable(
-            f"{error}; for the runs of `distflow run` in this folder add --data {DATA_FOLDER}"
+            f"{error}; for the runs of `distflow run` in this folder, add --data {DATA_FOLDER}"
         ) from error
 
 
 @contextmanager
 def open_to_look(redis_url: str | None, data_dir: Path | None) -> Iterator[Backend]:
-    """As :func:`open_connection`. What was shown may stand still because Redis refuses what writes,
-    which a look does not meet: that is said at the end.
+    """As :func:`open_connection`, for reading only. Redis may refuse writes, so that runs stand
+    still; a reader would not notice, so this warns at the end.
     """
     with open_connection(redis_url, data_dir, patience_seconds=LOOKING_PATIENCE_SECONDS) as backend:
         yield backend
@@ -116,5 +116,5 @@ def connected(url: str, patience_seconds: float = CHANGING_PATIENCE_SECONDS) -> 
 
 
 def _open_redis(url: str, *, patience_seconds: float) -> Backend:
-    # What Redis refuses is said in time: redis-py would try for seconds by itself.
+    # No retries by redis-py, which would delay the message on a refusal by seconds.
     return open_backend(url, patience_seconds=patience_seconds, tries_once=True)

@@ -1,4 +1,4 @@
-"""One run in the foreground: a session on a thread, while the main thread draws what it tells."""
+"""One run in the foreground: a session on a thread, while the main thread draws what it reports."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from distflow.runs.session import Turn, Watcher
 
 _T = TypeVar("_T")
 
-#: Seconds between two looks at what the session tells.
+#: Seconds between two looks at what the session reports.
 _TICK_SECONDS = 0.1
 
-#: What is said of a turn that the session takes.
+#: The words for each turn of the session.
 _TURNS = {
-    "unpauses": "it was paused: it goes on",
+    "unpauses": "it was paused: unpausing it",
     "follows": "led by {by}: following it",
-    "superseded": "another has taken the run over, or decided in it: following it",
+    "superseded": "somebody else took the run over, or decided a task of it: following it",
     "takes_over": "its coordinator is gone: taking the run over",
 }
 
-#: What a first Ctrl-C does.
-_INTERRUPTED = "interrupted: what runs may end by itself"
+#: What the first Ctrl-C does.
+_INTERRUPTED = "interrupted: letting running tasks finish"
 
 
 def see_through(
@@ -54,7 +54,7 @@ def see_through(
     tend: Callable[[], object] = lambda: None,
     again: str | None = None,
 ) -> ExitCode:
-    """Lead or follow a run until it stands still, tell how it stands, and answer with that.
+    """Lead or follow a run until it stands still, print how it stands, and return the exit code.
 
     The arguments are those of :class:`Foreground` and :meth:`Foreground.finish`; ``as_json``
     prints the status document on stdout at the end.
@@ -73,14 +73,14 @@ def see_through(
 
 
 class Foreground:
-    """Sees one run through while a person watches.
+    """Leads or follows one run while a person watches.
 
     Args:
-        run: it.
-        display: where its progress goes.
+        run: the run.
+        display: shows its progress.
         interrupt: see :func:`~distflow.cli.ui.interrupts.interruptible`.
         tend: called several times a second on the caller's thread, which must be the main one.
-        again: the command that goes on with the run; None is ``distflow resume``.
+        again: the command that continues the run; None for ``distflow resume``.
     """
 
     def __init__(
@@ -105,12 +105,12 @@ class Foreground:
         self._said_interrupted = False
 
     def finish(self, *, reopen: bool, force: bool = False) -> RunStatus:
-        """Lead the run until it stands still, or follow whoever does and take over from the dead:
+        """Lead the run until it stands still, or follow its coordinator and take over if that dies:
         see :meth:`Session.finish`.
 
         Raises:
-            RedisUnavailable: for longer than a coordinator is patient.
-            RunGone: it was deleted.
+            RedisUnavailable: Redis was away for longer than a coordinator waits.
+            RunGone: the run was deleted.
         """
         self._is_leading = True
         try:
@@ -119,17 +119,17 @@ class Foreground:
         except RedisUnavailable as error:
             again = self._again or next_command("resume", self._run.run_id)
             what = str(error).rstrip(".")
-            raise RedisUnavailable(f"{what}; once it is back, go on by `{again}`") from error
+            raise RedisUnavailable(f"{what}; once it is back, continue with `{again}`") from error
 
     def follow(self) -> RunStatus | None:
-        """Watch a run that another leads, without touching it: see :meth:`Session.follow`."""
+        """Watch a run that somebody else leads, without changing it: see :meth:`Session.follow`."""
         return self._see(self._session.follow)
 
     def _see(self, call: Callable[[], _T]) -> _T:
         return run_aside(call, "distflow-lead", step=self._step, step_seconds=_TICK_SECONDS)
 
     def _step(self) -> None:
-        """Tell and draw what is new."""
+        """Print and draw what is new."""
         self._tend()
         self._tell(self._told.take())
         self._note_interrupt()
@@ -173,13 +173,13 @@ class Foreground:
         if self._is_leading and self._interrupt.is_set() and not self._said_interrupted:
             self._said_interrupted = True
             what = "handing the run over" if self._interrupt.hands_over else _INTERRUPTED
-            self._display.note(f"{what}; again ends this at once")
+            self._display.note(f"{what}; a second signal exits at once")
 
 
 class _Told(Watcher):
-    """Keeps what the session tells until the main thread takes it."""
+    """Keeps what the session reports until the main thread takes it."""
 
-    # No line tells of a start.
+    # Starts are not printed.
     hears_starts = False
     wants_pictures = True
 
@@ -194,7 +194,7 @@ class _Told(Watcher):
         self._fresh.put(notice)
 
     def turn(self, turn: Turn) -> None:
-        """The session goes on in another way."""
+        """The session takes a turn."""
         self._fresh.put(turn)
 
     def begin(self, plan: ResumePlan) -> None:
@@ -202,7 +202,7 @@ class _Told(Watcher):
         self._fresh.put(plan)
 
     def see(self, picture: Picture) -> None:
-        """The run stands like this now."""
+        """The run looks like this now."""
         self.picture = picture
 
     def take(self) -> list[Notice | Turn | ResumePlan]:

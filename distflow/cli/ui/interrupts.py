@@ -1,4 +1,4 @@
-"""What a signal means to a command: leave the run as it is, or hand it over."""
+"""What a signal does to a command: it leaves the run as it is, or hands it over."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from distflow.events.notice import Interrupt
 
 @contextmanager
 def interruptible(*, hands_over: bool = False) -> Iterator[Interrupt]:
-    """What the first Ctrl-C, SIGTERM or hang-up sets; the second ends the command.
+    """An interrupt that the first Ctrl-C, SIGTERM or hang-up sets; the second ends the command.
 
-    For the main thread, which must not wait on it: a signal's handler runs there, and would wait
-    for a lock that its own thread holds.
+    For the main thread, which must not wait on it: signal handlers run there, and would wait for a
+    lock that their own thread holds.
 
     Args:
-        hands_over: whether SIGTERM hands the run over: this process is to stop, and nobody has said
-            that the run is.
+        hands_over: whether SIGTERM hands the run over: it asks this process to stop, not the run.
     """
     interrupt = Interrupt()
 
@@ -29,8 +28,8 @@ def interruptible(*, hands_over: bool = False) -> Iterator[Interrupt]:
         interrupt.hands_over = hands_over and number == signal.SIGTERM
         interrupt.set()
 
-    # What was started with them ignored is to outlive them: under nohup a hang-up, and in the
-    # background of a script the Ctrl-C at its terminal, which is for the script.
+    # A process started with a signal ignored must outlive it: a hang-up under nohup, and in the
+    # background of a script the Ctrl-C at its terminal, which is meant for the script.
     for_others = [
         number
         for number in (signal.SIGINT, signal.SIGHUP)

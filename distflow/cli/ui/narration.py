@@ -1,4 +1,4 @@
-"""What is told of a run in words: each event worth a line, what a resume does, how it ended."""
+"""The lines about a run: events worth a line, what a resume does, how the run ended."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from distflow.runs.survey import FoundTask, survey_run, why_of
 from distflow.text import counted, one_line, span
 from distflow.wire.codec import decode_result
 
-#: Lines of each kind that are told while a run goes on; the counts tell the rest.
+#: Lines of each kind that are printed while a run is running; the counts show the rest.
 _MOST_LINES = 50
 
 #: Characters of an error on a terminal: `show` has the rest.
 _LONGEST_WHY = 200
 
-#: Names that the last lines have.
+#: Names in each of the last lines.
 _SHOWN_NAMES = 10
 
 
 class Narrator:
-    """Tells failures, unknown tasks, retries and repairs as they come.
+    """Prints failures, unknown tasks, retries and repairs as they come.
 
     Args:
-        store: the run, where the errors are read.
-        display: where the lines go.
+        store: the run, from which errors are read.
+        display: prints the lines.
     """
 
     def __init__(self, store: RunStore, display: Display) -> None:
@@ -47,7 +47,7 @@ class Narrator:
         self._told: Counter[str] = Counter()
 
     def tell(self, notices: Sequence[Notice]) -> None:
-        """Tell what is worth a line."""
+        """Print what is worth a line."""
         chosen = [(kind, notice) for notice in notices if (kind := self._kind(notice))]
         ended = [notice.task for kind, notice in chosen if kind in ("failure", "unknown")]
         whys = dict(zip(ended, self._store.read_results(ended), strict=True))
@@ -56,10 +56,10 @@ class Narrator:
             why = why_of(decode_result(packed, opaque=True, task=notice.task)) if packed else ""
             self._display.note(f"{kind}: {_describe(kind, notice, why)}")
             if self._told[kind] == _MOST_LINES:
-                self._display.note(f"{kind}: from here on they are counted only")
+                self._display.note(f"{kind}: further ones are only counted")
 
     def _kind(self, notice: Notice) -> str:
-        """What the line begins with; empty where there is none."""
+        """The first word of the line; empty if the notice is not worth one."""
         kind = ""
         if notice.kind in ("repair", "warning"):
             kind = notice.kind
@@ -67,7 +67,7 @@ class Narrator:
             kind = "unknown"
         elif notice.kind == "task_resolved":
             kind = "resolved"
-        # A loop's next iteration has the status success.
+        # Before a loop's next iteration the status is success.
         elif notice.kind == "task_retry" and notice.status == "failure":
             kind = "retry"
         elif notice.kind == "task_end" and notice.status == "failure":
@@ -78,7 +78,7 @@ class Narrator:
 
 
 def _shortened(text: str) -> str:
-    """So much of it as a terminal shows well; all of it where a file or a pipe takes it."""
+    """The text cut to what a terminal shows well; whole for a file or a pipe."""
     return clip(text, _LONGEST_WHY) if is_terminal(sys.stderr) else one_line(text)
 
 
@@ -97,7 +97,7 @@ def _describe(kind: str, notice: Notice, why: str) -> str:
 
 
 def resume_lines(run: Run, resume: ResumePlan) -> Iterator[str]:
-    """What a resume is about to do, from what its reopening planned."""
+    """What a resume is about to do, according to its plan."""
     graph, plan = resume
     actions = Counter(item.action for item in plan)
     done = sum(item.seen == "success" for item in plan)
@@ -108,7 +108,7 @@ def resume_lines(run: Run, resume: ResumePlan) -> Iterator[str]:
         parts.append(f"{actions['again']} evaluated again ({former})")
     stay = actions["keep"] - done
     if stay:
-        parts.append(f"{stay} failed that may run at most once: kept")
+        parts.append(f"{stay} at-most-once {'failure' if stay == 1 else 'failures'} kept")
     if actions["adopt"]:
         parts.append(f"{actions['adopt']} at work")
     if actions["run"]:
@@ -125,25 +125,25 @@ def resume_lines(run: Run, resume: ResumePlan) -> Iterator[str]:
     ends = [graph.tasks[item.task].name for item in reversed(plan) if _stays(item)]
     if ends:
         words = next_command("resolve", run.run_id, *ends[:_SHOWN_NAMES])
-        what = f"failed, and may run at most once: {_names(ends, len(ends))}"
-        yield f"{what}: unless it is decided otherwise: {words} {CHOICES}"
+        what = f"failed, and runs at most once: {_names(ends, len(ends))}"
+        yield f"{what}: a decision can change that: {words} {CHOICES}"
     context = run.info().options.context
     if context:
         kept = counted(done, "kept success", "kept successes")
-        yield f"context: workers rebuild it by {context}; what {kept} did to it is not repeated"
+        yield f"context: workers rebuild it with {context}; what {kept} did to it is not repeated"
 
 
 def outcome_lines(run: Run, info: RunInfo, again: str | None = None) -> Iterator[str]:
     """How the run stands at the end of a command, and what to type next.
 
     Args:
-        run: it.
-        info: it, read just now.
-        again: the command that goes on with the run; None looks for it.
+        run: the run.
+        info: the run, read just now.
+        again: the command that continues the run; None finds it.
     """
     reason = f" ({info.reason})" if info.reason and info.reason != info.status else ""
     counts = counts_text(info_counts(info)) or "no tasks"
-    # Of the run, whoever led it: not of this command.
+    # The time of the run, whoever led it; not of this command.
     ran = "" if info.run_seconds is None else f" after {span(info.run_seconds)}"
     yield f"run {info.run_id}: {info.status}{reason}{ran}: {counts}"
     survey = survey_run(run.store, info, limit=_SHOWN_NAMES)
@@ -161,14 +161,14 @@ def outcome_lines(run: Run, info: RunInfo, again: str | None = None) -> Iterator
         yield f"see why: {next_command('show', info.run_id, survey.failed[0].name)}"
     if info.coordinator is not None and info.status in ACTIVE_RUNS:
         watch = next_command("watch", info.run_id)
-        yield f"{info.coordinator} leads it on; look again: {watch}"
+        yield f"{info.coordinator} leads it now; watch it: {watch}"
         return
     if info.status in ACTIVE_RUNS and run.engine.backend.coordinators():
-        yield f"a coordinator takes it: {next_command('watch', info.run_id)}"
+        yield f"a coordinator will lead it: {next_command('watch', info.run_id)}"
         return
     for step in next_steps(info, read_outlook(run.store, info, survey)):
         if step.is_resume:
-            yield f"go on: {again or go_on_command(info, run.engine.impatient)}"
+            yield f"continue: {again or go_on_command(info, run.engine.impatient)}"
         else:
             yield f"{step.why}: {step_command(step)}"
 

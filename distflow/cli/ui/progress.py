@@ -23,14 +23,14 @@ from distflow.core.picture import COUNTED
 from distflow.events.notice import Interrupt
 from distflow.text import counted, one_line, span
 
-#: Tasks at work that a terminal shows.
+#: Running tasks that a terminal shows.
 _SHOWN_RUNNING = 6
 
-#: Seconds between two counts in plain text, and after which it repeats one that stayed the same.
+#: Seconds between two counts in plain text, and until it repeats one that did not change.
 _PLAIN_SECONDS = 5.0
 _PLAIN_STILL_SECONDS = 60.0
 
-#: Seconds between two lines while a run is made.
+#: Seconds between two lines while a run is being created.
 _WRITING_SECONDS = 2.0
 
 #: Seconds between two drawings on a terminal.
@@ -50,9 +50,9 @@ class View(NamedTuple):
 
     #: Tasks by outcome, plus ``running``, ``queued``, ``waiting`` and ``pending``: every task once.
     counts: Mapping[str, int]
-    #: Tasks at work, with the seconds since a worker claimed them.
+    #: Running tasks, with the seconds since a worker claimed them.
     running: Mapping[str, float]
-    #: What the run waits for, where nothing moves.
+    #: What the run waits for if nothing moves.
     waits_for: str = ""
 
     @property
@@ -62,7 +62,7 @@ class View(NamedTuple):
 
     @property
     def done(self) -> int:
-        """Tasks whose outcome stands."""
+        """Tasks with a final outcome."""
         return sum(self.counts[name] for name in ("success", "failure", "skipped", "cancelled"))
 
 
@@ -72,13 +72,13 @@ def counts_text(counts: Mapping[str, int]) -> str:
 
 
 class Display(Protocol):
-    """Where a command that leads or follows a run tells what happens; a context manager."""
+    """Shows what happens to a run that a command leads or follows; a context manager."""
 
     def note(self, text: str) -> None:
-        """Tell something now, above what is drawn; its first word may have a colour."""
+        """Print a line now, above what is drawn; its first word may have a colour."""
 
     def update(self, view: View) -> None:
-        """Show where the run stands, as often as that is useful."""
+        """Show where the run stands; calls that come too often are skipped."""
 
     def __enter__(self) -> Self:
         """Begin to draw."""
@@ -93,17 +93,17 @@ class Display(Protocol):
 
 
 def open_display() -> Display:
-    """A live one where stderr is a terminal that can move its cursor, else plain lines."""
+    """A live display if stderr is a terminal that can move its cursor, else plain lines."""
     if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         return TerminalDisplay(Console(stderr=True, highlight=False))
     return PlainDisplay()
 
 
 class WritingProgress:
-    """Tells how far the making of a large run is, and ends it where that was interrupted.
+    """Shows how far the creation of a large run is, and ends it once interrupted.
 
     Args:
-        interrupt: set once the user has asked for that.
+        interrupt: set once the user has asked to stop.
     """
 
     def __init__(self, interrupt: Interrupt) -> None:
@@ -111,9 +111,9 @@ class WritingProgress:
         self._told_at = time.monotonic()
 
     def __call__(self, written: int, total: int) -> None:
-        """Tell it, if it is time for a line; or end the command."""
+        """Print a line if it is time for one; once interrupted, end the command."""
         if self._interrupt.is_set():
-            say("interrupted: no run was made")
+            say("interrupted: no run was created")
             raise Exit(interrupted_code(self._interrupt))
         now = time.monotonic()
         if now - self._told_at >= _WRITING_SECONDS:
@@ -135,7 +135,7 @@ class PlainDisplay:
         say(one_line(text))
 
     def update(self, view: View) -> None:
-        """A line with the counts, if it is time for one; what is waited for is said at once."""
+        """Print the counts if it is time for a line, and at once what the run waits for."""
         if view.waits_for != self._waits_for:
             self._waits_for = view.waits_for
             if view.waits_for:
@@ -156,7 +156,7 @@ class PlainDisplay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Nothing is drawn that would have to go."""
+        """Nothing is drawn that must be removed."""
 
 
 class TerminalDisplay:
@@ -166,7 +166,7 @@ class TerminalDisplay:
         self._console = console
         self._began = time.monotonic()
         self._drawn_at = 0.0
-        # Drawn by `update` alone: a thread that draws would do so amid the caller's output.
+        # Drawn by `update` only: a drawing thread would interleave with the caller's output.
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def note(self, text: str) -> None:
@@ -178,11 +178,11 @@ class TerminalDisplay:
             self._console.print(line)
 
     def update(self, view: View) -> None:
-        """Draw, unless that was done just now."""
+        """Draw, unless it was drawn just now."""
         now = time.monotonic()
         if now - self._drawn_at >= _DRAW_SECONDS:
             self._drawn_at = now
-            # A terminal that is gone does not end the run.
+            # The run survives its terminal.
             with suppress(OSError):
                 self._live.update(self._picture(view), refresh=True)
 

@@ -1,4 +1,4 @@
-"""What a new run can be told on the command line: its workflow, and how it is executed."""
+"""The options of a new run on the command line: its workflow, and how it is executed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ _Decorator = Callable[[Any], Any]
 durability_option = click.option(
     "--durability",
     type=click.Choice([WAITAOF]),
-    help="Start at-most-once tasks only once that is on Redis's disk.  [default: as Redis is set]",
+    help="Start an at-most-once task only once its start is recorded on Redis's disk.  [default: as"
+    " Redis is configured]",
 )
 
 eviction_option = click.option(
     "--allow-eviction",
     is_flag=True,
-    help="Use a Redis whose maxmemory-policy is not noeviction: it may throw away what was done.",
+    help="Use a Redis whose maxmemory-policy is not noeviction: it may discard what was done.",
 )
 
 detach_option = click.option(
@@ -46,45 +47,45 @@ _WHAT: tuple[_Decorator, ...] = (
         multiple=True,
         help="A parameter of the workflow; @FILE.json gives many. May be repeated.",
     ),
-    click.option("--run-id", metavar="ID", help="Name the run.  [default: a new id]"),
+    click.option("--run-id", metavar="ID", help="Id of the run.  [default: a new id]"),
     taking_options,
 )
 
 _EXECUTION: tuple[_Decorator, ...] = (
     click.option(
-        "--concurrency", metavar="N", type=click.IntRange(1), help="Tasks that run at once."
+        "--concurrency", metavar="N", type=click.IntRange(1), help="How many tasks may run at once."
     ),
     click.option(
         "--timeout",
         metavar="S",
         type=click.FloatRange(0, min_open=True),
-        help="Cancel the run after so many seconds.",
+        help="Cancel the run after this many seconds.",
     ),
     click.option(
         "--max-graph-bytes",
         metavar="N",
         type=click.IntRange(1),
         default=MAX_GRAPH_BYTES,
-        help="Refuse a workflow whose tasks have more, encoded.  [default: 256 MiB]",
+        help="Refuse a workflow whose encoded tasks have more bytes.  [default: 256 MiB]",
     ),
     click.option(
         "--no-batch",
         "batch",
         is_flag=True,
         callback=_negated,
-        help="Let every task travel alone, in a job of its own.",
+        help="Send every task in an RQ job of its own.",
     ),
     durability_option,
 )
 
 
 def run_options(*more: _Decorator) -> Callable[[_F], _F]:
-    """The workflow and parameters of a new run, how a snapshot is taken over, and its options.
+    """Options for a new run: its workflow and parameters, its snapshot, and how it is executed.
 
-    The command gets those last as one ``options``, a :class:`NewRunOptions`.
+    The command gets the last group as one ``options``, a :class:`NewRunOptions`.
 
     Args:
-        more: options of a run that this command has besides.
+        more: further options of a run that this command has.
     """
 
     def decorate(command: _F) -> _F:

@@ -1,4 +1,4 @@
-"""How a command is told to take a snapshot over."""
+"""The options that say how a command takes over a snapshot."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ gap_option = click.option(
     type=click.Choice(GAPS),
     default="unknown",
     show_default=True,
-    help="At-most-once tasks that may have started since the export, where its run went on, come "
-    "in as unknown, or they run, or the snapshot is refused.",
+    help="If the exported run continued, at-most-once tasks may have started since the export: "
+    "take them as unknown, run them, or refuse the snapshot.",
 )
 
 except_option = click.option(
@@ -26,7 +26,7 @@ except_option = click.option(
     "without",
     metavar="TASK",
     multiple=True,
-    help="As if the snapshot did not have what became of this task. May be repeated.",
+    help="Ignore what the snapshot has of this task. May be repeated.",
 )
 
 
@@ -52,21 +52,21 @@ def taking_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "snapshot_path",
             metavar="FILE",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="What this export says is done does not run again.",
+            help="Start from this export: what it records as done does not run again.",
         ),
         click.option(
             "--keep",
             is_flag=True,
-            help="Take what it has of tasks whose function or arguments have changed, too.",
+            help="Keep outcomes of the snapshot even if the task's function or arguments changed.",
         ),
         click.option(
             "--rerun-changed",
             is_flag=True,
-            help="Run tasks again that have changed since, and all that is downstream of them.",
+            help="Rerun tasks that changed since the snapshot, and everything downstream.",
         ),
         except_option,
         gap_option,
-        click.option("--accept-gap", is_flag=True, hidden=True, help="As --gap run."),
+        click.option("--accept-gap", is_flag=True, hidden=True, help="The same as --gap run."),
     ]
     for option in reversed(options):
         call = option(call)

@@ -1,4 +1,4 @@
-"""How one task looks to a person: the text of ``distflow show``, of which nothing is cut."""
+"""How one task looks to a person: the text of ``distflow show``, never cut."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from distflow.wire.as_json import json_text
 
 _SATISFIED = "success"
 
-#: Options that have a line of their own.
+#: Options with a line of their own.
 _ELSEWHERE = frozenset({"queue", "effects", "verify"})
 
 
@@ -29,7 +29,7 @@ def task_lines(document: Mapping[str, Any], waits: Sequence[Wait]) -> Iterator[L
     yield _line("task", f"{document['task']}")
     yield _line("run", document["run_id"])
     tolerated = document["continue_on_error"] and document["status"] == "failure"
-    goes_on = " (tolerated: what depends on it goes on)" if tolerated else ""
+    goes_on = " (tolerated: its dependents run anyway)" if tolerated else ""
     yield painted("status".ljust(11), document["status"], goes_on)
     yield _line("function", document["function"])
     effects = "" if document["effects"] == "normal" else f", effects {document['effects']}"
@@ -64,7 +64,7 @@ def _live_lines(document: Mapping[str, Any], waits: Sequence[Wait]) -> Iterator[
 
 
 def _dependency_lines(dependencies: Mapping[str, str]) -> Iterator[str]:
-    """Those that are no success first."""
+    """Dependencies without success come first."""
     for name, status in sorted(dependencies.items(), key=lambda item: item[1] == _SATISFIED):
         yield _line("depends on", f"{name}: {status}")
 
@@ -81,7 +81,7 @@ def _result_lines(result: Mapping[str, Any] | None) -> Iterator[str]:
     if metrics:
         yield _line("took", span(metrics["duration"]))
     message, error = result["message"] or "", result["error"] or ""
-    # An exception's own message is in both.
+    # The exception's message is in the error and in the traceback.
     if message.strip() and not error.strip().endswith(message.strip()):
         yield from block("message", message.strip())
     if error:

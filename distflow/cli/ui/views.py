@@ -19,7 +19,7 @@ from distflow.runs.survey import Survey
 from distflow.runs.wait_words import timed_words, wanted_words
 from distflow.text import one_line, span
 
-#: Statuses of runs and tasks that have a colour of their own.
+#: Statuses of runs and tasks with a colour of their own.
 _COLOURS: Mapping[str, str] = {
     "success": "green",
     "failure": "red",
@@ -32,13 +32,13 @@ _COLOURS: Mapping[str, str] = {
     "interrupted": "yellow",
 }
 
-#: Refusals that are named; the others are counted.
+#: Refusals that are listed; the others are counted.
 _SHOWN_MISFITS = 10
 
-#: Columns of the label before each line's text.
+#: Columns of the label before the text of a line.
 _LABEL = 11
 
-#: As many columns as no line has.
+#: More columns than any line has.
 _UNCUT = sys.maxsize
 
 
@@ -48,9 +48,9 @@ def painted(before: str, status: str, after: str = "", *, width: int = 0) -> Pai
 
 
 def columns(to: TextIO | None = None) -> int:
-    """The width of the terminal; where the output goes to a file or a pipe nothing is cut.
+    """The width of the terminal; for a file or a pipe, so many that nothing is cut.
 
-    ``to`` is where it goes: by default stdout.
+    ``to`` is the stream; by default stdout.
     """
     if not is_terminal(to or sys.stdout):
         return _UNCUT
@@ -58,7 +58,7 @@ def columns(to: TextIO | None = None) -> int:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person reads what is written to a stream as it comes."""
+    """Whether a person reads a stream live."""
     return stream.isatty()
 
 
@@ -69,12 +69,12 @@ def clip(text: str, width: int) -> str:
 
 
 def line(label: str, text: str, *, whole: bool = False) -> str:
-    """A label and its text; clipped to the terminal, unless the text is to be copied whole."""
+    """A label and its text, clipped to the terminal unless ``whole``: text to copy stays whole."""
     return label.ljust(_LABEL) + (text if whole else clip(text, columns() - _LABEL))
 
 
 def block(label: str, text: str) -> Iterator[str]:
-    """A label and the lines of a text, whole, below each other."""
+    """A label and the lines of a text, unclipped, below each other."""
     for number, part in enumerate(text.splitlines() or [""]):
         yield ("" if number else label).ljust(_LABEL) + part
 
@@ -97,7 +97,7 @@ def status_lines(
         survey: its tasks to name.
         outlook: what can become of it.
         waits: what it waits for.
-        again: the command that goes on with the run.
+        again: the command that continues the run.
     """
     said = info.reason if info.reason != info.status else None
     reason = " " + clip(f"({said})", columns() - 24) if said else ""
@@ -122,7 +122,7 @@ def status_lines(
 
 
 def step_command(step: Step) -> str:
-    """What to type, with the choices that there are, and the server that this command was given."""
+    """What to type, with the choices, on the same server as this command."""
     if step.program != "distflow":
         return str(step)
     before = f"env {quote_word(step.needs)} " if step.needs else ""
@@ -130,10 +130,10 @@ def step_command(step: Step) -> str:
 
 
 def _durability(server: ServerFacts) -> str:
-    """``aof-always, on redis 7.0.15``, and what else a person should know."""
+    """``aof-always, on redis 7.0.15``, and warnings about its settings."""
     on = "" if server.redis_version == UNKNOWN else f", on {server.redis_version}"
     if server.maxmemory_policy == UNKNOWN:
-        return f"{server.durability}{on}: it does not tell its settings (CONFIG is refused)"
+        return f"{server.durability}{on}: it hides its settings (CONFIG is refused)"
     evicts = server.maxmemory_policy != "noeviction"
     return f"{server.durability}{on}{f', and {server.maxmemory_policy}' if evicts else ''}"
 
@@ -182,12 +182,12 @@ def _more(label: str, shown: int, total: int) -> Iterator[str]:
 
 
 def _wait_lines(info: RunInfo, waits: Sequence[Wait]) -> Iterator[str]:
-    """What the run waits for, each with the command that ends it."""
+    """What the run waits for, each wait with the command that ends it."""
     for wait in waits:
         text = wanted_words(wait, info.as_of)
         if not text:
             continue
-        # Not cut, where it says what a worker must have.
+        # Not cut if it says what a worker must have.
         yield from [line("waits for", text)] if wait.task else block("waits for", text)
         step = step_of(info, wait)
         if step is not None:

@@ -1,4 +1,4 @@
-"""What a run waits for when nothing moves, and the command that mends it."""
+"""What a run waits for when nothing moves, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from distflow.runs.facts import read_stall
 from distflow.runs.outlook import stall_step
 from distflow.runs.wait_words import stall_words
 
-#: Seconds without a change after which a run is asked what it waits for, and how often then.
+#: Seconds without a change until it is worked out what a run waits for, and how often from then on.
 _STILL_SECONDS = 3.0
 _AGAIN_SECONDS = 2.0
 
 
 class Stall:
-    """Notices that nothing moves. ``answer`` is what was found; empty while something does."""
+    """Notices that nothing moves. ``answer`` says why; empty while something moves."""
 
     def __init__(self) -> None:
         self._counts: Mapping[str, int] = {}
@@ -31,7 +31,7 @@ class Stall:
         self.answer = ""
 
     def is_due(self, counts: Mapping[str, int]) -> bool:
-        """Whether it is time to ask what the run waits for."""
+        """Whether it is time to work out what the run waits for."""
         now = time.monotonic()
         if counts != self._counts:
             self._counts = counts
@@ -44,10 +44,10 @@ class Stall:
 
 
 def go_on_command(info: RunInfo, backend: Backend) -> str:
-    """The command that goes on with a run.
+    """The command that continues a run.
 
-    That is ``resume``; on the private Redis of ``distflow run``, where nobody listens to the
-    run's queues, it is one that starts workers as well.
+    That is ``resume``; on the private Redis of ``distflow run`` without workers on the run's
+    queues, it is a command that starts workers as well.
     """
     accept = ("--accept-gap",) if info.gap else ()
     resume = next_command("resume", info.run_id, *accept)
@@ -67,13 +67,13 @@ def describe_wait(
     *,
     leading: bool,
 ) -> str:
-    """What a run that stands still waits for; empty where its tasks simply take their time.
+    """What a run that stands still waits for; empty if its tasks are just slow.
 
     Args:
-        impatient: where it lives; what is asked is asked once.
+        impatient: the backend of the run; it tries every call once.
         run_id: the run.
         counts: its tasks by status.
-        queues: those that its open tasks are for.
+        queues: the queues of its open tasks.
         leading: see :func:`~distflow.core.waits.stall_waits`.
     """
     try:

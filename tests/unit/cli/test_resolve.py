@@ -82,7 +82,7 @@ def test_resolve_says_what_is_left(scene: MemoryScene) -> None:
     scene.settle(store, epoch, "pay again", "unknown")
     text = scene.cli("resolve", "run-1", "pay again", "--done").stdout
     assert "1 task is still unknown: distflow status run-1" in text
-    assert "anna goes on with the run" in text
+    assert "anna continues the run" in text
     assert "resume" not in text
 
 
@@ -152,7 +152,7 @@ def test_delete_is_all_or_nothing(scene: MemoryScene) -> None:
     """Where one of several runs cannot be deleted, none is."""
     ended_run(scene, "idle", RunStatus.PAUSED, 0.0)
     store, epoch = scene.open_run("a", run_id="led")
-    assert "run led is being coordinated by anna" in scene.refused("delete", "idle", "led")
+    assert "run led is led by anna" in scene.refused("delete", "idle", "led")
     assert "no run 'nope'" in scene.refused("delete", "idle", "nope")
     claim(store, epoch, "a", "t1")
     scene.leave(store, epoch)

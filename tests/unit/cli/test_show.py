@@ -134,7 +134,7 @@ def test_graph_of_a_workflow(scene: MemoryScene, tmp_path: Path) -> None:
         (("tests.support.tasks.recording:payment", "--run", "run-1"), "give MODULE:WORKFLOW or"),
         (("tests.support.tasks.recording:paymint",), "did you mean 'payment'?"),
         (("tests.support.tasks.recording:payment",), "log"),
-        (("--run", "run-1", "-p", "log=l"), "-p is for MODULE:WORKFLOW"),
+        (("--run", "run-1", "-p", "log=l"), "-p goes with MODULE:WORKFLOW"),
     ],
 )
 def test_graph_usage(scene: MemoryScene, words: tuple[str, ...], said: str) -> None:
