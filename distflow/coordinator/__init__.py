@@ -1,1 +1,1 @@
-"""Who leads a run: the loop that turns events into batches, and what keeps it honest."""
+"""Leading a run: the loop that turns events into batches, and the duties around it."""

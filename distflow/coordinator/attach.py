@@ -1,6 +1,4 @@
-"""A coordinator attaches itself to a run: it reads it, reopens it if that is wanted, and makes a
-mirror of it with all duties.
-"""
+"""Attach a coordinator to a run: read it, reopen it if asked to, build its mirror and duties."""
 
 from __future__ import annotations
 
@@ -26,8 +24,8 @@ from distflow.core.readings import KnownGraph, RunHead
 
 
 class Attached(NamedTuple):
-    """A run under a lease that is held: its mirror, what is looked after, how it ends, and what a
-    reopening planned (empty where there was none).
+    """A run under a held lease: its mirror, its duties, how it ends, and the plan of a reopening
+    (empty if there was none).
     """
 
     mirror: RunMirror
@@ -36,7 +34,7 @@ class Attached(NamedTuple):
     plan: list[PlanItem]
 
     def close(self) -> None:
-        """Leave nothing behind: others may use the room."""
+        """Forget everything that is out, so that other runs can use the room."""
         self.mirror.close()
         for duty in self.duties:
             duty.close()
@@ -45,14 +43,14 @@ class Attached(NamedTuple):
 def attach(
     tools: Tools, epoch: int, head: RunHead, known: KnownGraph | None = None, *, reopen: bool
 ) -> Attached:
-    """Read a run whose lease was just acquired, but what is ``known`` of it.
+    """Read a run whose lease was just acquired, except for what is ``known`` already.
 
     Args:
         tools: the run's store, and what the coordinator works with.
         epoch: of the lease.
-        head: what was read of the run first.
-        known: what need not be read.
-        reopen: a person resumes: evaluate again what is not success.
+        head: the part of the run that was read first.
+        known: the part that need not be read.
+        reopen: a person resumes the run: evaluate again every task that did not succeed.
     """
     graph, plan, reading = read_run(
         tools.store, epoch, head, known, reopen=reopen, chance=tools.chance
@@ -62,9 +60,8 @@ def attach(
 
 
 def make_duties(mirror: RunMirror, tools: Tools) -> tuple[Duty, ...]:
-    """All that is looked after in a run, in the order in which it is asked: what was lost comes
-    before what follows from time, and a cancellation last, when it is known what is left of the
-    run.
+    """All duties of a run, in the order in which they are asked. Losses come before timers;
+    cancelling comes last, when it is known what is left of the run.
     """
     probe = WriteProbe(tools.store, mirror.epoch, tools.clock)
     workers = LostWorkerDuty(mirror, tools, probe)

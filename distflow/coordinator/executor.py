@@ -24,18 +24,18 @@ from distflow.events.notice import Interrupt, Listener, Signal
 from distflow.ports.dispatcher import Dispatcher
 from distflow.ports.run_store import RunStore
 
-#: Seconds that a coordinator lets events gather while many tasks are on their way.
+#: Seconds for which a busy coordinator lets events gather.
 PACE_SECONDS = 0.002
 
-#: So many are many.
+#: A coordinator with this many tasks under way is busy.
 _MANY_TASKS = 16
 
 
 class WorkflowExecutor:
     """Coordinates one run.
 
-    :meth:`lead` does all of it; who leads many runs at once calls :meth:`begin`, then
-    :meth:`step` with what the run's events bring, and :meth:`end`.
+    :meth:`lead` does all of it. A service that leads many runs calls :meth:`begin`, then
+    :meth:`step` with the run's events, and finally :meth:`end`.
 
     Args:
         store: the run.
@@ -45,12 +45,13 @@ class WorkflowExecutor:
         interrupt: when it is set, the run is left as it is, or handed over.
         cancel: when it is set, the run is cancelled.
         lease_store: the same run with little patience, for renewing the lease.
-        shared: with the other runs that this process leads at once; None where there are none.
-        estimates: what functions cost, as runs before this one have shown.
-        onlooker: shown what a resume does, and how the run stands, while :meth:`lead` is at work.
-        known: what need not be read of the run, since this process has just written it.
-        clock: by which it measures and waits, unless that is shared.
-        chance: what must not be foreseen, unless that is shared.
+        shared: what this process shares among the runs that it leads; None if it leads this one
+            alone.
+        estimates: what functions cost, as measured in earlier runs.
+        onlooker: shown what a resume does and the state of the run while :meth:`lead` works.
+        known: the part of the run that need not be read, since this process has just written it.
+        clock: for measuring and waiting, unless ``shared`` has one.
+        chance: the source of randomness, unless ``shared`` has one.
     """
 
     def __init__(  # noqa: PLR0913 - by name
@@ -100,16 +101,16 @@ class WorkflowExecutor:
         self.owner = common.owner
 
     def lead(self, *, force: bool = False, reopen: bool = False) -> RunStatus:
-        """Lead the run until it is over, or until it may not go on, and return its status.
+        """Lead the run until it is over or cannot continue, and return its status.
 
         Args:
-            force: take the lease even from one who holds it.
-            reopen: a person resumes: evaluate again what is not success.
+            force: take the lease even if another coordinator holds it.
+            reopen: a person resumes the run: evaluate again every task that did not succeed.
 
         Raises:
             LeaseHeld: another coordinator leads it.
             StaleEpoch: another coordinator has taken it over.
-            RunGone: there is no such run (any more).
+            RunGone: the run does not exist, or no longer does.
         """
         tools = self._tools
         try:
@@ -124,7 +125,7 @@ class WorkflowExecutor:
                 if batches:
                     send_batches(tools.dispatcher, batches, self.keep)
                 elif events and self.is_busy:
-                    # Many short tasks are at work: what they tell is read together.
+                    # Many short tasks are running: their events are read together.
                     tools.clock.sleep(PACE_SECONDS)
                 left = self.wake_at - tools.clock.monotonic()
                 block_ms = max(1, int(min(tools.settings.tick_seconds, left) * 1000))
@@ -141,10 +142,10 @@ class WorkflowExecutor:
         self._tools.announcer.tell("workflow_start", message=mirror.info.workflow)
 
     def step(self, events: Sequence[Event]) -> RunStatus | None:
-        """Apply events, and do what follows save for sending batches.
+        """Apply events and do what follows, except for sending batches.
 
         Returns:
-            The run's status where there is nothing more to do, else None.
+            The run's status if there is nothing left to do, else None.
         """
         try:
             return self._step(events)
@@ -169,7 +170,7 @@ class WorkflowExecutor:
         return end.ask()
 
     def take_batches(self, limit: int | None = None) -> list[Batch]:
-        """What is to be sent now, at most ``limit`` batches per queue."""
+        """Batches to send now, at most ``limit`` per queue."""
         mirror = self._mirror
         if mirror is None or mirror.status != RunStatus.RUNNING:
             return []
@@ -180,18 +181,20 @@ class WorkflowExecutor:
         self._leadership.led.mirror.outbox.keep(batch, self._tools.clock.monotonic())
 
     def end(self) -> None:
-        """Give the lease up; the run goes on when another leads it."""
+        """Release the lease; the run continues when another coordinator leads it."""
         self._leadership.leave()
 
     def abandon(self) -> None:
-        """Lead the run no more, without a word to anybody: another does, or Redis is away."""
+        """Stop leading without writing anything: another coordinator leads the run, or Redis is
+        away.
+        """
         self._leadership.drop()
 
     # How it stands
 
     @property
     def wake_at(self) -> float:
-        """When :meth:`step` is due without any event, on the monotonic clock."""
+        """When :meth:`step` is due even without events, on the monotonic clock."""
         attached = self._leadership.attached
         if attached is None:
             return NEVER
@@ -202,22 +205,22 @@ class WorkflowExecutor:
 
     @property
     def last_event(self) -> str:
-        """Id of the newest event that was applied."""
+        """Id of the last applied event."""
         return self._mirror.last_event if self._mirror else "0-0"
 
     @property
     def is_busy(self) -> bool:
-        """Whether so many tasks are on their way that a moment does not matter to any."""
+        """Whether so many tasks are under way that a short delay harms none of them."""
         return self._mirror is not None and self._mirror.state.in_flight >= _MANY_TASKS
 
     @property
     def at_work(self) -> bool:
-        """Whether a batch of it is on its way or at work."""
+        """Whether any batch of the run is queued or running."""
         return self._mirror is not None and self._mirror.is_at_work
 
     @property
     def hungry(self) -> bool:
-        """Whether tasks are ready to be sent."""
+        """Whether tasks are ready to send."""
         mirror = self._mirror
         if mirror is None or mirror.status != RunStatus.RUNNING:
             return False
@@ -225,7 +228,7 @@ class WorkflowExecutor:
 
     @property
     def epoch(self) -> int:
-        """Of its lease; 0 before it has one."""
+        """The epoch of its lease; 0 before it has one."""
         return self._leadership.lease.epoch
 
     @property

@@ -1,4 +1,4 @@
-"""Fleet: the workers that the runs of one coordinator share, and the room that is left for them."""
+"""Fleet: the workers that the runs of one coordinator share, and how much more they can take."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Fleet:
     Args:
         dispatcher: how batches reach workers.
         network_seconds: how long batches that went silent together are held back.
-        estimates: what functions cost, as far as that is known; they are learned here.
+        estimates: what functions cost, as far as known; learned here.
     """
 
     def __init__(
@@ -34,47 +34,47 @@ class Fleet:
         self._dispatcher = dispatcher
         self._queues: set[str] = set()
         self._workers: Mapping[str, int] = {}
-        #: Whether batches of any run may be judged by their silence.
+        #: Says whether silent batches, of any run, may be judged at all.
         self.network = NetworkWatch(network_seconds)
         self.limits = BatchLimits()
-        #: What functions cost, as the tasks of all runs of this coordinator have shown.
+        #: What functions cost, learned from all runs of this coordinator.
         self.estimates = estimates or Estimates(self.limits)
         #: Batches that are out, by queue, of all runs of this coordinator.
         self.out: Counter[str] = Counter()
-        #: How many copies of each are sent.
+        #: How many copies of each batch are sent.
         self.copies = CopyCounter()
 
     def serve(self, queues: Collection[str]) -> None:
-        """Batches may be sent to these queues too."""
+        """Add queues that batches may be sent to."""
         self._queues.update(queues)
 
     def count_workers(self) -> None:
-        """Look again how many workers there are: they bound what is out."""
+        """Count the workers again: their number limits how many batches may be out."""
         self._workers = self._dispatcher.count_workers(sorted(self._queues))
 
     def recount(self) -> None:
-        """Count the workers again, where their number was asked for at all."""
+        """Count the workers again, if anybody asked for their number before."""
         if self._workers:
             self.count_workers()
 
     def workers(self, queue: str) -> int:
-        """How many workers listen to a queue; counted when that is first asked."""
+        """How many workers listen to a queue; counted on the first call."""
         if queue not in self._workers:
             self.count_workers()
         return self._workers.get(queue, 0)
 
     def room(self, queue: str) -> int:
-        """How many batches more may be sent to a queue."""
+        """How many more batches may be sent to a queue."""
         return self.limits.per_worker * max(1, self.workers(queue)) - self.out[queue]
 
     def has_room(self) -> bool:
-        """Whether a batch more may be sent to any queue."""
+        """Whether any queue can take another batch."""
         return any(self.room(queue) > 0 for queue in self._queues)
 
 
 class Shared(NamedTuple):
-    """What the runs have in common that one process leads at once: who leads them, what surrounds
-    them, and who keeps their leases.
+    """What all runs that one process leads have in common: their leader, their surroundings, and
+    the keeper of their leases.
     """
 
     owner: str
@@ -108,7 +108,7 @@ class Shared(NamedTuple):
         )
 
     def look(self, server: ServerInfo | None = None) -> None:
-        """Look at Redis and count the workers again, where the last look is old."""
+        """Check Redis and count the workers again, if the last check is old."""
         if self.server.look(server):
             self.fleet.recount()
 

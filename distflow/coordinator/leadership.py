@@ -1,4 +1,4 @@
-"""Leadership: a run is taken, read, led anew where Redis has forgotten who leads it, and left."""
+"""Leadership: take a run, read it, lead it anew if Redis forgot who leads it, and leave it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from distflow.core.readings import KnownGraph
 from distflow.core.status import TaskStatus
 from distflow.errors import DistflowError, LeaseHeld
 
-#: Times of a lease that are waited for one to lapse which nobody holds any more.
+#: How many lease lengths to wait for an orphaned lease to lapse.
 _LEASES_WAITED = 2
 
 
 class Leadership:
-    """Of one run, by one coordinator.
+    """The leadership of one run by one coordinator.
 
     Args:
         tools: the run's store, and what the coordinator works with.
-        lease: of the run.
-        shared: with the other runs that this process leads at once.
-        is_alone: whether there are none.
-        known: what need not be read of the run the first time, since this process has written it.
+        lease: the run's.
+        shared: what this process shares among the runs that it leads.
+        is_alone: whether this run is the only one.
+        known: the part of the run that need not be read the first time, since this process has
+            written it.
     """
 
     def __init__(
@@ -41,32 +42,33 @@ class Leadership:
         self._is_alone = is_alone
         self._gc_pause = GcPause()
         self.lease = lease
-        #: The run as it was read last; None before.
+        #: The run as it was last read; None before.
         self.attached: Attached | None = None
-        #: For the first time alone: it is as large as the run.
+        #: Used once, then dropped: it is as large as the run.
         self._known = known
 
     @property
     def led(self) -> Attached:
-        """The run, where it was read.
+        """The run as it was last read.
 
         Raises:
-            RuntimeError: nobody has begun to lead it.
+            RuntimeError: this coordinator has not begun to lead it.
         """
         if self.attached is None:
-            raise RuntimeError(f"run {self._tools.store.run_id} is not led: begin() comes first")
+            raise RuntimeError(f"run {self._tools.store.run_id} is not led yet: call begin() first")
         return self.attached
 
     def take(self, *, force: bool, reopen: bool) -> Attached:
-        """Take the lease, by ``force`` from one who holds it, and read the run."""
+        """Take the lease (with ``force`` even from another holder), and read the run."""
         self.lease.acquire(self._load, force=force)
         return self._attach(reopen=reopen)
 
     def take_again(self, error: DistflowError) -> None:
-        """Lead the run anew where Redis came back with data from before this coordinator led it.
+        """Lead the run anew if Redis came back with data from before this coordinator led it.
 
         Raises:
-            DistflowError: that is not so: the error itself, or what it really means.
+            DistflowError: that is not the case. Either the error itself, or the one that it amounts
+                to.
         """
         mirror = self.led.mirror
         raise_unless_forgotten(error, mirror, self._tools)
@@ -76,14 +78,14 @@ class Leadership:
         tell_restored(self._attach(reopen=False).mirror, self._tools, known)
 
     def leave(self) -> None:
-        """Give the lease up; the run goes on when another leads it."""
+        """Release the lease; the run continues when another coordinator leads it."""
         self.drop()
         if self._is_alone:
             self._shared.keeper.close()
         self.lease.release(is_over=self.attached is not None and self.attached.end.is_over)
 
     def drop(self) -> None:
-        """Lead the run no more, without a word to anybody."""
+        """Stop leading the run, without writing anything."""
         self._gc_pause.walk_all()
         if self.attached is not None:
             self.attached.close()
@@ -97,14 +99,14 @@ class Leadership:
         head = store.read_head(with_tasks=known is None, with_server=self._is_alone)
         self._shared.look(head.server)  # At once: what follows may take long.
         if not head.info.is_first_led:
-            # The index lies in another slot, so that a crash may have left it behind.
+            # The index is in another slot, so a crash may have left it stale.
             store.mark_active(head.info.version)
             store.restore_indices()
         with self._gc_pause.resting(head.info.total):
             attached = attach(self._tools, self.lease.epoch, head, known, reopen=reopen)
         self.attached = attached
         if not head.info.is_first_led:
-            # What happened while the hashes were read comes before the first batch.
+            # Apply what happened while the hashes were read before the first batch is made.
             attached.mirror.catch_up()
         return attached
 
@@ -115,7 +117,7 @@ class Leadership:
             try:
                 self.lease.acquire(self._load)
             except LeaseHeld:
-                # A lease came back as well, of one that leads no more: it lapses.
+                # The old data include a lease whose holder is gone: it will lapse.
                 if not self._is_alone or interrupt.is_set() or clock.monotonic() > gives_up_at:
                     raise
                 clock.wait(interrupt, settings.tick_seconds)
@@ -123,7 +125,7 @@ class Leadership:
                 return
 
     def _load(self) -> tuple[int, int]:
-        """How many tasks are queued and waiting: published with each renewal."""
+        """How many tasks are queued and waiting; published with each renewal."""
         if self.attached is None:
             return 0, 0
         counts = self.attached.mirror.state.counts

@@ -20,12 +20,12 @@ from distflow.ports.service import Renewal
 
 _log = get_logger("distflow.coordinator")
 
-#: Renews leases; answers per lease None, or why it is lost.
+#: Renews leases; returns for each lease None, or why it is lost.
 Renew = Callable[[Sequence[Renewal]], Sequence[DistflowError | None]]
 
 
 def new_owner(chance: Chance) -> str:
-    """A name for a coordinator, unlike every other: host, process, and some letters."""
+    """A unique name for a coordinator: host, pid and random letters."""
     return f"{socket.gethostname()}:{os.getpid()}:{chance.new_token()[:6]}"
 
 
@@ -56,18 +56,18 @@ def renew_with(store: RunStore) -> Renew:
 
 class _Lease(NamedTuple):
     epoch: int
-    #: Tells how many tasks are queued and waiting.
+    #: Returns how many tasks are queued and waiting.
     load: Callable[[], tuple[int, int]]
 
 
 class LeaseKeeper:
-    """Renews leases three times in their life, on a thread of its own.
+    """Renews leases three times per lease length, on its own thread.
 
     Args:
         renew: renews leases; its patience should be short, since the next renewal comes soon.
         owner: who holds them.
-        lease_seconds: their time to live.
-        clock: by which its thread waits.
+        lease_seconds: the length of a lease.
+        clock: its thread waits by this.
     """
 
     def __init__(self, renew: Renew, owner: str, lease_seconds: float, clock: Clock) -> None:
@@ -77,14 +77,15 @@ class LeaseKeeper:
         self._clock = clock
         self._leases: dict[str, _Lease] = {}
         self._lost: dict[str, DistflowError] = {}
-        #: Held while leases are renewed: a renewal must not follow a release.
+        #: Held during a renewal: none may follow a release.
         self._renewing = threading.Lock()
-        #: The thread that renews them, and what ends it; None while there are none.
+        #: The thread that renews leases, and the signal that ends it; None while there are no
+        #: leases.
         self._thread: threading.Thread | None = None
         self._over = threading.Event()
 
     def add(self, run_id: str, epoch: int, load: Callable[[], tuple[int, int]]) -> None:
-        """Keep a lease that was just acquired; ``load`` is asked at each renewal."""
+        """Keep a lease that was just acquired; ``load`` is called at each renewal."""
         self._lost.pop(run_id, None)
         self._leases[run_id] = _Lease(epoch, load)
         if self._thread is None:
@@ -95,17 +96,17 @@ class LeaseKeeper:
             self._thread.start()
 
     def drop(self, run_id: str) -> None:
-        """Keep a lease no more; a renewal that is under way may still end."""
+        """Stop keeping a lease; a renewal under way may still complete."""
         self._leases.pop(run_id, None)
         self._lost.pop(run_id, None)
 
     def settle(self) -> None:
-        """Wait for a renewal that is under way: it must not follow a release."""
+        """Wait for a renewal under way: it must not follow a release."""
         if self._renewing.acquire(timeout=self._lease_seconds):
             self._renewing.release()
 
     def close(self) -> None:
-        """Keep none of these leases any more, and end the thread: the next one starts another."""
+        """Stop keeping all leases and end the thread; the next lease starts another."""
         self._leases.clear()
         self._over.set()
         self._thread = None
@@ -116,7 +117,7 @@ class LeaseKeeper:
         return list(self._lost)
 
     def lost(self, run_id: str) -> DistflowError | None:
-        """Why a lease was lost (another took over, the run was deleted), or None."""
+        """Why a lease was lost (another coordinator took over, the run was deleted), or None."""
         return self._lost.get(run_id)
 
     def _keep(self, over: threading.Event) -> None:
@@ -126,7 +127,7 @@ class LeaseKeeper:
                 self.renew()
                 warned = False
             except RedisUnavailable as error:
-                # Once for each time that Redis is away: a person reads this.
+                # One warning per outage of Redis: a person reads this.
                 level = logging.DEBUG if warned else logging.WARNING
                 _log.log(level, "the leases of %s were not renewed: %s", self._owner, error)
                 warned = True
@@ -161,10 +162,11 @@ class RunLease:
 
     Args:
         store: the run.
-        impatient: the same with little patience: what is given up lapses by itself.
+        impatient: the same with little patience, for releasing: an unreleased lease lapses by
+            itself.
         owner: who holds it.
         keeper: renews it.
-        lease_seconds: its time to live.
+        lease_seconds: its length.
     """
 
     def __init__(
@@ -184,8 +186,8 @@ class RunLease:
         self.epoch = 0
 
     def acquire(self, load: Callable[[], tuple[int, int]], *, force: bool = False) -> None:
-        """Take it, by ``force`` from one who holds it, and keep it; ``load`` is asked at each
-        renewal.
+        """Take it (with ``force`` even from another holder), and keep it; ``load`` is called at
+        each renewal.
         """
         self.epoch = self._store.acquire_lease(self.owner, self._lease_seconds, force=force)
         self._keeper.add(self._store.run_id, self.epoch, load)
@@ -197,28 +199,28 @@ class RunLease:
             raise lost
 
     def drop(self) -> None:
-        """Keep it no more: it lapses by itself."""
+        """Stop keeping it: it lapses by itself."""
         self._keeper.drop(self._store.run_id)
 
     def release(self, *, is_over: bool) -> None:
-        """Give it up, and take a run that ``is_over`` off the list of active ones."""
+        """Release it; if the run ``is_over``, also take the run off the list of active ones."""
         if not self.epoch:
             return
         self._keeper.settle()
-        # Nobody else would take it off the list: that is done with patience.
+        # Nobody else would take the run off the list, so this call is patient.
         store = self._store if is_over else self._impatient
         try:
             kept = store.release_lease(self.owner, self.epoch, is_over=is_over)
             if is_over and not kept:
                 _relist(store)
         except DistflowError as error:
-            # It lapses by itself, and what ended the coordinator matters more.
+            # The lease lapses by itself, and what ended the coordinator matters more.
             _log.warning("run %s: its lease was not released: %s", store.run_id, error)
 
 
 def _relist(store: RunStore) -> None:
-    """Whoever ended the run was frozen then, and has taken it off the list of active runs just now:
-    somebody may have resumed it meanwhile.
+    """Put the run back on the list of active runs if it was resumed: a coordinator may freeze
+    between ending a run and taking it off the list, and do the latter only now.
     """
     with suppress(RunGone, RunNotFound):
         info = store.read_info()

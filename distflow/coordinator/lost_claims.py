@@ -1,4 +1,4 @@
-"""LostClaims: what a lost or frozen worker held is settled, so that it goes on elsewhere."""
+"""LostClaims: settles what a lost or frozen worker held, so that it can run elsewhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LostClaims:
         self._mirror = mirror
         self._tools = tools
         self._overdue = overdue
-        #: Batches whose process a worker was told to kill.
+        #: Batches whose worker was told to kill their process.
         self._stopped: set[str] = set()
 
     def stop(self, batch: str) -> None:
@@ -51,14 +51,14 @@ class LostClaims:
     def give_away(
         self, batch: str, worker: str, held: tuple[HeldTask, ...] | None, silent_seconds: float
     ) -> LostBatch:
-        """Of the batch of a frozen worker, give away what may run twice, or has not started; the
-        worker holds on to the rest.
+        """From the batch of a frozen worker, give away tasks that may run twice or have not
+        started. The worker keeps the rest.
 
         Args:
             batch: its id.
             worker: its name.
-            held: what it held on to at the last look; None where it was not frozen then.
-            silent_seconds: for how long the batch has been silent.
+            held: what it kept at the last check; None if it was not frozen then.
+            silent_seconds: how long the batch has been silent.
         """
         graph, beats = self._mirror.graph, self._mirror.beats
         mine = {name: claim for name, claim in self._mirror.claims.items() if claim.batch == batch}
@@ -100,7 +100,7 @@ class LostClaims:
         metrics = None
         if started:
             began = claim.started / 1000
-            # Redis's clock may have been set back since.
+            # Redis's clock may have been set back since the task began.
             ended = max(began, self._tools.server.now())
             metrics = Metrics(began, ended, ended - began)
         decision = decide_lost(

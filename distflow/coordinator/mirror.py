@@ -25,7 +25,7 @@ from distflow.wire.codec import encode_result
 
 _log = get_logger("distflow.coordinator")
 
-#: Looked up once per task: an enumeration takes longer to be asked.
+#: A dict, since calling the enumeration takes longer, and each task needs it.
 _STATUSES = {status.value: status for status in TaskStatus}
 
 
@@ -36,7 +36,7 @@ class RunMirror:
         tools: the run's store, and what the coordinator works with.
         epoch: the coordinator's.
         graph: the run's.
-        reading: where it stands. What happened since is told by events.
+        reading: the state of the run when it was read. Events report what happened since.
     """
 
     def __init__(self, tools: Tools, epoch: int, graph: Graph, reading: RunReading) -> None:
@@ -47,45 +47,45 @@ class RunMirror:
         self._clock = tools.clock
         self.epoch = epoch
         self.graph = graph
-        #: Tasks with which a batch began, by index, with when they were claimed: Unix ms.
+        #: First tasks of their batches, by index, with the time of their claim in Unix ms.
         self._claimed_ms: dict[int, int] = {}
-        #: Whether it is noted which tasks were run by which workers, and those.
+        #: Whether to note which worker ran which task; and what was noted.
         self.notes_who_runs = False
         self._ran: list[tuple[int, str]] = []
-        #: The beats of its batches and the claims of its tasks, as they were read last.
+        #: The beats of its batches and the claims of its tasks, as last read.
         self.beats: Mapping[str, Beat] = {}
         self.claims: Mapping[str, Claim] = {}
-        #: Claims that were read before Redis was last seen to be the same process.
+        #: The claims that were read before Redis was last confirmed to be the same process.
         self.confirmed_claims: Mapping[str, Claim] = {}
-        #: How often Redis had restarted when what is known was last compared with what it has.
+        #: How often Redis had restarted when its data were last compared with this mirror.
         self.restarts = tools.server.restarts
-        #: When nothing of the run was at work last, on the monotonic clock.
+        #: When the run last had nothing running, on the monotonic clock.
         self.rested_at = float("-inf")
-        # From here on: what is read again where events do not tell, see :meth:`read_again`.
+        # From here on: what :meth:`read_again` replaces when events do not suffice.
         self._check(reading)
-        #: Id of the newest event that was applied.
+        #: Id of the last applied event.
         self.last_event = reading.last_event
         self.info = reading.info
         self.status = reading.info.status
-        #: How often Redis's clock had been set when times were last placed on this host's.
+        #: How often Redis's clock had been set when times were last converted to this host's clock.
         self.clock_sets = tools.server.sets
-        #: When it times out, on the monotonic clock; None for never.
+        #: When the run times out, on the monotonic clock; None for never.
         self.deadline = self._find_deadline()
         self.state = self._restore(reading)
-        #: Tasks at work by name, with the monotonic time at which they were seen to begin.
+        #: Running tasks by name, with the monotonic time at which they were seen to begin.
         self.running = dict.fromkeys(reading.claims, self._clock.monotonic())
         self._announcer.begin(_started(reading))
-        #: Whether workers have refused something since that was looked at last: a predecessor may
-        #: have seen some, so that who follows another asks once.
+        #: Whether workers have refused something since refusals were last read. True at first if
+        #: the run was led before: only the predecessor may know of some.
         self.was_refused = not self.info.is_first_led
         self.outbox = self._make_outbox(0)
-        # Whatever was left there by a predecessor would be refused or run twice for nothing.
+        # Jobs that a predecessor queued would be refused, or run twice for nothing.
         if not self.info.is_first_led:
             self.withdraw()
 
     def read_again(self, reading: RunReading | None = None) -> None:
-        """Read where every task stands, unless that is known. The stream's last id comes first:
-        what happens while the hashes are read is seen twice rather than not at all.
+        """Read the state of every task, unless the caller has it. The stream's last id is read
+        first: what happens while the hashes are read is then seen twice rather than not at all.
         """
         reading = reading or read_standing(self._store, self.graph)
         self._check(reading)
@@ -101,21 +101,22 @@ class RunMirror:
         self.outbox.close()
         self._claimed_ms.clear()
         self.outbox = self._make_outbox(self.outbox.number)
-        # What was sent would be refused or run twice for nothing.
+        # Jobs that are queued would be refused, or run twice for nothing.
         if self.outbox.number or not self.info.is_first_led:
             self.withdraw()
 
     def _check(self, reading: RunReading) -> None:
         if reading.info.epoch > self.epoch:
-            # Another leads it, or a decision wants it read by who knows nothing of it yet.
-            raise StaleEpoch(f"run {self._store.run_id}: it is to be taken over")
+            # Another coordinator leads the run, or a decision raised the epoch to have it read from
+            # scratch.
+            raise StaleEpoch(f"run {self._store.run_id}: another coordinator must take it over")
 
     def _find_deadline(self) -> float | None:
         own = self._clock.monotonic()
         return find_deadline(self.info, now=self._tools.server.now(), own=own)
 
     def _restore(self, reading: RunReading) -> TaskStateManager:
-        """Where the tasks stand; waits that Redis has wrong are moved there."""
+        """Build the state of the tasks, and correct waits that are wrong in Redis."""
         graph = self.graph
         outcomes = {
             task.name: status
@@ -140,31 +141,31 @@ class RunMirror:
         )
 
     def own_ms(self) -> int:
-        """Milliseconds on this host's monotonic clock: lengths are measured by it, since Redis's
+        """Milliseconds on this host's monotonic clock. Durations are measured by it, since Redis's
         clock may be set.
         """
         return int(self._clock.monotonic() * 1000)
 
     @property
     def known(self) -> Known:
-        """What is known of the run now, to be compared with what is read of it later."""
+        """What is known about the run now, to compare with what is read later."""
         return Known(self.state.statuses, self.confirmed_claims, self.status, self.last_event)
 
     @property
     def is_at_work(self) -> bool:
-        """Whether tasks are on their way or at work, or hooks are asked."""
-        # What is told by events comes first: this is asked several times at each turn of the loop.
+        """Whether tasks are queued or running, or hooks are being asked."""
+        # What events report comes first: this is called several times at each turn of the loop.
         state = self.state
         busy = self.running or state.in_flight or state.questions
         return bool(busy) or self.outbox.has_refused
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether it runs, and nothing of it is at work: it need not be looked at often."""
+        """Whether the run is running and none of its tasks are: it needs no frequent checks."""
         return self.status == RunStatus.RUNNING and not self.is_at_work
 
     def close(self) -> None:
-        """Forget what is out."""
+        """Forget the batches that are out."""
         self.outbox.close()
 
     def withdraw(self) -> None:
@@ -177,10 +178,11 @@ class RunMirror:
         outcomes: Sequence[tuple[int, TaskResult]],
         forgotten: Sequence[RefusalKey] = (),
     ) -> list[int]:
-        """Give tasks that nobody holds an outcome, and tell of it by an event of this kind, if one
-        is given. Returns those that have it now, unless some had moved on: then all is read again.
+        """Give an outcome to tasks that nobody holds, and announce it by an event of this kind, if
+        one is given. Returns these tasks; or none, if some of them had moved on: then the run is
+        read again.
         """
-        # What was tried before counts on: a resume must not number its attempts from 1 again.
+        # Keep the number of attempts so far: a resume must not count from 1 again.
         tried: dict[str, int] = {}
         if outcomes:
             found = self._store.read_progress()
@@ -198,16 +200,16 @@ class RunMirror:
             if kind and name not in left:
                 self._announcer.tell(kind, name, status=result.status, message=result.message or "")
         if left:
-            # The store knows better: whatever it has there counts, and is read again.
+            # The store is right: read what it has.
             _log.warning(
-                "run %s: read again, since %d tasks had moved on", self._store.run_id, len(left)
+                "run %s: reading it again: %d tasks had moved on", self._store.run_id, len(left)
             )
             self.read_again()
             return []
         return [index for index, _result in outcomes]
 
     def write_skips(self) -> None:
-        """Give tasks their outcome that do not run, since what they rest on ended badly."""
+        """Record as skipped the tasks that cannot run because a dependency ended badly."""
         skips = self.state.take_skips()
         if skips:
             outcomes = [
@@ -218,7 +220,7 @@ class RunMirror:
     def settle_failed(
         self, outcomes: Sequence[tuple[int, TaskResult]], forgotten: Sequence[RefusalKey]
     ) -> None:
-        """Let tasks fail that no worker can run, and forget what was said of that."""
+        """Fail tasks that no worker can run, and forget the refusals that led to it."""
         settled = self.settle_unheld("", outcomes, forgotten)
         for index in settled:
             name = self.graph.tasks[index].name
@@ -235,7 +237,7 @@ class RunMirror:
         vanished: bool = False,
         unasked: bool = False,
     ) -> None:
-        """A batch is gone: see :meth:`OpenBatches.take_back`. Tells of hooks that never answer."""
+        """A batch has ended: see :meth:`OpenBatches.take_back`. Reports hooks that never answer."""
         self.was_refused |= self.outbox.take_back(
             batch_id,
             self._clock.monotonic(),
@@ -248,10 +250,10 @@ class RunMirror:
             self.tell_unanswered(index, f"its verify hook was {words}")
 
     def tell_unanswered(self, index: int, note: str) -> None:
-        """The verify hook of a task is asked no more: a person decides."""
+        """Give up on the verify hook of a task: a person decides."""
         name = self.graph.tasks[index].name
         packed = self._store.read_results([name])[0]
-        # Where it was decided at this very moment, the event says so.
+        # If it was decided in the same moment, an event will say so.
         with suppress(WrongState):
             asked = Resolution(name, b"", packed or b"")
             token = self._tools.chance.new_token()
@@ -259,22 +261,22 @@ class RunMirror:
 
     @property
     def has_run(self) -> bool:
-        """Whether :meth:`take_ran` has something."""
+        """Whether :meth:`take_ran` has anything to return."""
         return bool(self._ran)
 
     def take_ran(self) -> Sequence[tuple[int, str]]:
-        """Which tasks were run by which workers since the last call, if that is noted."""
+        """Which worker ran which task since the last call, if that is noted."""
         ran, self._ran = self._ran, []
         return ran
 
     # Events
 
     def catch_up(self) -> None:
-        """Apply the events that there are."""
+        """Apply all events that have arrived."""
         self.apply(self._store.read_events(self.last_event))
 
     def apply(self, events: Sequence[Event]) -> None:
-        """Events happened, in this order; to apply one twice changes nothing."""
+        """Apply events in their order. Applying one twice changes nothing."""
         now = self._clock.monotonic()
         for event in events:
             self.last_event = event.id
@@ -289,7 +291,9 @@ class RunMirror:
             self.rested_at = now
 
     def note_at_work(self, claims: Mapping[str, Claim]) -> None:
-        """Batches said what they are in: no event tells of a task that was claimed in a group."""
+        """Note the tasks that beats report as running: no event reports a task that was claimed in
+        a group.
+        """
         for name, claim in claims.items():
             index = self.graph.index[name]
             if self.state.statuses[index] == TaskStatus.QUEUED:
@@ -323,7 +327,7 @@ class RunMirror:
         elif event.kind == "released":
             self.running.pop(name, None)
             self.state.on_released(index)
-            # A note says what its worker lacks.
+            # The note, if there is one, says what the worker lacks.
             self.was_refused |= bool(event.note)
         elif event.kind == "resolved":
             self._apply_decision(index, TaskStatus(event.status))
@@ -332,13 +336,13 @@ class RunMirror:
     def _apply_decision(self, index: int, status: TaskStatus) -> None:
         known = self.state.statuses[index]
         if known in FINAL and known != status:
-            # What was skipped because of it is evaluated again: where all that stands is read.
+            # Tasks that were skipped because of it are evaluated again: read the state of all.
             self.read_again()
         else:
             self.state.on_resolved(index, status)
 
     def _learn(self, event: Event, index: int) -> None:
-        """How long a task took, and what its batch paid before it was called."""
+        """Learn how long a task took, and what its batch spent before calling it."""
         claimed_ms = self._claimed_ms.pop(index, None)
         if not event.duration:
             return
@@ -350,5 +354,5 @@ class RunMirror:
 
 
 def _started(reading: RunReading) -> set[str]:
-    """The tasks whose function was called before that was read."""
+    """The tasks whose function had been called by the time of the reading."""
     return {name for name, claim in reading.claims.items() if claim.started}

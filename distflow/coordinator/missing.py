@@ -1,4 +1,4 @@
-"""What a coordinator knew to be recorded of its run, and the store has no more."""
+"""Finds what the coordinator knows was recorded and the store no longer has."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from distflow.core.readings import RunReading
 from distflow.core.run import Claim, Event, event_order
 from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 
-#: How many losses are named; the others are counted.
+#: How many losses are named; the rest are counted.
 _NAMED = 10
 
 _CLAIMED = frozenset({TaskStatus.CLAIMED, TaskStatus.STARTED})
 
 
 class Known(NamedTuple):
-    """What a coordinator knew of its run: the statuses of the tasks by index, the claims that it
-    saw last, the run's status, and the newest event that it had applied.
+    """What a coordinator knew about its run: the statuses of the tasks by index, the claims that it
+    last read, the run's status, and the last event that it applied.
     """
 
     statuses: Sequence[TaskStatus]
@@ -35,16 +35,16 @@ def find_missing(
     *,
     restarted: bool,
 ) -> list[str]:
-    """What was recorded and is missing, each in a few words: ``a: success``.
+    """What was recorded and is missing now, one short text per loss: ``a: success``.
 
     Args:
         graph: the run's.
         known: what the coordinator knew.
         found: what the store has now.
-        events: those after ``known.last_event``, read later than ``found``: what they tell of is
-            no loss.
-        restarted: whether another process of Redis answers. Where none does, only outcomes are
-            missed: somebody may have deleted the events that tell of the rest.
+        events: those after ``known.last_event``, read later than ``found``: a change that they
+            report is no loss.
+        restarted: whether another Redis process answers. If not, only outcomes count as missing:
+            somebody may have deleted the events that explain the rest.
     """
     told = {event.task for event in events}
     missing = []
@@ -66,9 +66,9 @@ def find_missing(
 def _lost(
     name: str, status: TaskStatus, known: Known, found: RunReading, *, restarted: bool
 ) -> str | None:
-    """What is missing of a task that has no outcome now."""
+    """What is missing from a task that has no outcome now."""
     if status in OUTCOMES:
-        # A decision to run it again takes an unknown outcome away.
+        # A decision to run the task again removes an unknown outcome.
         return str(status.value) if restarted or status != TaskStatus.UNKNOWN else None
     if not restarted:
         return None

@@ -1,4 +1,4 @@
-"""The batches of a run that are out: which are, and what they carry."""
+"""OpenBatches: which batches of a run are out, and which tasks they carry."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class _Sent(NamedTuple):
 
 
 class OpenBatches:
-    """Makes batches of ready tasks, and remembers them until they have ended. ``now`` is the
-    coordinator's monotonic clock, in seconds.
+    """Makes batches of ready tasks, and keeps track of them until they have ended. ``now`` is in
+    seconds, on the coordinator's monotonic clock.
 
     Args:
-        fleet: how much room there is, and what functions cost; shared with other runs.
+        fleet: how many batches may be out, and what functions cost; shared with other runs.
         info: the run.
         epoch: the coordinator's.
         graph: the run's.
-        state: where its tasks stand.
-        number: of the last batch that this epoch has sent: ids are never used twice.
+        state: the state of its tasks.
+        number: of the last batch that this epoch has sent. Ids are never used twice.
     """
 
     def __init__(
@@ -66,20 +66,20 @@ class OpenBatches:
         self._graph = graph
         self._state = state
         self._sent: dict[str, _Sent] = {}
-        #: Of these: when one was looked for or seen last, at first when it was sent.
+        #: For each of these: when it was last looked for or seen; at first, when it was sent.
         self._looked: dict[str, float] = {}
-        #: Of these: what a worker was seen to begin.
+        #: Those of these that a worker was seen to begin.
         self._begun: set[str] = set()
-        #: Of these: what was told of their tasks.
+        #: When events about the tasks of each were heard.
         self._silence = Silence(fleet.limits.held_ms / 1000)
         self.number = number
         #: Index of a queued task -> the batch that carries it.
         self._carrier: dict[int, str] = {}
-        #: Tasks that workers hold by batches that were sent before this coordinator came.
+        #: Tasks that workers hold through batches of an earlier coordinator.
         self._adopted = {i for i, status in enumerate(state.statuses) if status in _AT_WORK}
         self._bounces = Bounces()
-        #: Tasks that came back more than once from batches that could claim nothing, and that
-        #: nobody has claimed yet.
+        #: Tasks that came back more than once from batches that could claim none of them, and that
+        #: nobody has claimed since.
         self._refused: set[int] = set()
         self._rests = QueueRests()
         self._lingering = Lingering(fleet.limits.linger_ms, fleet.limits.job_ms)
@@ -96,32 +96,32 @@ class OpenBatches:
         fleet.serve(self.queues)
 
     def close(self) -> None:
-        """Forget every batch: others may use the room."""
+        """Forget every batch, so that other runs can use the room."""
         for batch_id in list(self._sent):
             self._forget(batch_id)
 
     @property
     def silent_at(self) -> float | None:
-        """When it is to be looked whether something waits behind a long task, on the monotonic
-        clock; None for never.
+        """When to check for tasks that wait behind a long one, on the monotonic clock; None for
+        never.
         """
         return self._silence.due
 
     @property
     def send_at(self) -> float | None:
-        """When work that is held back is to be sent; None for never."""
+        """When to send work that is held back; None for never."""
         return self._lingering.due
 
     def take_batches(self, now: float, limit: int | None = None) -> list[Batch]:
-        """Batches of what is ready, to be sent now, as far as workers and the run's concurrency
-        have room; at most ``limit`` per queue. Unknown tasks whose hook is to be asked go first:
-        they hold up what depends on them, and run nothing that concurrency counts.
+        """Batches of ready tasks to send now, as many as the workers and the run's concurrency
+        allow; at most ``limit`` per queue. Unknown tasks whose hook is to be asked go first: they
+        hold up their dependents, and do not count towards concurrency.
         """
         batches: list[Batch] = []
         for queue in self._state.queues():
             if self._rests.is_resting(queue, now):
                 continue
-            # For a single task there is room, however many workers there are: nobody counts them.
+            # A single task always has room, so there is no need to count workers.
             is_single = len(self._state.ready(queue)) == 1 and not self._state.questions
             is_single = is_single and not self._fleet.out[queue]
             free = 1 if is_single else self._fleet.room(queue)
@@ -152,7 +152,7 @@ class OpenBatches:
         return batches
 
     def _room(self) -> int:
-        """Batches more that the run's concurrency allows: each runs one task at a time."""
+        """How many more batches the run's concurrency allows: each runs one task at a time."""
         if self._info.options.concurrency is None:
             return len(self._graph)
         self._adopted = {i for i in self._adopted if self._state.statuses[i] in _AT_WORK}
@@ -194,12 +194,12 @@ class OpenBatches:
         vanished: bool = False,
         unasked: bool = False,
     ) -> bool:
-        """A batch is gone: what it did not claim is ready again, and what it asked is asked again.
-        Of a batch that was to ask a hook, ``unasked`` says that it could not: that round does not
-        count. Returns whether that is so.
+        """A batch has ended: tasks that it did not claim are ready again, and hooks without an
+        answer are asked again. ``unasked`` says that a batch could not ask its hook: then this
+        round does not count. Returns whether that is so.
 
-        Where a worker ``failed`` to begin it, its queue rests for a while, twice as long each time:
-        such a worker takes what it is given at once, and would be given it for ever. Where it
+        If a worker ``failed`` to begin it, its queue rests for a while, twice as long each time:
+        such a worker pops jobs at once, and would get this one over and over. If the batch
         ``vanished`` before anybody began it, more copies are sent the next time.
         """
         if batch_id in self._sent and not failed and not vanished:
@@ -227,7 +227,7 @@ class OpenBatches:
         return unasked
 
     def _learn(self, batch_id: str) -> None:
-        """What its tasks have cost, one after another: where there were many."""
+        """Learn what its tasks cost in sequence, if there were several."""
         if batch_id not in self._silence:
             return
         sent, statuses, tasks = self._sent[batch_id], self._state.statuses, self._graph.tasks
@@ -236,7 +236,9 @@ class OpenBatches:
         self._fleet.estimates.learn_batch(tasks[sent.tasks[0]], done, took_ms)
 
     def keep(self, batch: Batch, now: float) -> None:
-        """Redis had no room for a batch: it was not sent, and its queue rests for a moment."""
+        """Redis had no room for a batch: it was not sent. Its tasks are ready again, and its queue
+        rests for a moment.
+        """
         sent = self._forget(batch.id)
         if sent is None:
             return
@@ -249,7 +251,7 @@ class OpenBatches:
         self._rests.note_full(batch.queue, now)
 
     def _forget(self, batch_id: str) -> _Sent | None:
-        """A batch is out no more."""
+        """A batch is no longer out."""
         sent = self._sent.pop(batch_id, None)
         self._looked.pop(batch_id, None)
         self._begun.discard(batch_id)
@@ -260,15 +262,15 @@ class OpenBatches:
         return sent
 
     def note_begun(self, batch_ids: Iterable[str]) -> None:
-        """Workers have begun these batches: what they begin is not swallowed."""
+        """Workers have begun these batches: nothing has swallowed them on their queues."""
         for batch_id in batch_ids:
             if batch_id in self._sent and batch_id not in self._begun:
                 self._begun.add(batch_id)
                 self._fleet.copies.note_begun(self._sent[batch_id].batch.queue)
 
     def note_told(self, index: int, now: float, batch_id: str = "") -> bool:
-        """Something was told of a task, which this batch or the one that carries it has at work;
-        returns whether it is the first that was heard of the batch.
+        """There is news of a task that this batch, or the one that carries it, works on. Returns
+        whether it is the first news of the batch.
         """
         if batch_id not in self._sent:
             batch_id = self._carrier.get(index, "")
@@ -278,7 +280,7 @@ class OpenBatches:
         return self._silence.note(batch_id, now, watches=watches)
 
     def share_out(self, now: float) -> None:
-        """Let what waits behind long tasks in their batches go to workers that idle."""
+        """Let idle workers have the tasks that wait behind long ones in their batches."""
         for batch_id in self._silence.find_due(now):
             sent = self._sent[batch_id]
             due_at = self._silence.since(batch_id) + self._patience(sent)
@@ -286,14 +288,14 @@ class OpenBatches:
                 again = due_at if due_at > now else now + self._held_seconds
                 self._silence.look_again(batch_id, again)
                 continue
-            # What is left rests on the task at work.
+            # What is left in the batch depends on the running task.
             self._silence.look_again(batch_id, None)
             for index in self._find_behind(batch_id, sent):
                 del self._carrier[index]
                 self._state.on_unstarted(index)
 
     def _idles(self, queue: str) -> bool:
-        """Whether a worker has nothing to do, and may have something of this run's."""
+        """Whether a worker is idle and may take a task of this run."""
         fleet = self._fleet
         return (
             fleet.workers(queue) > fleet.out[queue]
@@ -311,7 +313,7 @@ class OpenBatches:
         return [index for index in behind if statuses[index] == TaskStatus.QUEUED]
 
     def _patience(self, sent: _Sent) -> float:
-        """Seconds of silence of a batch, after which what waits in it goes elsewhere."""
+        """Seconds of silence after which the tasks that wait in a batch may go elsewhere."""
         statuses, estimates = self._state.statuses, self._fleet.estimates
         at_work = next((index for index in sent.tasks if statuses[index] in _OPEN), None)
         if at_work is None:
@@ -324,8 +326,9 @@ class OpenBatches:
         return patience_ms(held_ms, setup_ms=setup_ms, grouped=grouped) / 1000
 
     def _bring_back(self, index: int, now: float, *, waits: bool) -> None:
-        """At once the first time; a task that comes back again and again from batches that could
-        claim nothing (Redis's clock was set back, say) ``waits`` in between.
+        """Make a task ready again, at once the first time. With ``waits``, one that comes back
+        again and again from batches that could claim none of their tasks (Redis's clock was set
+        back, say) waits in between.
         """
         if self._state.statuses[index] != TaskStatus.QUEUED:
             return
@@ -339,20 +342,21 @@ class OpenBatches:
 
     @property
     def has_refused(self) -> bool:
-        """Whether there are tasks that workers were refused again and again: somebody may hold
-        them of whom no event tells.
+        """Whether there are tasks that workers fail to claim again and again: a worker may hold one
+        without any event that says so.
         """
         statuses = self._state.statuses
         self._refused = {index for index in self._refused if statuses[index] in _UNCLAIMED}
         return bool(self._refused)
 
     def is_out(self, batch_id: str) -> bool:
-        """Whether a batch was sent, and has not been taken back."""
+        """Whether a batch was sent and has not ended."""
         return batch_id in self._sent
 
     def take_unbegun(self, seconds: float, begun: Collection[str], now: float) -> dict[str, str]:
-        """The batches that were sent so many seconds ago and are not among those that were begun,
-        id -> queue, where one of them was not looked for in so many seconds. All are now.
+        """The batches that were sent ``seconds`` ago and have not ``begun``, as id -> queue. Empty
+        unless one of them has not been looked for in the last ``seconds``; those returned count as
+        looked for now.
         """
         self._looked.update((batch_id, now) for batch_id in begun if batch_id in self._looked)
         waits = {batch_id: at for batch_id, at in self._looked.items() if batch_id not in begun}

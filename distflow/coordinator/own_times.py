@@ -1,4 +1,4 @@
-"""Times that Redis has, on this host's own clock: Redis's may be set meanwhile."""
+"""Converts times from Redis to this host's monotonic clock, since Redis's clock may be set."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from distflow.core.graph import Graph
 from distflow.core.outcome import left_of_wait_ms, longest_wait_seconds
 from distflow.core.run import RunInfo
 
-#: A wait that stands this much too far in the future is moved.
+#: A stored wait that ends this much too late is corrected.
 _MISPLACED_MS = 1000
 
 
 class PlacedWaits(NamedTuple):
-    """Progress with times on this host's own clock, in ms; and those that Redis has wrong, as
-    ``set_times`` takes them: a task would wait for longer than it was told to.
+    """Progress with times on this host's monotonic clock, in ms; and corrections, as ``set_times``
+    takes them, of stored times that would make a task wait for too long.
     """
 
     progress: dict[str, Progress]
@@ -27,13 +27,13 @@ class PlacedWaits(NamedTuple):
 def place_waits(
     graph: Graph, progress: Mapping[str, Progress], *, now_ms: int, told_ms: int, own_ms: int
 ) -> PlacedWaits:
-    """Move what is waited for to this host's clock.
+    """Convert waits to this host's clock.
 
     Args:
         graph: the run's.
-        progress: as Redis has it.
+        progress: as stored in Redis.
         now_ms: Unix ms on Redis's clock.
-        told_ms: the same when all this was read of Redis.
+        told_ms: the same, when the progress was read from Redis.
         own_ms: ms on this host's monotonic clock.
     """
     placed: dict[str, Progress] = {}
@@ -45,7 +45,8 @@ def place_waits(
             continue
         left_ms = left_of_wait_ms(known.not_before, now_ms, told_ms)
         if known.not_before <= told_ms:
-            # It was over, or is of a time after the clock was set back: nobody knows.
+            # The wait had ended, or it was written while the clock was set back: nobody knows
+            # which.
             longest = longest_wait_seconds(graph.tasks[index], known)
             left_ms = min(left_ms, ceil(longest * 1000))
         placed[name] = known._replace(not_before=own_ms + left_ms)
@@ -65,5 +66,5 @@ def find_deadline(info: RunInfo, *, now: float, own: float) -> float | None:
     timeout, began = info.options.timeout, info.clock_at
     if timeout is None or began is None:
         return None
-    # It did not begin in the future: Redis's clock was set back since.
+    # A run does not begin in the future: Redis's clock was set back.
     return own + timeout - max(0.0, now - began)

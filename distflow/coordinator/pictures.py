@@ -1,4 +1,4 @@
-"""Pictures: shows whoever looks on where a run stands, at most a few times per second."""
+"""Pictures: shows an onlooker the state of a run, at most a few times per second."""
 
 from __future__ import annotations
 
@@ -12,28 +12,26 @@ from distflow.core.status import TaskStatus
 #: Seconds between two pictures.
 _SHOW_SECONDS = 0.1
 
-#: Tasks in these could run now.
+#: Tasks in these statuses could run now.
 _OPEN = frozenset({TaskStatus.READY, TaskStatus.QUEUED})
 
 
 class Onlooker(Protocol):
-    """Somebody who looks on while a run is led; asked and told on the thread of the loop."""
+    """Watches a run while it is led; called on the thread of the loop."""
 
     @property
     def wants_pictures(self) -> bool:
-        """Whether it is to be shown anything."""
+        """Whether it wants pictures at all."""
 
     @property
     def wants_queues(self) -> bool:
-        """Whether the next picture is to have the queues of open tasks: they cost a look at each
-        task.
-        """
+        """Whether the next picture needs the queues of open tasks: that visits every task."""
 
     def begin(self, plan: ResumePlan) -> None:
-        """The run is led from now on, and its resume does this."""
+        """The run is led from now on, and its resume does what ``plan`` says."""
 
     def see(self, picture: Picture) -> None:
-        """The run stands like this."""
+        """Receive the state of the run."""
 
 
 class Pictures:
@@ -49,7 +47,7 @@ class Pictures:
             self._onlooker.begin(ResumePlan(mirror.graph, plan))
 
     def show(self, mirror: RunMirror, now: float) -> None:
-        """Show how the run stands, if it is time; ``now`` is on the monotonic clock, in seconds."""
+        """Show the state of the run, if it is time; ``now`` is in monotonic seconds."""
         if self._onlooker is None or now < self._due or not self._onlooker.wants_pictures:
             return
         self._due = now + _SHOW_SECONDS

@@ -1,4 +1,4 @@
-"""A person's resume: set aside what is evaluated again, dependents before their dependencies."""
+"""A person's resume: set aside the outcomes to evaluate again, dependents before dependencies."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from distflow.wire.codec import decode_result
 
 
 class Reading(NamedTuple):
-    """A run as it was read: its graph, what a reopening planned (empty where there was none), and
-    where its tasks stand.
+    """A run as it was read: its graph, the plan of a reopening (empty if there was none), and the
+    state of its tasks.
     """
 
     graph: Graph
@@ -37,8 +37,8 @@ def read_run(
     reopen: bool,
     chance: Chance,
 ) -> Reading:
-    """Read a run that this epoch leads, but what is ``known`` of it; and reopen it if that is
-    wanted, or was cut off: whoever leads it next ends that.
+    """Read a run that this epoch leads, except for what is ``known`` already. Reopen it if asked
+    to, or if a reopening was cut off: the next coordinator completes it.
     """
     graph = known.graph if known and known.is_of(head) else read_graph(store, head)
     if reopen and head.info.status in OVER_RUNS:
@@ -52,28 +52,28 @@ def read_run(
 
 
 def _read_over(store: RunStore, graph: Graph) -> Reading | None:
-    """A run that has ended, where a resume changes nothing of it: it keeps its end. None where
-    there is something to do.
+    """A run that has ended and that a resume does not change: it keeps its end. None if there is
+    something to do.
     """
     standing = read_standing(store, graph)
     plan, _statuses = _read_plan(store, graph)
-    # A decision in the meantime lets the run go on.
+    # A decision made since then lets the run continue.
     unmoved = standing.info.status in OVER_RUNS and store.read_status() == standing.info.status
     if unmoved and changes_nothing(graph, plan, standing.info.status):
-        # What was skipped is not evaluated again after all.
+        # Skipped tasks are not evaluated again in this case.
         kept = [item for item in plan if item.action == "keep"]
         return Reading(graph, kept, standing)
     return None
 
 
 def _fresh(head: RunHead, graph: Graph) -> RunReading:
-    """Where a run stands of whose tasks none can have begun: nothing need be read."""
+    """The state of a run none of whose tasks can have begun: nothing need be read."""
     return RunReading("0-0", head.info, [None] * len(graph), {}, {})
 
 
 def _read_plan(store: RunStore, graph: Graph) -> tuple[list[PlanItem], list[TaskStatus | None]]:
     """What a resume of the run would do now, see :func:`distflow.core.plan.plan_resume`; and the
-    outcomes' statuses that it rests on.
+    statuses that the plan is based on.
     """
     statuses = read_statuses(store, graph)
     again = [index for index, status in enumerate(statuses) if status in REOPENED]
@@ -94,10 +94,10 @@ def _read_plan(store: RunStore, graph: Graph) -> tuple[list[PlanItem], list[Task
 def reopen_run(
     store: RunStore, epoch: int, graph: Graph, chance: Chance
 ) -> tuple[list[PlanItem], RunReading | None]:
-    """Reopen a run that this epoch leads, and return what was planned, and where its tasks stand
-    then if that is known.
+    """Reopen a run that this epoch leads. Returns the plan, and the state of the tasks afterwards
+    if it is known.
 
-    A reopening that was cut off anywhere is ended by the next one.
+    A reopening that was cut off anywhere is completed by the next one.
     """
     store.begin_reopen(epoch, chance.new_token())
     before = store.last_event_id()
@@ -106,14 +106,14 @@ def reopen_run(
     items: Sequence[PlanItem] = [item for item in plan if item.progress is not None]
     try:
         _set_aside(store, epoch, graph, items)
-        # Whatever changes an outcome after this is told by an event. What one before this told may
-        # have been set aside since.
+        # An event after this id reports every later change of an outcome. An outcome that an
+        # earlier event reported may have been set aside since.
         last_event = store.last_event_id()
         if last_event != before:
             statuses = read_statuses(store, graph)
         store.set_status(RunStatus.RUNNING, {RunStatus.REOPENING}, epoch=epoch, restart_clock=True)
     except WrongState:
-        # It was cancelled at this very moment: the coordinator does that.
+        # It was cancelled in the same moment: the coordinator carries that out.
         return plan, None
     if last_event == before:
         for item in plan:

@@ -1,6 +1,6 @@
-"""Redis has other data than a coordinator knew of: all is read again, and what is missing is told.
+"""Redis has other data than the coordinator knew: read the run again, and report what is missing.
 
-Somebody has deleted events or outcomes, or Redis came back with older data.
+Somebody deleted events or outcomes, or Redis came back with older data.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from distflow.errors import DistflowError, RunGone, RunNotFound, StaleEpoch
 def record_repair(
     mirror: RunMirror, tools: Tools, repair: Repair, by: WorkerFacts = NAMELESS
 ) -> None:
-    """Write a repair into the run's history, and tell of it; ``by`` is the worker that is to blame,
-    if one is.
+    """Write a repair to the run's history, and announce it; ``by`` is the worker that caused it, if
+    one did.
     """
     tools.store.record_repair(mirror.epoch, tools.chance.new_token(), repair, by=by)
     tools.announcer.tell("repair", message=repair.note)
@@ -27,14 +27,14 @@ def record_repair(
 def read_again(
     mirror: RunMirror, tools: Tools, kind: str, why: str, *, restarted: bool = False
 ) -> None:
-    """Read where every task stands. It is a loss of data where something is missing.
+    """Read the state of every task again. If something is missing, record a loss of data.
 
     Args:
         mirror: the run.
         tools: its store.
-        kind: of the repair, where nothing is missing.
+        kind: of the repair, if nothing is missing.
         why: what was noticed, in words.
-        restarted: whether another process of Redis answers.
+        restarted: whether another Redis process answers.
     """
     known = mirror.known
     found = read_standing(tools.store, mirror.graph)
@@ -43,26 +43,27 @@ def read_again(
     if missing:
         kind, why = "data_lost", f"{why}; Redis has lost {name_missing(missing)}"
     elif restarted:
-        why += ": nothing that was recorded is missing"
-    # This first: under another epoch there is nothing to be read again.
-    record_repair(mirror, tools, Repair(kind, "", "", f"{why}; all is read again"))
+        why += ": no recorded data is missing"
+    # The repair comes first: it raises if another epoch leads the run, and then there is nothing to
+    # read.
+    record_repair(mirror, tools, Repair(kind, "", "", f"{why}; the run is read again"))
     mirror.read_again(found)
 
 
 def tell_restored(mirror: RunMirror, tools: Tools, known: Known) -> None:
-    """Redis had come back with data from before this coordinator led the run; ``known`` is what it
-    knew of it then.
+    """Report that Redis came back with data from before this coordinator led the run; ``known`` is
+    what it knew about the run before that.
     """
     found = read_standing(tools.store, mirror.graph)
     missing = find_missing(mirror.graph, known, found, (), restarted=True)
-    names = name_missing(["who led the run", *missing])
-    note = f"Redis came back with older data, without {names}: led anew"
+    names = name_missing(["its coordinator's lease", *missing])
+    note = f"Redis came back with older data, without {names}: the run is led anew"
     record_repair(mirror, tools, Repair("data_lost", "", "", note))
 
 
 def raise_unless_forgotten(error: DistflowError, mirror: RunMirror, tools: Tools) -> None:
-    """Raise what ends the leading, in place of what was run into; return where Redis has merely
-    forgotten that this coordinator leads the run.
+    """Raise the error that ends the leadership, in place of the one that was caught. Return if
+    Redis has merely forgotten that this coordinator leads the run.
     """
     if not isinstance(error, StaleEpoch | RunGone | RunNotFound):
         raise error
@@ -70,13 +71,13 @@ def raise_unless_forgotten(error: DistflowError, mirror: RunMirror, tools: Tools
         epoch = tools.store.read_info().epoch
     except RunNotFound:
         raise tools.server.explain_gone(tools.store, mirror.restarts) from error
-    # Epochs grow with time: an older one is no other coordinator's.
+    # Epochs only grow: an older one is not another coordinator's.
     if epoch > mirror.epoch or not isinstance(error, StaleEpoch):
         raise error
 
 
 def _read_events(tools: Tools, after: str) -> list[Event]:
-    """All events after an id that there are now."""
+    """All present events after an id."""
     events: list[Event] = []
     while some := tools.store.read_events(events[-1].id if events else after):
         events += some

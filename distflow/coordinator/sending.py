@@ -1,4 +1,4 @@
-"""Batches are sent, or kept where Redis has no room for them."""
+"""Sends batches, or keeps them if Redis has no room."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from distflow.ports.dispatcher import Dispatcher
 def send_batches(
     dispatcher: Dispatcher, batches: Sequence[Batch], keep: Callable[[Batch], None]
 ) -> None:
-    """Send batches; ``keep`` is told each of them where Redis takes no more work: who leads runs
-    need not wait for room, and has other things to do meanwhile, such as to cancel them.
+    """Send batches. If Redis has no room for more work, call ``keep`` with each of them: a
+    coordinator must not wait for room, since it has other things to do, such as cancelling runs.
     """
     try:
         dispatcher.dispatch(batches)

@@ -1,4 +1,4 @@
-"""ServerClock: Redis's clock against this host's, and which process of Redis answers."""
+"""ServerClock: Redis's clock relative to this host's, and which Redis process answers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from distflow.core.readings import ServerInfo
 from distflow.errors import RunForgotten, RunGone
 from distflow.ports.run_store import RunStore
 
-#: Seconds by which a clock may differ from what it was thought to be, between two looks, without
-#: having been set: it runs a little faster or slower than this host's.
+#: A clock that is off by less than this many seconds since the last check was not set: it merely
+#: runs a little faster or slower than this host's.
 _SLEWED_SECONDS = 1.0
 
 
 class ServerClock:
-    """Looks at Redis now and then: its clock may be set, and it may restart with older data.
+    """Checks Redis now and then: its clock may be set, and it may restart with older data.
 
     Args:
-        store: of any run on the Redis.
+        store: of any run on that Redis.
         clock: this host's.
-        watch_seconds: between two looks.
+        watch_seconds: between two checks.
     """
 
     def __init__(self, store: RunStore, clock: Clock, watch_seconds: float) -> None:
@@ -26,23 +26,23 @@ class ServerClock:
         self._clock = clock
         self._watch_seconds = watch_seconds
         self._server_id = ""
-        #: When Redis was looked at last, on the monotonic clock.
+        #: When Redis was last checked, on the monotonic clock.
         self.looked_at = float("-inf")
-        #: Redis's clock less this host's monotonic one, in seconds.
+        #: Redis's clock minus this host's monotonic clock, in seconds.
         self.offset = 0.0
-        #: How often Redis's clock was seen to have been set.
+        #: How often Redis's clock was found to have been set.
         self.sets = 0
-        #: How often Redis was seen to have restarted, or another to have taken its place.
+        #: How often Redis was found to have restarted, or to have been replaced by another.
         self.restarts = 0
 
     def look(self, server: ServerInfo | None = None) -> bool:
-        """Look again where the last look is old; returns whether it was. ``server`` is what was
-        read of it at this moment, where that is known.
+        """Check again if the last check is old; returns whether it was. ``server`` is what was just
+        read from Redis, if it was.
         """
         now = self._clock.monotonic()
         if now - self.looked_at < self._watch_seconds:
             return False
-        # What was read at this moment may be as old as its reply took.
+        # A reply may be as old as the time that it took to arrive.
         asked_at = now
         server = server or self._store.read_server()
         before, self.looked_at = self.looked_at, self._clock.monotonic()
@@ -50,7 +50,7 @@ class ServerClock:
             early = server.now - (asked_at + self.offset)
             late = server.now - (self.looked_at + self.offset)
             self.sets += early < -_SLEWED_SECONDS or late > _SLEWED_SECONDS
-        # Redis's clock may be set: it is asked again each time.
+        # Redis's clock may be set: take the offset anew each time.
         self.offset = server.now - self.looked_at
         if server.server_id:
             self.restarts += bool(self._server_id) and server.server_id != self._server_id
@@ -58,7 +58,7 @@ class ServerClock:
         return True
 
     def now(self) -> float:
-        """Unix seconds on Redis's clock, by this host's monotonic one."""
+        """Unix seconds on Redis's clock, derived from this host's monotonic clock."""
         return self._clock.monotonic() + self.offset
 
     def now_ms(self) -> int:
@@ -66,10 +66,10 @@ class ServerClock:
         return int(self.now() * 1000)
 
     def explain_gone(self, store: RunStore, restarts: int) -> RunGone:
-        """Why a run is missing that was there when Redis had restarted so often."""
+        """Why a run is missing that existed when Redis had restarted ``restarts`` times."""
         server = self._store.read_server()
         another = bool(self._server_id) and server.server_id not in ("", self._server_id)
         if another or restarts != self.restarts:
-            why = "another process of Redis answers, and has no data of it"
+            why = "another Redis process answers, and has no data of it"
             return RunForgotten.because(store.run_id, why)
         return store.explain_gone()

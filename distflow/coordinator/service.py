@@ -1,7 +1,7 @@
-"""CoordinatorService: leads every run that is left to it, all from one loop.
+"""CoordinatorService: leads all runs that nobody else leads, from one loop.
 
-Several may run: the lease of a run says which of them leads it, and the others take over the runs
-of one that died.
+Several may run at once: the lease of a run says which of them leads it, and the others take over
+the runs of one that died.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ from distflow.text import counted
 
 _log = get_logger("distflow.coordinator")
 
-#: Seconds between two looks whether leases of others end in time.
+#: Seconds between two checks whether leases of others end in time.
 _SHORTEN_SECONDS = 30.0
 
-#: Seconds between two looks for runs that nobody leads.
+#: Seconds between two searches for runs that nobody leads.
 _DISCOVER_SECONDS = 1.0
 
-#: Seconds that a read of events waits at most: a signal to stop is seen that late.
+#: The longest wait for events, in seconds: a signal to stop is noticed this late at worst.
 _LONGEST_WAIT_SECONDS = 1.0
 
-#: Seconds that a run rests which could not be led: its bytes are damaged, say.
+#: Seconds until a run that could not be led is tried again: its bytes are damaged, say.
 _REST_SECONDS = 60.0
 
-#: Seconds of adopting between two looks at the runs that are led already.
+#: Seconds for taking on new runs before the loop returns to the runs that it leads.
 _ADOPT_SECONDS = 0.005
 
-#: Seconds between two looks at the events of runs of which nothing is at work, while others are.
+#: Seconds between two reads of the events of idle runs while other runs are busy.
 _QUIET_SECONDS = 0.1
 
-#: Announcements last so many times the interval between them.
+#: An announcement lasts this many times the interval between two.
 _ANNOUNCED_INTERVALS = 5
 
 
@@ -81,10 +81,10 @@ class CoordinatorService:
         backend: where the runs live.
         stop: when it is set, the service hands its runs over and ends.
         settings: intervals and patience.
-        listener: told what happens; it must not raise.
-        report: told in one line what the service itself does.
-        clock: by which it measures and waits.
-        chance: what must not be foreseen.
+        listener: called with everything that happens; it must not raise.
+        report: called with one line about what the service itself does.
+        clock: for measuring and waiting.
+        chance: the source of randomness.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class CoordinatorService:
     ) -> None:
         self._backend = backend
         self._service = backend.service
-        #: For what is tried only once.
+        #: For calls that are tried only once.
         self._impatient = backend.with_patience(0.0).service
         self._stop = stop
         self._settings = settings or CoordinatorSettings()
@@ -111,7 +111,7 @@ class CoordinatorService:
         self.counts = ServiceCounts()
         #: The runs that are led, by id.
         self.led: dict[str, WorkflowExecutor] = {}
-        #: Of each: the event that was applied last, and when it is due without another.
+        #: For each of them: the last applied event, and when it is due even without another.
         self._after: dict[str, str] = {}
         self._wake_at: dict[str, float] = {}
         self._keeper = LeaseKeeper(
@@ -128,25 +128,25 @@ class CoordinatorService:
         #: Run id -> when it may be tried again, on the monotonic clock.
         self._resting: dict[str, float] = {}
         self._discover_at = self._shorten_at = 0.0
-        #: Runs that nobody led when that was asked last, and how they stood.
+        #: Runs that nobody led at the last search, and their statuses.
         self._unled: deque[tuple[str, RunStatus]] = deque()
-        #: The runs of which something is at work; the events of the others are read less often.
+        #: The busy runs; the events of the others are read less often.
         self._at_work: set[str] = set()
         self._read_all_at = 0.0
-        #: Runs that were led when Redis went, with how often it had restarted by then.
+        #: Runs that were led when Redis went away, with how often it had restarted by then.
         self._left: dict[str, int] = {}
-        #: Runs that have something to send; whose turn it is comes first.
+        #: Runs that have something to send, the next one first.
         self._turns: dict[str, WorkflowExecutor] = {}
 
     def run(self) -> None:
-        """Lead runs until ``stop`` is set; each is then free for another coordinator at once."""
+        """Lead runs until ``stop`` is set; then another coordinator can take them at once."""
         try:
             while not self._stop.is_set():
                 try:
                     self.turn()
                 except RedisUnavailable as error:
                     self._report(f"{error}: waiting for it")
-                    # Whatever it comes back with is read again.
+                    # Redis may come back with other data: read everything again.
                     self._forget_all()
                     self._clock.wait(self._stop, _DISCOVER_SECONDS)
         finally:
@@ -155,10 +155,10 @@ class CoordinatorService:
     # The loop
 
     def turn(self) -> None:
-        """One turn of the loop: waits for events, or until something is due.
+        """One turn of the loop: wait for events, or until something is due.
 
         Raises:
-            RedisUnavailable: what was led is to be read again.
+            RedisUnavailable: the runs that are led must be read again.
         """
         self._shared.look()
         if self._clock.monotonic() >= self._discover_at:
@@ -173,11 +173,11 @@ class CoordinatorService:
             if executor is not None:
                 self._guard(executor, partial(self._advance, executor, found.get(run_id, ())))
         if not self._send() and any(self.led[run].is_busy for run in found if run in self.led):
-            # Many short tasks are at work: what they tell is read together.
+            # Many short tasks are running: their events are read together.
             self._clock.sleep(PACE_SECONDS)
 
     def _read_undamaged(self) -> dict[str, list[Event]]:
-        """The events of all runs; one whose events are damaged is left aside."""
+        """The events of all runs; a run with damaged events is set aside."""
         try:
             return self._read()
         except DamagedRun as error:
@@ -202,7 +202,7 @@ class CoordinatorService:
         return {}
 
     def _wait_seconds(self) -> float:
-        """How long nothing is due."""
+        """How long until something is due."""
         if self._unled:
             return 0.0
         first = min(self._wake_at.values(), default=self._discover_at)
@@ -229,8 +229,8 @@ class CoordinatorService:
             self._turns.pop(executor.run_id, None)
 
     def _send(self) -> bool:
-        """Send what is ready, one batch per run and queue in turn: no run starves another. Returns
-        whether there was any.
+        """Send ready tasks, one batch per run and queue in turn, so that no run starves another.
+        Returns whether anything was sent.
         """
         batches: list[Batch] = []
         waiting = deque(self._turns.items())
@@ -239,7 +239,7 @@ class CoordinatorService:
             taken = executor.take_batches(limit=1)
             batches += taken
             if taken:
-                # The next time it comes after those that had to wait.
+                # Next time it comes after the runs that had to wait.
                 del self._turns[run_id]
             self._note(executor)
             if taken and run_id in self._turns:
@@ -273,8 +273,8 @@ class CoordinatorService:
         )
 
     def _adopt_some(self) -> bool:
-        """Lead more runs, for a moment, since those that are led already must not wait for long;
-        returns whether there were any.
+        """Take on more runs, but only for a moment: the runs that are led already must not wait for
+        long. Returns whether there were any.
         """
         until = self._clock.monotonic() + _ADOPT_SECONDS
         adopted = False
@@ -284,8 +284,8 @@ class CoordinatorService:
         return adopted
 
     def _is_fit(self, run: UnledRun) -> bool:
-        # Who submits a run without detaching it leads it in a moment.
-        # One that was made in the future is from before Redis's clock was set back.
+        # A process that submits a run without detaching it will lead it in a moment. A run made "in
+        # the future" dates from before Redis's clock was set back.
         is_new = 0 <= run.age_seconds <= self._settings.lease_seconds
         settled = run.detached or run.led_before or not is_new
         return run.status in ACTIVE_RUNS and settled
@@ -309,13 +309,13 @@ class CoordinatorService:
         self._guard(executor, begin)
 
     def _guard(self, executor: WorkflowExecutor, call: Callable[[], None]) -> None:
-        """Let what goes wrong with one run be no other run's concern."""
+        """Keep the failure of one run away from the others."""
         try:
             call()
         except RedisUnavailable:
             raise
         except LeaseHeld:
-            # Another was faster.
+            # Another coordinator was faster.
             self._drop(executor)
         except (StaleEpoch, RunGone) as error:
             self._drop(executor)
@@ -326,7 +326,7 @@ class CoordinatorService:
             self._leave_aside(executor, error)
 
     def _leave_aside(self, executor: WorkflowExecutor, error: Exception) -> None:
-        """Say that a run cannot be led, and try again in a while; the others go on."""
+        """Set aside a run that cannot be led, and try it again later; the others continue."""
         self._drop(executor)
         executor.end()
         self._resting[executor.run_id] = self._clock.monotonic() + _REST_SECONDS
@@ -334,7 +334,7 @@ class CoordinatorService:
         known = isinstance(error, DistflowError)
         _log.log(
             logging.WARNING if known else logging.ERROR,
-            "run %s is left aside, and tried again in %d s: %s",
+            "run %s is set aside, trying again in %d s: %s",
             executor.run_id,
             _REST_SECONDS,
             error,
@@ -355,7 +355,7 @@ class CoordinatorService:
         self._discover_at = 0.0
 
     def _tell_forgotten(self, active: set[str]) -> None:
-        """Say which runs Redis had when it went, and has no more."""
+        """Report the runs that Redis had before it went away and no longer has."""
         left, self._left = self._left, {}
         for run_id in left.keys() - active:
             store = self._backend.store(run_id)
@@ -365,14 +365,14 @@ class CoordinatorService:
                 self._report(str(self._shared.server.explain_gone(store, left[run_id])))
 
     def _hand_over(self) -> None:
-        """Release every lease: the runs need not wait until they lapse."""
+        """Release every lease, so that the runs need not wait until they lapse."""
         self._keeper.close()
         epochs = {run_id: executor.epoch for run_id, executor in self.led.items()}
         try:
             self._impatient.release_leases(self.owner, epochs)
             self._impatient.withdraw_announcement(self.owner)
         except DistflowError as error:
-            # They lapse by themselves.
+            # The leases lapse by themselves.
             _log.warning("the leases of %s were not released: %s", self.owner, error)
         if epochs:
-            self._report(f"{counted(len(epochs), 'run')} handed over: another coordinator goes on")
+            self._report(f"{counted(len(epochs), 'run')} handed over to the next coordinator")

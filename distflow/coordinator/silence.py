@@ -1,28 +1,28 @@
-"""Silence: what is heard of the batches that are out, and which have been silent for long."""
+"""Silence: when each open batch was last heard of, and which have been silent for long."""
 
 from __future__ import annotations
 
 
 class Silence:
-    """A batch that has begun, and of which nothing was told for a while, is at a long task.
+    """A batch that has begun and has been silent for a while is at a long task.
 
     Times are seconds on the caller's monotonic clock.
 
     Args:
-        seconds: of silence, after which it is to be looked whether others wait for that task.
+        seconds: of silence, after which to check whether other tasks wait behind that one.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        #: When something was told of a batch first, and last.
+        #: When a batch was first and last heard of.
         self._first: dict[str, float] = {}
         self._last: dict[str, float] = {}
-        #: When to look next.
+        #: When to check a batch next.
         self._looks: dict[str, float] = {}
 
     def note(self, batch_id: str, now: float, *, watches: bool) -> bool:
-        """Something was told of a batch; returns whether it is the first. Where nobody can wait in
-        it there is nothing to watch.
+        """A batch was heard of; returns whether for the first time. ``watches`` is false if no task
+        can wait in it.
         """
         is_first = batch_id not in self._first
         if is_first:
@@ -33,30 +33,30 @@ class Silence:
         return is_first
 
     def __contains__(self, batch_id: str) -> bool:
-        """Whether anything was told of a batch."""
+        """Whether a batch was heard of at all."""
         return batch_id in self._first
 
     def since(self, batch_id: str) -> float:
-        """When something was told of a batch last."""
+        """When a batch was last heard of."""
         return self._last[batch_id]
 
     def span(self, batch_id: str) -> float:
-        """Seconds between the first and the last that was told of a batch."""
+        """Seconds between the first and the last news of a batch."""
         return self._last[batch_id] - self._first[batch_id]
 
     def find_due(self, now: float) -> list[str]:
-        """The batches that are to be looked at."""
+        """The batches to check now."""
         return [batch_id for batch_id, at in self._looks.items() if at <= now]
 
     def look_again(self, batch_id: str, at: float | None) -> None:
-        """Look at a batch then; with None when it was silent again, once more is told of it."""
+        """Check a batch then; with None, only after new news of it and another silence."""
         if at is None:
             del self._looks[batch_id]
         else:
             self._looks[batch_id] = at
 
     def forget(self, batch_id: str) -> None:
-        """A batch is out no more; the others are looked at again, since a worker may idle now."""
+        """A batch is no longer out. The others are checked again: a worker may be idle now."""
         for known in (self._first, self._last, self._looks):
             known.pop(batch_id, None)
         for other in self._looks:
@@ -64,5 +64,5 @@ class Silence:
 
     @property
     def due(self) -> float | None:
-        """When to look; None for never."""
+        """When the next check is due; None for never."""
         return min(self._looks.values(), default=None)

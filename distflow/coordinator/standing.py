@@ -1,4 +1,4 @@
-"""Reads where a run and all of its tasks stand."""
+"""Reads the state of a run and all of its tasks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from distflow.core.status import TaskStatus
 from distflow.faults import reach
 from distflow.ports.run_store import RunStore
 
-#: Names that are read at a time.
+#: How many tasks are read at a time.
 CHUNK = 1000
 
 
 def read_graph(store: RunStore, head: RunHead | None = None) -> Graph:
-    """The frozen graph of a run, of which ``head`` may have been read already: a resume needs none
-    of the user's code.
+    """The frozen graph of a run, of which ``head`` may have been read already. It comes from the
+    store: a resume needs none of the user's code.
     """
     tasks = list(head.tasks) if head else []
     if head is None or len(tasks) < head.info.total:
@@ -24,8 +24,8 @@ def read_graph(store: RunStore, head: RunHead | None = None) -> Graph:
 
 
 def read_standing(store: RunStore, graph: Graph) -> RunReading:
-    """Where the run and all its tasks stand: the statuses are those of the whole graph. What
-    happens meanwhile is told by events after ``last_event``.
+    """The state of the run and of all its tasks, with the statuses of the whole graph. Events after
+    ``last_event`` report what happens meanwhile.
     """
     standing = store.read_standing([task.name for task in graph.tasks[:CHUNK]])
     reach("attach:standing")

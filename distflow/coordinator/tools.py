@@ -1,4 +1,4 @@
-"""Tools: what a coordinator leads one run with."""
+"""Tools: what a coordinator needs to lead one run."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Tools(NamedTuple):
     server: ServerClock
     clock: Clock
     chance: Chance
-    #: When it is set, the run is left as it is, or handed over.
+    #: When set, the run is left as it is, or handed over.
     interrupt: Interrupt
-    #: When it is set, the run is cancelled.
+    #: When set, the run is cancelled.
     cancel: Signal | None = None
 
     @classmethod
@@ -44,7 +44,7 @@ class Tools(NamedTuple):
         interrupt: Interrupt | None,
         cancel: Signal | None,
     ) -> Tools:
-        """Those for one run of a process."""
+        """The tools for one run of a process."""
         return cls(
             store,
             dispatcher,

@@ -1,15 +1,15 @@
-"""Whether Redis takes writes: one that takes none shows old beats to whoever reads."""
+"""WriteProbe: whether Redis takes writes. While it does not, readers see old beats."""
 
 from __future__ import annotations
 
 from distflow.clock import Clock
 from distflow.ports.run_store import RunStore
 
-#: Seconds that a write takes at least which Redis has refused at first: the first pause of a store
-#: that is patient.
+#: A write that Redis refused at first takes at least this many seconds: the first pause of a
+#: patient store.
 _PROMPT_SECONDS = 0.2
 
-#: Writes in a row that may be late by refusals; where more are, Redis is slow, and nothing else.
+#: Up to this many late writes in a row count as refusals; after more, Redis is just slow.
 _REFUSED_IN_A_ROW = 3
 
 
@@ -26,13 +26,12 @@ class WriteProbe:
         self._store = store
         self._epoch = epoch
         self._clock = clock
-        #: Writes that took long, and none that did not since.
+        #: How many of the latest writes in a row were slow.
         self._late_in_a_row = 0
 
     def takes_writes(self) -> bool:
-        """Whether Redis takes at once something that writes. One that was paused for that alone, or
-        that refused it, has answered who reads, and shows old beats: workers must have the time to
-        be heard again.
+        """Whether Redis takes a write at once. A Redis that paused or refused only writes has kept
+        answering readers with old beats: workers need time to be heard again.
         """
         began = self._clock.monotonic()
         self._store.trim_events(self._epoch, "0-0")

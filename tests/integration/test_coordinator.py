@@ -174,7 +174,7 @@ def test_sigterm_hands_runs_over_at_once(
     first.terminate()
     out, err = first.communicate(timeout=20)
     assert (first.returncode, out) == (0, "")
-    assert "1 run handed over: another coordinator goes on" in err
+    assert "1 run handed over to the next coordinator" in err
     assert leader(run) is None
     assert connect(url).coordinators() == []
     assert run.status() == RunStatus.RUNNING
@@ -228,7 +228,7 @@ def test_a_run_that_cannot_be_led_is_nobody_elses_concern(
     assert damaged.status() == RunStatus.RUNNING
     service.terminate()
     _out, err = service.communicate(timeout=20)
-    assert "run damaged is left aside" in err
+    assert "run damaged is set aside" in err
 
 
 def test_paused_and_cancelled_under_a_service(

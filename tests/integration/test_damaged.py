@@ -98,14 +98,14 @@ def test_a_service_leaves_a_damaged_run_aside(
             damage(redis, "second", key, field)
             redis.xadd("distflow:{third}:events", {"e": msgpack.packb([["x", "", "", 1, "", 0.0]])})
             if key == "events":
-                wait_for(lambda: "second" not in service.led, 10, "the run is left aside")
+                wait_for(lambda: "second" not in service.led, 10, "the run is set aside")
             assert "third" in service.led
             assert thread.is_alive()
         finally:
             stop.set()
             thread.join()
         assert "run first" in caplog.text
-        assert "is left aside, and tried again in 60 s" in caplog.text
+        assert "is set aside, trying again in 60 s" in caplog.text
 
 
 def records_of(whole: bytes) -> list[tuple[bytes, bytes]]:

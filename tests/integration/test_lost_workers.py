@@ -72,7 +72,8 @@ def test_a_killed_worker_is_found_in_seconds(lost: tuple[Scene, float]) -> None:
     told_at, notice = scene.wait_told("killed", "repair", 10)
     assert told_at - killed_at < stretched(5), told_at - killed_at
     name = scene.workers["killed"].name
-    seen = rf"worker {name} was lost: not heard of since .+ UTC, and no process of it is connected"
+    silent = "no heartbeat since .+ UTC, and none of its processes is connected"
+    seen = rf"worker {name} was lost: {silent}"
     assert re.fullmatch(rf"hold: failure; {seen}", notice.message)
     result = scene.result("killed")
     assert result.status == "failure"
@@ -88,7 +89,7 @@ def test_a_frozen_worker_gives_up_what_may_run_twice(lost: tuple[Scene, float]) 
     told_at, notice = scene.wait_told("again", "repair", 15)
     assert told_at - frozen_at < stretched(10), told_at - frozen_at
     name = scene.workers["again"].name
-    seen = rf"worker {name} is frozen: connected, and not heard of since .+ UTC"
+    seen = rf"worker {name} is frozen: connected, but no heartbeat since .+ UTC"
     assert re.fullmatch(rf"hold: waiting; {seen}", notice.message)
     scene.began("again", 2)
     run = scene.runs["again"]

@@ -96,7 +96,7 @@ def test_an_entry_lost_between_pop_and_begin(
     ends(run)
     (note,) = repairs(run, told, "entry_lost")
     first = f"{run.run_id}-{run.info().epoch}-1"
-    assert note == f"batch {first} had vanished from its queue: it is sent again"
+    assert note == f"batch {first} vanished from its queue, and is sent again"
     assert recording.lines(log) == [["s0"], ["s1"]]
 
 
@@ -245,7 +245,7 @@ def test_restarts_that_lose_nothing(
     gate.touch()
     ends(run)
     notes = repairs(run, told, "redis_restarted")
-    assert notes == ["Redis restarted: nothing that was recorded is missing; all is read again"] * 3
+    assert notes == ["Redis restarted: no recorded data is missing; the run is read again"] * 3
     assert recording.lines(log) == [["first"], ["held"], ["held", "done"]]
 
 
@@ -267,7 +267,7 @@ def test_outcomes_that_somebody_deleted(
     gate.touch()
     ends(run)
     notes = repairs(run, told, "data_lost")
-    assert notes == ["events were lost; Redis has lost first: success; all is read again"]
+    assert notes == ["events were lost; Redis has lost first: success; the run is read again"]
     assert recording.lines(log).count(["first"]) == 2
 
 
@@ -294,8 +294,8 @@ def test_redis_comes_back_with_data_from_before_the_lease(
     ends(run)
     assert run.info().epoch > epoch
     (note,) = repairs(run, told, "data_lost")
-    assert note.startswith("Redis came back with older data, without who led the run")
-    assert note.endswith(": led anew")
+    assert note.startswith("Redis came back with older data, without its coordinator's lease")
+    assert note.endswith(": the run is led anew")
     client.redis.close()
 
 

@@ -183,4 +183,4 @@ def test_no_child_outlives_a_killed_horse(overrun: Overrun) -> None:
     assert len(children) == 2
     assert not children & alive()
     error = overrun.results["die"].error or ""
-    assert error.startswith("WorkerLost: its process was lost: not heard of since ")
+    assert error.startswith("WorkerLost: its process was lost: no heartbeat since ")

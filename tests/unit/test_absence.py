@@ -180,7 +180,7 @@ def test_a_run_that_went_with_a_restart_is_forgotten(
     lose(leading)
     restart(leading, monkeypatch)
     leading.clock.sleep(seconds)
-    with pytest.raises(RunForgotten, match="another process of Redis answers, and has no data"):
+    with pytest.raises(RunForgotten, match="another Redis process answers, and has no data"):
         leading.go_on(40.0)
 
 

@@ -11,29 +11,29 @@ from tests.support.leading import played
 from tests.unit.conftest import Lead
 
 BEAT = Beat("w", "job-1", 1_800_000_000_999, "a")
-LATE = "its own heartbeat is 21 s overdue"
-SEEN = "not heard of since 2027-01-15 08:00:00 UTC"
+LATE = "the worker's own heartbeat is 21 s overdue"
+SEEN = "no heartbeat since 2027-01-15 08:00:00 UTC"
 
 
 @pytest.mark.parametrize(
     ("probe", "words"),
     [
-        (None, f"worker w was lost: {SEEN}, and no process of it is connected"),
+        (None, f"worker w was lost: {SEEN}, and none of its processes is connected"),
         (
             WorkerProbe(connected=False, jobs=["job-1"], heard_at=1.0),
-            f"worker w was lost: {SEEN}, and no process of it is connected",
+            f"worker w was lost: {SEEN}, and none of its processes is connected",
         ),
         (
             WorkerProbe(connected=True, jobs=["job-2"], heard_at=1.0),
-            f"its process was lost: {SEEN}; worker w is connected, and works on job job-2",
+            f"its process was lost: {SEEN}; worker w is connected and works on job job-2",
         ),
         (
             WorkerProbe(connected=True, jobs=[], heard_at=1.0),
-            f"its process was lost: {SEEN}; worker w is connected, and works on nothing",
+            f"its process was lost: {SEEN}; worker w is connected and works on nothing",
         ),
         (
             WorkerProbe(connected=True, jobs=["job-1"], heard_at=1.0, overdue=21.4),
-            f"worker w was lost: {SEEN}; Redis has its connection, and {LATE}",
+            f"worker w was lost: {SEEN}; Redis still has its connection, but {LATE}",
         ),
     ],
 )
@@ -44,12 +44,12 @@ def test_what_is_lost(probe: WorkerProbe | None, words: str) -> None:
 
 def test_a_batch_that_never_beat() -> None:
     """There is no moment to name, and perhaps no worker."""
-    assert lost_words("", None, None) == "worker ? was lost: nothing beats for what it claimed"
+    assert lost_words("", None, None) == "worker ? was lost: its claims have no heartbeat"
 
 
 def test_what_is_frozen() -> None:
     """It is connected, which is why it is not lost."""
-    assert frozen_words("w", BEAT) == f"worker w is frozen: connected, and {SEEN}"
+    assert frozen_words("w", BEAT) == f"worker w is frozen: connected, but {SEEN}"
 
 
 @pytest.mark.parametrize("stopped", [True, False])
@@ -64,6 +64,6 @@ def test_a_cancelled_run_stops_what_it_says_it_stopped(lead: Lead, *, stopped: b
     leading.go_on(5.0)
     result = leading.result("a")
     assert result is not None
-    was_told = "worker w was told to stop it, since the run was cancelled"
+    was_told = "worker w was told to stop it because the run was cancelled"
     assert (was_told in (result.error or "")) == stopped
-    assert ("not heard of since" in (result.error or "")) != stopped
+    assert ("no heartbeat since" in (result.error or "")) != stopped

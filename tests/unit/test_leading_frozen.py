@@ -24,7 +24,7 @@ def test_what_a_frozen_worker_has_not_started_goes_to_another(lead: Lead) -> Non
     frozen.freeze()
     led.go_on(10.0)
     (told,) = led.said("repair")
-    words = "worker frozen is frozen: connected, and not heard of since "
+    words = "worker frozen is frozen: connected, but no heartbeat since "
     assert told.startswith(f"a: waiting; {words}")
     assert led.store.read_beats() == {}
     another = led.take(led.worker("another"), "a", start=False)
@@ -167,7 +167,7 @@ def test_a_host_that_is_gone_is_told_by_its_silence(
     assert led.info.held == ()
     assert led.sent_with("a") == 1
     (told,) = led.said("repair")
-    assert "Redis has its connection, and its own heartbeat is 2" in told
+    assert "Redis still has its connection, but the worker's own heartbeat is 2" in told
 
 
 def test_a_host_that_was_only_cut_off_tells_after_all(lead: Lead) -> None:

@@ -40,8 +40,8 @@ def test_a_worker_that_stays_away_is_lost_after_a_sleep_as_well(lead: Lead) -> N
     assert led.said("repair") == []
     led.go_on(4.0)
     (told,) = led.said("repair")
-    assert told.startswith("a: waiting; worker w was lost: not heard of since ")
-    assert told.endswith(", and no process of it is connected")
+    assert told.startswith("a: waiting; worker w was lost: no heartbeat since ")
+    assert told.endswith(", and none of its processes is connected")
     assert led.sent_with("a") == 2
 
 
@@ -53,9 +53,7 @@ def test_a_claim_without_a_beat_is_given_up(lead: Lead) -> None:
     led.at_work("a").die()
     led.server.runs["run-1"].beats.clear()
     led.go_on(5.0)
-    assert led.said("repair") == [
-        "a: waiting; worker ? was lost: nothing beats for what it claimed"
-    ]
+    assert led.said("repair") == ["a: waiting; worker ? was lost: its claims have no heartbeat"]
     assert led.sent_with("a") == 2
 
 

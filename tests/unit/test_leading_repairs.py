@@ -28,7 +28,7 @@ def test_a_batch_that_vanished_is_sent_again(lead: Lead) -> None:
     led.go_on(4.0)
     assert led.said("repair") == []
     led.go_on(2.5)
-    assert led.said("repair") == [f"batch {lost.id} had vanished from its queue: it is sent again"]
+    assert led.said("repair") == [f"batch {lost.id} vanished from its queue, and is sent again"]
     led.go_on(3600.0)
     assert kept.id in led.transport.queued
     assert led.info.repairs == {"entry_lost": 1}
@@ -210,7 +210,7 @@ def test_an_index_that_has_lost_the_run_is_mended(lead: Lead, at_work: bool) -> 
             assert led.clock.seconds - lost_at <= 300.0
         assert led.info.repairs == {"index_lost": number}
     assert led.clock.seconds - lost_at > 200.0
-    assert set(led.said("repair")) == {"the run was missing in an index: it is listed again"}
+    assert set(led.said("repair")) == {"the run was missing from an index, and is listed again"}
 
 
 def test_a_paused_run_is_listed_by_nobody(lead: Lead) -> None:

@@ -135,7 +135,7 @@ def test_a_redis_that_has_forgotten_who_led_is_led_anew(lead: Lead) -> None:
     assert led.executor.epoch > epoch
     assert led.info.epoch == led.executor.epoch
     (said,) = led.said("repair")
-    assert "led anew" in said
+    assert "the run is led anew" in said
     for name in ("a", "b"):
         led.take(worker, name).finish(name)
     assert led.go_on(2.0) == RunStatus.SUCCESS

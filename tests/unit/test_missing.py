@@ -153,7 +153,7 @@ def test_a_restart_is_told_once(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> 
     assert leading.go_on(5.0) is None
     assert leading.info.repairs == {"redis_restarted": 1}
     assert repairs(leading) == [
-        "Redis restarted: nothing that was recorded is missing; all is read again"
+        "Redis restarted: no recorded data is missing; the run is read again"
     ]
 
 
@@ -170,7 +170,9 @@ def test_a_start_that_is_forgotten_is_named(lead: Lead, monkeypatch: pytest.Monk
     restart(leading, monkeypatch)
     assert leading.go_on(5.0) is None
     assert leading.info.repairs == {"data_lost": 1}
-    assert repairs(leading) == ["Redis restarted; Redis has lost charge: start; all is read again"]
+    assert repairs(leading) == [
+        "Redis restarted; Redis has lost charge: start; the run is read again"
+    ]
 
 
 def test_outcomes_that_are_gone_run_again(lead: Lead) -> None:
@@ -182,5 +184,7 @@ def test_outcomes_that_are_gone_run_again(lead: Lead) -> None:
     leading.server.runs["run-1"].results.clear()
     assert leading.go_on(15.0) is None
     assert leading.info.repairs == {"data_lost": 1}
-    assert repairs(leading) == ["events were lost; Redis has lost a: success; all is read again"]
+    assert repairs(leading) == [
+        "events were lost; Redis has lost a: success; the run is read again"
+    ]
     assert leading.sent_with("a") == 2

@@ -117,7 +117,7 @@ def test_damaged_events_leave_one_run_aside(
     serving.turn()
     assert list(serving.service.led) == ["r2"]
     assert serving.info("r1").coordinator is None
-    assert "run r1 is left aside, and tried again in 60 s" in caplog.text
+    assert "run r1 is set aside, trying again in 60 s" in caplog.text
     serving.work()
     serving.turn(50.0)
     assert (serving.service.counts.failed, serving.service.counts.ended) == (1, 1)
@@ -126,7 +126,7 @@ def test_damaged_events_leave_one_run_aside(
 
 
 def test_damage_of_a_run_that_is_not_led_is_an_error(serving: Serving) -> None:
-    """There is nobody to be left aside."""
+    """There is nobody to be set aside."""
     serving.create("r1", played("a"))
     serving.turn()
     serving.store.errors.append(DamagedRun("r9", "an event cannot be read"))
@@ -191,7 +191,7 @@ def test_who_is_told_to_stop_hands_its_runs_over(serving: Serving) -> None:
     serving.turn()
     serving.stop.set()
     serving.service.run()
-    assert serving.said[-1] == "1 run handed over: another coordinator goes on"
+    assert serving.said[-1] == "1 run handed over to the next coordinator"
     assert serving.info("r1").coordinator is None
     assert serving.store.list_coordinators() == []
 

@@ -1,1 +1,1 @@
-"""Duties of a coordinator, one a file: each says when it is due, and acts."""
+"""The duties of a coordinator, one per file: each says when it is due, and acts."""

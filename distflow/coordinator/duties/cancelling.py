@@ -1,4 +1,4 @@
-"""CancelDuty: carries a cancellation out, with the grace that came with it."""
+"""CancelDuty: carries out a cancellation, with its grace period."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ from distflow.core.status import RunStatus, TaskStatus
 
 
 class CancelDuty(Duty):
-    """Cancels what no worker holds; what runs may end by itself, and is then killed. Whoever is
-    interrupted leaves that to the next leader.
+    """Cancels tasks that no worker holds. Running tasks may end by themselves until the grace
+    period is over, and are then killed. A coordinator that is interrupted leaves this to the next
+    one.
 
     Args:
         mirror: the run.
-        tools: its store; the grace where none came with the cancellation.
-        stop_running: kills what is at work.
+        tools: its store, and the grace period for a cancellation that has none.
+        stop_running: kills the running tasks.
     """
 
     def __init__(self, mirror: RunMirror, tools: Tools, stop_running: Callable[[], object]) -> None:
         self._mirror = mirror
         self._tools = tools
         self._stop_running = stop_running
-        #: Whether the cancellation was seen.
+        #: Whether this duty has seen the cancellation.
         self._is_seen = False
-        #: When what runs is stopped: as Redis says it, in Unix seconds, and on the monotonic clock.
+        #: When running tasks are killed: as stored in Redis, in Unix seconds, and on the monotonic
+        #: clock.
         self._told_stop_at: float | None = None
         self._stop_at = NEVER
         self._clock_sets = tools.server.sets
-        #: When that is asked next: another cancellation may have shortened it, and no event tells.
+        #: When to read it again: another cancellation may shorten it, and no event says so.
         self._ask_at = float("-inf")
-        #: Not before: a batch that begins at this very moment is stopped the next time.
+        #: No second kill before this: a batch that began during the first one is killed then.
         self._again_at = float("-inf")
 
     def due(self, now: float) -> float:
-        """At once where something is to be cancelled; then when what runs is to be looked at."""
+        """At once while there are tasks to cancel; then when running tasks are to be checked."""
         state = self._mirror.state
         if self._mirror.status != RunStatus.CANCELLING or self._tools.interrupt.is_set():
             return NEVER
@@ -46,7 +48,7 @@ class CancelDuty(Duty):
         return self._look_at if state.claimed else NEVER
 
     def act(self, now: float) -> None:
-        """Cancel, and kill where the grace is over."""
+        """Cancel what is open, and kill what runs once the grace period is over."""
         mirror, store = self._mirror, self._tools.store
         if not self._is_seen:
             self._is_seen = True
@@ -65,11 +67,11 @@ class CancelDuty(Duty):
 
     @property
     def _look_at(self) -> float:
-        """When to look whether the grace is over."""
+        """When to check whether the grace period is over."""
         return max(self._again_at, min(self._ask_at, self._stop_at))
 
     def _find_stop(self, now: float) -> float:
-        """When what runs is stopped, on the monotonic clock: Redis's may be set meanwhile."""
+        """When running tasks are killed, on the monotonic clock, since Redis's clock may be set."""
         info, server = self._tools.store.read_info(), self._tools.server
         if info.stop_at is None:
             self._stop_at = min(self._stop_at, now + self._tools.settings.grace_seconds)

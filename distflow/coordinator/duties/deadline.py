@@ -1,4 +1,4 @@
-"""DeadlineDuty: cancels a run whose time is up, or that somebody in this process cancels."""
+"""DeadlineDuty: cancels a run that times out, or that a signal in this process cancels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from distflow.errors import WrongState
 
 
 class DeadlineDuty(Duty):
-    """Begins a cancellation; whoever is interrupted leaves that to the next leader.
+    """Begins a cancellation. A coordinator that is interrupted leaves this to the next one.
 
     Args:
         mirror: the run.
@@ -22,7 +22,7 @@ class DeadlineDuty(Duty):
     def __init__(self, mirror: RunMirror, tools: Tools) -> None:
         self._mirror = mirror
         self._tools = tools
-        #: Not before: where it failed, an event tells why in a moment.
+        #: No second try before this: if the first one failed, an event will say why.
         self._again_at = float("-inf")
 
     def due(self, now: float) -> float:
@@ -41,7 +41,7 @@ class DeadlineDuty(Duty):
             reason = "cancelled by a signal"
         else:
             reason = f"timed out after {mirror.info.options.timeout:g} s"
-        # Where it was paused at this very moment, the event says so.
+        # If the run was paused in the same moment, an event will say so.
         with suppress(WrongState):
             mirror.status = self._tools.store.set_status(
                 RunStatus.CANCELLING,

@@ -11,14 +11,14 @@ NEVER = float("inf")
 class Duty(ABC):
     """Says when it is due, and acts then. Times are seconds on the coordinator's monotonic clock.
 
-    What it asks of the store may take long: it measures by the clock itself what it judges
-    afterwards.
+    A call to the store may take long. A duty that judges by time after such a call reads the clock
+    again.
     """
 
     @abstractmethod
     def due(self, now: float) -> float:
-        """When it is to act next: ``now`` or before for at once, :data:`NEVER` for when something
-        has happened. It asks no store, and is asked at each turn of the loop.
+        """When the duty acts next: ``now`` or earlier means at once, :data:`NEVER` means not before
+        something happens. Called at each turn of the loop, so it makes no call to the store.
         """
 
     @abstractmethod
@@ -30,4 +30,4 @@ class Duty(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - most have nothing to leave
-        """The run is led by this coordinator no more."""
+        """This coordinator no longer leads the run."""

@@ -1,4 +1,4 @@
-"""LostWorkerDuty: finds workers that are lost or frozen; what they held goes on elsewhere."""
+"""LostWorkerDuty: finds lost and frozen workers, and lets others do what they held."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from distflow.core.watch.overdue import OverdueTasks
 
 
 class LostWorkerDuty(Duty):
-    """Watches the batches of one run that are at work.
+    """Watches the running batches of one run.
 
     Args:
         mirror: the run.
-        tools: its store, and what is known of workers.
+        tools: its store, and what is known about workers.
         probe: asked before a worker is judged by its silence.
     """
 
@@ -39,16 +39,18 @@ class LostWorkerDuty(Duty):
         self._overdue = OverdueTasks(mirror.graph, settings.overdue_seconds)
         self._claims = LostClaims(mirror, tools, self._overdue)
         self._restarts, self._clock_sets = tools.server.restarts, tools.server.sets
-        #: When beats were seen last, and before when nobody is judged.
+        #: When beats were last read, before when no worker is judged, and when all were last
+        #: checked.
         self._seen_at = self._judges_at = self._looked_at = tools.clock.monotonic()
         #: Batches that a frozen worker holds on to -> the tasks that it may have begun.
         self._held: dict[str, tuple[HeldTask, ...]] = {}
-        #: What was told last of that; a predecessor may have told something.
+        #: What was last reported about them; None before, since a predecessor may have reported
+        #: some.
         self._told: tuple[HeldTask, ...] | None = None
 
     def due(self, now: float) -> float:
-        """A while after the last look, as long as something is at work; at once when something has
-        happened that beats must be judged by.
+        """``watch_seconds`` after the last check while tasks are running; at once after an event
+        that changes how beats are judged.
         """
         mirror, server = self._mirror, self._tools.server
         at_work = mirror.is_at_work
@@ -62,11 +64,11 @@ class LostWorkerDuty(Duty):
         return self._looked_at + self._watch_seconds if at_work else NEVER
 
     def act(self, now: float) -> None:
-        """Look at every batch at work, and give up those whose worker is gone."""
+        """Check every running batch, and give up those whose worker is gone."""
         mirror, server, settings = self._mirror, self._tools.server, self._tools.settings
         if self._restarts != server.restarts:
             self._restarts = server.restarts
-            # Another server answers: until its workers have found it, it knows none of them.
+            # Another server answers: it knows no worker until they have reconnected.
             self._monitor.forget()
             self._judges_at = now + settings.network_seconds
             return
@@ -89,14 +91,14 @@ class LostWorkerDuty(Duty):
             self._claims.stop(batch)
 
     def close(self) -> None:
-        """What is silent here is no sign of a silent network."""
+        """Forget this run's silent batches: they are no evidence about the network."""
         self._monitor.forget()
 
     # How
 
     @property
     def _can_confirm(self) -> bool:
-        """Whether Redis was seen to be the same process since the claims were read."""
+        """Whether Redis was seen to be the same process after the claims were read."""
         mirror = self._mirror
         is_newer = self._tools.server.looked_at > self._looked_at
         return is_newer and mirror.confirmed_claims is not mirror.claims
@@ -116,7 +118,12 @@ class LostWorkerDuty(Duty):
         self._tell_held(tuple(task for held in self._held.values() for task in held))
         now = tools.clock.monotonic()
         if self._forgotten.look(mirror.running, mirror.claims, now):
-            read_again(mirror, tools, "events_lost", "claims are gone of whose end no event tells")
+            read_again(
+                mirror,
+                tools,
+                "events_lost",
+                "claims disappeared, and no event says how their tasks ended",
+            )
 
     def _find_lost(self) -> list[LostBatch]:
         mirror, tools, monitor = self._mirror, self._tools, self._monitor
@@ -125,7 +132,7 @@ class LostWorkerDuty(Duty):
         beats = mirror.beats = tools.store.read_beats()
         claims = mirror.claims = tools.store.read_claims()
         now = tools.clock.monotonic()
-        # This process was frozen, or Redis away: beats that were not seen are no evidence.
+        # This process was frozen, or Redis was away: beats that nobody could see prove nothing.
         if now - self._seen_at > tools.settings.stale_seconds:
             monitor.forget()
         self._seen_at = now
@@ -166,14 +173,14 @@ class LostWorkerDuty(Duty):
         return found
 
     def _confirm(self, judged: Sequence[str]) -> list[str]:
-        """Those of the batches that are silent still, after all that was asked about them."""
+        """The batches that are still silent after all these queries."""
         if not judged:
             return []
         beats, before = self._tools.store.read_beats(), self._mirror.beats
         return [batch for batch in dict.fromkeys(judged) if beats.get(batch) == before.get(batch)]
 
     def _at_work(self) -> dict[str, Claim]:
-        """The tasks that batches said they are in, with their claims."""
+        """The tasks that batches report as running, with their claims."""
         found = {}
         for batch, beat in self._mirror.beats.items():
             claim = self._mirror.claims.get(beat.task)
@@ -185,7 +192,7 @@ class LostWorkerDuty(Duty):
         mirror = self._mirror
         if lost.settled or not lost.held:
             record_repair(mirror, self._tools, lost.to_repair())
-        # What a frozen worker has not begun, others may do.
+        # Other workers may run what a frozen worker has not begun.
         mirror.take_back(lost.batch)
         for task in lost.settled:
             mirror.state.on_lost(mirror.graph.index[task])

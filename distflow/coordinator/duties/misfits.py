@@ -1,4 +1,4 @@
-"""MisfitDuty: what becomes of tasks that workers refuse, since something is missing there."""
+"""MisfitDuty: handles tasks that workers refuse because something is missing there."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _GONE_SECONDS = 60.0
 
 
 class MisfitDuty(Duty):
-    """Holds back what every worker of a queue has refused, tries it now and then, and lets it fail
-    when no other worker has come in time. Costs nothing while nothing is refused.
+    """Holds back what every worker of a queue has refused, tries it again now and then, and fails
+    it if no able worker joins in time. Costs nothing while nothing is refused.
 
     Args:
         mirror: the run.
-        tools: its store, and what is known of workers.
+        tools: its store, and what is known about workers.
     """
 
     def __init__(self, mirror: RunMirror, tools: Tools) -> None:
@@ -39,26 +39,28 @@ class MisfitDuty(Duty):
         self._watch = MisfitWatch(tools.settings.misfit_seconds)
         self._refusals: Sequence[Refusal] = ()
         self._live: Mapping[str, set[Registration]] = {}
-        #: Found when the first refusal comes.
+        #: Built on the first refusal.
         self._scopes: ScopeIndex | None = None
-        #: What is held back, and in which state that was said.
+        #: What is held back, and the state that was told so.
         self._held: frozenset[Held] = frozenset()
         self._state: TaskStateManager = mirror.state
-        #: What was told already: of one worker, and of all.
+        #: What was reported already: about one worker, and about all of a queue.
         self._told: set[RefusalKey] = set()
         self._told_held: set[Held] = set()
-        #: Since when workers are gone that have refused something.
+        #: Workers that refused something and are gone -> since when.
         self._gone: dict[Registration, float] = {}
         #: When to look again, on the monotonic clock.
         self._look_at = NEVER
 
     def due(self, now: float) -> float:
-        """A while after the last look; at once when something was refused, or may run after all."""
+        """A while after the last check; at once after a refusal, or when a refused task may run
+        after all.
+        """
         mirror = self._mirror
         return now if mirror.was_refused or mirror.has_run else self._look_at
 
     def act(self, now: float) -> None:
-        """Look again at what was refused, if something was, and do what follows."""
+        """Read the refusals again, if there are any, and act on them."""
         mirror = self._mirror
         able = list(self._find_able(mirror.take_ran()))
         if not able and not mirror.was_refused and now < self._look_at:
@@ -84,7 +86,7 @@ class MisfitDuty(Duty):
     # How
 
     def _find_able(self, ran: Iterable[tuple[int, str]]) -> Iterable[RefusalKey]:
-        """The refusals of workers that have run such a task after all: they were mended."""
+        """Refusals by workers that have since run such a task: somebody fixed them."""
         for index, worker in dict.fromkeys(ran):
             mine = [each for each in self._refusals if each.worker == worker]
             for refusal in mine:
@@ -92,7 +94,7 @@ class MisfitDuty(Duty):
                     yield refusal.key
 
     def _find_gone(self, now: float) -> Iterable[RefusalKey]:
-        """The refusals of workers that have been gone for a while: there may be ever more."""
+        """Refusals by workers that have been gone for a while: they would pile up for ever."""
         live = {worker for workers in self._live.values() for worker in workers}
         by = {each.key: Registration(each.worker, each.born) for each in self._refusals}
         gone = set(by.values()) - live
@@ -105,7 +107,7 @@ class MisfitDuty(Duty):
 
     def _tell(self) -> None:
         for refusal in self._refusals:
-            # A job that cannot be read is told as a repair.
+            # A job that cannot be read is reported as a repair.
             if refusal.key in self._told or not (refusal.worker and refusal.scope):
                 continue
             self._told.add(refusal.key)
@@ -120,13 +122,13 @@ class MisfitDuty(Duty):
             if mine[0].worker and seconds:
                 self._tools.announcer.tell(
                     "warning",
-                    message=f"no worker on queue {held.queue!r} can run {wanted_of(mine[0])}: it "
-                    f"fails unless one that can comes within {seconds:g} s",
+                    message=f"no worker on queue {held.queue!r} can run {wanted_of(mine[0])}: "
+                    f"it fails unless a worker that can joins within {seconds:g} s",
                 )
         self._told_held &= self._watch.held
 
     def _refused(self, held: Held) -> list[Refusal]:
-        """The refusals of something by the workers of a queue that are there."""
+        """Refusals of one thing by the present workers of a queue."""
         live = self._live[held.queue]
         return [
             each
@@ -135,8 +137,8 @@ class MisfitDuty(Duty):
         ]
 
     def _find_failed(self, now: float) -> tuple[dict[int, Held], list[RefusalKey]]:
-        """The tasks and hooks for which no worker has come, and the refusals that then say nothing
-        more: what needs the same later is tried anew.
+        """The tasks and hooks for which no able worker came in time, and the refusals to forget
+        with them: what needs the same thing later is tried afresh.
         """
         failed: dict[int, Held] = {}
         over: list[RefusalKey] = []
@@ -161,11 +163,11 @@ class MisfitDuty(Duty):
         outcomes = [(index, results[failed[index]]) for index in mirror.state.unheld(tasks)]
         if outcomes or forgotten:
             mirror.settle_failed(outcomes, sorted(forgotten))
-            # What else needs the same is asked for anew, at once.
+            # Tasks that need the same thing are tried again at once.
             mirror.was_refused, self._look_at = True, self._tools.clock.monotonic()
 
     def _hold(self, now: float) -> None:
-        """Bar what is held, and try a task of it now and then."""
+        """Bar what is held back, and try one task of it now and then."""
         mirror = self._mirror
         if self._held != self._watch.held or self._state is not mirror.state:
             self._held, self._state = self._watch.held, mirror.state

@@ -1,4 +1,4 @@
-"""RepairDuty: what Redis or somebody in it has lost is found here, told, and repaired."""
+"""RepairDuty: finds, reports and repairs what Redis lost or somebody deleted there."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from distflow.core.run import Repair
 from distflow.core.status import RunStatus
 from distflow.core.watch.drift import DriftWatch
 
-#: How often a batch is looked for until it counts as vanished.
+#: How many checks must miss a batch before it counts as vanished.
 _LOOKS = 2
 
 
 class RepairDuty(Duty):
-    """Looks for lost events, queue entries and indices, seldom where nothing is at work.
+    """Looks for lost events, queue entries and index entries; seldom while nothing is running.
 
     Args:
         mirror: the run.
@@ -34,12 +34,12 @@ class RepairDuty(Duty):
         self._tools = tools
         self._probe = probe
         self._drift = DriftWatch(tools.settings.stale_seconds)
-        #: Batches that nobody began and no queue holds -> when that was seen first.
+        #: Batches that nobody began and no queue holds -> when that was first seen.
         self._missed: dict[str, float] = {}
         self._looked_at = self._checked_at = self._indexed_at = tools.clock.monotonic()
 
     def due(self, now: float) -> float:
-        """A while after the last look; at once when Redis has restarted."""
+        """A while after the last check; at once after Redis has restarted."""
         mirror, settings = self._mirror, self._tools.settings
         if mirror.restarts != self._tools.server.restarts:
             return now
@@ -78,7 +78,7 @@ class RepairDuty(Duty):
         seconds = self._tools.settings.unbegun_seconds / _LOOKS
         old = mirror.outbox.take_unbegun(seconds, mirror.beats, now)
         for batch_id, failure in self._find_vanished(old).items():
-            # Its end may be among the events that were not read yet.
+            # Its end may be among events that were not read yet.
             mirror.catch_up()
             if mirror.outbox.is_out(batch_id):
                 by = failure.by if failure else NAMELESS
@@ -87,15 +87,15 @@ class RepairDuty(Duty):
                 mirror.was_refused |= bool(by.name)
 
     def _find_vanished(self, unbegun: Mapping[str, str]) -> dict[str, JobFailure | None]:
-        """Of batches that nobody began (id -> queue), those that are in no queue either, with what
-        a worker said that could not begin it. Where none said anything, two looks must have missed
-        it: a worker that has just taken one begins it in a moment.
+        """Of batches that nobody began (id -> queue), those that are in no queue either, each with
+        the report of the worker that could not begin it. Without such a report two checks must have
+        missed the batch: a worker that has just popped it will begin it in a moment.
         """
         if not unbegun:
             return {}
         store, dispatcher = self._tools.store, self._tools.dispatcher
         queued = dispatcher.find_queued(store.run_id, set(unbegun.values()))
-        # Read after the queues: a batch that was popped meanwhile has begun by now, or is lost.
+        # Read after the queues: a batch that was popped in between has begun by now, or is lost.
         begun = store.read_beats()
         gone = [batch for batch in unbegun if batch not in queued and batch not in begun]
         if gone and not self._probe.takes_writes():
@@ -113,5 +113,5 @@ class RepairDuty(Duty):
     def _restore_indices(self) -> None:
         is_led = self._mirror.status in (RunStatus.RUNNING, RunStatus.CANCELLING)
         if is_led and self._tools.store.restore_indices():
-            note = "the run was missing in an index: it is listed again"
+            note = "the run was missing from an index, and is listed again"
             record_repair(self._mirror, self._tools, Repair("index_lost", "", "", note))

@@ -1,4 +1,4 @@
-"""SharingDuty: what waits behind a long task in its batch goes to a worker that idles."""
+"""SharingDuty: moves tasks that wait behind a long one in their batch to an idle worker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from distflow.coordinator.mirror import RunMirror
 
 
 class SharingDuty(Duty):
-    """Takes tasks back that could run elsewhere.
+    """Takes back tasks that could run elsewhere.
 
     Args:
         mirror: the run.

@@ -1,4 +1,4 @@
-"""Tasks that wait for a time, and a clock of Redis that was set meanwhile."""
+"""Timers: tasks that wait for a time, and what to do when Redis's clock was set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from distflow.coordinator.tools import Tools
 
 
 class WaitDuty(Duty):
-    """Lets tasks go on whose time has come.
+    """Makes tasks ready when their time has come.
 
     Args:
         mirror: the run.
@@ -25,13 +25,13 @@ class WaitDuty(Duty):
         return NEVER if due_ms is None else due_ms / 1000
 
     def act(self, now: float) -> None:
-        """Those that waited until now are ready."""
+        """Make ready what waited until now."""
         self._mirror.state.on_time(int(now * 1000))
 
 
 class ClockDuty(Duty):
-    """Where Redis's clock was set, moves what is waited for to where it now stands: whoever leads
-    the run next, and the scripts, go by that clock.
+    """When Redis's clock was set, moves the stored times to match it: the scripts and the next
+    coordinator go by that clock.
 
     Args:
         mirror: the run.
@@ -47,7 +47,7 @@ class ClockDuty(Duty):
         return NEVER if self._mirror.clock_sets == self._tools.server.sets else now
 
     def act(self, now: float) -> None:
-        """Move the waits and the begin of the run's timeout."""
+        """Move the waits and the start of the run's timeout."""
         mirror, server = self._mirror, self._tools.server
         mirror.clock_sets = server.sets
         now_ms, own_ms = server.now_ms(), mirror.own_ms()

@@ -1,4 +1,4 @@
-"""TrimDuty: events that were applied are taken off the run's stream."""
+"""TrimDuty: removes applied events from the run's stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TrimDuty(Duty):
         self._trimmed_at = tools.clock.monotonic()
 
     def due(self, now: float) -> float:  # noqa: ARG002 - as all duties
-        """A while after the last time, where events were applied since."""
+        """A while after the last trim, if events were applied since."""
         if self._trimmed == self._mirror.last_event:
             return NEVER
         settings = self._tools.settings
@@ -30,7 +30,7 @@ class TrimDuty(Duty):
         return self._trimmed_at + (settings.idle_seconds if rests else settings.watch_seconds)
 
     def act(self, now: float) -> None:
-        """Keep what comes after the last event that was applied."""
+        """Keep only what comes after the last applied event."""
         self._trimmed_at = now
         self._trimmed = self._mirror.last_event
         self._tools.store.trim_events(self._mirror.epoch, self._trimmed)
