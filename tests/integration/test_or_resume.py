@@ -8,19 +8,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from distflow import Client, Workflow, connect
+from distflow import Client, connect
 from distflow.cli import main
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
-from distflow.errors import InvalidInput, RunExists
 from distflow.store.redis.store import RedisRunStore
 from tests.conftest import StartWorker
 from tests.integration.cli_runs import StartCli, begun, dag, end, held, started_commands, starts
 from tests.support.cli import kill_cli
 from tests.support.redis_server import RedisServer
 from tests.support.stores import claim, final, finish
-from tests.support.tasks import recording
 from tests.support.wait import wait_for
 
 
@@ -104,36 +102,3 @@ def test_what_is_another_run(redis_server: RedisServer, client: Client, tmp_path
         refused = submit(redis_server, *words, *options)
         assert refused.exit_code == 2
         assert "--or-resume needs the --run-id to continue, and no --dry-run" in refused.stderr
-
-
-def test_in_python(redis_server: RedisServer, client: Client, start_worker: StartWorker) -> None:
-    """It goes on with what did not succeed, and leaves alone what did."""
-    start_worker(redis_server.url)
-    flow = Workflow("one")
-    flow.add("a", recording.echo, (1,))
-    first = client.submit(flow, run_id="p", detach=True)
-    assert client.submit(flow, run_id="p", detach=True, or_resume=True).run_id == "p"
-    first.cancel()
-    first.lead_in_background(reopen=False)
-    assert first.wait(20) == RunStatus.CANCELLED
-    assert client.submit(flow, run_id="p", or_resume=True).wait(20) == RunStatus.SUCCESS
-    assert client.submit(flow, run_id="p", or_resume=True).wait(20) == RunStatus.SUCCESS
-    with pytest.raises(RunExists):
-        client.submit(flow, run_id="p")
-    with pytest.raises(InvalidInput, match="or_resume needs the run_id"):
-        client.submit(flow, or_resume=True)
-
-
-def test_another_was_faster(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the look for the run and its creation: it is found then."""
-    flow = Workflow("one")
-    flow.add("a", recording.echo, (1,))
-    create = Client.create
-
-    def create_twice(self: Client, *arguments: object, **options: object) -> object:
-        create(self, *arguments, **options)  # type: ignore[arg-type]
-        return create(self, *arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Client, "create", create_twice)
-    assert client.submit(flow, run_id="p", detach=True, or_resume=True).run_id == "p"
-    assert client.run_ids() == ["p"]
