@@ -200,7 +200,9 @@ class WorkflowExecutor:
             return NEVER
         now = self._tools.clock.monotonic()
         moments = [duty.due(now) for duty in attached.duties]
-        send_at = attached.mirror.outbox.send_at
+        mirror = attached.mirror
+        # A run that is paused or cancelled sends nothing, however long it waits.
+        send_at = mirror.outbox.send_at if mirror.status == RunStatus.RUNNING else None
         return min(moments if send_at is None else [send_at, *moments])
 
     @property

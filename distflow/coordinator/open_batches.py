@@ -109,8 +109,12 @@ class OpenBatches:
 
     @property
     def send_at(self) -> float | None:
-        """When to send work that is held back; None for never."""
-        return self._lingering.due
+        """When to send work that is held back; None for never. What cannot be sent for want of room
+        waits for an event, not for a time.
+        """
+        held = self._lingering.until.items()
+        moments = [max(at, self._rests.until(queue)) for queue, at in held if self._can_send(queue)]
+        return min(moments, default=None)
 
     def take_batches(self, now: float, limit: int | None = None) -> list[Batch]:
         """Batches of ready tasks to send now, as many as the workers and the run's concurrency
@@ -158,6 +162,13 @@ class OpenBatches:
         self._adopted = {i for i in self._adopted if self._state.statuses[i] in _AT_WORK}
         asking = sum(sent.batch.verify for sent in self._sent.values())
         return self._info.options.concurrency - (len(self._sent) - asking) - len(self._adopted)
+
+    def _can_send(self, queue: str) -> bool:
+        """Whether something of a queue is ready, and there is room for it."""
+        if self._state.ready(queue).peek() is None or self._room() <= 0:
+            return False
+        # Where nothing is out there is room, however many workers there are: nobody counts them.
+        return not self._fleet.out[queue] or self._fleet.room(queue) > 0
 
     def _travels_alone(self, index: int) -> bool:
         batched = self._info.options.batch and self._graph.tasks[index].batch

@@ -8,7 +8,7 @@ name does not say otherwise; ``now`` is the caller's monotonic clock, in seconds
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 #: A function that is known to take no longer is claimed quietly, and with others where it is
@@ -124,7 +124,11 @@ class QueueRests:
 
     def is_resting(self, queue: str, now: float) -> bool:
         """Whether nothing is sent to a queue."""
-        return now < self._rests.get(queue, (0, 0.0))[1]
+        return now < self.until(queue)
+
+    def until(self, queue: str) -> float:
+        """Until when nothing is sent to a queue; in the past where it does not rest."""
+        return self._rests.get(queue, (0, 0.0))[1]
 
     def note_failed(self, queue: str, now: float) -> None:
         """A worker could not begin a batch: twice as long each time."""
@@ -157,9 +161,11 @@ class Lingering:
         self._until: dict[str, float] = {}
 
     @property
-    def due(self) -> float | None:
-        """When something that was held back is to be sent; None for never."""
-        return min(self._until.values(), default=None)
+    def until(self) -> Mapping[str, float]:
+        """Until when little work was held back, by queue; in the past where it was not asked for
+        again since.
+        """
+        return self._until
 
     def holds_back(self, queue: str, work_ms: float, now: float, *, awaits: bool) -> bool:
         """Whether so much work of a queue is held back; ``awaits`` says whether batches are out."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from distflow.core.model import Effects
 from distflow.core.run_options import RunOptions
-from distflow.core.status import TaskStatus
+from distflow.core.status import RunStatus, TaskStatus
 from tests.support.leading import Leading, played
 from tests.unit.conftest import Lead
 
@@ -45,6 +46,38 @@ def test_what_waits_behind_a_long_task_goes_to_a_worker_that_idles(lead: Lead) -
     led.step(LINGER)
     assert led.sent_with("b") == 2
     assert led.executor.wake_at > led.clock.seconds + 0.1
+
+
+@pytest.mark.parametrize("why", ["full", "concurrency", "resting", "paused", "gone"])
+def test_what_is_held_back_and_cannot_be_sent_wakes_nobody(why: str, lead: Lead) -> None:
+    """Room has gone in the meantime, say: its coordinator would turn without a rest until there is
+    some. Then it goes at once, since it has waited.
+    """
+    led = lead(played("a"), played("b"), options=RunOptions())
+    led.go_on(10.0)
+    led.take(led.worker(), "a")
+    idle(led)
+    led.step(1.0)
+    led.step(0.1)
+    outbox = led.executor._leadership.led.mirror.outbox
+    assert led.executor.wake_at == pytest.approx(led.clock.seconds + 0.01)
+    if why == "full":
+        led.fleet.out["default"] += 100
+    elif why == "concurrency":
+        outbox._info = replace(outbox._info, options=RunOptions(concurrency=1))
+    elif why == "resting":
+        outbox._rests.note_failed("default", led.clock.seconds)
+    elif why == "paused":
+        led.store.set_status(RunStatus.PAUSED, {RunStatus.RUNNING})
+    else:
+        led.state.cancel_open()
+    led.step(LINGER)
+    assert led.sent_with("b") == 1
+    assert led.executor.wake_at > led.clock.seconds + 0.1
+    if why == "full":
+        led.fleet.out["default"] -= 100
+        led.step()
+        assert led.sent_with("b") == 2
 
 
 def test_what_waits_goes_as_soon_as_a_worker_idles(lead: Lead) -> None:

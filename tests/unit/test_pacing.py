@@ -120,17 +120,17 @@ def test_a_queue_of_a_full_redis_rests_for_a_moment() -> None:
 def test_little_work_waits_for_more() -> None:
     """For a moment, once, and only while batches are out that may bring it."""
     lingering = Lingering(10.0, 5.0)
-    assert lingering.due is None
+    assert not lingering.until
     assert not lingering.holds_back("q", 1.0, 7.0, awaits=False)
     assert not lingering.holds_back("q", 5.0, 7.0, awaits=True)
     assert lingering.holds_back("q", 4.9, 7.0, awaits=True)
     assert lingering.holds_back("r", 4.9, 7.005, awaits=True)
-    assert lingering.due == pytest.approx(7.01)
+    assert lingering.until == pytest.approx({"q": 7.01, "r": 7.015})
     assert lingering.holds_back("q", 1.0, 7.009, awaits=True)
     assert not lingering.holds_back("q", 1.0, 7.011, awaits=True)
-    assert lingering.due == pytest.approx(7.015)
+    assert lingering.until == pytest.approx({"r": 7.015})
     assert not lingering.holds_back("r", 9.0, 7.011, awaits=True)
-    assert lingering.due is None
+    assert not lingering.until
 
 
 def test_a_task_that_bounces_waits() -> None:
