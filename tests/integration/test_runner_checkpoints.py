@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from distflow import Snapshot, TaskResult, Workflow
-from distflow.errors import InvalidInput
-from distflow.events.hub import EventHub
 from distflow.events.notice import Notice
 from distflow.runs.client import Client
 from tests.conftest import StartWorker
@@ -95,37 +93,6 @@ def test_a_snapshot_after_an_interrupt(stage: Stage) -> None:
     done = runner.snapshot()
     stage.open_gate()
     assert {"one", "two"} <= {name for name, status in names(done).items() if status == "success"}
-
-
-def test_callbacks_come_and_go(here: Stage) -> None:
-    """``on`` after the runner is built, ``off``, and both from a callback."""
-    heard: list[str] = []
-    runner = here.builder().build()
-
-    def once(notice: Notice) -> None:
-        heard.append(f"once {notice.task}")
-        runner.off("task_end", once).on("task_end", later)
-
-    def later(notice: Notice) -> None:
-        heard.append(f"later {notice.task}")
-
-    runner.on("task_end", once)
-    runner.execute(chain(), {"log": str(here.log)})
-    assert heard == ["once one", "later two", "later last"]
-    with pytest.raises(InvalidInput, match="is not registered for task_end"):
-        runner.off("task_end", once)
-    with pytest.raises(InvalidInput, match="no event 'tusk_end'"):
-        runner.off("tusk_end", once)
-
-
-@pytest.mark.parametrize("kind", ["repair", "warning"])
-def test_troubles_can_be_heard(kind: str) -> None:
-    """What the command line prints of a run's troubles, plugins and callbacks hear too."""
-    heard: list[str] = []
-    hub = EventHub()
-    hub.on(kind, lambda notice: heard.append(notice.message))
-    hub(Notice(kind, "r", 0.0, message="worker w was not heard of for 4 s"))
-    assert heard == ["worker w was not heard of for 4 s"]
 
 
 @pytest.fixture

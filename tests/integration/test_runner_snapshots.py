@@ -177,26 +177,6 @@ def test_a_checkpoint_of_a_run_that_went_on(stage: Stage, tmp_path: Path) -> Non
     assert len(stage.lines("second")) == 2
 
 
-def test_what_was_interrupted_here_is_over(here: Stage) -> None:
-    """Ctrl-C ends a run in this process for good: what had not started then cannot have started
-    since, and is done by who goes on.
-    """
-    runner = here.builder().build()
-
-    def interrupt(notice: Notice) -> None:
-        if notice.task == "first":
-            raise KeyboardInterrupt
-
-    runner.on("task_end", interrupt)
-    dag = flow("two", "at_most_once")
-    with pytest.raises(KeyboardInterrupt):
-        runner.execute(dag, {"log": str(here.log)})
-    snapshot = runner.snapshot()
-    assert (snapshot.live, list(snapshot)) == (False, ["first"])
-    assert here.play(dag, known=snapshot).status == "success"
-    assert [len(here.lines(name)) for name in ("first", "second", "third")] == [1, 1, 1]
-
-
 def test_a_started_task_never_starts_again(stage: Stage) -> None:
     """A failure at most once stays one in every run that is hydrated from it."""
     ended = stage.play(flow("raise", "at_most_once"))
@@ -255,14 +235,6 @@ def test_a_broken_context_fails_its_tasks(stage: Stage) -> None:
     result = stage.play(dag).results["greets"]
     assert result.status == "failure"
     assert result.error == "OSError: the context cannot be made"
-
-
-def test_any_object_is_a_context_here(here: Stage) -> None:
-    """In this process the context is the builder's object itself, before any factory."""
-    dag = Workflow("context", context=behaving.broken)
-    dag.add("greets", behaving.greeting)
-    context = SimpleNamespace(greeting="hello")
-    assert here.play(dag, builder=here.builder(context)).results["greets"].data == "hello"
 
 
 def test_on_redis_a_context_is_a_factory(on_redis: Stage) -> None:
