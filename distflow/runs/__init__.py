@@ -1,1 +1,1 @@
-"""Runs from Python: make them, lead them, read them, decide in them."""
+"""Runs from Python: create them, lead them, read them, decide their tasks."""

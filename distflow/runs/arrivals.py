@@ -1,4 +1,4 @@
-"""What of a snapshot file comes into the run that is made of it, without holding it in memory."""
+"""Which outcomes of a snapshot file go into a new run, without holding the file in memory."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from distflow.snapshot.gap import (
 )
 from distflow.snapshot.records import Outcome
 
-#: Outcomes that are made at a time.
+#: Outcomes that are built at a time.
 _CHUNK_TASKS = 1000
 
-_LEAVE_OUT = "leave it out as well by --except {} (without=)"
+_LEAVE_OUT = "leave it out as well with --except {} (without=)"
 
 
 class Arrivals:
-    """What of a file's outcomes comes into the new run, chunk by chunk.
+    """Chooses which outcomes of a file go into the new run, chunk by chunk.
 
     Args:
-        is_open: ``at_most_once`` tasks may have started since, and come in as unknown.
+        is_open: ``at_most_once`` tasks may have started since, and become unknown.
         without: tasks that are left out, in the file or not.
     """
 
     def __init__(self, *, is_open: bool, without: Sequence[str]) -> None:
         self.is_open = is_open
-        #: Those, with whether the run has such a task.
+        #: Tasks that are left out -> whether the run has such a task.
         self.without = dict.fromkeys(without, False)
-        #: The at-most-once tasks of which nothing is known that stands.
+        #: At-most-once tasks without an outcome that is kept.
         self._once: set[str] = set()
         #: Tasks that depend on one that is left out.
         self._resting: set[str] = set()
@@ -54,13 +54,13 @@ class Arrivals:
                 self._resting.add(task.name)
 
     def check_names(self) -> None:
-        """Refuse what names no task of the run."""
+        """Refuse names that the run does not have."""
         for name, found in self.without.items():
             if not found:
                 raise SnapshotInvalid(f"--except {name}: the run has no such task")
 
     def translate(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
-        """What of them comes in, and as what."""
+        """The outcomes that go in, as they go in."""
         found = []
         for known in outcomes:
             name, packed, progress = known
@@ -79,7 +79,7 @@ class Arrivals:
         return found
 
     def take_rest(self) -> Iterator[list[Outcome]]:
-        """The tasks of which the file says nothing, and that may have started since."""
+        """The tasks that the file has no outcome of, and that may have started since."""
         rest = [name for name in self._once if name not in self.without] if self.is_open else []
         for start in range(0, len(rest), _CHUNK_TASKS):
             names = sorted(rest[start : start + _CHUNK_TASKS])
@@ -94,7 +94,7 @@ class Arrivals:
         return may_have_started(packed, progress)
 
     def warnings(self) -> Iterator[str]:
-        """What a person should know, now that all is taken."""
+        """What a person should know, once everything is taken."""
         if self._unknown:
             yield gap_warning(self._count, self._unknown[0])
         if self._started:

@@ -1,4 +1,4 @@
-"""Background: sessions on threads of this process, which leave their runs when it ends."""
+"""Background: sessions on threads of this process, which let go of their runs when it exits."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from distflow.ports.run_store import RunStore
 from distflow.runs.session import Session
 from distflow.text import visible
 
-#: Seconds that a process which ends gives its sessions to leave their runs.
+#: Seconds that an exiting process gives its sessions to let go of their runs.
 _LEAVE_SECONDS = 5.0
 
-#: Those of this process that are at work; the runs that it left.
+#: The running sessions of this process; the runs that it has left.
 _at_work: set[Background] = set()
 _left: set[str] = set()
 
 
 class Background:
-    """A session at work on a thread.
+    """A session that runs on a thread.
 
     Args:
-        session: it.
-        interrupt: that of the session: set when the process ends.
-        store: the run, asked once when the process ends; it should have no patience.
+        session: the session.
+        interrupt: that of the session: set when the process exits.
+        store: the run, asked once when the process exits; it should have no patience.
         reopen: see :meth:`Session.finish`.
     """
 
@@ -39,7 +39,7 @@ class Background:
         self._interrupt = interrupt
         self._store = store
         self._reopen = reopen
-        #: How the run stood when the session was over; None before, and where it failed.
+        #: The status of the run when the session ended; None before that, and if it failed.
         self.ended: RunStatus | None = None
         #: Why the session failed.
         self.failed: DistflowError | None = None
@@ -50,23 +50,21 @@ class Background:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the session goes on."""
+        """Whether the session still runs."""
         return self._thread.is_alive()
 
     def join(self, seconds: float) -> bool:
-        """Wait a while for the end of the session; whether it goes on."""
+        """Wait a while for the end of the session; returns whether it still runs."""
         self._thread.join(seconds)
         return self.is_alive
 
     def leave(self) -> None:
-        """Let the session end soon: its run is left as it is."""
+        """Make the session end soon, leaving its run as it is."""
         self._interrupt.set()
 
     @property
     def has_left(self) -> bool:
-        """Whether nobody goes on with the run although it has not ended; True where the store is
-        away.
-        """
+        """Whether nobody leads the run although it has not ended; True if the store is away."""
         try:
             info = self._store.read_info()
         except RunNotFound:
@@ -76,14 +74,14 @@ class Background:
         return info.status not in ENDED_RUNS and info.coordinator is None
 
     def say_left(self) -> None:
-        """Say once that this process led the run and does so no more."""
+        """Print once that this process no longer leads the run."""
         run_id = visible(self._store.run_id)
         if run_id in _left:
             return
         _left.add(run_id)
         sys.stderr.write(
-            f"distflow: this process ended before run {run_id} did, which wait() waits for: go on "
-            f"with it by `distflow resume {run_id}`\n"
+            f"distflow: this process exited before run {run_id} ended (wait() waits for that): "
+            f"continue it with `distflow resume {run_id}`\n"
         )
 
     def _see_through(self) -> None:
@@ -92,7 +90,7 @@ class Background:
         except DistflowError as error:
             self.failed = error
         except RuntimeError:
-            # Python 3.12 starts no thread once the main one has ended: the run is left.
+            # Python 3.12 starts no threads once the main thread has ended: the run is left.
             if threading.main_thread().is_alive():
                 raise
             self.say_left()
@@ -102,7 +100,7 @@ class Background:
 
 @atexit.register
 def _leave_runs() -> None:
-    """Leave what this process still leads, so that a resume need not wait for a lease to lapse."""
+    """Let go of the runs that this process leads, so that no resume waits for a lease to expire."""
     led = [each for each in _at_work.copy() if each.is_alive]
     for each in led:
         each.leave()

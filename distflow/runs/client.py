@@ -41,7 +41,7 @@ from distflow.snapshot.gap import Gap
 
 _log = get_logger("distflow")
 
-#: Seconds that who takes something back waits for a Redis that is away or refuses.
+#: Seconds to wait for a Redis that is away or refuses, when undoing something.
 _UNDO_PATIENCE_SECONDS = 2.0
 
 
@@ -49,10 +49,10 @@ def connect(url: str | RedisClient, *, prefix: str = DEFAULT_PREFIX) -> Client:
     """A client for the runs on a Redis.
 
     Args:
-        url: see :func:`distflow.store.redis.connection.open_redis`; or a redis-py client, in whose
-            place one with the same settings is used where it does not answer in bytes, or finds
-            its server by redis-py's own Sentinels.
-        prefix: first part of every key, where several installations share a Redis.
+        url: see :func:`distflow.store.redis.connection.open_redis`; or a redis-py client. A client
+            that does not answer in bytes, or that uses redis-py's own Sentinel support, is
+            replaced by one with the same settings.
+        prefix: first part of every key, for installations that share a Redis.
 
     Raises:
         InvalidInput: the URL is not usable, or the server belongs to a Redis Cluster.
@@ -67,7 +67,7 @@ class Client:
 
     Args:
         redis: a redis-py client that answers in bytes; :func:`connect` takes others too. Or a
-            backend, which has a prefix and a patience of its own.
+            backend, which has its own prefix and patience.
         prefix: first part of every key.
         settings: how runs are coordinated.
         patience_seconds: how long a call waits for a Redis that is away or refuses.
@@ -84,7 +84,7 @@ class Client:
         given: object = redis
         if given is None or isinstance(given, str | int):
             raise refuse(
-                "the first argument of Client", "a redis.Redis; connect takes a URL", redis
+                "the first argument of Client", "a redis.Redis (connect takes a URL)", redis
             )
         if not isinstance(redis, Backend):
             redis = RedisBackend(redis, prefix, patience_seconds=patience_seconds)
@@ -97,7 +97,7 @@ class Client:
 
     @property
     def settings(self) -> CoordinatorSettings:
-        """How runs are coordinated that are led from now on."""
+        """How this client coordinates the runs that it leads from now on."""
         return self.engine.settings
 
     @settings.setter
@@ -121,13 +121,13 @@ class Client:
         return self.backend
 
     def store(self, run_id: str, *, patience_seconds: float | None = None) -> RunStore:
-        """The store of a run, whether there is one or not; None is the client's own patience."""
+        """The store of a run, which need not exist; None takes the client's own patience."""
         if patience_seconds is None:
             return self.backend.store(run_id)
         return self.backend.with_patience(patience_seconds).store(run_id)
 
     def brief_store(self, run_id: str) -> RunStore:
-        """The same with little patience, for taking back what could not be done."""
+        """The same with little patience, for undoing what failed."""
         return self.store(run_id, patience_seconds=_UNDO_PATIENCE_SECONDS)
 
     def create(
@@ -142,11 +142,11 @@ class Client:
         progress: Callable[[int, int], None] = lambda _written, _total: None,
         **by_name: Unpack[RunKeywords],
     ) -> Run:
-        """Write a run that nobody leads yet: see :meth:`submit`. ``taking`` says how a snapshot is
-        taken over; ``options`` are those of the run, of which those given by name replace some.
+        """Write a run that nobody leads yet: see :meth:`submit`.
 
-        ``progress`` is told, now and then, how many of how many tasks are written; where it raises,
-        no run is made.
+        ``taking`` says how the snapshot is taken over. Options given by name override ``options``.
+        ``progress`` is called now and then with the number of tasks written and of all tasks; if it
+        raises, no run is created.
         """
         check_made_of(workflow)
         asked = replace(options or NewRunOptions(), **by_name)
@@ -208,41 +208,42 @@ class Client:
     ) -> Run:
         """Create a run and coordinate it on a thread of this process.
 
-        Where the run needs more durability than its Redis gives, or a person should know what was
-        made of the snapshot, the logger ``distflow`` warns (``Run.warnings``).
+        If the run needs more durability than its Redis gives, or a person should know how the
+        snapshot was taken over, the logger ``distflow`` warns (``Run.warnings``).
 
         Args:
-            workflow: what ``@workflow`` made, or a Workflow.
-            params: of the run, by name.
-            run_id: 1 to 100 letters, digits, ``_`` or ``-``; None makes one.
+            workflow: a ``@workflow`` function, or a Workflow.
+            params: parameters of the run, by name.
+            run_id: 1 to 100 letters, digits, ``_`` or ``-``; None makes one up.
             snapshot: what is known to be done: it never runs again.
             detach: leave the run to a ``distflow coordinator``.
-            keep: take the snapshot's outcomes although a task's function or arguments have changed
-                since; what depends on other tasks than before is run again, with all downstream.
-            rerun_changed: run tasks again that have changed since, and all that is downstream of
-                them; refused where one may run at most once.
-            without: tasks that are taken as if the snapshot did not have them.
-            gap: of a snapshot of a run that went on: ``at_most_once`` tasks that may have started
-                since come in as ``"unknown"``, they ``"run"``, or it is ``"refuse"``d.
-            new_keys: take a snapshot without an origin, although ``ctx.key`` of its tasks will be
-                another one than it was.
+            keep: keep the snapshot's outcomes of tasks whose function or arguments have changed
+                since; a task whose dependencies have changed runs again, with everything
+                downstream.
+            rerun_changed: run tasks that have changed since again, and everything downstream;
+                refused if one of these tasks runs at most once.
+            without: tasks to ignore in the snapshot.
+            gap: for the snapshot of a run that continued: ``at_most_once`` tasks that may have
+                started since become ``"unknown"``, they ``"run"``, or the snapshot is
+                ``"refuse"``d.
+            new_keys: accept a snapshot without an origin, although this changes ``ctx.key`` of its
+                tasks.
             accept_gap: as in 0.1: the same as ``gap="run"``.
-            concurrency: tasks that may run at once.
+            concurrency: how many tasks may run at once.
             timeout: seconds after which the run is cancelled.
-            max_result_bytes: of one encoded result.
-            max_graph_bytes: of all tasks, encoded.
-            durability: ``"waitaof"`` lets workers wait until the starts and outcomes of
-                ``at_most_once`` tasks are on Redis's disk; None takes what its settings give.
+            max_result_bytes: limit for one encoded result.
+            max_graph_bytes: limit for all encoded tasks together.
+            durability: ``"waitaof"`` makes workers wait until the starts and outcomes of
+                ``at_most_once`` tasks are on Redis's disk; None relies on Redis's settings.
             allow_eviction: use a Redis whose ``maxmemory-policy`` is not ``noeviction``.
-            batch: whether short tasks travel together, in one job of RQ.
-            or_resume: if there is a run of this ``run_id`` already, of the same workflow and
-                parameters, go on with that one, as ``Run.resume`` does; with ``detach`` it is left
-                as it is.
-            listener: told what happens to the run, on its thread.
+            batch: whether short tasks travel together in one RQ job.
+            or_resume: if a run of this ``run_id`` exists, with the same workflow and parameters,
+                continue it as ``Run.resume`` does; with ``detach`` it is left as it is.
+            listener: called with what happens to the run, on the run's thread.
 
         Raises:
             InvalidInput: the workflow, the parameters, the snapshot or the id cannot be used, or
-                the Redis does not give what is asked of it; nothing was written.
+                the Redis does not offer what was asked for; nothing was written.
         """
         if listener is not None:
             check_call("listener", listener)
@@ -283,34 +284,34 @@ class Client:
         create: Callable[[], Run],
     ) -> tuple[Run, bool]:
         if run_id is None:
-            raise InvalidInput("or_resume needs the run_id to go on with")
+            raise InvalidInput("or_resume needs the run_id to continue")
         check_made_of(workflow)
         given = workflow.params if isinstance(workflow, Workflow) else (params or {})
         reference = workflow.reference or workflow.name
         return find_or_create(self.engine, run_id, reference, given, create)
 
     def settle_server(self, durability: str | None, *, allow_eviction: bool) -> ServerFacts:
-        """What a new run records of its server: see :meth:`Backend.settle_server`."""
+        """What a new run records about its server: see :meth:`Backend.settle_server`."""
         return self.backend.settle_server(durability, allow_eviction=allow_eviction)
 
     def on(self, event: str, callback: Callback) -> None:
-        """Call back at an event of every run that is led from here.
+        """Register a callback for an event of every run that this client leads.
 
         Args:
             event: one of :data:`distflow.events.vocabulary.EVENTS`.
-            callback: called with a notice; one that raises is logged.
+            callback: called with a notice; if it raises, the error is logged.
 
         Raises:
-            InvalidInput: there is no such event, or the callback cannot be called.
+            InvalidInput: there is no such event, or the callback is not callable.
         """
         self.engine.hub.on(event, callback)
 
     def off(self, event: str, callback: Callback) -> None:
-        """Call back no more: the opposite of one :meth:`on`."""
+        """Unregister a callback: undoes one :meth:`on`."""
         self.engine.hub.off(event, callback)
 
     def use(self, plugin: Plugin) -> None:
-        """Install a plugin for every run that is led from here."""
+        """Install a plugin for every run that this client leads."""
         self.engine.hub.use(plugin)
 
     def coordinator(
@@ -320,12 +321,12 @@ class Client:
         listener: Listener | None = None,
         report: Callable[[str], object] = _log.info,
     ) -> CoordinatorService:
-        """What leads every run that nobody leads, when its ``run`` is called.
+        """A coordinator service: its ``run`` leads every run that nobody leads.
 
         Args:
-            stop: when it is set, the runs are handed over, and ``run`` ends.
-            listener: told what happens, as is whoever is registered here; it must not raise.
-            report: told in one line what the coordinator itself does.
+            stop: once set, the runs are handed over, and ``run`` returns.
+            listener: called with what happens, like callbacks registered here; it must not raise.
+            report: called with one line about what the coordinator itself does.
         """
         return CoordinatorService(
             self.backend,
@@ -336,12 +337,12 @@ class Client:
         )
 
     def coordinators(self) -> list[str]:
-        """The coordinators that are there for detached runs."""
+        """The coordinators that lead detached runs."""
         return self.backend.coordinators()
 
     def workers(self) -> list[WorkerInfo]:
-        """The workers that are registered, by name: who they are, where they run, and what the last
-        batch of each could not do.
+        """The registered workers, by name: who they are, where they run, and what each could not
+        run of its last batch.
         """
         return self.backend.workers()
 

@@ -1,4 +1,4 @@
-"""A person decides on tasks of a run: all that is said is checked, then written, or nothing is."""
+"""A person decides tasks of a run: the whole decision is checked, then written, or nothing is."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from distflow.ids import new_token
 from distflow.ports.run_store import RunStore
 from distflow.wire.codec import decode_result, encode_result
 
-#: How often the run is looked at while others write to it.
+#: How often the run is read again because others wrote to it.
 _LOOKS = 20
 
 #: Names that are read at a time.
@@ -45,7 +45,7 @@ class _Nothing:
         return "nothing"
 
 
-#: Stands for data that were not given: None is what a function may have returned.
+#: Stands for data that were not given: None may be what a function returned.
 NOTHING: Final = _Nothing()
 
 
@@ -59,7 +59,7 @@ def who_am_i() -> str:
 
 
 class Saying(NamedTuple):
-    """What a person says: ``data`` is what the function would have returned, or NOTHING."""
+    """A person's decision: ``data`` is what the function would have returned, or NOTHING."""
 
     decision: Decision
     data: Any
@@ -70,22 +70,22 @@ class Saying(NamedTuple):
 def resolve_tasks(
     store: RunStore, graph: Graph, names: Sequence[str], saying: Saying
 ) -> dict[str, TaskStatus]:
-    """Decide on tasks of a run, all or none, and return their statuses from now on.
+    """Decide tasks of a run, all or none, and return their new statuses.
 
     Args:
         store: the run.
         graph: its graph.
         names: the tasks.
-        saying: what is decided of them all.
+        saying: the decision about all of them.
 
     Raises:
         TaskNotFound: the run has no such task.
-        WrongState: a task is none that a person may decide, or a dependent of it has begun.
-        InvalidInput: the decision cannot be taken: nothing was changed.
+        WrongState: a task cannot be decided, or a dependent of it has started.
+        InvalidInput: the decision is not valid: nothing was changed.
     """
     if saying.decision not in get_args(Decision):
         known = ", ".join(map(repr, get_args(Decision)))
-        raise InvalidInput(f"a task is resolved by one of {known}, not by {saying.decision!r}")
+        raise InvalidInput(f"the decision must be one of {known}, not {saying.decision!r}")
     chosen = list(dict.fromkeys(names))
     for name in chosen:
         if name not in graph.index:
@@ -119,18 +119,18 @@ def find_unknown(store: RunStore, graph: Graph) -> list[str]:
 
 
 def _check_unwanted(graph: Graph, names: Sequence[str]) -> None:
-    """Refuse a decision without a value where a dependent takes it."""
+    """Refuse a decision without a value if a dependent takes the value."""
     for name in names:
         for child in graph.children[graph.index[name]]:
             if takes_result(graph.tasks[child], name):
                 raise InvalidInput(
-                    f"task {graph.tasks[child].name!r} takes what {name!r} returns: say what that "
-                    "is, by --done JSON (data=); it is null for None"
+                    f"task {graph.tasks[child].name!r} takes what {name!r} returns: give the value "
+                    "with --done JSON (data=); null stands for None"
                 )
 
 
 class _Resolver:
-    """Makes what the store is told of each task of one decision."""
+    """Translates one decision into what the store writes for each task."""
 
     def __init__(self, store: RunStore, graph: Graph, saying: Saying) -> None:
         self._store = store
@@ -139,8 +139,8 @@ class _Resolver:
         self._operation = new_token()
 
     def resolve(self, names: Sequence[str]) -> dict[str, TaskStatus]:
-        """Look at the run, and tell the store."""
-        # First: whoever leads the run may be writing what follows from a failure.
+        """Read the run, and write the decision."""
+        # Read first: the coordinator may be writing what follows from a failure.
         skips = self._store.read_info().counts["skipped"]
         cuts = _read_cuts(self._store, names)
         items = [self._resolution(name, cut) for name, cut in zip(names, cuts, strict=True)]
@@ -151,7 +151,7 @@ class _Resolver:
         return dict(zip(names, statuses, strict=True))
 
     def _resolution(self, name: str, cut: TaskCut) -> Resolution:
-        """What is decided of a task, as it was seen."""
+        """The decision about a task, with what was read of it."""
         if cut.packed is None:
             return self._correct_retry(name, cut)
         before = decode_result(cut.packed, opaque=True)
@@ -166,14 +166,14 @@ class _Resolver:
         rule = leader_rule(before.status, takes_away=rests and not satisfied)
         item = self._item(name, cut.packed, before.attempt, again)._replace(leader=rule)
         if rests:
-            # Who rests on it may run at any moment.
+            # Its dependents may start at any moment.
             return item._replace(dependents=self._unbegun(name))
         if is_dead_end(before) and (after is None or satisfied):
             return item._replace(skipped=self._skipped_by(name))
         return item
 
     def _correct_retry(self, name: str, cut: TaskCut) -> Resolution:
-        """An earlier decision may have let the task run again: the store knows."""
+        """An earlier decision may have made the task run again: the store knows."""
         attempt = cut.progress.attempt if cut.progress else 1
         if cut.claim is not None or cut.progress is None or not cut.progress.token:
             what = "at work" if cut.claim else "pending"
@@ -182,7 +182,7 @@ class _Resolver:
 
     @property
     def _status(self) -> TaskStatus | None:
-        """Of the outcome that is decided; None where the task runs again."""
+        """The status that is decided; None if the task runs again."""
         of = {"done": TaskStatus.SUCCESS, "fail": TaskStatus.FAILURE}
         return of.get(self._saying.decision)
 
@@ -199,7 +199,7 @@ class _Resolver:
             raise InvalidInput(f"--done: {error}") from None
 
     def _unbegun(self, name: str) -> tuple[Dependent, ...]:
-        """The direct dependents of a task, of which none has begun."""
+        """The direct dependents of a task; refuses if one has started."""
         graph = self._graph
         names = [graph.tasks[child].name for child in graph.children[graph.index[name]]]
         found = []
@@ -212,7 +212,7 @@ class _Resolver:
         return tuple(found)
 
     def _skipped_by(self, name: str) -> tuple[str, ...]:
-        """The tasks that were skipped because of one, however far behind it they stand."""
+        """The tasks that were skipped because of this one, however far downstream."""
         graph = self._graph
         reached = {graph.index[name]}
         skipped: list[str] = []
@@ -235,9 +235,9 @@ class _Resolver:
             return WrongState(f"task {name!r} is success: what its worker has done stays done")
         if before.status == TaskStatus.SKIPPED:
             why = f" ({before.message})" if before.message else ""
-            return WrongState(f"task {name!r} is skipped{why}: it follows from other tasks")
+            return WrongState(f"task {name!r} is skipped{why}: that follows from other tasks")
         return WrongState(
-            f"task {name!r} is {before.status}, and not for good: a resume runs it again"
+            f"task {name!r} is {before.status}, but not for good: a resume runs it again"
         )
 
 

@@ -1,4 +1,4 @@
-"""A run and its tasks as documents: what ``--json`` prints, and what the forms for people show."""
+"""A run and its tasks as documents: what ``--json`` prints, and what the views for people show."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def status_document(info: RunInfo) -> dict[str, Any]:
 
 
 def misfit_documents(facts: WorkerFacts) -> list[dict[str, Any]]:
-    """What ``distflow status --json`` prints of what workers cannot run."""
+    """What ``distflow status --json`` prints about what workers cannot run."""
     held = {each.scope for each in find_held(facts.refusals, facts.live)}
     return [_misfit_document(each, held) for each in facts.refusals]
 
 
 def _misfit_document(refusal: Refusal, held: Collection[str]) -> dict[str, Any]:
-    """``held`` are the scopes that none of the workers can."""
+    """``held`` are the scopes that no worker can run."""
     return {
         "worker": refusal.worker,
         "registered_at": refusal.born or None,
@@ -87,8 +87,8 @@ def _misfit_document(refusal: Refusal, held: Collection[str]) -> dict[str, Any]:
 def wait_documents(
     info: RunInfo, waits: Iterable[Wait], command: Callable[[Step], str] = str
 ) -> list[dict[str, Any]]:
-    """Why a run, or a task, does not go on now, each with the command that ends it: null where it
-    ends by itself, or outside of distflow. ``command`` makes the text of a step.
+    """Why a run or a task waits, each wait with the command that ends it: null if it ends by
+    itself, or outside of distflow. ``command`` makes the text of a step.
     """
     return [
         {
@@ -104,14 +104,14 @@ def wait_documents(
 
 
 def done_count(info: RunInfo) -> int:
-    """How many tasks have an outcome that stands: all but the ``unknown``."""
+    """How many tasks have a final outcome: all outcomes but ``unknown``."""
     return sum(info.counts[status] for status in OUTCOMES if status != TaskStatus.UNKNOWN)
 
 
 def result_document(packed: bytes, task: str = "") -> dict[str, Any]:
-    """An encoded TaskResult as JSON says it: null where it has nothing to say.
+    """An encoded TaskResult as a JSON document: null for empty fields.
 
-    ``traceback`` and ``started`` are there only where they say something.
+    ``traceback`` and ``started`` are present only if they are set.
     """
     return {**_EMPTY_RESULT, **plain_result(decode_result(packed, opaque=True, task=task))}
 
@@ -126,14 +126,14 @@ def result_documents(store: RunStore) -> dict[str, dict[str, Any]]:
 
 
 class TaskReading(NamedTuple):
-    """A task as the store has it: its dependencies in order, and why it does not go on now."""
+    """A task as the store has it: its dependencies in order, and what it waits for."""
 
     task: Task
     cut: TaskCut
-    #: Name of each dependency -> where it stands.
+    #: Name of each dependency -> its status.
     dependencies: Mapping[str, TaskStatus]
     history: Sequence[HistoryEntry]
-    #: The last one of the batch that holds it.
+    #: The last heartbeat of the batch that holds it.
     beat: Beat | None
     waits: Sequence[Wait]
 
@@ -168,7 +168,7 @@ def read_task(store: RunStore, info: RunInfo, task: Task) -> TaskReading:
 
 
 def _count_batches(store: RunStore, info: RunInfo, status: TaskStatus) -> int:
-    """How many batches of the run are at work, where that may keep a task from it."""
+    """How many batches of the run are running, if that may keep a task from running."""
     if info.options.concurrency is None or status != TaskStatus.PENDING:
         return 0
     return len({claim.batch for claim in store.read_claims().values()})
@@ -177,7 +177,7 @@ def _count_batches(store: RunStore, info: RunInfo, status: TaskStatus) -> int:
 def task_document(
     info: RunInfo, reading: TaskReading, command: Callable[[Step], str] = str
 ) -> dict[str, Any]:
-    """What ``distflow show --json`` prints of one task; ``command`` makes the text of a step."""
+    """What ``distflow show --json`` prints about one task; ``command`` makes the text of a step."""
     task, cut, name = reading.task, reading.cut, reading.task.name
     claim, progress, beat = cut.claim, cut.progress, reading.beat
     status = live_status(cut, info.as_of)

@@ -1,4 +1,4 @@
-"""A run of an id that is there already: whether who names it again means that run."""
+"""A run id that exists already: whether a new submit may continue that run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from distflow.runs.engine import Engine
 from distflow.runs.run import Run, find_run
 from distflow.wire.as_json import to_plain
 
-#: Seconds without anything more being written, after which whoever wrote a run was cut off.
+#: Seconds without progress after which the creation of a run counts as cut off.
 _CREATING_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
 
@@ -22,19 +22,19 @@ _LOOK_SECONDS = 0.1
 def find_earlier(
     engine: Engine, run_id: str, reference: str, given: Mapping[str, Any]
 ) -> Run | None:
-    """The run of this id, to go on with; None where there is none.
+    """The run of this id, to be continued; None if there is none.
 
     Args:
         engine: where it lives.
         run_id: its id.
-        reference: the workflow that it must be of, as ``module:name``.
+        reference: the workflow that it must be a run of, as ``module:name``.
         given: the parameters that were given; the others are the run's own.
 
-    One that is being written is waited for. Where nothing more was written for half a minute,
-    whoever submitted it was cut off: what there is of it is removed, and it can be made anew.
+    Waits for a run that is being created. If its creation makes no progress for half a minute, its
+    submitter was cut off: the partial run is removed, and can be created anew.
 
     Raises:
-        InvalidInput: it is of another workflow, or has other parameters.
+        InvalidInput: it is a run of another workflow, or has other parameters.
     """
     try:
         run = find_run(engine, run_id)
@@ -43,20 +43,20 @@ def find_earlier(
         return None
     if info.workflow != reference:
         raise InvalidInput(
-            f"run {run_id} is of workflow {info.workflow}, not {reference}: take another --run-id"
+            f"run {run_id} is of workflow {info.workflow}, not {reference}: use another --run-id"
         )
     for name, value in given.items():
         if name not in info.params or to_plain(info.params[name]) != to_plain(value):
             raise InvalidInput(
-                f"run {run_id} has another value for parameter {name!r}: leave that out to go on "
-                "with the run, or take another --run-id"
+                f"run {run_id} has another value for parameter {name!r}: leave it out to continue "
+                "the run, or use another --run-id"
             )
     if cut_off is None:
         return run
     try:
         run.store.discard_creation(cut_off.operation)
     except LookAgain:
-        # It goes on after all, or another has begun to write it anew.
+        # Its creation continues after all, or somebody else creates it anew.
         return find_earlier(engine, run_id, reference, given)
     return None
 
@@ -68,9 +68,9 @@ def find_or_create(
     given: Mapping[str, Any],
     create: Callable[[], Run],
 ) -> tuple[Run, bool]:
-    """The run of an id, made where there is none, and whether it was there.
+    """The run of an id, created if there is none, and whether it existed.
 
-    ``create`` makes it; the other arguments and errors are those of :func:`find_earlier`.
+    ``create`` creates it; the other arguments and errors are those of :func:`find_earlier`.
     """
     run = find_earlier(engine, run_id, reference, given)
     if run is not None:
@@ -78,7 +78,7 @@ def find_or_create(
     try:
         return create(), False
     except RunExists:
-        # Another was faster.
+        # Somebody else was faster.
         run = find_earlier(engine, run_id, reference, given)
         if run is None:
             raise
@@ -86,7 +86,7 @@ def find_or_create(
 
 
 def _wait_created(run: Run) -> tuple[RunInfo, Creation | None]:
-    """What is known of a run once it is written, or how far it has come when it was cut off."""
+    """A run once it is created, or how far its creation had come when it was cut off."""
     seen, since = None, time.monotonic()
     while (info := run.info()).status == RunStatus.CREATING:
         written, now = run.store.read_creation(), time.monotonic()

@@ -14,25 +14,25 @@ class Engine:
     """Where runs live, and how they are led from here.
 
     Args:
-        backend: where.
+        backend: where they live.
         settings: how they are coordinated; None takes those of the environment.
     """
 
     def __init__(self, backend: Backend, settings: CoordinatorSettings | None = None) -> None:
         self.backend = backend
         self.settings = settings or CoordinatorSettings.from_environment()
-        #: What functions cost, as the runs that were led from here have shown.
+        #: What functions cost, as measured in the runs led from here.
         self.estimates = Estimates(BatchLimits())
 
     @cached_property
     def impatient(self) -> Backend:
-        """For looking without waiting: it tries once."""
+        """The backend for reading without waiting: it tries every call once."""
         return self.backend.with_patience(0.0)
 
     @cached_property
     def hub(self) -> EventHub:
-        """Who hears of every run that is led from here, whatever leads it: the plugins of installed
-        packages, and what else is registered.
+        """Hands out the events of every run led from here: to the plugins of installed packages,
+        and to whatever else is registered.
         """
         hub = EventHub()
         hub.use_installed()

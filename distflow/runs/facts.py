@@ -1,6 +1,4 @@
-"""What is read of a run, its queues and its workers to say what it waits for: no more than that
-takes.
-"""
+"""Reads of a run, its queues and its workers just what it takes to say what the run waits for."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ from distflow.runs.survey import Survey
 
 
 def read_facts(backend: Backend, info: RunInfo, survey: Survey) -> RunFacts:
-    """What a run waits for, as far as somebody who only looks can know; of tasks those that were
-    surveyed.
-    """
+    """The facts about a run that an onlooker can know; of its tasks, only those of the survey."""
     return RunFacts(
         info,
         read_workers(backend, info, survey.refused),
@@ -28,7 +24,7 @@ def read_facts(backend: Backend, info: RunInfo, survey: Survey) -> RunFacts:
 
 
 def read_workers(backend: Backend, info: RunInfo, refusals: Sequence[Refusal]) -> WorkerFacts:
-    """The workers of a run: of queues where its batches wait, and of those that refuse some."""
+    """The workers of a run: on queues where its batches wait, and those that refuse some."""
     if info.status in ENDED_RUNS:
         return WorkerFacts()
     live = backend.dispatcher.list_workers(info.queues) if refusals else {}
@@ -39,7 +35,7 @@ def read_workers(backend: Backend, info: RunInfo, refusals: Sequence[Refusal]) -
     workers = dispatcher.count_workers(info.queues)
     idle = [queue for queue in info.queues if not workers[queue]]
     unserved = [queue for queue in idle if dispatcher.find_queued(info.run_id, [queue])]
-    # Nobody listens; or this process has the prefix of the workers, and sees no task that waits.
+    # No workers; or this process shares the workers' prefix, and sees no waiting tasks.
     suspect = info.queues if stands(info.counts) else unserved
     apart = backend.find_apart(info.run_id, suspect)
     suspended = stands(info.counts) and backend.are_workers_suspended()
@@ -54,8 +50,8 @@ def read_stall(
     *,
     leading: bool,
 ) -> WorkerFacts:
-    """The workers of a run in which nothing moves, by its counts; ``queues`` are those that its
-    open tasks are for. The arguments are those of :func:`~distflow.core.waits.stall_waits`.
+    """The workers of a run in which nothing moves, by its counts; ``queues`` are the queues of its
+    open tasks. The arguments are those of :func:`~distflow.core.waits.stall_waits`.
     """
     workers = impatient.dispatcher.count_workers(sorted(queues))
     idle = [queue for queue, count in workers.items() if not count]
@@ -64,7 +60,7 @@ def read_stall(
     apart = impatient.find_apart(run_id, sorted(suspect))
     store = impatient.store(run_id)
     refusals = store.read_refusals() if counts["waiting"] else []
-    # What no worker can run is open, and neither ready nor queued.
+    # A task that no worker can run is open, but neither ready nor queued.
     everywhere = store.read_info().queues if refusals else ()
     live = impatient.dispatcher.list_workers(everywhere) if refusals else {}
     return WorkerFacts(idle, apart, refusals, live, suspended)

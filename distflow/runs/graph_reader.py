@@ -1,4 +1,4 @@
-"""GraphReader: the graph of a run, read once, and read on where the run has got more tasks."""
+"""GraphReader: reads the graph of a run once, and later only the tasks that were added."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from distflow.ports.run_store import RunStore
 
 
 class GraphReader:
-    """Reads the graph of a run, and keeps it; on any thread.
+    """Reads the graph of a run and keeps it; usable on any thread.
 
-    Chunks of a graph never change, and new ones come after those that are there: what was read
-    need not be read again.
+    Chunks of a graph never change, and new ones are appended: no chunk is read twice.
 
     Args:
         store: that of the run.
@@ -26,8 +25,8 @@ class GraphReader:
         self._graph: Graph | None = None
 
     def read(self) -> Graph:
-        """The graph as it is now. The next answer may be longer: a length, and what is counted by
-        it, are taken from one and the same answer.
+        """The graph as it is now. The next answer may be longer: take a length, and what is counted
+        by it, from the same answer.
         """
         with self._lock:
             chunks = list(self._store.iter_tasks(start=self._chunks))

@@ -1,4 +1,4 @@
-"""The tasks of a run: one by its name, or all, as they stand; whatever the size of the graph."""
+"""Finds the tasks of a run: one by its name, or all with their status, in a graph of any size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from distflow.errors import TaskNotFound
 from distflow.ports.run_store import RunStore
 from distflow.wire.codec import status_of
 
-#: A larger graph is not searched for names like the one that was given.
+#: A larger graph is not searched for similar names.
 _GUESSED_TASKS = 20_000
 
 #: Names that are read at a time.
@@ -27,7 +27,7 @@ def iter_cuts(store: RunStore) -> Iterator[tuple[Task, TaskCut]]:
 
 
 def live_status(cut: TaskCut, now: float) -> TaskStatus:
-    """Where a task stands: ``pending`` until a worker claims it. ``now`` is Unix seconds."""
+    """The status of a task: ``pending`` until a worker claims it. ``now`` is Unix seconds."""
     if cut.packed is not None:
         return status_of(cut.packed)
     if cut.claim is not None:
@@ -38,8 +38,8 @@ def live_status(cut: TaskCut, now: float) -> TaskStatus:
 
 
 def live_statuses(store: RunStore, graph: Graph, now: float) -> dict[str, TaskStatus]:
-    """Where every task stands, without reading what the tasks returned."""
-    # The claims come first: what ends in between is found among the outcomes.
+    """The status of every task, without reading what the tasks returned."""
+    # The claims are read first: a task that ends in between is found among the outcomes.
     claims, progress = store.read_claims(), store.read_progress()
     statuses: dict[str, TaskStatus] = {}
     for start in range(0, len(graph), _CHUNK):

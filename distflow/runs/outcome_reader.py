@@ -1,4 +1,4 @@
-"""The outcomes of a run, while it goes on."""
+"""The outcomes of a run, also while it runs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _CHUNK = 1000
 def read_outcomes(store: RunStore, graph: Graph) -> dict[str, bytes]:
     """The encoded outcomes so far, in the graph's order.
 
-    They are read dependents first: what an outcome rests on is then there as well, while the run
-    goes on.
+    They are read dependents first, so that even in a running run each outcome comes with those that
+    it rests on.
     """
     packed: dict[str, bytes] = {}
     names = [graph.tasks[index].name for index in reversed(graph.order)]

@@ -38,7 +38,7 @@ _LOOK_SECONDS = 1.0
 
 
 class Run:
-    """One run, whether there is such a run or not: see :func:`find_run`.
+    """One run, which need not exist: see :func:`find_run`.
 
     Args:
         engine: where it lives, and how it is led from here.
@@ -49,9 +49,9 @@ class Run:
         self.engine = engine
         self.run_id = run_id
         self.store = engine.backend.store(run_id)
-        #: What its submitter should know of its Redis.
+        #: What its submitter should know about its Redis and its snapshot.
         self.warnings: list[str] = []
-        #: Its graph, where this process has just written it.
+        #: Its graph, if this process has just written it.
         self.known: KnownGraph | None = None
         self._graph = GraphReader(self.store)
         self._background: Background | None = None
@@ -60,11 +60,11 @@ class Run:
         return f"<Run {self.run_id}>"
 
     def info(self) -> RunInfo:
-        """The run in short."""
+        """A summary of the run."""
         return self.store.read_info()
 
     def status(self) -> RunStatus:
-        """Where the run stands."""
+        """The status of the run."""
         return self.store.read_status()
 
     def graph(self) -> Graph:
@@ -76,7 +76,7 @@ class Run:
         return dict(Snapshot.from_packed(read_outcomes(self.store, self.graph())))
 
     def snapshot(self) -> Snapshot:
-        """What is known to be done, as an export would have it: decoded as it is read."""
+        """What is known to be done, as an export would have it; results are decoded when read."""
         return read_snapshot(self.store)
 
     # Leading
@@ -91,19 +91,19 @@ class Run:
         with_hub: bool = True,
         onlooker: Onlooker | None = None,
     ) -> WorkflowExecutor:
-        """What leads this run, when its ``lead`` is called.
+        """An executor: its ``lead`` leads this run.
 
         Args:
-            listener: told what happens; it must not raise.
-            interrupt: when it is set, the run is left as it is, or handed over.
-            cancel: when it is set, the run is cancelled.
-            dispatcher: how batches reach workers; None is the client's own way.
-            with_hub: whether those hear of it as well who hear of every run: plugins, say.
+            listener: called with what happens; it must not raise.
+            interrupt: once set, the run is left as it is, or handed over.
+            cancel: once set, the run is cancelled.
+            dispatcher: how batches reach workers; None takes the backend's own.
+            with_hub: whether plugins and callbacks for all runs hear of this run as well.
             onlooker: shown how the run stands, now and then.
         """
         if with_hub:
             listener = both(self.engine.hub, listener)
-        # For the first time alone: it is as large as the run.
+        # For the first executor only: the graph is as large as the run.
         known, self.known = self.known, None
         return WorkflowExecutor(
             self.store,
@@ -127,14 +127,14 @@ class Run:
         dispatcher: Dispatcher | None = None,
         with_hub: bool = True,
     ) -> Session:
-        """What leads this run to its end, follows whoever leads it, and takes over from the dead.
+        """A session: leads this run, or follows its coordinator and takes over if that dies.
 
         Args:
-            watcher: told what happens.
-            interrupt: this and what follows are those of :meth:`executor`.
+            watcher: called with what happens.
+            interrupt: this and the following are those of :meth:`executor`.
             cancel: likewise.
             dispatcher: likewise.
-            with_hub: likewise: they hear of it while it is led from here.
+            with_hub: likewise, while the run is led from here.
         """
         interrupt = interrupt or Interrupt()
         make_executor = partial(
@@ -155,17 +155,17 @@ class Run:
         )
 
     def lead_in_background(self, *, reopen: bool, listener: Listener | None = None) -> None:
-        """See the run through on a thread of this process; :meth:`wait` tells how it ended.
+        """Lead or follow the run on a thread of this process; :meth:`wait` returns how it ended.
 
-        Where another leads it, the thread follows that one, and takes over from it if it dies.
+        If somebody else leads it, the thread follows, and takes over if that coordinator dies.
 
         Args:
-            reopen: evaluate again what is not success.
-            listener: told what happens, whoever leads the run; it must not raise.
+            reopen: evaluate again what did not succeed.
+            listener: called with what happens, whoever leads the run; it must not raise.
         """
         interrupt = Interrupt()
         session = self.session(Listening(listener), interrupt=interrupt)
-        # Asked without patience when the process ends.
+        # Asked without patience when the process exits.
         store = self.engine.impatient.store(self.run_id)
         self._background = Background(session, interrupt, store, reopen=reopen)
 
@@ -189,7 +189,7 @@ class Run:
             was_ours = own is not None and own.is_alive
             ours = was_ours and self._waits_for_own(deadline)
             if own is not None and was_ours and not ours and own.ended in RESTING_RUNS:
-                # It came to that at this very moment: nobody need be asked.
+                # It ended at this very moment: there is nobody to ask.
                 return own.ended
             info = self.info()
             now = time.monotonic()
@@ -212,21 +212,21 @@ class Run:
                 time.sleep(0.1)
 
     def _unled_words(self, info: RunInfo) -> str:
-        """That nobody coordinates the run, and what to type."""
+        """Says that nobody coordinates the run, and what to type."""
         steps = next_steps(info, read_outlook(self.store, info))
         mend = "; ".join(f"{step.why}: `{step}`" for step in steps)
         service = ", or start `distflow coordinator`" if info.status in ACTIVE_RUNS else ""
         return f"nobody coordinates run {self.run_id}; {mend}{service}"
 
     def _waits_for_own(self, deadline: float | None) -> bool:
-        """Wait a while for this process's own session of the run to end; whether it goes on."""
+        """Wait a while for this process's session of the run; returns whether it still runs."""
         left = _LOOK_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
         return self._background is not None and self._background.join(min(_LOOK_SECONDS, left))
 
     # Deciding
 
     def pause(self) -> None:
-        """Start nothing more until it is resumed; what runs ends normally."""
+        """Start no more tasks until the run is resumed; running tasks finish."""
         self.store.set_status(RunStatus.PAUSED, {RunStatus.RUNNING})
 
     def resume(self, *, listener: Listener | None = None) -> None:
@@ -235,35 +235,35 @@ class Run:
         Until then it is followed.
 
         Args:
-            listener: told what happens, whoever leads the run; it must not raise.
+            listener: called with what happens, whoever leads the run; it must not raise.
         """
-        # One that nobody leads is reopened first: unpaused, a coordinator service would take it.
+        # A run that nobody leads is reopened first: unpaused, a coordinator service would take it.
         if self.info().coordinator is not None:
             self.unpause()
         self.lead_in_background(reopen=True, listener=listener)
 
     def unpause(self) -> bool:
-        """Let a paused run go on under its coordinator; False where it is not paused."""
+        """Let the coordinator of a paused run continue it; False if it is not paused."""
         return unpause(self.store)
 
     def cancel(self, reason: str | None = None, *, grace_seconds: float | None = None) -> None:
-        """Start nothing more, and stop what runs. Whoever leads the run does it.
+        """Start no more tasks, and stop running ones. The run's coordinator does it.
 
         Args:
-            reason: for people; by default who did it.
-            grace_seconds: how long what runs may take to end by itself, before its processes are
-                killed; None is that of the client's settings. Said again, the shorter counts.
+            reason: for people; by default, who cancelled it.
+            grace_seconds: how long running tasks may take to finish before their processes are
+                killed; None takes the client's setting. Of several calls the shortest counts.
 
         Raises:
             WrongState: it has ended.
-            InvalidInput: the grace is no number of seconds, 0 or more.
+            InvalidInput: the grace is not a number of seconds, 0 or more.
         """
         grace = self.engine.settings.grace_seconds if grace_seconds is None else grace_seconds
         check_seconds("grace_seconds", grace, more_than_0=False)
         if reason is not None:
             check_text("reason", reason)
         if not grace <= LONGEST_WAIT_SECONDS:
-            raise InvalidInput(f"grace_seconds={grace}: it is a number of seconds, 0 to 1e9")
+            raise InvalidInput(f"grace_seconds={grace}: must be a number of seconds, 0 to 1e9")
         allowed = ACTIVE_RUNS | {RunStatus.PAUSED, RunStatus.INTERRUPTED, RunStatus.BLOCKED}
         self.store.set_status(
             RunStatus.CANCELLING,
@@ -297,21 +297,21 @@ class Run:
     ) -> TaskStatus | dict[str, TaskStatus]:
         """Decide tasks that are ``unknown``, or that started at most once and failed: all or none.
 
-        A decision can be corrected by another, until a dependent has begun. Who leads the run is
-        told; one that has ended goes on by :meth:`resume`.
+        A new decision can correct an earlier one until a dependent has started. The coordinator
+        of the run is notified; :meth:`resume` continues a run that has ended.
 
         Args:
-            task: its name, or the names of several.
+            task: a task name, or several.
             decision: ``done`` (with its ``data``), ``fail``, or ``retry`` to run it again.
-            data: what the function would have returned; needed where a dependent takes it.
+            data: what the function would have returned; needed if a dependent takes it.
             note: for the history.
 
         Returns:
-            The task's status from now on; of several, by name.
+            The task's new status; for several tasks, their statuses by name.
 
         Raises:
             TaskNotFound: the run has no such task.
-            WrongState: a task is none that a person may decide, or a dependent of it has begun.
+            WrongState: a task cannot be decided, or a dependent of it has started.
             InvalidInput: there is no such decision, or it needs data. Nothing was changed.
         """
         if not isinstance(task, str | list | tuple):

@@ -1,4 +1,4 @@
-"""A workflow becomes a run: checked whole, then written, or not written at all."""
+"""Creation: a workflow becomes a run, checked as a whole, then written, or not written at all."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from distflow.wire.extensions import SCALARS
 #: Tasks in one chunk of the stored graph.
 CHUNK_TASKS = 4096
 
-#: Outcomes or notes that one call hydrates.
+#: Outcomes or notes that one call writes.
 _CHUNK_OUTCOMES = 1000
 
-#: About how many bytes one call takes, whatever their number.
+#: About how many bytes one call writes, whatever the number of items.
 _CHUNK_BYTES = 8 * 1024 * 1024
 
 #: A task's encoded TaskResult and progress from a snapshot.
 Hydration = Sequence[tuple[str, bytes | None, Progress | None]]
 
-#: What a workflow copies, down to some depth, when it is given to a task.
+#: Types that a workflow copies, down to some depth, when a task gets them as arguments.
 _COPIED = (list, tuple, dict)
 
-#: Is told how many tasks are written.
+#: Called with the number of tasks written, and of all tasks.
 Progressing = Callable[[int], None]
 
 
@@ -60,10 +60,10 @@ def write_run(
 ) -> None:
     """Write a run whose graph is validated; from then on it can be led.
 
-    What fails midway is removed again; what is cut off midway is left as ``creating``.
-    ``progress`` is told between two chunks of tasks how many are written; what it raises ends this.
-    ``undo`` is the same run with little patience, for taking back what was written: who has waited
-    for Redis in vain need not do so twice.
+    If this fails midway, the run is removed again; if it is cut off, the run stays ``creating``.
+    ``progress`` is called between two chunks of tasks; what it raises ends the creation. ``undo``
+    is the same run with little patience, for removing it: after waiting for Redis in vain, nobody
+    should wait again.
 
     Raises:
         RunExists: there is a run of this id.
@@ -84,7 +84,7 @@ def write_run(
     except RunExists:
         raise
     except BaseException:
-        # Whether it is there nobody knows; asked again, only what is ours says that it is.
+        # The run may have been created or not; asked again, Redis says so only of our operation.
         with suppress(DistflowError):
             undo.create_run(spec, operation)
             undo.delete_run(force=True)
@@ -101,7 +101,7 @@ def write_run(
             store.hydrate_notes(operation, notes[chunk])
         store.seal_run(operation, len(graph))
     except (RunGone, WrongState):
-        # Somebody deleted it meanwhile: what has its name now is not ours to delete.
+        # Somebody deleted it in the meantime: a run of this id is not ours to delete.
         raise
     except BaseException:
         with suppress(DistflowError):
@@ -119,9 +119,9 @@ def _check_params(spec: RunSpec) -> None:
     total = sum(sizes.values())
     if total > MAX_PARAMS_BYTES:
         raise InvalidInput(
-            f"the parameters have {total:,} bytes encoded, more than {MAX_PARAMS_BYTES:,}, most of "
+            f"the encoded parameters have {total:,} bytes, more than {MAX_PARAMS_BYTES:,}, most of "
             f"them in {max(sizes, key=lambda name: sizes[name])!r}: store it elsewhere and pass "
-            "where"
+            "its location"
         )
 
 
@@ -136,13 +136,13 @@ def _task_sizes(graph: Graph, max_graph_bytes: int) -> Iterator[int]:
         if size > MAX_TASK_BYTES:
             raise InvalidInput(
                 f"task {task.name!r:.80} has {size:,} bytes encoded, more than {MAX_TASK_BYTES:,}: "
-                "store its arguments elsewhere and pass where"
+                "store its arguments elsewhere and pass their location"
             )
         total += size
         if total > max_graph_bytes:
             raise InvalidInput(
-                f"the graph has more than {max_graph_bytes:,} bytes encoded after {count:,} of "
-                f"{counted(len(graph), 'task')}: pass less in their arguments, or raise "
+                f"the first {count:,} of {counted(len(graph), 'task')} have more than "
+                f"{max_graph_bytes:,} bytes encoded: pass less in their arguments, or raise "
                 "--max-graph-bytes (max_graph_bytes)"
             )
         yield size
@@ -151,15 +151,15 @@ def _task_sizes(graph: Graph, max_graph_bytes: int) -> Iterator[int]:
 def _pack_task(task: Task) -> bytes:
     fields = encode_task(task)
     if not task.args and not task.kwargs:
-        # What is the user's own is in the arguments.
+        # Only the arguments hold values of the user.
         with suppress(ValueError, TypeError, OverflowError):
             return pack_decoded(fields)
     return pack(fields)
 
 
 def is_frozen(graph: Graph) -> bool:
-    """Whether nobody can change the arguments of its tasks any more: what is written is what is
-    there. Their lists and dicts are copies that the workflow has made.
+    """Whether nobody can change the arguments of its tasks any more, so that the graph in memory
+    equals the one that was written. Their lists and dicts are the workflow's own copies.
     """
     return all(
         _is_frozen(value)
@@ -180,7 +180,7 @@ def _is_frozen(value: Any, depth: int = 8) -> bool:
 
 
 def _slices(sizes: Iterable[int], most: int) -> Iterator[slice]:
-    """Consecutive items by their sizes: ``most`` in a slice, and fewer where they are large."""
+    """Slices of consecutive items: ``most`` in a slice, fewer if they are large."""
     start = end = total = 0
     for end, size in enumerate(sizes):
         if end - start == most or (end > start and total + size > _CHUNK_BYTES):
@@ -192,19 +192,19 @@ def _slices(sizes: Iterable[int], most: int) -> Iterator[slice]:
 
 
 def check_made_of(value: object) -> None:
-    """Check that a run can be made of it.
+    """Check that a value is a workflow.
 
     Raises:
-        InvalidInput: it is no workflow; the message says how to make one of it.
+        InvalidInput: it is not a workflow; the message says how to make it one.
     """
     if not isinstance(value, WorkflowTemplate | Workflow):
-        raise InvalidInput(f"a run is made of a workflow, not of {_describe(value)}")
+        raise InvalidInput(f"a run is created from a workflow, not from {_describe(value)}")
 
 
 def _describe(value: object) -> str:
-    """What was given in place of a workflow, and the mend."""
+    """What was given instead of a workflow, and how to fix that."""
     if isinstance(value, TaskFunction):
         return f"the task {value.__name__!r}: call it in a function that @workflow decorates"
     if callable(value):
         return f"{value!r:.60}: decorate it with @workflow, or pass the Workflow that it returns"
-    return f"{value!r:.60}: pass what @workflow made, or a Workflow"
+    return f"{value!r:.60}: pass a @workflow function or a Workflow"

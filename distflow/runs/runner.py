@@ -38,8 +38,8 @@ from distflow.snapshot.gap import Gap
 
 _log = get_logger("distflow")
 
-#: Tasks that run at once where no concurrency is given: many more than there are processors, since
-#: tasks often wait for others. What computes only waits for its turn.
+#: Tasks that run at once by default: many more than processors, since tasks often wait for I/O.
+#: Tasks that compute take turns.
 DEFAULT_CONCURRENCY = 32
 
 
@@ -75,17 +75,16 @@ class TaskRunnerBuilder:
         Args:
             snapshot: TaskResults by task name; ``success`` never runs again, the rest is
                 evaluated again.
-            origin: that of the run that it comes from, where the mapping does not know it:
-                ``ctx.key`` of tasks is derived from it. Needed where an ``at_most_once`` task is
-                to run.
+            origin: the origin of its run, if the mapping does not have it: ``ctx.key`` of tasks is
+                derived from it. Needed if an ``at_most_once`` task is to run.
             gap: this and what follows as in :meth:`distflow.runs.client.Client.submit`.
             keep: likewise.
             rerun_changed: likewise.
             without: likewise.
-            new_keys: take a mapping without an origin, although keys will be others than they were.
+            new_keys: accept a mapping without an origin, although this changes ``ctx.key``.
 
         Raises:
-            InvalidInput: that is no snapshot, or an option is none of those.
+            InvalidInput: that is not a snapshot, or an option is not valid.
         """
         check_flag("keep", keep)
         check_flag("rerun_changed", rerun_changed)
@@ -101,19 +100,19 @@ class TaskRunnerBuilder:
         return self
 
     def with_redis(self, url_or_client: str | RedisClient) -> Self:
-        """Run on RQ workers, over this Redis."""
+        """Run on RQ workers, through this Redis."""
         self._client = connect(url_or_client)
         return self
 
     def use_dispatcher(self, dispatcher: Dispatcher) -> Self:
-        """Send batches by another dispatcher."""
+        """Send batches with another dispatcher."""
         if not hasattr(dispatcher, "dispatch"):
             raise refuse("the dispatcher", "an object with dispatch(batches)", dispatcher)
         self._dispatcher = dispatcher
         return self
 
     def on(self, event: str, callback: Callback) -> Self:
-        """Call back at an event: see :data:`distflow.events.vocabulary.EVENTS`."""
+        """Register a callback for an event: see :data:`distflow.events.vocabulary.EVENTS`."""
         self._hub.on(event, callback)
         return self
 
@@ -123,21 +122,21 @@ class TaskRunnerBuilder:
         return self
 
     def with_logger(self, form: Literal["text", "json"] = "text") -> Self:
-        """Write a line per event to standard error."""
+        """Write one line per event to standard error."""
         write = event_logger(form)
         for event in EVENTS:
             self._hub.on(event, write)
         return self
 
     def build(self) -> TaskRunner:
-        """The runner, with the plugins that installed packages name."""
+        """Build the runner, with the plugins of installed packages."""
         self._hub.use_installed()
         known = None if self._snapshot is None else Known(self._snapshot, self._taking)
         return TaskRunner(self._context, known, self._client, self._dispatcher, self._hub)
 
 
 class Known(NamedTuple):
-    """What a runner starts from, and how it is taken over."""
+    """The snapshot that a runner starts from, and how it takes it over."""
 
     snapshot: Snapshot
     taking: Taking
@@ -159,9 +158,9 @@ class TaskRunner:
         self._client = client
         self._dispatcher = dispatcher
         self._hub = hub
-        #: The run that was executed last; None before there was one.
+        #: The run that was executed last; None before the first.
         self._store: RunStore | None = None
-        #: Whether nobody can start anything of it any more.
+        #: Whether none of its tasks can start any more.
         self._is_over = False
 
     def execute(
@@ -175,20 +174,21 @@ class TaskRunner:
     ) -> dict[str, TaskResult]:
         """Run a workflow to its end, and return every task's result.
 
-        They stand in the order of the graph: dependencies before their dependents, and else as the
-        tasks were added. A task that did not get an outcome, since it waits for one that is
-        ``unknown``, say, has one that is ``pending``, whose message says what it waits for.
+        The results are in the order of the graph: dependencies before their dependents, otherwise
+        in the order in which tasks were added. A task without an outcome, for example because it
+        waits for an ``unknown`` one, has a result that is ``pending``; its message says what it
+        waits for.
 
         Args:
             workflow: what ``@workflow`` made, or a Workflow.
             params: of the run.
-            concurrency: tasks that run at once. By default 32 in this process, each on a thread of
-                its own; on Redis as many as there are workers.
+            concurrency: how many tasks may run at once. By default 32 in this process, each on a
+                thread of its own; on Redis as many as there are workers.
             timeout: seconds after which the run is cancelled.
-            signal: when it is set, the run is cancelled.
-            dry_run: call no function and no hook, and write nothing: each task that would run is a
-                success without data, whose message says that it is simulated. Conditions are asked,
-                and events are told, marked as ``simulated``. It is done in this process.
+            signal: once set, the run is cancelled.
+            dry_run: call no function and no hook, and write nothing: each task that would run
+                becomes a success without data, whose message says that it is simulated. Conditions
+                are called, and events are sent, marked as ``simulated``. All in this process.
 
         Raises:
             InvalidInput: the workflow, its parameters or the snapshot cannot be used.
@@ -208,11 +208,11 @@ class TaskRunner:
 
     @property
     def run_id(self) -> str | None:
-        """The id of the run that is executed, or was executed last; None before there was one."""
+        """The id of the current run, or of the last one; None before the first."""
         return None if self._store is None else self._store.run_id
 
     def on(self, event: str, callback: Callback) -> Self:
-        """Call back at an event, from now on: see :data:`distflow.events.vocabulary.EVENTS`."""
+        """Register a callback for an event: see :data:`distflow.events.vocabulary.EVENTS`."""
         self._hub.on(event, callback)
         return self
 
@@ -224,10 +224,10 @@ class TaskRunner:
     def snapshot(self) -> Snapshot:
         """What is known to be done now.
 
-        It may be called from any thread and from callbacks, while a workflow is executed and after
-        :meth:`execute` returned or raised. Each outcome that a callback was told of is in it, and
-        an ``at_most_once`` task that is at work is ``unknown``. Before the first execution it is
-        the snapshot that the runner was built with.
+        Call it from any thread or callback, during :meth:`execute` and after it returned or raised.
+        It has each outcome that a callback was called with, and a running ``at_most_once`` task is
+        ``unknown`` in it. Before the first execution it is the snapshot that the runner was built
+        with.
 
         Raises:
             RedisUnavailable: the run is on a Redis that is away.
@@ -237,7 +237,7 @@ class TaskRunner:
         return read_snapshot(self._store, is_over=self._is_over)
 
     def _take_over(self, graph: Graph) -> Takeover:
-        """What a run begins with; what a person should know of that is logged."""
+        """What a run starts from; logs what a person should know about it."""
         if self._known is None:
             return NOTHING_TAKEN
         taken = take_over(self._known.snapshot, graph, self._known.taking)
@@ -263,7 +263,7 @@ class TaskRunner:
             Listening(self._hub),
             cancel=signal,
             dispatcher=self._dispatcher,
-            # The runner's own has the plugins that are installed.
+            # The runner's own hub has the installed plugins.
             with_hub=False,
         )
         session.finish(reopen=False)
@@ -273,7 +273,7 @@ class TaskRunner:
     def _simulate(self, built: Workflow, graph: Graph) -> dict[str, TaskResult]:
         context = self._context
         if self._client is not None and context is not None:
-            # It is a factory there.
+            # On Redis the context is a factory.
             built, context = built.with_context(context), None
         taken, origin = self._take_over(graph), self._origin
         return simulate(built, graph, taken, origin, listener=self._hub, context=context)
@@ -292,7 +292,7 @@ class TaskRunner:
         taken = self._take_over(graph)
         run_id = new_run_id()
         store = new_store(run_id)
-        # Threads share one interpreter: what waits in a batch would only wait for its turn.
+        # Threads share one interpreter: batches would only make tasks wait for each other.
         options = replace(asked, batch=False).kept()
         name, server = built.reference or built.name, ServerFacts("none")
         spec = RunSpec(run_id, name, built.params, self._origin, options, server)
@@ -306,7 +306,7 @@ class TaskRunner:
             try:
                 executor.lead()
             finally:
-                # Whatever ended this: what no thread has begun does not begin any more.
+                # Whatever ended this: tasks that have not started do not start any more.
                 with suppress(WrongState):
                     store.set_status(RunStatus.INTERRUPTED, ACTIVE_RUNS | {RunStatus.PAUSED})
                 self._is_over = True

@@ -1,4 +1,4 @@
-"""Session: sees a run through: leads it, or follows whoever does and takes over from the dead."""
+"""Session: leads a run, or follows its coordinator and takes over if that dies."""
 
 from __future__ import annotations
 
@@ -20,22 +20,21 @@ from distflow.events.translation import Translator
 from distflow.events.vocabulary import EventKind
 from distflow.ports.run_store import RunStore
 
-#: Seconds between two looks at a run that another leads.
+#: Seconds between two looks at a run that somebody else leads.
 FOLLOW_SECONDS = 0.5
 
-#: Seconds between two tries to lead a run whose coordinator is about to let it go.
+#: Seconds between two attempts to lead a run whose coordinator is about to release it.
 _RETRY_SECONDS = 0.1
 
-#: Statuses that a coordinator leaves when it stops: it releases its lease right after.
+#: Statuses that a stopping coordinator sets right before it releases its lease.
 _LEFT = ENDED_RUNS | {RunStatus.INTERRUPTED}
 
 
 class Turn(NamedTuple):
-    """A turn that a session takes.
+    """A change of what a session does.
 
-    ``unpauses`` a run that was paused; ``follows`` whoever leads it (``by``, empty where that is
-    not known); is ``superseded`` by another who took the run over; ``takes_over`` from one who is
-    gone.
+    It ``unpauses`` a paused run; ``follows`` its coordinator (``by``, empty if not known); is
+    ``superseded`` by somebody who took the run over; or ``takes_over`` from a dead coordinator.
     """
 
     kind: Literal["unpauses", "follows", "superseded", "takes_over"]
@@ -43,34 +42,34 @@ class Turn(NamedTuple):
 
 
 class Watcher:
-    """Is told of a run that a session sees through, on the thread of the session. Nothing that it
-    does may raise; what it leaves out does nothing.
+    """Hears about the run of a session, on the session's thread. Its methods must not raise; by
+    default they do nothing.
     """
 
-    #: Whether it is to hear of starts while another leads, too: the graph is read for that.
+    #: Whether to report starts while somebody else leads, too: this reads the graph.
     hears_starts = True
-    #: Whether it is shown pictures, and whether the next one is to have the queues of open tasks.
+    #: Whether it wants pictures, and whether the next one should have the queues of open tasks.
     wants_pictures = False
     wants_queues = False
 
     def hear(self, notice: Notice) -> None:
-        """Something happened, whoever leads the run."""
+        """Something happened in the run, whoever leads it."""
 
     def turn(self, turn: Turn) -> None:
-        """The session goes on in another way."""
+        """The session takes a turn."""
 
     def begin(self, plan: ResumePlan) -> None:
-        """The run is led from here, and a resume is about to do this."""
+        """The session leads the run, and a resume is about to do this."""
 
     def see(self, picture: Picture) -> None:
-        """The run stands like this now."""
+        """The run looks like this now."""
 
 
 class Listening(Watcher):
-    """Hands what is heard to a listener.
+    """Passes notices to a listener.
 
     Args:
-        listener: it; None hears nothing.
+        listener: the listener, or None.
     """
 
     def __init__(self, listener: Listener | None) -> None:
@@ -84,23 +83,23 @@ class Listening(Watcher):
 
 
 class MakeExecutor(Protocol):
-    """Makes what leads the run of a session."""
+    """Makes the executor of a session's run."""
 
     def __call__(self, *, listener: Listener, onlooker: Onlooker) -> WorkflowExecutor:
-        """One that tells these two what happens."""
+        """An executor that reports to these two."""
 
 
 class Session:
-    """Sees one run through, on the thread that calls it.
+    """Leads or follows one run, on the thread that calls it.
 
     Args:
         store: the run.
-        make_executor: makes what leads it; it must heed ``interrupt`` and ``cancel``.
-        read_graph: reads its graph, if that is needed.
-        interrupt: when it is set, the run is left as it is, or handed over, and followed no more.
-        watcher: told what happens.
-        cancel: when it is set, the run is cancelled, whoever leads it.
-        grace_seconds: how long what runs may then take to end by itself.
+        make_executor: makes its executor, which must heed ``interrupt`` and ``cancel``.
+        read_graph: reads its graph, if needed.
+        interrupt: once set, the run is left as it is, or handed over, and no longer followed.
+        watcher: hears what happens.
+        cancel: once set, the run is cancelled, whoever leads it.
+        grace_seconds: how long running tasks may then take to finish.
         clock: by which it waits.
     """
 
@@ -126,20 +125,19 @@ class Session:
         self._clock = clock
 
     def finish(self, *, reopen: bool, force: bool = False) -> RunStatus:
-        """Lead the run until it stands still, or follow whoever does and take over from the dead.
+        """Lead the run until it stands still, or follow its coordinator and take over if that dies.
 
         Args:
-            reopen: a person resumes: what is not success is evaluated again, and a paused run goes
-                on.
-            force: take the run over from one who leads it.
+            reopen: a person resumes: evaluate again what did not succeed, and unpause a paused run.
+            force: take the run over even from a live coordinator.
 
         Returns:
-            Its status; an active one where the session was interrupted.
+            The run's status; an active one if the session was interrupted.
 
         Raises:
-            RedisUnavailable: for longer than a coordinator is patient.
-            RunGone: it was deleted while it was led.
-            RunNotFound: it was deleted.
+            RedisUnavailable: Redis was away for longer than a coordinator waits.
+            RunGone: the run was deleted while this session led it.
+            RunNotFound: the run was deleted.
         """
         while True:
             try:
@@ -150,7 +148,7 @@ class Session:
                 if info.status in _LEFT:
                     if not reopen or self._interrupt.is_set():
                         return info.status
-                    # Its coordinator is on its way out, or died there.
+                    # Its coordinator is stopping, or died while it stopped.
                     self._clock.wait(self._interrupt, _RETRY_SECONDS)
                     continue
                 if reopen and unpause(self._store):
@@ -163,15 +161,15 @@ class Session:
             if status is not None:
                 return status
             self._watcher.turn(Turn("takes_over"))
-            # What a person has cancelled stays so, whoever carries it out.
+            # A cancelled run stays cancelled, whoever carries it out.
             reopen = reopen and self._store.read_status() != RunStatus.CANCELLING
 
     def follow(self) -> RunStatus | None:
-        """Watch a run that another leads, without touching it.
+        """Watch a run that somebody else leads, without changing it.
 
         Returns:
-            Its status where it stands still, or where the session was interrupted; None where
-            nobody leads it although it should go on.
+            The run's status if it stands still, or if the session was interrupted; None if nobody
+            leads it although it has not ended.
         """
         ear = _Ear(self._store, self._watcher, self._read_graph)
         while True:
@@ -193,7 +191,7 @@ class Session:
     def _hand_on_cancel(self, info: RunInfo) -> None:
         if self._cancel is None or not self._cancel.is_set() or info.status != RunStatus.RUNNING:
             return
-        # Where it has moved on at this very moment, the next look says so.
+        # If it has changed at this very moment, the next look shows that.
         with suppress(WrongState):
             self._store.set_status(
                 RunStatus.CANCELLING,
@@ -211,12 +209,12 @@ class Session:
 
 
 class _Ear:
-    """Hears what the stream of a run tells from now on.
+    """Reads the event stream of a run from now on.
 
     Args:
         store: the run.
-        watcher: told.
-        read_graph: reads its graph, if the watcher hears of starts.
+        watcher: hears of the events.
+        read_graph: reads its graph, if the watcher wants starts.
     """
 
     def __init__(self, store: RunStore, watcher: Watcher, read_graph: Callable[[], Graph]) -> None:
@@ -229,13 +227,13 @@ class _Ear:
         self._translator = Translator(store, lambda: self._now)
 
     def listen(self, info: RunInfo) -> None:
-        """Tell what has happened up to this look at the run."""
+        """Report what has happened up to this reading of the run."""
         self._now = info.as_of
         newest = event_order(self._store.last_event_id())
         while event_order(self._last) < newest:
             events = self._store.read_events(self._last)
             if not events:
-                # Whoever leads the run has read them, and dropped them.
+                # The coordinator has read these events, and trimmed them.
                 return
             self._last = events[-1].id
             for event in events:
@@ -243,22 +241,22 @@ class _Ear:
                     self._watcher.hear(notice)
 
     def _task_of(self, event: Event) -> Task | None:
-        """The task that an event is about, where its graph matters."""
+        """The task of an event, if the graph matters."""
         if self._graph is None or not event.task:
             return None
         if event.task not in self._graph.index:
-            # The run has got more tasks.
+            # The run has more tasks now.
             self._graph = self._read_graph()
         return self._graph.tasks[self._graph.index[event.task]]
 
     def end(self, status: RunStatus) -> None:
-        """Tell that the run has come to rest."""
+        """Report that the run has come to rest."""
         self._watcher.hear(self._translator.other(EventKind.WORKFLOW_END, status=status))
 
 
 def unpause(store: RunStore) -> bool:
-    """Let a paused run go on under its coordinator; False where it is not paused."""
-    # Asked first: the move itself is answered alike where it was made before.
+    """Let the coordinator of a paused run continue it; False if it is not paused."""
+    # Read first: the store answers the same if the run was unpaused before.
     if store.read_status() != RunStatus.PAUSED:
         return False
     try:

@@ -1,4 +1,4 @@
-"""A dry run: what would become of each task, if all that is called succeeded."""
+"""A dry run: what would become of each task if every call succeeded."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def simulate(
     listener: Listener | None = None,
     context: Any = None,
 ) -> dict[str, TaskResult]:
-    """Go through a workflow, one task after another: conditions are asked, nothing else is called.
+    """Walk through a workflow, one task after another: only conditions are called.
 
     Args:
-        workflow: it.
+        workflow: the workflow.
         graph: the same, compiled.
         taken: what is known to be done.
         origin: from which the keys of its tasks are derived.
-        listener: told what would happen, marked as simulated.
-        context: given to conditions as ``ctx.context``; None is what the workflow's factory makes.
+        listener: called with what would happen, marked as simulated.
+        context: given to conditions as ``ctx.context``; None calls the workflow's factory.
 
     Returns:
         A result for every task: see :meth:`distflow.TaskRunner.execute`.
     """
-    # Without what would call more of the user's code, or wait.
+    # Without options that would call more of the user's code, or wait.
     plain: dict[str, Any] = dict.fromkeys(("retry", "loop", "timeout", "verify"))
     inert = Graph.compile([task._replace(**plain) for task in graph.tasks])
     store = new_store(new_run_id())
@@ -72,9 +72,9 @@ def read_all(store: RunStore, graph: Graph) -> dict[str, TaskResult]:
 
 
 def fill_results(graph: Graph, results: Mapping[str, TaskResult]) -> dict[str, TaskResult]:
-    """The results of all tasks, in the order of the graph; those that have none are pending."""
+    """The results of all tasks, in the order of the graph; tasks without one are pending."""
     filled: dict[str, TaskResult] = {}
-    #: Task without an outcome -> the unknown one that it waits for, if there is one.
+    #: Task without an outcome -> the unknown task that it waits for, if any.
     causes: dict[str, str] = {}
     for index in graph.reading_order():
         name = graph.tasks[index].name

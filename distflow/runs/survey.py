@@ -1,4 +1,4 @@
-"""Survey: some tasks of a run, by name, that say why it stands where it stands."""
+"""Survey: the tasks of a run, by name, that explain its status."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from distflow.core.waits import Wait, is_led, time_wait
 from distflow.ports.run_store import RunStore
 from distflow.wire.codec import decode_result
 
-#: Tasks with progress that are looked through for some that wait: more are answered as fast.
+#: Tasks with progress that are searched for waiting ones: more would not make it slower.
 _SAMPLED_TASKS = 2000
 
-#: Entries of the history that are looked through for the errors of tasks that wait.
+#: Entries of the history that are searched for the errors of waiting tasks.
 _RECENT_ENTRIES = 200
 
-#: What a history says of a task that is to be tried again.
+#: Kinds of history entries of a task that will be tried again.
 _TRIED = frozenset({"retried", "looped", "lost"})
 
 
 class FoundTask(NamedTuple):
-    """A task that a person should know of; ``why`` is its error or message, in one line.
+    """A task worth naming; ``why`` is its error or message, in one line.
 
-    No resume runs a ``dead_end`` again; ``decided`` says that a person has said how it ended.
+    No resume runs a ``dead_end`` again; ``decided`` says that a person decided its outcome.
     """
 
     name: str
@@ -46,31 +46,31 @@ class RunningTask(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """Some tasks of a run by name, as many as a person reads; ``info.counts`` has the numbers."""
+    """Some tasks of a run, by name, as many as a person reads; ``info.counts`` has the totals."""
 
     #: Failures that count against the run.
     failed: list[FoundTask]
-    #: Those with ``continue_on_error``, and how many of the run's failures they are.
+    #: Failures with ``continue_on_error``, and how many of them the run has.
     tolerated: list[FoundTask]
     tolerated_count: int
     unknown: list[FoundTask]
     running: list[RunningTask]
-    #: Those that wait for a time.
+    #: Tasks that wait for a time.
     waiting: list[Wait]
-    #: Of the unknown, those whose verify hook has not answered yet -> the worker that asks it,
-    #: empty before one does.
+    #: Unknown tasks whose verify hook has not answered yet -> the worker that is asking it, empty
+    #: if none is.
     asked: Mapping[str, str]
     #: What workers cannot run, the oldest first.
     refused: list[Refusal]
 
 
 def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
-    """Find the tasks that say why a run stands where it stands, without a search of its graph.
+    """Find the tasks that explain a run's status, without searching its graph.
 
     Args:
         store: that of the run.
-        info: it, read before.
-        limit: names of each kind.
+        info: the run, read before.
+        limit: how many names of each kind.
     """
     troubles = store.read_troubles(limit)
     return Survey(
@@ -86,7 +86,7 @@ def survey_run(store: RunStore, info: RunInfo, *, limit: int = 10) -> Survey:
 
 
 def found_task(name: str, packed: bytes) -> FoundTask:
-    """What a person should know of a task with this outcome."""
+    """A task with this outcome, as a person should know it."""
     result = decode_result(packed, opaque=True, task=name)
     return FoundTask(name, why_of(result), is_dead_end(result), is_decided(result))
 
@@ -99,15 +99,15 @@ def why_of(result: TaskResult) -> str:
 def _reasons(store: RunStore, names: Sequence[str]) -> list[FoundTask]:
     found = []
     for name, packed in zip(names, store.read_results(names), strict=True):
-        # A resume may have set it aside in between.
+        # A resume may have set the outcome aside in between.
         if packed is not None:
             found.append(found_task(name, packed))
     return found
 
 
 def find_asked(store: RunStore, hooked: Sequence[str]) -> dict[str, str]:
-    """Those of some unknown tasks with a verify hook that did not answer yet -> the worker that
-    asks it, empty before one does.
+    """Of these unknown tasks, those whose verify hook has not answered yet -> the worker that is
+    asking it, empty if none is.
     """
     if not hooked:
         return {}
@@ -149,7 +149,7 @@ def _waiting(store: RunStore, info: RunInfo, limit: int) -> list[Wait]:
 
 
 def timed_wait(task: str, progress: Progress, last: HistoryEntry | None) -> Wait:
-    """A task that waits for a time; ``last`` is what its history says of its last try."""
+    """A task that waits for a time; ``last`` is the history entry of its last attempt."""
     if last is None:
         return time_wait(task, progress)
     error = ""
@@ -160,7 +160,7 @@ def timed_wait(task: str, progress: Progress, last: HistoryEntry | None) -> Wait
 
 
 def last_try(history: Iterable[HistoryEntry]) -> HistoryEntry | None:
-    """The last entry of a task's history that tells of a try after which another is made."""
+    """The last entry of a task's history about an attempt that another one follows."""
     return next((entry for entry in reversed([*history]) if entry.kind in _TRIED), None)
 
 

@@ -1,4 +1,4 @@
-"""What a new run takes over from a snapshot, and what it does anew."""
+"""What a new run takes over from a snapshot, and what it runs again."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from distflow.snapshot.gap import (
 from distflow.wire.codec import decode_result, status_of
 from distflow.wire.fingerprint import fingerprint
 
-_LEAVE_OUT = "leave it out as well by --except {} (without=), or say --rerun-changed"
+_LEAVE_OUT = "leave it out as well with --except {} (without=), or use --rerun-changed"
 
 #: Name, encoded TaskResult and progress, as :meth:`RunStore.hydrate` takes them.
 Hydrated = tuple[str, bytes | None, Progress | None]
 
 
 class Taking(NamedTuple):
-    """How a snapshot is taken over.
+    """How to take a snapshot over.
 
     Args:
-        gap: of a snapshot of a run that went on: see :data:`distflow.snapshot.gap.Gap`.
-        keep: take outcomes although the function or the arguments of their task have changed.
-        rerun_changed: run tasks again that have changed, and what is downstream of them.
-        without: tasks that are taken as if the snapshot did not have them.
-        new_keys: take a snapshot that does not say of which run it is, although ``ctx.key`` of its
-            tasks will be another one than it was there.
+        gap: for the snapshot of a run that continued: see :data:`distflow.snapshot.gap.Gap`.
+        keep: keep outcomes although the function or the arguments of their task have changed.
+        rerun_changed: run tasks that have changed again, and everything downstream.
+        without: tasks to ignore in the snapshot.
+        new_keys: accept a snapshot without an origin, although this changes ``ctx.key`` of its
+            tasks.
     """
 
     gap: Gap = "unknown"
@@ -54,7 +54,7 @@ class Taking(NamedTuple):
 
 
 class Takeover(NamedTuple):
-    """What a new run begins with: outcomes, what tasks had saved, and what a person should know."""
+    """What a new run starts from: outcomes, what tasks had saved, and warnings for a person."""
 
     outcomes: list[Hydrated]
     notes: list[tuple[str, bytes]]
@@ -65,24 +65,24 @@ NOTHING_TAKEN = Takeover([], [], [])
 
 
 def take_over(snapshot: Snapshot, graph: Graph, taking: Taking | None = None) -> Takeover:
-    """Find what of a snapshot never runs again: success, unknown, and what may have had effects.
-    Everything else is evaluated again.
+    """Find the outcomes of a snapshot that stand: success, unknown, and whatever may have had
+    effects. Everything else is evaluated again.
 
     Args:
         snapshot: what is known to be done.
-        graph: that of the new run.
-        taking: how; None takes all by its defaults.
+        graph: the graph of the new run.
+        taking: how; None takes the defaults.
 
     Raises:
-        SnapshotInvalid: it names a task that the graph does not have, or one that has changed; it
-            does not say of which run it is, and a task that runs at most once is to run; or its run
-            went on, and that is refused.
+        SnapshotInvalid: it has a task that the graph does not have, or one that has changed; it has
+            no origin, and an ``at_most_once`` task is to run; or its run continued, and that is
+            refused.
         InvalidInput: the options exclude each other.
     """
     taking = taking or Taking()
     check_gap(taking.gap)
     if taking.keep and taking.rerun_changed:
-        raise InvalidInput("--keep and --rerun-changed exclude each other: give one of them")
+        raise InvalidInput("--keep and --rerun-changed exclude each other: give only one of them")
     return _Takeover(snapshot, graph, taking).make()
 
 
@@ -95,7 +95,7 @@ class _Takeover:
         self._warnings: list[str] = []
 
     def make(self) -> Takeover:
-        """Check everything, then say what is taken."""
+        """Check everything, then return what is taken."""
         self._check_names()
         gap = self._gap()
         again = self._find_again()
@@ -108,7 +108,7 @@ class _Takeover:
 
     @cached_property
     def _standing(self) -> dict[str, tuple[bytes | None, Progress | None]]:
-        """The outcomes that never run again, of tasks that the graph has."""
+        """The outcomes that stand, of tasks that the graph has."""
         standing: dict[str, tuple[bytes | None, Progress | None]] = {}
         for name in self._snapshot:
             if name in self._without or name not in self._graph.index:
@@ -151,12 +151,12 @@ class _Takeover:
             return
         said = said_names(removed)
         if self._taking.keep or self._taking.rerun_changed:
-            self._warnings.append(f"the workflow has no {said} any more: left out")
+            self._warnings.append(f"the workflow no longer has {said}: left out")
             return
         raise SnapshotInvalid(
             f"the snapshot has {said}, which the workflow does not have"
-            f"{did_you_mean(removed[0], self._graph.index)}: take the snapshot of a run of this "
-            f"workflow, or leave out what it has no more by --except {removed[0]} (without=), "
+            f"{did_you_mean(removed[0], self._graph.index)}: use a snapshot of this workflow, or "
+            f"leave out what the workflow no longer has with --except {removed[0]} (without=), "
             "--rerun-changed or --keep"
         )
 
@@ -169,7 +169,7 @@ class _Takeover:
             return {}
         found: dict[str, tuple[bytes | None, Progress | None]] = {}
         for name in snapshot.fingerprints:
-            # One that the snapshot's run did not have cannot have started there.
+            # A task that the snapshot's run did not have cannot have started there.
             if name in self._without or name not in self._graph.index or not self._is_once(name):
                 continue
             packed = snapshot.packed(name) if name in snapshot else None
@@ -184,7 +184,7 @@ class _Takeover:
     # What has changed
 
     def _find_again(self) -> set[str]:
-        """The tasks whose outcome is not taken, since they have changed or rest on such a one."""
+        """The tasks whose outcome is not taken: they, or a task upstream, have changed."""
         taking = self._taking
         changed = [name for name in self._standing if self._has_changed(name)]
         if taking.rerun_changed:
@@ -192,9 +192,9 @@ class _Takeover:
             once = [name for name in again if name in self._standing and self._is_once(name)]
             if once:
                 raise SnapshotInvalid(
-                    f"{said_names(once)} would run again by --rerun-changed, and may run at most "
-                    f"once: see what became of it, then say --except {once[0]} (without=) to run "
-                    "it again all the same, or --keep in place of --rerun-changed"
+                    f"--rerun-changed would run {said_names(once)} again, which may run at most "
+                    f"once: find out what became of it, then use --except {once[0]} (without=) to "
+                    "run it again anyway, or --keep instead of --rerun-changed"
                 )
         elif taking.keep:
             again = self._keep_all_but_shifted(changed)
@@ -206,27 +206,27 @@ class _Takeover:
         if rerun:
             are = "is" if len(rerun) == 1 else "are"
             self._warnings.append(
-                f"{said_names(rerun)} {are} run again: changed, or downstream of what has"
+                f"{said_names(rerun)} {are} run again: changed, or downstream of a change"
             )
         return again
 
     def _keep_all_but_shifted(self, changed: Sequence[str]) -> set[str]:
-        """Keep what has changed, but for what depends on other tasks than before, or rests on such
-        a one: that would be what was right then. A task that may run at most once is kept.
+        """Keep changed tasks, except those whose dependencies have changed, and all downstream of
+        those: their outcomes would be outdated. A task that may run at most once is kept.
         """
         shifted = [name for name in changed if self._is_shifted(name)]
         reached = self._downstream(shifted, through_once=False)
         once = [name for name in self._standing if name in reached and self._is_once(name)]
         if once:
             self._warnings.append(
-                f"{said_names(once)} may run at most once, and what it had is kept, although what "
-                "it depends on has changed"
+                f"{said_names(once)} may run at most once: its outcome is kept, although what it "
+                "depends on has changed"
             )
         blind = [name for name in changed if self._snapshot.depends_on(name) is None]
         if blind:
             self._warnings.append(
-                f"{said_names(blind)} has changed and is kept; the snapshot does not say on what "
-                "it depended"
+                f"{said_names(blind)} has changed and is kept; the snapshot does not say what it "
+                "depended on"
             )
         return reached - set(once)
 
@@ -235,7 +235,7 @@ class _Takeover:
         return known is not None and known != fingerprint(self._task(name))
 
     def _is_shifted(self, name: str) -> bool:
-        """Whether a task is known to depend on other tasks than it did."""
+        """Whether a task is known to have other dependencies than before."""
         before = self._snapshot.depends_on(name)
         return before is not None and before != frozenset(self._task(name).depends_on)
 
@@ -246,12 +246,12 @@ class _Takeover:
         else:
             what = "its dependencies" if self._is_shifted(first) else "its function or arguments"
         shifted = self._is_shifted(first) and not self._is_once(first)
-        keep = "run it again and keep all that has not" if shifted else "take its outcome"
+        keep = "run it again and keep the others" if shifted else "keep its outcome"
         more = f", as have {len(changed) - 1} more" if len(changed) > 1 else ""
         return (
-            f"task {first!r} has changed since the snapshot ({what}){more}: run what has changed, "
-            f"and what is downstream, again by --rerun-changed; leave it out by --except {first} "
-            f"(without=); or {keep} with --keep"
+            f"task {first!r} has changed since the snapshot ({what}){more}: rerun what has "
+            "changed, and everything downstream, with --rerun-changed; leave it out with --except "
+            f"{first} (without=); or {keep} with --keep"
         )
 
     @cached_property
@@ -259,8 +259,8 @@ class _Takeover:
         return [name for name in self._without if name in self._graph.index]
 
     def _resting(self) -> list[str]:
-        """Tasks whose outcome would be taken, and that rest on one whose outcome is not there
-        although its run had the task: somebody has taken it out.
+        """Tasks whose outcome would be taken although a task that they rest on has none, which its
+        run had: somebody has removed it from the snapshot.
         """
         snapshot, tasks = self._snapshot, self._graph.tasks
         return [
@@ -275,8 +275,8 @@ class _Takeover:
         ]
 
     def _downstream(self, names: Iterable[str], *, through_once: bool = True) -> set[str]:
-        """These tasks, and all that depend on them; on those that may run at most once too, unless
-        they are kept.
+        """These tasks and everything downstream. Without ``through_once``, not what is downstream
+        only through a task that may run at most once, since that is kept.
         """
         graph = self._graph
         left = [graph.index[name] for name in names]
@@ -309,10 +309,10 @@ class _Takeover:
     # Keys
 
     def _check_keys(self, kept: dict[str, tuple[bytes | None, Progress | None]]) -> None:
-        """Without an origin the keys of tasks are others than those that they had."""
+        """Without an origin, ``ctx.key`` of tasks changes."""
         if self._snapshot.origin is not None:
             return
-        # What is unknown or failed may be run again by a decision.
+        # A decision may run an unknown or failed task again.
         done = {
             name
             for name, (packed, _progress) in kept.items()
@@ -322,10 +322,10 @@ class _Takeover:
         once = [task.name for task in to_run if task.effects == "at_most_once"]
         if once and not self._taking.new_keys:
             raise SnapshotInvalid(
-                f"{said_names(once)} may run at most once, and the snapshot does not say of which "
-                "run it is, so that ctx.key would be another one than it was there: give that "
-                "run's origin, Snapshot(..., origin=...) or with_snapshot(..., origin=...), or say "
-                "new_keys=True"
+                f"{said_names(once)} may run at most once, and the snapshot does not say which run "
+                "it is of, so ctx.key would change: give that run's origin, "
+                "Snapshot(..., origin=...) or with_snapshot(..., origin=...), or accept new keys "
+                "with new_keys=True"
             )
         keyed = [
             task.name
@@ -335,15 +335,15 @@ class _Takeover:
         if keyed and not self._taking.new_keys:
             takes = "takes" if len(keyed) == 1 else "take"
             self._warnings.append(
-                f"{said_names(keyed)} {takes} ctx, and the snapshot does not say of which run it "
-                "is: ctx.key is another one than it was there; give origin=, or new_keys=True"
+                f"{said_names(keyed)} {takes} ctx, and the snapshot does not say which run it is "
+                "of: ctx.key changes; give origin=, or new_keys=True"
             )
 
     # What was saved
 
     def _notes(self, kept: Collection[str], again: Collection[str]) -> list[tuple[str, bytes]]:
-        """What tasks of the graph had saved: those that are evaluated again have it too. A task
-        that has changed begins without, unless it is kept.
+        """What tasks of the graph had saved, also for those that are evaluated again. A changed
+        task starts without it, unless it is kept.
         """
         return [
             (name, note)

@@ -1,6 +1,6 @@
-"""A run goes into a file and comes out of it elsewhere, whatever its size.
+"""Export and import: a run goes to a file and is recreated elsewhere, whatever its size.
 
-Memory does not grow with results, and by less than 200 bytes with each task.
+Memory does not grow with the results, and by less than 200 bytes per task.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ from distflow.wire.tasks import decode_tasks
 
 _log = get_logger("distflow")
 
-#: Tasks that are read at one instant, at most; fewer where results are large.
+#: Tasks that are read at one instant, at most; fewer if results are large.
 CUT_TASKS = 1000
 
-#: Tasks of the first cut, before the size of results is known.
+#: Tasks in the first cut, when the size of results is not known yet.
 _FIRST_CUT = 100
 
 
 class ExportSummary(NamedTuple):
-    """What was exported: ``outcomes`` counts them by status, ``size`` is in bytes."""
+    """What was exported: ``outcomes`` counts outcomes by status, ``size`` is in bytes."""
 
     run_id: str
     live: bool
@@ -71,16 +71,16 @@ class ExportSummary(NamedTuple):
 
 
 def export_run(store: RunStore, target: Target, *, as_json: bool = False) -> ExportSummary:
-    """Write a run to a snapshot file, as a consistent cut, while it goes on.
+    """Write a run to a snapshot file, as a consistent cut, even while it runs.
 
     Args:
         store: that of the run.
-        target: a path, or a binary stream; a path has the whole file or what it had before.
-        as_json: write the form for reading, which cannot be imported; it is made in memory.
+        target: a path or a binary stream; a path ends up with the whole file, or unchanged.
+        as_json: write JSON for people, which cannot be imported; it is built in memory.
 
     Raises:
         RunNotFound: there is no such run.
-        WrongState: the run is still being created, or was deleted meanwhile.
+        WrongState: the run is still being created, or was deleted in the meantime.
         InvalidInput: the target cannot be written.
     """
     if not as_json:
@@ -94,15 +94,15 @@ def export_run(store: RunStore, target: Target, *, as_json: bool = False) -> Exp
 
 
 def read_snapshot(store: RunStore, *, is_over: bool = False) -> Snapshot:
-    """What an export of the run would hold now: a consistent cut, while the run goes on.
+    """What an export of the run would hold now: a consistent cut, even while the run runs.
 
     Args:
         store: the run.
-        is_over: nobody goes on with it, whatever its status is: only what is claimed may start yet.
+        is_over: nobody continues the run, whatever its status: only claimed tasks may still start.
 
     Raises:
         RunNotFound: there is no such run.
-        WrongState: the run is still being created, or was deleted meanwhile.
+        WrongState: the run is still being created, or was deleted in the meantime.
     """
     return _cut(store, is_over=is_over)[1]
 
@@ -124,27 +124,26 @@ def import_run(
     without: Sequence[str] = (),
     warn: Callable[[str], object] = _log.warning,
 ) -> str:
-    """Make a run of an exported one, with its outcomes; a resume goes on with it.
+    """Create a run from an exported one, with its outcomes; a resume continues it.
 
-    What fails midway is removed again; what is cut off midway is left as ``creating``.
+    If this fails midway, the run is removed again; if it is cut off, the run stays ``creating``.
 
     Args:
         source: the file.
         make_store: the store of a run id.
-        run_id: of the new run; None takes that of the exported one.
-        server: what the new run's Redis says of itself.
-        make_undo: as ``make_store``, with little patience, for taking back what was written.
-        gap: what becomes of ``at_most_once`` tasks that may have started since the export, where
-            its run went on: see :data:`distflow.snapshot.gap.Gap`.
-        without: tasks that are taken as if the file had not what became of them.
-        warn: told what a person should know of what was taken.
+        run_id: id of the new run; None takes that of the exported run.
+        server: what the new run's Redis says about itself.
+        make_undo: as ``make_store``, with little patience, for removing what was written.
+        gap: what becomes of ``at_most_once`` tasks that may have started since the export, if the
+            exported run continued: see :data:`distflow.snapshot.gap.Gap`.
+        without: tasks to ignore in the file.
+        warn: called with what a person should know about the import.
 
     Returns:
         The run id.
 
     Raises:
-        SnapshotInvalid: the file cannot be used, or leaves a gap that is refused; nothing was
-            written.
+        SnapshotInvalid: the file cannot be used, or has a gap that is refused; nothing was written.
         RunExists: there is a run of this id.
     """
     check_gap(gap)
@@ -160,7 +159,7 @@ def import_run(
         try:
             _fill(store, operation, reader, arrivals)
         except (RunGone, WrongState):
-            # Somebody deleted it meanwhile: what has its name now is not ours to delete.
+            # Somebody deleted it in the meantime: a run of this id is not ours to delete.
             raise
         except BaseException:
             with suppress(DistflowError):
@@ -176,7 +175,8 @@ def _spec(reader: SnapshotReader, run_id: str | None, server: ServerFacts) -> Ru
     if header.run_id is None:
         raise SnapshotInvalid(
             f"{reader.name}: was made from a mapping and has no graph, so it cannot be imported; "
-            f"start its workflow with it: distflow submit MODULE:WORKFLOW --snapshot {reader.name}"
+            f"start its workflow from it: "
+            f"`distflow submit MODULE:WORKFLOW --snapshot {reader.name}`"
         )
     run_id = check_new_run_id(str(header.run_id) if run_id is None else run_id)
     with reader.decoding():
@@ -218,18 +218,18 @@ def _fill(store: RunStore, operation: str, reader: SnapshotReader, arrivals: Arr
 
 
 class _Export:
-    """One export: the graph, then the cut in reverse topological order, then what it lacks."""
+    """One export: the graph, then the cut in reverse topological order, then what that lacks."""
 
     def __init__(self, store: RunStore, stream: BinaryIO, *, is_over: bool = False) -> None:
         self._store = store
         self._is_over = is_over
-        #: What reads the run reads the file.
+        #: The version of the file is that of the run.
         self._info = store.read_info()
         self._writer = SnapshotWriter(stream, self._info.version)
         self._graph = Skeleton()
-        #: By index: 1 for a task on which a success of the cut rests.
+        #: By index: 1 for a task that a success in the cut rests on.
         self._needed = bytearray()
-        #: Tasks that are needed and neither succeeded nor failed with tolerance.
+        #: Needed tasks that neither succeeded nor had a tolerated failure.
         self._lacking: set[str] = set()
         self._counts: Counter[str] = Counter()
         self._once = 0
@@ -238,8 +238,8 @@ class _Export:
         info = self._info
         if info.status == RunStatus.CREATING:
             raise WrongState(
-                f"run {info.run_id} is still being created: export it once it runs, "
-                f"or remove it by `distflow delete {info.run_id}` if that was cut off"
+                f"run {info.run_id} is still being created: export it once it runs, or, if its "
+                f"creation was cut off, remove it with `distflow delete {info.run_id}`"
             )
         self._writer.write_header(_header(info, live=_is_live(info) and not self._is_over))
         self._write_graph(info)
@@ -251,7 +251,7 @@ class _Export:
             self._writer.write_superseded(superseded)
         after = self._store.read_info()
         if (after.origin, after.created_at) != (info.origin, info.created_at):
-            raise WrongState(f"run {info.run_id} was deleted while it was exported: export again")
+            raise WrongState(f"run {info.run_id} was deleted during its export: export again")
         # A resume may have begun and ended in between.
         live = _is_live(info) or _is_live(after) or after.epoch != info.epoch
         live = live and not self._is_over
@@ -274,18 +274,18 @@ class _Export:
             for task in tasks:
                 self._graph.add(task)
             total += len(tasks)
-            # The next chunk is decoded while these names stand: let go of this one first.
+            # The next chunk is decoded while these names are bound: release this chunk first.
             del tasks, packed
         self._needed = bytearray(len(self._graph))
-        # More than it had a moment ago are no damage; what is named and not there is.
+        # More tasks than a moment ago are no damage; a task that is named but missing is.
         if total < info.total or total != len(self._graph):
             raise DistflowError(
-                f"run {info.run_id}: Redis holds {counted(total, 'task')} of a graph of "
+                f"run {info.run_id}: Redis holds only {counted(total, 'task')} of a graph of "
                 f"{max(info.total, len(self._graph))}: restore its data, or delete the run"
             )
 
     def _cuts(self) -> Iterator[tuple[list[Outcome], dict[str, bytes]]]:
-        """What is known of the tasks, and what they saved, in chunks.
+        """The outcomes of the tasks, and what they saved, in chunks.
 
         A dependency is read at the same instant as its dependents or later, and what a success
         rests on stands, unless a reopening sets a tolerated failure aside.
@@ -307,7 +307,7 @@ class _Export:
 
     def _outcome(self, index: int, cut: TaskCut) -> Outcome:
         once = self._graph.is_once(index)
-        # A token holds nothing in another run.
+        # A claim's token is worth nothing in another run.
         progress = cut.progress and cut.progress._replace(token="")
         packed = cut.packed
         if packed is None and once and cut.claim and (cut.claim.started or self._is_over):
@@ -327,7 +327,7 @@ class _Export:
         return Outcome(self._graph.names[index], packed, progress)
 
     def _superseded(self) -> dict[str, bytes]:
-        """The latest failure that a reopening has set aside of each task that is lacking."""
+        """For each lacking task, the latest failure that a reopening has set aside."""
         found: dict[str, bytes] = {}
         if not self._lacking:
             return found

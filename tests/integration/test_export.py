@@ -249,7 +249,7 @@ def test_a_run_that_goes_away_leaves_no_file(
     with pytest.raises(RunNotFound):
         export_run(HookedStore(redis_client, "run-1", hook=delete), tmp_path / "s")
     make_run(store, [Task("a", "pkg:f")])
-    with pytest.raises(WrongState, match="was deleted while it was exported"):
+    with pytest.raises(WrongState, match="was deleted during its export"):
         export_run(HookedStore(redis_client, "run-1", hook=replace), tmp_path / "s")
     assert list(tmp_path.iterdir()) == []
 

@@ -76,7 +76,7 @@ def test_a_script_that_ends_leaves_its_run(
 
     said = play("").splitlines()
     assert len(said) == 1
-    assert said[0].endswith("go on with it by `distflow resume left`")
+    assert said[0].endswith("continue it with `distflow resume left`")
     client = Client(redis_server.client())
     run = client.run("left")
     assert run.info().coordinator is None

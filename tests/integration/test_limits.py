@@ -202,7 +202,9 @@ def test_a_task_that_is_too_large_is_refused(redis_server: RedisServer) -> None:
     flow = Workflow("w")
     for _ in range(3):
         flow.add(None, excessive.receives, ("x" * 1000,))
-    with pytest.raises(InvalidInput, match=r"more than 2,500 bytes encoded after 3 of 3 tasks"):
+    with pytest.raises(
+        InvalidInput, match=r"first 3 of 3 tasks have more than 2,500 bytes encoded"
+    ):
         Client(client).create(flow, max_graph_bytes=2500)
     assert client.dbsize() == 0
     assert Client(client).create(flow, max_graph_bytes=4000).info().total == 3

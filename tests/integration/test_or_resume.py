@@ -96,7 +96,7 @@ def test_what_is_another_run(redis_server: RedisServer, client: Client, tmp_path
     assert "run r is of workflow tests.support.tasks.recording:random_dag, not" in other.stderr
     changed = submit(redis_server, *words, "-p", "seed=9", "--run-id", "r")
     assert changed.exit_code == 2
-    assert "has another value for parameter 'seed': leave that out to go on" in changed.stderr
+    assert "has another value for parameter 'seed': leave it out to continue" in changed.stderr
     assert client.run("r").info().created_at == made
     for options in ([], ["--run-id", "r", "--dry-run"]):
         refused = submit(redis_server, *words, *options)

@@ -68,8 +68,14 @@ FLOW: Any = Flow
 
 #: What is called, and how its refusal begins.
 CASES: list[tuple[Callable[[], Any], str]] = [
-    (lambda: execute(authored.extract), "a run is made of a workflow, not of the task 'extract'"),
-    *((lambda bad=bad: execute(bad), "a run is made of a workflow") for bad in (7, None, "x", run)),
+    (
+        lambda: execute(authored.extract),
+        "a run is created from a workflow, not from the task 'extract'",
+    ),
+    *(
+        (lambda bad=bad: execute(bad), "a run is created from a workflow")
+        for bad in (7, None, "x", run)
+    ),
     (
         lambda: execute(authored.etl, "x"),
         "workflow 'etl': params must be a mapping of values by name",

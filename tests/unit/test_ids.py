@@ -50,5 +50,5 @@ def test_a_private_redis_is_spoken_of(
     assert done.exit_code == 5
     (line,) = done.stderr.splitlines()
     assert line.startswith("distflow: Redis at redis://127.0.0.1:1/0 cannot be reached")
-    assert line.endswith("; for the runs of `distflow run` in this folder add --data .distflow")
+    assert line.endswith("; for the runs of `distflow run` in this folder, add --data .distflow")
     assert "--data" not in run_here(nowhere, *words, "--redis", nowhere).stderr

@@ -133,7 +133,7 @@ def test_nothing_is_half_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     led.step()
     led.take(led.worker("h"), "held")
     for bad, said in (
-        ("plain", "task 'plain' is failure, and not for good: a resume runs it again"),
+        ("plain", "task 'plain' is failure, but not for good: a resume runs it again"),
         ("open", "task 'open' is pending"),
         ("held", "task 'held' is at work"),
         ("done", "task 'done' is success: what its worker has done stays done"),
@@ -142,7 +142,7 @@ def test_nothing_is_half_decided(monkeypatch: pytest.MonkeyPatch) -> None:
             decide(led, ["pay", bad], "done")
     with pytest.raises(TaskNotFound, match="no task 'pya'; did you mean 'pay'"):
         decide(led, ["pay", "pya"], "fail")
-    with pytest.raises(InvalidInput, match="resolved by one of 'done', 'fail', 'retry'"):
+    with pytest.raises(InvalidInput, match="must be one of 'done', 'fail', 'retry'"):
         decide(led, ["pay"], "maybe")
     with pytest.raises(InvalidInput, match="--done: data"):
         decide(led, ["pay"], "done", object())

@@ -97,10 +97,10 @@ def test_a_wait_says_where_nobody_leads(client: Client, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (recording.prepare, "not of the task 'prepare': call it in a function that @workflow"),
+        (recording.prepare, "not from the task 'prepare': call it in a function that @workflow"),
         (len, "decorate it with @workflow"),
-        ("recording:small_dag", "pass what @workflow made"),
-        (None, "pass what @workflow made"),
+        ("recording:small_dag", "pass a @workflow function"),
+        (None, "pass a @workflow function"),
     ],
 )
 def test_only_a_workflow_is_submitted(client: Client, given: Any, told: str) -> None:
@@ -114,7 +114,7 @@ def test_a_decision_that_is_none_is_refused(client: Client, tmp_path: Path) -> N
     """Before anything else is looked at: whatever else is wrong, it says what may be decided."""
     run = client.submit(recording.small_dag, {"log": str(tmp_path / "log")}, detach=True)
     maybe: Any = "maybe"
-    with pytest.raises(InvalidInput, match="one of 'done', 'fail', 'retry', not by 'maybe'"):
+    with pytest.raises(InvalidInput, match="one of 'done', 'fail', 'retry', not 'maybe'"):
         run.resolve("chained", maybe)
 
 

@@ -122,7 +122,7 @@ def test_other_tasks_that_take_ctx(tmp_path: Path) -> None:
     tasks = [Task("tells", name), Task("told", name), Task("blind", "operator:add")]
     known = {"told": DONE}
     said = warnings(Snapshot(known), tasks)
-    assert said.startswith("task 'tells' takes ctx, and the snapshot does not say of which run")
+    assert said.startswith("task 'tells' takes ctx, and the snapshot does not say which run")
     assert warnings(Snapshot(known, origin="0123"), tasks) == ""
     assert warnings(Snapshot(known), tasks, new_keys=True) == ""
 
@@ -182,7 +182,7 @@ def test_a_changed_task_is_refused() -> None:
     assert taken(failed) == {}
     with pytest.raises(SnapshotInvalid, match=r"'total' has changed .*\(its dependencies\)"):
         taken(all_done(parts(39)), parts(45))
-    with pytest.raises(SnapshotInvalid, match="or run it again and keep all that has not with --k"):
+    with pytest.raises(SnapshotInvalid, match="or run it again and keep the others with --k"):
         taken(all_done(parts(39)), parts(45))
     other = [*parts(3)[:-1], Task("side", "pkg:other")]
     with pytest.raises(SnapshotInvalid, match=r"'side' has .*\(its function or arguments\)"):
@@ -215,10 +215,10 @@ def test_what_may_run_at_most_once_is_not_run_again() -> None:
     is a person's decision, and is told of.
     """
     snapshot, tasks = all_done(parts(2, ONCE)), parts(3, ONCE)
-    with pytest.raises(SnapshotInvalid, match="task 'total' would run again by --rerun-changed"):
+    with pytest.raises(SnapshotInvalid, match="--rerun-changed would run task 'total' again"):
         taken(snapshot, tasks, rerun_changed=True)
     assert taken(snapshot, tasks, keep=True).keys() == {"part-0", "part-1", "total", "tell", "side"}
-    assert "task 'total' may run at most once, and what it had is kept" in warnings(
+    assert "task 'total' may run at most once: its outcome is kept" in warnings(
         snapshot, tasks, keep=True
     )
     left = {"rerun_changed": True, "without": ("total",)}
@@ -234,7 +234,7 @@ def test_a_task_that_was_removed() -> None:
         taken(snapshot, tasks)
     for option in ({"keep": True}, {"rerun_changed": True}, {"without": ("gone",)}):
         assert taken(snapshot, tasks, **option) == {"a": None}
-    assert "no task 'gone' any more: left out" in warnings(snapshot, tasks, keep=True)
+    assert "workflow no longer has task 'gone': left out" in warnings(snapshot, tasks, keep=True)
     with pytest.raises(SnapshotInvalid, match=r"--except aa: .*; did you mean 'a'"):
         taken(snapshot, tasks, without=("aa",))
 
