@@ -60,11 +60,11 @@ class CreationPort(Protocol):
     def read_creation(self) -> Creation | None:
         """How far the creation has come; None where the run is made, or there is none."""
 
-    def discard_creation(self, operation: str) -> None:
+    def discard_creation(self, operation: str, *, unlist: bool = False) -> None:
         """Remove what an operation has written of a run that it has not sealed, so that the run can
         be created anew: whoever still writes under that operation is told RunGone or WrongState.
-        The run's entries in lists stay, since its next creation has them too. Where there is no
-        such run there is nothing to do.
+        The run's entries in lists stay, since its next creation has them too, unless ``unlist``
+        says that there will be none. Where there is no such run there is nothing else to do.
 
         Raises:
             LookAgain: the run was sealed, or created anew, since the caller looked.

@@ -104,9 +104,17 @@ def write_run(
         # Somebody deleted it in the meantime: a run of this id is not ours to delete.
         raise
     except BaseException:
-        with suppress(DistflowError):
-            undo.delete_run(force=True)
+        take_back(undo, operation)
         raise
+
+
+def take_back(store: RunStore, operation: str) -> None:
+    """Remove what a creation has written that failed midway, as far as Redis lets us. Others may
+    have created the run anew, if this process was frozen or Redis away for long; or it was sealed
+    after all, and tasks of it may have run: then it stays.
+    """
+    with suppress(DistflowError):
+        store.discard_creation(operation, unlist=True)
 
 
 def _check_params(spec: RunSpec) -> None:

@@ -9,7 +9,6 @@ import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, BinaryIO, NamedTuple
 
 from distflow.core.claim import Progress
@@ -30,6 +29,7 @@ from distflow.ids import check_new_run_id, new_token
 from distflow.logs import get_logger
 from distflow.ports.run_store import RunStore
 from distflow.runs.arrivals import Arrivals
+from distflow.runs.run_writer import take_back
 from distflow.snapshot import Snapshot
 from distflow.snapshot.gap import Gap, check_gap, gap_refusal, given_up, may_start
 from distflow.snapshot.reader import SnapshotReader, open_snapshot
@@ -162,8 +162,7 @@ def import_run(
             # Somebody deleted it in the meantime: a run of this id is not ours to delete.
             raise
         except BaseException:
-            with suppress(DistflowError):
-                (make_undo or make_store)(spec.run_id).delete_run(force=True)
+            take_back((make_undo or make_store)(spec.run_id), operation)
             raise
         for warning in arrivals.warnings():
             warn(warning)

@@ -274,6 +274,36 @@ def test_a_creation_that_was_cut_off_is_discarded(subject: Subject) -> None:
         slow.append_tasks("first", 1, [Task("c", "m:f")])
 
 
+def test_what_is_discarded_for_good_is_in_no_list(subject: Subject) -> None:
+    """Where no other creation follows."""
+    store = subject.store
+    store.create_run(make_spec(), "first")
+    store.discard_creation("first", unlist=True)
+    assert subject.list_runs() == []
+    assert subject.list_active_runs() == []
+
+
+def test_a_run_created_anew_while_it_is_deleted_stays_listed(
+    redis_subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lists lie in other slots: somebody was faster than the deletion is with them. A service
+    would not find the run.
+    """
+    store, other = redis_subject.store, redis_subject.connect("run-1")
+    store.create_run(make_spec(), "first")
+
+    def create_anew() -> None:
+        other.create_run(make_spec(), "second")
+
+    monkeypatch.setattr(store, "_note_deleted", create_anew)
+    store.delete_run()
+    assert redis_subject.list_runs() == ["run-1"]
+    assert redis_subject.list_active_runs() == ["run-1"]
+    monkeypatch.undo()
+    store.delete_run()
+    assert redis_subject.list_runs() == redis_subject.list_active_runs() == []
+
+
 def test_what_is_written_by_another_is_not_discarded(subject: Subject) -> None:
     """Nor what was sealed: its writer was slow, not dead."""
     store = subject.store

@@ -273,10 +273,10 @@ class FailingStore(RedisRunStore):
         assert self.read_info().counts["success"] == 1
         raise RedisUnavailable
 
-    def delete_run(self, *, force: bool = False) -> None:
+    def discard_creation(self, operation: str, *, unlist: bool = False) -> None:
         if self.dies:
             raise RedisUnavailable
-        super().delete_run(force=force)
+        super().discard_creation(operation, unlist=unlist)
 
 
 def test_an_import_that_fails_midway_leaves_nothing(

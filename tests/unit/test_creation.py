@@ -9,6 +9,7 @@ import pytest
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
+from distflow.core.status import RunStatus
 from distflow.errors import RedisRefuses, RunNotFound
 from distflow.runs.run_writer import write_run
 from distflow.store.memory.store import MemoryRunStore, MemoryServer
@@ -38,3 +39,40 @@ def test_who_has_waited_in_vain_does_not_wait_again() -> None:
     assert store.calls == 1
     with pytest.raises(RunNotFound):
         undo.read_info()
+
+
+def test_a_writer_that_slept_takes_back_its_own_alone() -> None:
+    """It was taken for dead, and its run was created anew and is at work: what cuts the writer off
+    now must not remove that.
+    """
+    server = MemoryServer()
+    store, other = MemoryRunStore("r", server=server), MemoryRunStore("r", server=server)
+    spec, task = RunSpec("r", "m:flow", {}, "origin"), Task("a", "m:f")
+
+    def sleep(written: int) -> None:
+        if written:
+            cut_off = other.read_creation()
+            assert cut_off is not None
+            other.discard_creation(cut_off.operation)
+            other.create_run(spec, "second", [task])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_run(store, spec, Graph.compile([task]), notes=[("a", b"note")], progress=sleep)
+    assert other.read_status() == RunStatus.RUNNING
+    assert server.active == {"r"}
+
+
+def test_a_creation_that_is_interrupted_leaves_nothing() -> None:
+    """Neither the run nor its place in a list."""
+    server = MemoryServer()
+    store = MemoryRunStore("r", server=server)
+    spec, task = RunSpec("r", "m:flow", {}, "origin"), Task("a", "m:f")
+
+    def interrupt(written: int) -> None:
+        if written:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_run(store, spec, Graph.compile([task]), notes=[("a", b"note")], progress=interrupt)
+    assert (server.runs, server.active, server.index) == ({}, set(), [])

@@ -99,7 +99,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
             written = len(run.graph), len(run.results), len(run.progress), len(run.notes)
             return Creation(run.operation, written)
 
-    def discard_creation(self, operation: str) -> None:
+    def discard_creation(self, operation: str, *, unlist: bool = False) -> None:
         with self.server.changed:
             run = self._find()
             if run is None:
@@ -108,6 +108,9 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
             if run.operation != operation or run.status != RunStatus.CREATING:
                 raise LookAgain(f"run {self.run_id} was written meanwhile: try again")
             del self.server.runs[self.run_id]
+            if unlist:
+                self.server.active.discard(self.run_id)
+                self.server.index.remove(self.run_id)
 
     def delete_run(self, *, force: bool = False) -> None:
         with self.server.changed:

@@ -89,13 +89,15 @@ class CreationStore(StoreBase, CreationPort):
             return None
         return Creation(operation.decode(), (chunks, outcomes, progress, notes))
 
-    def discard_creation(self, operation: str) -> None:
+    def discard_creation(self, operation: str, *, unlist: bool = False) -> None:
         code = self._run("delete_run", self._deleted_keys, 1, operation)
         if code == Code.WRONG_STATE:
             raise LookAgain(f"run {self.run_id} was written meanwhile: try again")
         if code != Code.GONE:
             self._require(code)
         self._note_deleted()
+        if unlist:
+            self._unlist()
 
     @property
     def _deleted_keys(self) -> tuple[str, ...]:
@@ -119,11 +121,23 @@ class CreationStore(StoreBase, CreationPort):
                 f"run {self.run_id} {what}: cancel it first, or delete it with --force"
             )
         self._note_deleted()
+        self._unlist()
+        if code == Code.GONE:
+            raise self._missing()
+
+    def _unlist(self) -> None:
+        """Take a run that was deleted off every list."""
         with commit("unlist"):
             self._patiently(lambda: self.client.zrem(runs_key(self.prefix), self.run_id))
         self.mark_active(None)
-        if code == Code.GONE:
-            raise self._missing()
+        # The lists lie in other slots. Somebody may have created the run anew since it was deleted,
+        # and what they had listed is gone now: nobody would lead it.
+        created_at, version = self._patiently(
+            lambda: self.client.hmget(self.keys.meta, "created_at", "v")
+        )
+        if created_at is not None:
+            self._run("list_run", (runs_key(self.prefix),), self.run_id)
+            self.mark_active(int(version or 1))
 
     def mark_active(self, version: int | None) -> None:
         if version is not None:
