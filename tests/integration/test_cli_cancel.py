@@ -15,7 +15,6 @@ from tests.conftest import StartWorker
 from tests.integration.cli_runs import (
     StartCli,
     begun,
-    dag,
     end,
     held,
     run_of,
@@ -136,7 +135,7 @@ def test_pause_and_resume(
     tmp_path: Path,
 ) -> None:
     """Paused, a run lets its task end, starts no other, and its submit ends with 4; the resume
-    ends with 0. Pausing it when it has ended is refused.
+    ends with 0.
     """
     start_worker(redis_server.url)
     process = start(redis_server.url, "submit", *held(tmp_path), "--run-id", "p")
@@ -148,9 +147,6 @@ def test_pause_and_resume(
     assert (code, lines[-1]) == (4, "continue: distflow resume p")
     assert [words[0] for words in recording.lines(tmp_path / "log")] == ["hold"]
     assert run_cli(redis_server.url, "resume", "p").returncode == 0
-    late = run_cli(redis_server.url, "pause", "p")
-    assert late.returncode == 2
-    assert late.stderr == "distflow: run p is success: only a running run can be paused\n"
 
 
 def test_cancel_a_led_run(
@@ -214,7 +210,7 @@ def test_cancel_leads_where_nobody_does(
     tmp_path: Path,
 ) -> None:
     """After its coordinator's death the command carries the cancellation out itself: with a grace
-    of 0 the task at work is killed. Cancelling again is refused.
+    of 0 the task at work is killed.
     """
     start_worker(redis_server.url)
     leader = start(redis_server.url, "submit", *held(tmp_path), "--run-id", "n")
@@ -225,14 +221,3 @@ def test_cancel_leads_where_nobody_does(
     document = json.loads(done.stdout)
     assert (document["status"], document["tasks"]["cancelled"]) == ("cancelled", 2)
     assert [words[0] for words in recording.lines(tmp_path / "log")] == ["hold"]
-    again = run_cli(redis_server.url, "cancel", "n")
-    assert again.returncode == 2
-    assert again.stderr == "distflow: run n is cancelled: there is nothing to cancel\n"
-
-
-def test_timeout_ends_with_1(redis_server: RedisServer, tmp_path: Path) -> None:
-    """A run that has no worker is cancelled when its time is up, and says why."""
-    words = [*dag(tmp_path / "log"), "--run-id", "t", "--timeout", "0.5"]
-    done = run_cli(redis_server.url, "submit", *words)
-    assert done.returncode == 1
-    assert "run t: cancelled (timed out after 0.5 s)" in done.stderr

@@ -4,9 +4,12 @@ questions.
 
 from __future__ import annotations
 
+import io
+import sys
+import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from unittest.mock import patch
@@ -26,6 +29,7 @@ from distflow.ports.backend import Backend
 from distflow.ports.run_store import RunStore
 from distflow.store.memory.store import MemoryRunStore
 from tests.support.stores import again, claim, final, finish, make_spec, open_run
+from tests.support.wait import wait_for
 
 #: The widest line that people are shown, commands to copy excepted.
 WIDTH = 80
@@ -48,6 +52,14 @@ def run_here(
     typed = [str(word) for word in words]
     with patch("distflow.cli.ui.views.is_terminal", lambda _stream: not piped):
         return CliRunner(env=environment).invoke(main, typed, input=given, obj=opener)
+
+
+def stderr_here() -> str:
+    """What a command that runs in this process now has said until now; nothing before it runs."""
+    # Of pytest's own stream nobody knows that.
+    buffer: Any = getattr(sys.stderr, "buffer", None)
+    said: bytes = buffer.getvalue() if isinstance(buffer, io.BytesIO) else b""
+    return said.decode()
 
 
 class BaseScene(ABC, Generic[_Store]):
@@ -163,6 +175,15 @@ class MemoryScene(BaseScene[MemoryRunStore]):
         self, *words: str | Path, given: bytes | str | None = None, piped: bool = False
     ) -> Result:
         return run_here("redis://memory", *words, given=given, piped=piped, opener=self._open)
+
+    def during(self, call: Callable[[], object], *, said: str) -> None:
+        """Let something happen amid the next command, once it has said this on stderr."""
+
+        def run() -> None:
+            wait_for(lambda: said in stderr_here(), 20, said)
+            call()
+
+        threading.Thread(target=run, daemon=True).start()
 
     def store(self, run_id: str = "run-1") -> MemoryRunStore:
         return self.backend.store(run_id)
