@@ -16,13 +16,13 @@ class Batch(NamedTuple):
     queue: str
     tasks: tuple[Task, ...]
     run_id: str
-    #: Of the coordinator that sends it.
+    #: The epoch of the coordinator that sends it.
     epoch: int
-    #: Its tasks are unknown: their verify hooks are asked.
+    #: True if its tasks are unknown and their verify hooks are to be asked.
     verify: bool = False
-    #: Run times in ms of the functions that were measured.
+    #: Measured run times of functions, in ms.
     expected: Mapping[str, float] = MappingProxyType({})
-    #: Of the run: a worker that does not read it refuses the batch.
+    #: The run's version: a worker that cannot read it refuses the batch.
     version: int = 1
-    #: How many entries of its queue name it: one worker begins it, the others leave it to that one.
+    #: How many queue entries carry it: one worker begins it, the others drop theirs.
     copies: int = 1

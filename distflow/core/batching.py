@@ -1,10 +1,10 @@
-"""Which ready tasks travel together: pure policy, asked by coordinators before they send.
+"""Decides which ready tasks travel together: pure policy, used by coordinators before they send.
 
-A job costs its worker some milliseconds whatever it carries, so that short tasks travel together
-and long ones alone. A batch is filled with the best ready task first; tasks that become ready by
-what is in it already may follow in the same batch: chains and small subgraphs travel as one, for
-half a second at most. While workers idle, nobody waits behind a task that is long, or of which
-nobody knows how long it is.
+A job costs its worker some milliseconds whatever it carries, so short tasks travel together and
+long ones alone. A batch is filled with the best ready tasks first. Tasks whose dependencies are in
+the batch may follow in it, so chains and small subgraphs travel as one; a batch is planned to take
+half a second at most. While workers are idle, no task waits behind a long one, or behind one of
+unknown length.
 """
 
 from __future__ import annotations
@@ -25,80 +25,81 @@ _Key = TypeVar("_Key")
 class BatchLimits(NamedTuple):
     """How large batches may be; times in milliseconds."""
 
-    #: A batch may always take so long, even while a worker idles; a task of this length travels
+    #: A batch may always take this long, even while a worker is idle. A task of this length travels
     #: alone, unless its job costs more than the task.
     floor_ms: float = 50.0
-    #: No batch is made to take longer.
+    #: No batch is planned to take longer.
     longest_ms: float = LONGEST_MS
-    #: What waits behind a task that has run for so long goes to a worker that idles.
+    #: Tasks that wait behind one that has run for this long go to an idle worker.
     held_ms: float = HELD_MS
-    #: While batches are out, little work is held back for so long: their tasks may bring more.
+    #: While batches are out, a little work is held back for this long: their tasks may add to it.
     linger_ms: float = 10.0
-    #: What a job costs its worker by itself: less work than this is not worth another worker.
+    #: What a job itself costs its worker: less work than this is not worth another worker.
     job_ms: float = 10.0
-    #: What a task costs beyond the run time of its function, and one that is recorded along with
-    #: others.
+    #: What a task costs beyond the run time of its function; and what one costs that is recorded
+    #: together with others.
     task_ms: float = 0.15
     grouped_ms: float = 0.04
-    #: Run time that is assumed of a function that was never measured.
+    #: Assumed run time of a function that was not measured yet.
     unknown_ms: float = 5.0
-    #: Tasks in one batch: what a worker reads at once.
+    #: Most tasks in one batch: a worker reads that many at once.
     tasks: int = 4000
-    #: Bytes of arguments in one batch, which is one job of RQ; a task that has more travels alone.
+    #: Most bytes of arguments in one batch, which is one RQ job; a task that has more travels
+    #: alone.
     bytes: int = 8 * 1024 * 1024
-    #: Batches that may be out per live worker and queue: one at work, one behind it.
+    #: Batches that may be out per live worker and queue: one running, one queued behind it.
     per_worker: int = 2
 
 
 class Estimates:
-    """The run time of functions, what a job pays before the first call of one, and what a task
-    costs beyond its call, as they were measured: moving means that believe bad news at once.
+    """Measured costs: the run time of functions, what a job spends before its first call, and what
+    a task costs beyond its call. Moving averages that take a higher cost over at once.
 
     Args:
-        limits: what is assumed where nothing was measured.
+        limits: assumptions for what was not measured.
     """
 
-    #: Weight of the newest measurement: of a run time, and of a setup, which differs less.
+    #: Weight of the newest measurement, for run times and for setups, which vary less.
     _WEIGHT = 0.2
     _SETUP_WEIGHT = 0.5
 
-    #: Nothing is taken for more: Redis was away, or the worker was frozen. Tasks that were thought
-    #: to cost so much that each travels alone would never be found to cost less.
+    #: Measurements are capped here: longer ones mean that Redis was away or the worker frozen.
+    #: Tasks that seemed so expensive that each travels alone would never be measured as cheaper.
     _LONGEST_SETUP_MS = 10_000.0
     _LARGEST_OVERHEAD_MS = 5.0
 
-    #: So many tell what each costs.
+    #: A batch with this many tasks shows what each of them costs.
     _MANY_TASKS = 10
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
         self._mean_ms: dict[str, float] = {}
         self._setup_ms: dict[str, float] = {}
-        #: Of tasks that are recorded along with others, and of the others.
+        #: For tasks that are recorded together with others (True), and for those that are not.
         self._overhead_ms = {True: limits.grouped_ms, False: limits.task_ms}
 
     def learn(self, function: str, seconds: float) -> None:
-        """A task of this function ran for so long."""
+        """A task of this function ran for this long."""
         _learn(self._mean_ms, function, seconds * 1000, self._WEIGHT)
 
     def learn_setup(self, function: str, ms: float) -> None:
-        """A batch that began with this function took so long until its first call: it imported the
-        function's module, made the run's context, and read what the task is given.
+        """A batch that began with this function took this long until its first call: it imported
+        the function's module, made the run's context, and read the task's inputs.
         """
         ms = min(max(0.0, ms), self._LONGEST_SETUP_MS)
         _learn(self._setup_ms, function, ms, self._SETUP_WEIGHT)
 
     def learn_batch(self, first: Task, done: Sequence[Task], ms: float) -> None:
-        """A batch that began with one task has done these, one after another, in so long in all:
-        where there were many that tells what each costs beyond its call.
+        """A batch that began with one task has then run these in sequence, in this time. If there
+        were many, this shows what each costs beyond its call.
         """
         if len(done) >= self._MANY_TASKS:
             self.learn_overhead(done, ms - self.setup_ms(first.function))
 
     def learn_overhead(self, tasks: Sequence[Task], ms: float) -> None:
-        """These tasks, one after another in a batch, took so long in all. Where Redis is far away
-        or the machine is busy they cost more than is assumed, and never less; but not any amount.
-        Of a batch that was short little is known: what it costs itself is no task's.
+        """These tasks took this long in sequence in a batch. If Redis is far away or the machine is
+        busy, they cost more than assumed, up to a limit, and never less. A short batch shows
+        little: its own cost must not be counted as a task's.
         """
         kinds = {(task.function, task.effects, task.timeout) for task in tasks}
         mean = self._mean_ms.get(tasks[0].function)
@@ -111,18 +112,18 @@ class Estimates:
             _learn(self._overhead_ms, grouped, found, self._WEIGHT)
 
     def setup_ms(self, function: str) -> float:
-        """What a job is expected to pay before the first call of a function; 0 where that was never
-        measured.
+        """The time that a job is expected to spend before the first call of a function; 0 if that
+        was not measured yet.
         """
         return self._setup_ms.get(function, 0.0)
 
     def run_ms(self, function: str) -> float | None:
-        """The expected run time of a function, without overhead; None where it is unknown."""
+        """The expected run time of a function, without overhead; None if unknown."""
         return self._mean_ms.get(function)
 
     def cost_ms(self, task: Task) -> float:
-        """What a task costs its worker, overhead included, on a machine that is not busy: what a
-        job costs is known for such a one as well.
+        """What a task costs its worker, overhead included, on a machine that is not busy: the known
+        cost of a job is that on such a machine, too.
         """
         limits, mean = self._limits, self._mean_ms.get(task.function)
         if mean is None:
@@ -130,7 +131,7 @@ class Estimates:
         return mean + (limits.grouped_ms if self._is_grouped(task, mean) else limits.task_ms)
 
     def real_ms(self, task: Task) -> float:
-        """The same as things are: how many tasks half a second holds."""
+        """The same as measured on this machine: it says how many tasks fit into half a second."""
         mean = self._mean_ms.get(task.function)
         if mean is None:
             return self.cost_ms(task)
@@ -140,25 +141,25 @@ class Estimates:
         return is_grouped(task.effects, task.timeout, run_ms)
 
 
-#: A share and the sum of its parts may differ by so much.
+#: Tolerance when a share is compared with the sum of its parts.
 _ROUNDING_MS = 1e-6
 
-#: Ready tasks that are looked at, to know about all of them.
+#: Sample size: how many ready tasks stand for all of them.
 _SAMPLE = 32
 
-#: The share of a setup that the work of another worker must be worth: it spares so much time, and
-#: costs a processor the whole.
+#: Another worker must have work worth this share of its setup: it saves that much time, and costs a
+#: processor the whole setup.
 _WORTH_OF_SETUP = 0.25
 
 
 class Portion(NamedTuple):
-    """What one batch may have; times in milliseconds."""
+    """What one batch may contain; times in milliseconds."""
 
     budget_ms: float
     #: A task of this length travels alone.
     alone_ms: float
-    #: How many ready tasks of unknown length, and whether another worker idles, which would take
-    #: those that what is in the batch makes ready.
+    #: How many ready tasks of unknown length it may have; and whether another worker is idle, and
+    #: could take tasks that this batch makes ready.
     unknown: float = inf
     spreads: bool = False
 
@@ -176,13 +177,13 @@ class BatchComposer:
 
     Args:
         graph: the run's.
-        unmet: tells of a task that is pending how many of its dependencies are not satisfied;
-            None of any other, which no batch enables: one from a snapshot may have its outcome
+        unmet: returns for a pending task how many of its dependencies are not satisfied, and None
+            for any other. No batch makes those ready: a task from a snapshot may have its outcome
             before its dependencies have theirs.
-        travels_alone: tells of a task whether it must be the only one of its batch.
+        travels_alone: returns whether a task must be the only one in its batch.
         estimates: what functions cost.
         limits: how large batches may be.
-        weigh: tells about how many bytes a task's arguments have.
+        weigh: returns roughly how many bytes a task's arguments have.
     """
 
     def __init__(
@@ -206,9 +207,9 @@ class BatchComposer:
         """Batches for one queue, each in dependency order, until nothing is ready.
 
         Args:
-            ready: taken from.
+            ready: the queue's ready tasks; those that go into batches are removed.
             crew: the workers of the queue.
-            slots: how many batches may be sent at most.
+            slots: at most this many batches.
         """
         workers, idle = crew
         while slots > 0 and ready.peek() is not None:
@@ -220,7 +221,7 @@ class BatchComposer:
             idle = max(0, idle - 1)
 
     def work_ms(self, ready: ReadyQueue) -> float:
-        """About how long one worker would take for all that is ready."""
+        """Roughly how long one worker would take for all ready tasks."""
         sample = [self._graph.tasks[index] for index in ready.sample(_SAMPLE)]
         if not sample:
             return 0.0
@@ -228,13 +229,13 @@ class BatchComposer:
         return total / len(sample) * len(ready)
 
     def _portion(self, ready: ReadyQueue, workers: int, idle: int) -> Portion:
-        """What the next batch may have."""
+        """What the next batch may contain."""
         limits, estimates = self._limits, self._estimates
         sample = [self._graph.tasks[index] for index in ready.sample(_SAMPLE)]
         setup_ms = max(estimates.setup_ms(task.function) for task in sample)
         work_ms = self.work_ms(ready)
         if idle > 1:
-            # An even share is one in whole tasks.
+            # Round an even share up to whole tasks.
             work_ms += work_ms / len(ready) * (idle - 1)
         budget_ms = self._budget_ms(work_ms, setup_ms, workers, idle)
         alone_ms = max(limits.floor_ms, setup_ms)
@@ -245,12 +246,12 @@ class BatchComposer:
         return Portion(budget_ms, min(alone_ms, limits.held_ms), share, spreads=True)
 
     def _budget_ms(self, work_ms: float, setup_ms: float, workers: int, idle: int) -> float:
-        """How long a batch may take, its setup left out.
+        """How long a batch may take, without its setup.
 
-        Where there is work for all workers: half an even share, so that who is done early finds
-        more, but no longer than a batch may. Where there is less: an even share for those that
-        idle, as much as a job costs at most. Where even that is not worth a job: all of it, and
-        what follows from it.
+        If there is work for all workers: half an even share, so that a worker that finishes early
+        finds more, and no longer than a batch may take. If there is less: an even share for the
+        idle workers, of at most the cost of a job. If even that is not worth a job: all of it, and
+        what becomes ready by it.
         """
         limits = self._limits
         worth = min(max(limits.floor_ms, setup_ms), limits.longest_ms)
@@ -266,13 +267,13 @@ class BatchComposer:
         tasks, children = self._graph.tasks, self._graph.children
         batch: list[int] = []
         left_ms, left_bytes = portion.budget_ms + _ROUNDING_MS, self._limits.bytes
-        #: What it may take at most, as things are.
+        #: The most that it may take, in measured time.
         longest_ms, left_unknown = self._limits.longest_ms, portion.unknown
-        #: Tasks that what is in the batch makes ready, by their keys.
+        #: Keys of the tasks that the batch so far makes ready.
         enabled: list[int] = []
-        #: Dependencies that are neither satisfied nor in the batch.
+        #: Task -> how many of its dependencies are neither satisfied nor in the batch.
         unmet: dict[int, int] = {}
-        #: Function, effects and timeout -> cost of a task, and the same as things are.
+        #: Function, effects and timeout -> planned cost of a task, and measured cost.
         costs: dict[tuple[object, ...], tuple[float, float]] = {}
         while len(batch) < self._limits.tasks:
             best = ready.peek()
@@ -291,7 +292,8 @@ class BatchComposer:
             alone = cost_ms >= portion.alone_ms or self._travels_alone(index)
             weight = self._weigh(task)
             is_unknown = portion.spreads and self._estimates.run_ms(task.function) is None
-            # What follows in a line has no other worker to go to: it costs nobody anything.
+            # The only successor in a chain cannot use another worker: taking it along delays
+            # nothing.
             in_line = best is None and len(enabled) == 1
             is_over = alone or weight > left_bytes or real_ms > longest_ms
             if not in_line:
@@ -325,13 +327,13 @@ class BatchComposer:
 def find_behind(
     batch: Sequence[int], parents: Sequence[Sequence[int]], open_tasks: Callable[[int], bool]
 ) -> list[int]:
-    """Of a batch, the tasks that wait behind the one at work, which is the first of its open ones,
-    and do not rest on it: another worker could take them.
+    """The tasks of a batch that wait behind the running one, which is the first open one, without
+    depending on it: another worker could take them.
 
     Args:
         batch: its tasks in order.
         parents: of each task.
-        open_tasks: tells of a task whether it has not ended and is still this batch's.
+        open_tasks: returns whether a task has not ended and still belongs to this batch.
     """
     left = [index for index in batch if open_tasks(index)]
     bound = set(left[:1])

@@ -1,4 +1,4 @@
-"""What workers and the store say to each other about attempts.
+"""What workers and the store exchange about attempts.
 
 Work horses import this module for every job: named tuples only, see ``model.py``.
 """
@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from distflow.errors import RunTooNew
 
-#: The versions of a run, and so of its bytes in Redis and in RQ jobs, that this distflow reads; it
+#: The versions of runs, and so of their bytes in Redis and RQ jobs, that this distflow reads. It
 #: refuses others: see ``version.py``.
 READ_VERSIONS = (1, 2)
 
@@ -19,7 +19,7 @@ def check_version(run_id: str, version: int) -> None:
     """Refuse a run that a newer distflow made.
 
     Raises:
-        RunTooNew: its version is none that this distflow reads; the message says what to do.
+        RunTooNew: this distflow cannot read its version; the message says what to do.
     """
     if version > READ_VERSIONS[-1]:
         raise RunTooNew(
@@ -35,11 +35,11 @@ def said_versions() -> str:
 
 
 class Code(IntEnum):
-    """What a transition of the store answers. The scripts use the same numbers."""
+    """The reply of a transition of the store. The scripts use the same numbers."""
 
     #: Done, or done already under the same operation id.
     OK = 0
-    #: The claim is the caller's; a repeated claim with its token is told so again.
+    #: The caller holds the claim; a repeated call with its token gets the same reply.
     GRANTED = 1
     #: The task has a final outcome.
     DONE = 2
@@ -49,11 +49,11 @@ class Code(IntEnum):
     NOT_READY = 4
     #: As many batches hold a claim as the run allows.
     LIMIT = 5
-    #: The outcome stands; a repeated finish with its token is told so again.
+    #: The outcome is recorded; a repeated call with its token gets the same reply.
     RECORDED = 6
-    #: The token holds nothing any more; what it brought is in the history.
+    #: The token no longer holds a claim; the outcome that came with it is in the history.
     REFUSED = 7
-    #: Another coordinator leads the run: what the older one sent is void.
+    #: Another coordinator leads the run: jobs of the earlier one are void.
     STALE_EPOCH = 8
     #: The run is paused, interrupted, being reopened or cancelled, or it has ended.
     STOPPED = 9
@@ -67,17 +67,17 @@ class Code(IntEnum):
     WRONG_STATE = 13
     #: The run is of a newer version than the caller reads.
     TOO_NEW = 14
-    #: What the caller decided by has changed: it looks again, and decides anew.
+    #: What the caller based its decision on has changed: read again, and decide anew.
     LOOK_AGAIN = 15
 
 
 class Progress(NamedTuple):
-    """What must outlive a coordinator and is not final.
+    """The state of a task between attempts, which must outlive its coordinator.
 
-    ``attempt`` and ``iteration`` are those of the next claim, ``base`` how many attempts earlier
-    generations used, ``lost`` the lost workers of this generation that did not count,
-    ``not_before`` Unix milliseconds. ``token`` is that of the claim that wrote it, by which a
-    late outcome is known. ``started`` says that an ``at_most_once`` task may have had effects and
+    ``attempt`` and ``iteration`` are those of the next claim. ``base`` is how many attempts earlier
+    generations used, ``lost`` how many lost workers of this generation did not count as attempts,
+    ``not_before`` Unix milliseconds. ``token`` is that of the claim that wrote this: a late outcome
+    is recognised by it. ``started`` says that an ``at_most_once`` task may have had effects and
     must not be claimed again.
     """
 
@@ -91,8 +91,8 @@ class Progress(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """An outcome that nobody knows, as a verify hook is asked about it: the encoded TaskResult, and
-    the progress of its task.
+    """An unknown task, as its verify hook is asked about it: the encoded TaskResult and the
+    progress.
     """
 
     packed: bytes
@@ -107,9 +107,9 @@ class Unknown(NamedTuple):
 class Finish(NamedTuple):
     """An attempt's outcome on its way to the store.
 
-    ``kind`` is ``final`` for an outcome that stands, ``wait`` where the task will run again
-    after ``delay_ms``, with ``progress``. ``packed`` is the encoded TaskResult: for ``wait``
-    it goes to the history. ``duration`` is in seconds.
+    ``kind`` is ``final`` for an outcome that stands, and ``wait`` if the task runs again after
+    ``delay_ms``, with ``progress``. ``packed`` is the encoded TaskResult: for ``wait`` it goes to
+    the history. ``duration`` is in seconds.
     """
 
     task: str
@@ -122,15 +122,15 @@ class Finish(NamedTuple):
     duration: float = 0.0
     delay_ms: int = 0
     progress: Progress = Progress()
-    #: The evidence is never trimmed from the history (``at_most_once`` tasks).
+    #: Whether the history must keep this entry for ever: evidence about an ``at_most_once`` task.
     keep: bool = False
-    #: Of a failure that waits: what failed, in short, for those who watch.
+    #: For a failure that will be retried: the error in short, for displays.
     note: str = ""
 
     @property
     def history_kind(self) -> str:
-        """Of what waits, the kind of its entry of the history: the next iteration of a loop goes on
-        with the number of the last attempt.
+        """The kind of history entry of a ``wait``. It is the next iteration of a loop if the
+        attempt number stays the same.
         """
         return "looped" if self.progress.attempt == self.attempt else "retried"
 
@@ -139,9 +139,9 @@ class ClaimRequest(NamedTuple):
     """A claim that a batch asks for.
 
     ``start`` marks the attempt as started at once. ``needs`` names the task's dependencies in the
-    same batch, each with whether its failure is tolerated. With ``group`` such a dependency may
-    still be claimed by the batch itself, which runs it first. Of a ``quiet`` claim no event tells:
-    the task is so short that its end tells enough.
+    same batch, each with whether its failure is tolerated. With ``group``, the batch itself may
+    still hold a claim on such a dependency, since it runs that first. A ``quiet`` claim adds no
+    event: the task is so short that the event of its end suffices.
     """
 
     task: str
@@ -153,7 +153,7 @@ class ClaimRequest(NamedTuple):
 
 
 class ClaimReply(NamedTuple):
-    """What a claim was answered; the numbers are set where it is GRANTED."""
+    """The reply to a claim; the numbers are set if it is GRANTED."""
 
     code: Code
     attempt: int = 0
@@ -163,8 +163,8 @@ class ClaimReply(NamedTuple):
 
 
 class WorkerFacts(NamedTuple):
-    """Which worker it is: a registration is its name and when it was born, as RQ says it; the rest
-    is for people. A process that registers nowhere has no name.
+    """Identifies a worker. Its registration is its name and its birth, as RQ has them; the rest is
+    for people. A process that is registered nowhere has no name.
     """
 
     name: str = ""
@@ -178,11 +178,11 @@ NAMELESS = WorkerFacts()
 
 
 class Refused(NamedTuple):
-    """What a worker cannot run, since something is missing there: it was not begun.
+    """A task that a worker cannot run because something is missing there. It was not begun.
 
-    ``token`` is that of the claim, which is given back; empty where there is none. ``scope`` says
-    which tasks the same is true of: see :func:`scope_of`. ``what`` could not be had, ``words`` say
-    why, ``trace`` is the traceback.
+    ``token`` is that of the claim to give back; empty if there is none. ``scope`` says which other
+    tasks the refusal applies to: see :func:`scope_of`. ``what`` is missing, ``words`` say why,
+    ``trace`` is the traceback.
     """
 
     task: str
@@ -194,7 +194,7 @@ class Refused(NamedTuple):
 
 
 def unread_jobs(words: str) -> Refused:
-    """What is kept of a worker that cannot read its jobs at all: no scope."""
+    """The refusal of a worker that cannot read its jobs at all: it has no scope."""
     return Refused("", "", "", "its jobs", words)
 
 
@@ -203,33 +203,33 @@ ScopeKind = Literal["function", "condition", "until", "verify", "task"]
 
 def scope_of(kind: ScopeKind, name: str) -> str:
     """Which tasks a worker cannot run: those with this function, condition, ``until`` or verify
-    hook, or the one of this name.
+    hook, or the one with this name.
     """
     return f"{kind} {name}"
 
 
-#: Tasks that a worker's refusal names.
+#: How many tasks a worker's refusal names at most.
 REFUSED_TASKS = 100
 
-#: Entries of a run's history, those that are kept for ever not counted.
+#: Most entries in a run's history, not counting those that are kept for ever.
 HISTORY_LIMIT = 10_000
 
-#: Bytes of a result beyond which the history has only its size and SHA-1.
+#: Of a result larger than this, in bytes, the history keeps only the size and SHA-1.
 HISTORY_BYTES = 64 * 1024
 
-#: The durability with which a worker waits until what ``at_most_once`` tasks write is on disk.
+#: With this durability a worker waits until the writes of ``at_most_once`` tasks are on disk.
 DURABLE_BY_WAITING = "waitaof"
 
 
 class BatchOpening(NamedTuple):
-    """What a batch is told when it begins; ``code`` OK, or why it must not."""
+    """The reply to a batch that begins; ``code`` is OK, or says why it must not begin."""
 
     code: Code
     params: bytes = b""
     origin: str = ""
     context: str = ""
     max_result_bytes: int = 0
-    #: Whether what ``at_most_once`` tasks write must be on Redis's disk before it counts.
+    #: Whether writes of ``at_most_once`` tasks must be on Redis's disk before they count.
     waits_for_disk: bool = False
 
 

@@ -15,10 +15,10 @@ from distflow.core.model import Task
 from distflow.errors import Problem, WorkflowInvalid
 from distflow.text import counted
 
-#: Tasks of a cycle that its message shows; a longer one is cut in the middle.
+#: How many tasks of a cycle a message shows; a longer one is cut in the middle.
 _SHOWN_OF_CYCLE = 12
 
-#: Cycles that are looked for.
+#: How many cycles are reported at most.
 _MOST_CYCLES = 10
 
 _RENAME = "give them different names"
@@ -63,7 +63,9 @@ class Graph:
         return cls(frozen, index, parents, children, order)
 
     def reading_order(self) -> Sequence[int]:
-        """Every index once, dependencies before their dependents, and else as they were defined."""
+        """Every index once, dependencies before their dependents, otherwise in the order of
+        definition.
+        """
         defined = range(len(self.tasks))
         if all(not above or max(above) < index for index, above in enumerate(self.parents)):
             return defined
@@ -120,8 +122,8 @@ def _find_missing(tasks: Sequence[Task], index: Mapping[str, int]) -> list[Probl
 def _find_cycles(
     tasks: Sequence[Task], parents: Sequence[tuple[int, ...]], order: Sequence[int]
 ) -> list[Problem]:
-    """A cycle of each group of tasks that wait for each other, up to ten: where one is broken,
-    others may show.
+    """One cycle from each group of tasks that wait for each other, up to ten. Breaking one may
+    reveal others.
     """
     problems: list[Problem] = []
     left = list(parents)
@@ -155,10 +157,10 @@ def _invert(parents: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
 def _topological_order(
     parents: Sequence[Sequence[int]], children: Sequence[Sequence[int]]
 ) -> array[int]:
-    """Kahn's algorithm; what is on a cycle or behind one is left out."""
+    """Kahn's algorithm; omits tasks on a cycle or behind one."""
     open_parents = array("l", [len(its_parents) for its_parents in parents])
     order = array("l", [i for i, count in enumerate(open_parents) if count == 0])
-    # The order is its own queue: it grows while it is read.
+    # ``order`` is also the work queue: it grows while it is iterated.
     for done in order:
         for child in children[done]:
             open_parents[child] -= 1
@@ -168,9 +170,10 @@ def _topological_order(
 
 
 def _cycle(parents: Sequence[Sequence[int]], order: Sequence[int]) -> list[int]:
-    """One cycle among what ``order`` lacks: each before its dependent, the first again at the end.
+    """One cycle among tasks missing in ``order``: each before its dependent, the first again at the
+    end.
 
-    Every task that is left has a parent that is left: going up must meet itself.
+    Every task that is left has a parent that is left, so walking up must return to a visited task.
     """
     ordered = bytearray(len(parents))
     for i in order:

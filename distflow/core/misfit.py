@@ -1,8 +1,8 @@
-"""What becomes of tasks that workers cannot run, since something is missing there: pure policy.
+"""What becomes of tasks that workers cannot run because something is missing there: pure policy.
 
-A worker that refuses a task harms nobody while another could run it. What every worker of a queue
-has refused is held, and tried now and then: modules may be installed below a worker. It fails when
-no other worker has come for a while.
+A refusal harms nothing while another worker could run the task. A task that every worker of a queue
+has refused is held back, and tried now and then: somebody may install the module under a running
+worker. It fails if no other worker joins in time.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from distflow.core.model import Task, TaskResult
 from distflow.core.run import Refusal
 from distflow.core.status import TaskStatus
 
-#: Seconds until what is held is tried again: twice as long each time, up to this.
+#: Seconds until what is held back is tried again; doubled each time, up to the second value.
 _FIRST_TRY_SECONDS = 1.0
 _LONGEST_TRY_SECONDS = 15.0
 
-#: Workers that an error names; the others are counted.
+#: How many workers an error names; the others are counted.
 _NAMED = 5
 
 
 class Registration(NamedTuple):
-    """A worker from its start to its end: its name, and when it was born, as RQ says it."""
+    """One life of a worker: its name and its birth, as RQ has them."""
 
     name: str
     born: str
@@ -39,12 +39,12 @@ class Held(NamedTuple):
 
     @property
     def is_question(self) -> bool:
-        """Whether it is the hook."""
+        """Whether it is about the verify hook."""
         return self.scope.startswith("verify ")
 
 
 def scopes_of(task: Task) -> Iterator[str]:
-    """The scopes of refusals that are true of a task, beside the one of its name."""
+    """The scopes that cover a task, besides the one of its name."""
     yield scope_of("function", task.function)
     if task.condition is not None:
         yield scope_of("condition", task.condition)
@@ -77,29 +77,29 @@ class ScopeIndex:
         return self._tasks.get(scope, {})
 
     def tasks_of(self, held: Held) -> list[int]:
-        """Those that are for the queue as well."""
+        """The tasks of the scope that are on the queue, too."""
         tasks = self._graph.tasks
         return [index for index in self.tasks(held.scope) if tasks[index].queue == held.queue]
 
 
 class MisfitWatch:
-    """Which scopes every worker of a queue has refused, and since when that has been so.
+    """Tracks which scopes every worker of a queue has refused, and since when.
 
     Args:
-        patience_seconds: how long is waited for a worker that can.
+        patience_seconds: how long to wait for an able worker.
     """
 
     def __init__(self, patience_seconds: float) -> None:
         self._patience_seconds = patience_seconds
-        #: By scope: who has refused it.
+        #: Scope -> the workers that have refused it.
         self._refused: dict[str, set[Registration]] = {}
         self._live: Mapping[str, Collection[Registration]] = {}
-        #: By queue: all that were ever seen there, and when one was seen first.
+        #: Queue -> all workers ever seen there; and when the first was seen.
         self._seen: dict[str, set[Registration]] = {}
         self._newest_at: dict[str, float] = {}
         #: Since when they have been held.
         self._held: dict[Held, float] = {}
-        #: When they are tried again, and after how long then.
+        #: When each is tried again, and the pause after that.
         self._tries: dict[Held, tuple[float, float]] = {}
 
     def look(
@@ -108,7 +108,7 @@ class MisfitWatch:
         live: Mapping[str, Collection[Registration]],
         now: float,
     ) -> None:
-        """Take note of what was refused, and of the workers of each queue that are there.
+        """Take in the refusals, and the present workers of each queue.
 
         ``now`` is the monotonic clock, in seconds.
         """
@@ -126,8 +126,8 @@ class MisfitWatch:
             Held(scope, queue)
             for scope, refused in self._refused.items()
             for queue, workers in live.items()
-            # Where nobody listens a worker is missing, and none is a misfit. One that cannot read
-            # jobs decides nothing of any task.
+            # A queue without workers lacks a worker, it has no misfit. A worker that cannot read
+            # jobs says nothing about any task.
             if scope and workers and refused.issuperset(workers)
         }
         self._held = {each: self._held.get(each, now) for each in held}
@@ -138,12 +138,12 @@ class MisfitWatch:
 
     @property
     def held(self) -> frozenset[Held]:
-        """What no worker that is there can run."""
+        """What no present worker can run."""
         return frozenset(self._held)
 
     def has_failed(self, held: Held, now: float) -> bool:
-        """Whether no other worker has come for as long as is waited for one. A process that is its
-        own and only worker waits for none.
+        """Whether the wait for another worker is over. A process that is its own only worker does
+        not wait.
         """
         if not any(worker.name for worker in self._live[held.queue]):
             return True
@@ -151,7 +151,7 @@ class MisfitWatch:
         return now - since >= self._patience_seconds
 
     def is_due(self, held: Held, now: float) -> bool:
-        """Whether it is time to try one task again; if so, the next time is later."""
+        """Whether it is time to try one task again; if so, the next try is scheduled."""
         at, after = self._tries[held]
         if now < at:
             return False
@@ -161,14 +161,14 @@ class MisfitWatch:
 
 
 def misfit_result(refusals: Sequence[Refusal]) -> TaskResult:
-    """The outcome of a task that no worker can run, in the words of all.
+    """The outcome of a task that no worker can run, with the reasons of all of them.
 
     Args:
-        refusals: those of its scope, by the workers that are there.
+        refusals: those of its scope, by the present workers.
     """
     first = refusals[0]
     if not first.worker:
-        # In this process there is no other worker that could be meant.
+        # This process is the only worker, so there is no need to name it.
         return TaskResult(
             TaskStatus.FAILURE, error=first.words, message=first.words, traceback=first.trace
         )
@@ -188,7 +188,7 @@ def name_workers(refusals: Sequence[Refusal]) -> str:
 
 
 def name_worker(refusal: Refusal) -> str:
-    """``worker w1 on host h, pid 7, in /srv``: what there is to know of where it is."""
+    """``worker w1 on host h, pid 7, in /srv``: and where it runs, as far as known."""
     host = f" on host {refusal.host}" if refusal.host else ""
     pid = f", pid {refusal.pid}" if refusal.pid else ""
     directory = f", in {refusal.directory}" if refusal.directory else ""
@@ -196,7 +196,7 @@ def name_worker(refusal: Refusal) -> str:
 
 
 def wanted_of(refusal: Refusal) -> str:
-    """What was to be run: ``shop:charge``, ``task a``, ``the verify hook shop:was_charged``."""
+    """What it could not run: ``shop:charge``, ``task a``, ``the verify hook shop:was_charged``."""
     kind, _, name = refusal.scope.partition(" ")
     match kind:
         case "":
@@ -212,7 +212,7 @@ def wanted_of(refusal: Refusal) -> str:
 def find_held(
     refusals: Sequence[Refusal], live: Mapping[str, Collection[Registration]]
 ) -> list[Held]:
-    """What none of the workers can run that are there, as far as that is known."""
+    """What no present worker can run, as far as known."""
     watch = MisfitWatch(0.0)
     watch.look(refusals, live, 0.0)
     return sorted(watch.held)

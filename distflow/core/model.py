@@ -1,4 +1,4 @@
-"""What a workflow is made of and what its tasks leave behind: frozen values.
+"""The parts of a workflow and the outcomes of its tasks: frozen values.
 
 Work horses import this module for every job, and a dataclass costs about 0.5 ms at import:
 all but the TaskResult are named tuples, which cost a fifth of that.
@@ -17,7 +17,7 @@ from distflow.errors import InvalidInput
 Backoff = Literal["fixed", "exponential"]
 Effects = Literal["normal", "idempotent", "at_most_once"]
 
-#: What a loop's ``until`` is given.
+#: What a loop's ``until`` receives.
 Sees = Literal["result", "data"]
 
 #: An exception class, or its ``"module:Name"``.
@@ -26,15 +26,15 @@ Raised = type[BaseException] | str
 #: The queue of tasks that name none; ``rq worker`` without arguments listens to it.
 DEFAULT_QUEUE = "default"
 
-#: No delay or interval is longer: about 30 years, which in milliseconds is a number everywhere.
+#: The longest delay or interval: about 30 years, an exact integer in ms in every language.
 LONGEST_WAIT_SECONDS = 1e9
 
-#: How often a task is dispatched again because its worker was lost, without using an attempt.
+#: How often a task is sent again after a lost worker without using an attempt.
 MAX_LOST = 3
 
 
 class Ref(NamedTuple):
-    """Stands in a task's arguments for the data of one of its dependencies."""
+    """Stands in for the data of a dependency in a task's arguments."""
 
     task: str
 
@@ -59,20 +59,20 @@ class Retry(_RetryFields):
         delay: seconds before the first retry.
         backoff: ``fixed`` keeps the delay, ``exponential`` doubles it at each retry.
         max_delay: seconds that a delay never exceeds, before jitter.
-        jitter: share of the delay that is added or taken away at random, 0 to 1.
-        lost: how many lost workers do not count as a try.
-        on: exception classes, or ``"module:Name"`` of where they are defined: nothing else that the
-            function raises is retried. Subclasses count; a timeout is a ``TimeoutError``. A failure
-            that raised nothing, such as a lost worker, is not retried where this is given.
-        not_on: likewise: these are not retried. It wins over ``on``.
-        delays: seconds before each retry, in place of ``delay``, ``backoff`` and ``max_delay``; the
-            last one counts for all that follow.
+        jitter: fraction of the delay that is added or subtracted at random, 0 to 1.
+        lost: how many lost workers do not count as attempts.
+        on: exception classes, or ``"module:Name"`` of where they are defined: only these are
+            retried. Subclasses count; a timeout is a ``TimeoutError``. With ``on``, a failure
+            without an exception, such as a lost worker, is not retried.
+        not_on: likewise, but these are not retried. Takes precedence over ``on``.
+        delays: seconds before each retry, instead of ``delay``, ``backoff`` and ``max_delay``; the
+            last one applies to all further retries.
 
     ``on`` and ``not_on`` are kept as texts ``"module:Name"``.
 
     Raises:
-        InvalidInput: a number is out of its range, a class is no exception, or ``delays`` come
-            with what they replace.
+        InvalidInput: a number is out of range, a class is not an exception, or ``delays`` are given
+            together with what they replace.
     """
 
     __slots__ = ()
@@ -91,19 +91,18 @@ class Retry(_RetryFields):
     ) -> Self:
         """Check what is given: see the class."""
         if not (_is_count(attempts) and _is_count(lost)):
-            raise InvalidInput("Retry: attempts and lost are counts, 0 or more")
+            raise InvalidInput("Retry: attempts and lost must be whole numbers, 0 or more")
         if not _is_wait(delay) or not (max_delay is None or _is_wait(max_delay)):
-            raise InvalidInput("Retry: delay and max_delay are seconds, 0 to 1e9")
+            raise InvalidInput("Retry: delay and max_delay must be seconds, 0 to 1e9")
         if backoff not in ("fixed", "exponential"):
-            raise InvalidInput(f"Retry: backoff is 'fixed' or 'exponential', not {backoff!r}")
+            raise InvalidInput(f"Retry: backoff must be 'fixed' or 'exponential', not {backoff!r}")
         if not (_is_number(jitter) and 0 <= jitter <= 1):
-            raise InvalidInput("Retry: jitter is a share of the delay, 0 to 1")
+            raise InvalidInput("Retry: jitter must be a fraction of the delay, 0 to 1")
         listed = _delays(delays)
         if listed:
             if delay or backoff != "fixed" or max_delay is not None:
                 raise InvalidInput(
-                    "Retry: delays stand in place of delay, backoff and max_delay: give one or "
-                    "the other"
+                    "Retry: delays replace delay, backoff and max_delay: give one or the other"
                 )
             attempts = attempts or len(listed)
         names = (_names_of(on, "on") if on else (), _names_of(not_on, "not_on") if not_on else ())
@@ -115,7 +114,7 @@ class Retry(_RetryFields):
         """Whether a failure may be retried, by its kind.
 
         Args:
-            raised: the classes of the exception, as :func:`class_names` has them; empty where
+            raised: the classes of the exception, as :func:`class_names` returns them; empty if
                 nothing was raised.
         """
         if any(name in raised for name in self.not_on):
@@ -138,7 +137,8 @@ def _names_of(raised: object, option: str) -> tuple[str, ...]:
             names.append(each)
         else:
             raise InvalidInput(
-                f"Retry: {option} has exception classes or their 'module:Name', not {each!r:.60}"
+                f"Retry: {option} must list exception classes or their 'module:Name', "
+                f"not {each!r:.60}"
             )
     return tuple(names)
 
@@ -149,7 +149,7 @@ def _delays(delays: object) -> tuple[float, ...]:
     listed = tuple(delays) if isinstance(delays, Iterable) else ()
     if listed and all(_is_wait(seconds) for seconds in listed):
         return listed
-    raise InvalidInput("Retry: delays is a list of one or more seconds, each 0 to 1e9")
+    raise InvalidInput("Retry: delays must be a list of one or more seconds, each 0 to 1e9")
 
 
 def _is_number(value: object) -> bool:
@@ -176,18 +176,18 @@ class Loop(_LoopFields):
     """Run a task again until ``until(ctx, result)`` is true.
 
     Each iteration calls the function and retries it by its ``Retry``, which starts afresh each
-    time. Then ``until`` is asked, even about a failure.
+    time. Then ``until`` is called, even after a failure.
 
     Args:
         until: a module-level function, or its ``"pkg.module:name"``. It gets the TaskResult of the
             iteration: ``success`` or ``failure``.
         max_iterations: iterations after which the task is a ``failure``.
         interval: seconds between two iterations.
-        sees: ``"data"`` is the loop of release 0.1: ``until`` gets what the function returned, and
-            is not asked about failures, and all iterations share one ``Retry``.
+        sees: ``"data"`` is the loop of release 0.1: ``until`` gets what the function returned, is
+            not called after failures, and all iterations share one ``Retry``.
 
     Raises:
-        InvalidInput: a number is out of its range, or ``sees`` is neither.
+        InvalidInput: a number is out of range, or ``sees`` is neither of the two.
     """
 
     __slots__ = ()
@@ -197,11 +197,11 @@ class Loop(_LoopFields):
     ) -> Self:
         """Check what is given: see the class."""
         if not _is_count(max_iterations) or max_iterations < 1:
-            raise InvalidInput("Loop: max_iterations is a count, 1 or more")
+            raise InvalidInput("Loop: max_iterations must be a whole number, 1 or more")
         if not _is_wait(interval):
-            raise InvalidInput("Loop: interval is seconds, 0 to 1e9")
+            raise InvalidInput("Loop: interval must be seconds, 0 to 1e9")
         if sees not in ("result", "data"):
-            raise InvalidInput(f"Loop: sees is 'result' or 'data', not {sees!r:.60}")
+            raise InvalidInput(f"Loop: sees must be 'result' or 'data', not {sees!r:.60}")
         return super().__new__(cls, until, max_iterations, interval, sees)
 
 
@@ -210,7 +210,7 @@ class Task(NamedTuple):
 
     ``function``, ``condition``, ``verify`` and ``loop.until`` are ``"pkg.module:name"``. ``args``
     and ``kwargs`` may hold :class:`Ref` at any depth; ``depends_on`` names every dependency, those
-    behind a Ref included. ``timeout`` is in seconds; without ``batch`` it travels alone.
+    behind a Ref included. ``timeout`` is in seconds; without ``batch`` the task travels alone.
     """
 
     name: str
@@ -240,13 +240,13 @@ class Metrics(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """The final outcome of a task; or ``pending``, which ``execute`` says of a task that has none.
+    """The final outcome of a task; or ``pending``, if ``execute`` returns before the task has one.
 
-    ``error`` is ``"ExceptionType: message"``. ``attempt`` counts from 1 and on through resumes;
-    it is 0 for a task that never ran. ``started`` is true where the function of an
-    ``at_most_once`` task may have had effects although the task is no success: such a task
-    never starts again by itself. ``host`` is where the worker ran, as that calls itself; None for a
-    task that never ran, or whose worker said nothing more.
+    ``error`` is ``"ExceptionType: message"``. ``attempt`` counts from 1, through all resumes; it is
+    0 for a task that never ran. ``started`` is true if the function of an ``at_most_once`` task may
+    have had effects although the task did not succeed: such a task never starts again by itself.
+    ``host`` is the name of the worker's host; None for a task that never ran, or whose worker was
+    lost.
     """
 
     status: TaskStatus
@@ -268,11 +268,13 @@ class TaskResult:
             status = TaskStatus.PENDING
         if status not in OUTCOMES and self.status != TaskStatus.PENDING:
             known = ", ".join(sorted(OUTCOMES))
-            raise InvalidInput(f"TaskResult: status is one of {known}, not {self.status!r}")
+            raise InvalidInput(f"TaskResult: status must be one of {known}, not {self.status!r}")
         attempt: object = self.attempt
         if not isinstance(attempt, int):
-            raise InvalidInput(f"TaskResult: attempt is a count, not {attempt!r:.60}")
+            raise InvalidInput(
+                f"TaskResult: attempt must be a whole number, 0 or more, not {attempt!r:.60}"
+            )
         metrics: object = self.metrics
         if metrics is not None and not isinstance(metrics, Metrics):
-            raise InvalidInput(f"TaskResult: metrics are Metrics, not {metrics!r:.60}")
+            raise InvalidInput(f"TaskResult: metrics must be a Metrics, not {metrics!r:.60}")
         object.__setattr__(self, "status", status)

@@ -1,8 +1,8 @@
-"""The options of a task: one table, from which they are checked, encoded, shown and documented.
+"""The options of a task: one table, from which they are validated, encoded, shown and documented.
 
-A new option that is a plain value has a row here and a field of :class:`~distflow.core.model.Task`,
-which has its default; ``authoring/options.py`` tells type checkers of it. Work horses need none of
-this, and import it not.
+A new option that is a plain value gets a row here and a field of :class:`~distflow.core.model.Task`
+with its default; ``authoring/options.py`` declares it to type checkers. Work horses need none of
+this and do not import it.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ class TaskOption(NamedTuple):
     """One option of ``@task``, ``.options`` and ``Workflow.add``."""
 
     name: str
-    #: What the option should be, for the error; None where a value is that.
+    #: Returns what the option should be, for the error; None for a valid value.
     wanted: Callable[[object], str | None]
-    #: What the reference says of it.
+    #: What the reference says about it.
     means: str
-    #: What it is where it travels under its name as it is; empty where it has a form of its own.
+    #: Its types on the wire, if it travels under its name as it is; empty if it has its own form.
     types: tuple[type, ...] = ()
-    #: Of a hook, which travels as its path: with how many arguments it is called.
+    #: For a hook, which travels as its path: how many arguments it is called with.
     hook_args: int = 0
-    #: The version of a run that knows it first: see ``version.py``.
+    #: The first version of a run that knows it: see ``version.py``.
     since: int = 1
 
     @property
     def is_plain(self) -> bool:
-        """Whether the task has what the user gave, as it is."""
+        """Whether the task keeps the user's value as it is."""
         return bool(self.types) and not self.hook_args
 
 
 def check_text(value: object) -> str | None:
-    """What a name should be; None where it is that."""
+    """What a name should be; None for a valid one."""
     if isinstance(value, str) and value and _is_utf8(value):
         return None
     return "a text of at least one character"
@@ -58,7 +58,7 @@ def _loop(value: object) -> str | None:
 
 
 def _made_of(kind: type[Retry | Loop], value: object) -> str | None:
-    """What is wrong with a Retry or Loop: ``_replace`` makes one that its class would refuse."""
+    """What is wrong with a Retry or Loop: ``_replace`` can make one that its class would refuse."""
     if not isinstance(value, kind):
         return f"a {kind.__name__}(...)"
     try:
@@ -106,7 +106,7 @@ def _effects(value: object) -> str | None:
 
 
 def _dependencies(_value: object) -> str | None:
-    # Each of them is looked at where it is resolved.
+    # Each element is checked when it is resolved.
     return None
 
 
@@ -162,30 +162,30 @@ TASK_OPTIONS = (
     TaskOption("depends_on", _dependencies, "refs or names, in addition to those in the arguments"),
 )
 
-#: The options that a task has as they were given.
+#: The options that a task keeps as they were given.
 PLAIN_OPTIONS = tuple(option.name for option in TASK_OPTIONS if option.is_plain)
 
-#: The options that are functions, and with how many arguments each is called.
+#: The options that are functions -> how many arguments each is called with.
 HOOKS: Mapping[str, int] = MappingProxyType(
     {option.name: option.hook_args for option in TASK_OPTIONS if option.hook_args}
 )
 
-#: What each option that travels under its name is on the wire.
+#: The types on the wire of each option that travels under its name.
 WIRE_TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {option.name: option.types for option in TASK_OPTIONS if option.types}
 )
 
 
-#: The options that a task's document has beside ``options``, whatever they are.
+#: Options that a task's document always has, outside of ``options``.
 ALWAYS_SHOWN = ("queue", "effects", "verify", "continue_on_error")
 
-#: What a task is and rests on, which is shown besides its options.
+#: A task's name and dependencies, which are shown apart from its options.
 _NO_CHOICE = frozenset({"name", "depends_on"})
 
 
 def chosen_options(task: Task) -> dict[str, Any]:
-    """The options of a task that say more than their defaults; a Retry or Loop as a map of what
-    they say.
+    """The options of a task that differ from their defaults; a Retry or Loop as a map of its
+    fields.
     """
     chosen: dict[str, Any] = {}
     for option in TASK_OPTIONS:

@@ -1,6 +1,6 @@
-"""What an attempt's outcome means: final, or again after a while. The one place that decides.
+"""Decides what an attempt's outcome means: final, or try again later. Nothing else decides this.
 
-Workers ask :func:`decide` about what they saw; coordinators ask :func:`decide_lost` about a claim
+Workers call :func:`decide` with what they saw; coordinators call :func:`decide_lost` for a claim
 whose worker is gone.
 """
 
@@ -23,12 +23,12 @@ from distflow.core.model import (
 from distflow.core.status import TaskStatus
 from distflow.text import counted
 
-#: Characters of an error that an event tells; all of it is in the history.
+#: How many characters of an error an event carries; the history has all of it.
 _MAX_NOTE = 300
 
 
 class Attempt(NamedTuple):
-    """Which try this is: the numbers of its claim, and whether it had been marked as started."""
+    """Which attempt this is: the numbers of its claim, and whether it was marked as started."""
 
     attempt: int
     iteration: int
@@ -40,12 +40,12 @@ class Attempt(NamedTuple):
 class Outcome(NamedTuple):
     """What a worker saw of an attempt.
 
-    ``met`` is what a loop's ``until`` answered, None where nobody could ask it, and True where it
-    raised: the loop is over. ``not_done`` says that the function vouches to have had no effect,
-    ``timed_out`` that it was ended from outside, ``permanent`` that another try cannot go better
-    (its condition raised, it cannot be imported, it gave up). ``raised`` are
-    the classes of what it raised (see :func:`~distflow.core.model.class_names`), and
-    ``retry_after`` the seconds after which it asked to be tried again.
+    ``met`` is what a loop's ``until`` returned: None if it could not be called, and True if it
+    raised, since then the loop is over. ``not_done`` says that the function vouches for having had
+    no effect, ``timed_out`` that it was ended from outside, ``permanent`` that a retry cannot help
+    (its condition raised, it cannot be imported, it gave up). ``raised`` are the classes of its
+    exception (see :func:`~distflow.core.model.class_names`), and ``retry_after`` the seconds after
+    which it asked to be retried.
     """
 
     status: TaskStatus
@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
 
 
 def timed_out(seconds: float) -> Outcome:
-    """The outcome of an attempt that was ended since it ran longer than its timeout."""
+    """The outcome of an attempt that was ended because it ran longer than its timeout."""
     message = f"TaskTimeout: ran longer than {seconds:g} s"
     raised = class_names(TimeoutError)
     return Outcome(
@@ -93,12 +93,12 @@ def decide(
 
     Args:
         task: its policy.
-        at: which try it was.
+        at: which attempt it was.
         outcome: what the worker saw.
-        metrics: when it ran; None where its function was never called.
-        worker: who ran it.
+        metrics: when it ran; None if its function was never called.
+        worker: the worker that ran it.
         roll: a random number in [0, 1) for the jitter.
-        host: where; empty where nobody knows.
+        host: the worker's host; empty if unknown.
     """
     once = task.effects == "at_most_once"
     retry_at = Progress(at.attempt + 1, at.iteration, at.base, at.lost)
@@ -108,7 +108,8 @@ def decide(
     looping = is_unmet(task, outcome)
     delay = None if looping and outcome.met is False else _retry_delay(task, at, outcome, roll)
     if delay is None and looping and task.loop is not None:
-        # Workflows refuse such a loop; a graph from elsewhere does not start twice either.
+        # Workflows refuse a loop that is ``at_most_once``; one from elsewhere does not start twice
+        # either.
         if at.iteration < task.loop.max_iterations and not once:
             result = _result(status, outcome, at, metrics, worker, started=False, host=host)
             pause = max(task.loop.interval, outcome.retry_after or 0.0)
@@ -116,7 +117,7 @@ def decide(
             return Decision("wait", result, progress, min(pause, LONGEST_WAIT_SECONDS))
         status = TaskStatus.FAILURE
         message = f"the loop's condition was not met in {counted(at.iteration, 'iteration')}"
-    # What was never called, or vouches to have had no effect, may run again.
+    # A function that was never called, or vouches for having had no effect, may run again.
     touched = once and at.started and not outcome.not_done and status != TaskStatus.SUCCESS
     result = _result(
         status, outcome, at, metrics, worker, started=touched, message=message, host=host
@@ -127,11 +128,11 @@ def decide(
 
 
 def is_unmet(task: Task, outcome: Outcome) -> bool:
-    """Whether a task's loop is not over by an outcome, if no retry is left: its condition was not
-    met, or nobody could ask.
+    """Whether a loop continues after an outcome without a retry: its condition was not met, or
+    could not be checked.
 
-    What the function says of itself, that it was skipped for one, is not for a loop to overrule;
-    nor was a failure in a loop of version 1.
+    A loop does not overrule what the function says of itself, such as that it was skipped; nor, in
+    version 1, a failure.
     """
     if task.loop is None or outcome.permanent:
         return False
@@ -141,20 +142,20 @@ def is_unmet(task: Task, outcome: Outcome) -> bool:
 
 
 def _next_iteration(loop: Loop, at: Attempt) -> Progress:
-    """An iteration is no attempt: it goes on with the number of the last one."""
+    """An iteration is not an attempt: it keeps the number of the last one."""
     if loop.sees == "data":
         return Progress(at.attempt, at.iteration + 1, at.base, at.lost)
     return Progress(at.attempt, at.iteration + 1, at.attempt - 1)
 
 
 def _retry_delay(task: Task, at: Attempt, outcome: Outcome, roll: float) -> float | None:
-    """The seconds until an attempt's retry; None where it is not tried again."""
+    """Seconds until an attempt's retry; None if it is not retried."""
     retry, once = task.retry, task.effects == "at_most_once"
     if outcome.status != TaskStatus.FAILURE or outcome.permanent or retry is None:
         return None
     if at.attempt - at.base > retry.attempts or (once and not outcome.not_done):
         return None
-    # Who asks for another try knows better than a list of classes.
+    # A function that asks for a retry overrides the lists of classes.
     if outcome.retry_after is not None:
         return min(outcome.retry_after, LONGEST_WAIT_SECONDS)
     return (
@@ -175,12 +176,13 @@ def decide_lost(
 ) -> Decision:
     """Decide what becomes of an attempt whose worker is gone.
 
-    A claim that had not started, and any ``idempotent`` one, is dispatched again at once without
-    using an attempt, at most :data:`MAX_LOST` times; a ``normal`` one as often as its
-    ``Retry(lost=N)`` says. What is beyond that is an attempt that failed.
+    A claim that had not started, and any ``idempotent`` one, is sent again at once without using an
+    attempt, at most :data:`MAX_LOST` times; a ``normal`` one as often as its ``Retry(lost=N)``
+    says. Beyond that, a lost worker is a failed attempt.
 
-    ``cause`` says how it was lost, where more is known than that its worker is gone; ``overdue``
-    that it had run longer than its timeout by then: whoever ended it, that is what it died of.
+    ``cause`` says how it was lost, if more is known than that its worker is gone. ``overdue`` says
+    that it had run longer than its timeout by then: the timeout is then the cause, whoever ended
+    it.
     """
     if overdue and task.timeout is not None:
         outcome = timed_out(task.timeout)
@@ -205,13 +207,13 @@ def decide_lost(
         progress = Progress(at.attempt, at.iteration, at.base, at.lost + 1)
         result = _result(TaskStatus.FAILURE, outcome, at, metrics, worker, started=False)
         return Decision("wait", result, progress)
-    # Nothing happened, or it may happen twice: the retry policy applies as to a NotDone.
+    # Nothing happened, or it may happen twice: the retry policy applies, as after a NotDone.
     outcome = outcome._replace(not_done=True)
     return decide(task, at, outcome, metrics=metrics, worker=worker, roll=roll)
 
 
 def to_finish(decision: Decision, task: Task, token: str, packed: bytes) -> Finish:
-    """What the store is told of a decision; ``packed`` is its encoded result."""
+    """A decision in the form that the store takes; ``packed`` is its encoded result."""
     result = decision.result
     return Finish(
         task=task.name,
@@ -237,12 +239,12 @@ def _note_of(decision: Decision) -> str:
 
 
 def backoff_seconds(retry: Retry, tries: int, roll: float) -> float:
-    """The delay after the ``tries``-th failed try of a generation (from 1), in seconds."""
+    """The delay after the ``tries``-th failed attempt of a generation (from 1), in seconds."""
     delay = retry.delay
     if retry.delays:
         delay = retry.delays[min(tries, len(retry.delays)) - 1]
     elif retry.backoff == "exponential":
-        # The exponent is capped: 2**1100 is no float.
+        # The exponent is capped: 2**1100 overflows a float.
         delay *= 2.0 ** min(tries - 1, 1000)
     if retry.max_delay is not None:
         delay = min(delay, retry.max_delay)
@@ -250,13 +252,14 @@ def backoff_seconds(retry: Retry, tries: int, roll: float) -> float:
 
 
 def left_of_wait_ms(not_before: int, now_ms: int, told_ms: int) -> int:
-    """For how long a task still waits: for no longer than it was told to, where Redis's clock was
+    """How long a task still waits: never longer than originally asked, even if Redis's clock was
     set back since.
 
     Args:
         not_before: until when, in Unix ms.
         now_ms: the time now.
-        told_ms: when an event told of that wait, or of something later: such times never go back.
+        told_ms: the time of the event that reported the wait, or of a later one: event times never
+            go back.
     """
     left = not_before - now_ms
     asked = not_before - told_ms
@@ -264,7 +267,7 @@ def left_of_wait_ms(not_before: int, now_ms: int, told_ms: int) -> int:
 
 
 def longest_wait_seconds(task: Task, progress: Progress) -> float:
-    """How long a task can have been told to wait before the try that is next, but by RetryAfter."""
+    """The longest wait that can precede the next try, other than by RetryAfter."""
     longest = 0.0 if task.loop is None else task.loop.interval
     if task.retry is not None:
         tries = max(1, progress.attempt - 1 - progress.base)

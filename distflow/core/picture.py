@@ -1,4 +1,4 @@
-"""Picture: where a run stands at one moment, for displays: a value that nobody changes."""
+"""Picture: the state of a run at one moment, for displays; immutable."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ COUNTED = (
 
 
 class Picture(NamedTuple):
-    """Where the tasks of a run stand."""
+    """The state of a run's tasks."""
 
     #: Tasks by outcome, plus ``running``, ``queued``, ``waiting`` and ``pending``.
     counts: Mapping[str, int]
-    #: Tasks at work, with the seconds since a worker claimed them.
+    #: Running tasks, with the seconds since a worker claimed them.
     running: Mapping[str, float]
-    #: Queues of the tasks that could run; None where nobody asked for them.
+    #: Queues of the tasks that could run; None if nobody asked for them.
     queues: Collection[str] | None = None
 
 
 class ResumePlan(NamedTuple):
-    """What a resume is about to do with the tasks of a graph."""
+    """What a resume will do with the tasks of a graph."""
 
     graph: Graph
     items: list[PlanItem]
 
 
 def shown_counts(counts: Mapping[TaskStatus, int]) -> dict[str, int]:
-    """Tasks by the words that displays have for where they stand."""
+    """Counts of tasks by the words that displays use for their status."""
     return {
         **{name: counts[TaskStatus(name)] for name in COUNTED if name != RUNNING},
         RUNNING: counts[_S.CLAIMED] + counts[_S.STARTED],
@@ -53,5 +53,5 @@ def shown_counts(counts: Mapping[TaskStatus, int]) -> dict[str, int]:
 
 
 def info_counts(info: RunInfo) -> dict[str, int]:
-    """The same of a run as its ``meta`` hash tells it."""
+    """The same counts for a run as read from its ``meta`` hash."""
     return {**{name: info.counts[name] for name in COUNTED}, "pending": info.pending}

@@ -1,4 +1,4 @@
-"""What a person's resume would do, task by task, and why."""
+"""Plans a person's resume: what it does with each task, and why."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from distflow.core.model import TaskResult
 from distflow.core.run import Claim
 from distflow.core.status import REOPENED, RunStatus, TaskStatus
 
-#: ``keep``: its outcome stands. ``hold``: it waits for a person. ``adopt``: a worker has it.
-#: ``again``: what it said is set aside and it is evaluated again. ``run``: it has no outcome.
+#: ``keep``: its outcome stands. ``hold``: it waits for a person. ``adopt``: a worker holds it.
+#: ``again``: its outcome is set aside, and it is evaluated again. ``run``: it has no outcome.
 Action = Literal["keep", "hold", "adopt", "again", "run"]
 
 
 class PlanItem(NamedTuple):
-    """What becomes of one task; ``progress`` is set where it has to be written."""
+    """What a resume does with one task; ``progress`` is set if it has to be written."""
 
     task: int
     action: Action
@@ -38,10 +38,10 @@ def plan_resume(
 
     Args:
         graph: the run's.
-        statuses: the outcome's status by index, None where there is none.
+        statuses: the outcome's status by index; None if there is none.
         details: the TaskResult of every task that is ``failure``, ``skipped`` or ``cancelled``.
-        claims: the claims that are held.
-        progress: what else is known of tasks.
+        claims: the held claims.
+        progress: what else is known about tasks.
     """
     items = []
     tasks, success = graph.tasks, TaskStatus.SUCCESS
@@ -61,7 +61,8 @@ def plan_resume(
                 reason = "at most once: it started and failed"
                 items.append(PlanItem(index, "keep", reason, status, None))
                 continue
-            # The attempts of the generation that ends now are used up; the budget is new.
+            # The attempts of the generation that ends here are used up; the new one has a full
+            # budget.
             again = Progress(attempt=result.attempt + 1, base=result.attempt)
             items.append(PlanItem(index, "again", f"was {status}", status, again))
         elif task.name in claims:
@@ -73,9 +74,9 @@ def plan_resume(
 
 
 def changes_nothing(graph: Graph, plan: Sequence[PlanItem], ended: RunStatus) -> bool:
-    """Whether a resume by this plan would run nothing, and end the run as it has ``ended``: what is
-    not kept was skipped behind an outcome that is, and would be skipped again. What a person has
-    decided since may end it otherwise.
+    """Whether a resume by this plan would run nothing and end the run as it has ``ended``: every
+    task that is not kept was skipped behind a kept outcome, and would be skipped again. A decision
+    made since may change the end.
     """
     seen = {item.task: item.seen for item in plan}
     if verdict_of(graph, [seen[index] for index in range(len(graph))]) != ended:

@@ -1,4 +1,4 @@
-"""What a store or a dispatcher answers when it is asked how things stand."""
+"""Readings: what stores and dispatchers return about the state of runs, workers and servers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from distflow.core.status import RunStatus, TaskStatus
 
 
 class ServerInfo(NamedTuple):
-    """Where the store's clock stands, in Unix seconds, and which process of the server answers:
-    another id is a server that restarted, perhaps with older data. Empty where it does not tell.
+    """The store's time in Unix seconds, and the id of the server process that answers. A different
+    id is a server that restarted, perhaps with older data; empty if it has none.
     """
 
     now: float
@@ -29,7 +29,7 @@ class ServerInfo(NamedTuple):
 
 
 class Problems(NamedTuple):
-    """Tasks of a run that failed or are unknown, by name: some of each kind.
+    """Tasks of a run that failed or are unknown, by name: a few of each kind.
 
     ``tolerated`` failed with ``continue_on_error``, and ``tolerated_count`` is how many did;
     ``hooked`` are those of ``unknown`` that have a verify hook.
@@ -43,9 +43,9 @@ class Problems(NamedTuple):
 
 
 class Creation(NamedTuple):
-    """A run that is being created: under which operation, and how much of it is written so far:
-    chunks of its graph, outcomes, progress and notes. Where that does not grow any more, whoever
-    wrote it has died, or is cut off.
+    """A run that is being created: by which operation, and how much of it is written so far: chunks
+    of its graph, outcomes, progress and notes. If that stops growing, the writer has died or is cut
+    off.
     """
 
     operation: str
@@ -53,8 +53,8 @@ class Creation(NamedTuple):
 
 
 class RunHead(NamedTuple):
-    """What whoever leads a run reads of it first: in short, the first tasks of its graph, how many
-    tasks have progress, and the server that answers, if that was asked.
+    """What a coordinator reads of a run first: its info, the first tasks of its graph, how many
+    tasks have progress, and the server that answers, if that was asked for.
     """
 
     info: RunInfo
@@ -64,27 +64,27 @@ class RunHead(NamedTuple):
 
     @property
     def is_fresh(self) -> bool:
-        """Whether nothing can have happened to any task yet: nobody led the run before, and it
-        brought nothing along.
+        """Whether nothing can have happened to any task yet: nobody led the run before, and it was
+        created without outcomes.
         """
         return self.info.is_first_led and not self.progress and not any(self.info.counts.values())
 
 
 class KnownGraph(NamedTuple):
-    """The graph of a run that this process has written, and its origin: no other run has that."""
+    """The graph of a run that this process has written, and its origin, which no other run has."""
 
     origin: str
     graph: Graph
 
     def is_of(self, head: RunHead) -> bool:
-        """Whether it is that of a run: one of the same id may have taken its place."""
+        """Whether it belongs to this run: another one with the same id may have taken its place."""
         info = head.info
         return head.is_fresh and info.origin == self.origin and info.total == len(self.graph)
 
 
 class RunReading(NamedTuple):
-    """Where a run and tasks of it stand; ``last_event`` is the id of the newest event before any of
-    that was read, and ``statuses`` are those of the tasks that were asked for.
+    """The state of a run and of some tasks. ``last_event`` is the id of the newest event from
+    before anything else was read; ``statuses`` are those of the tasks that were asked for.
     """
 
     last_event: str
@@ -97,8 +97,8 @@ class RunReading(NamedTuple):
 class UnledRun(NamedTuple):
     """A run that nobody leads now.
 
-    ``age_seconds`` is the time since its creation; ``detached`` says that it was left to a
-    coordinator from the start, and ``led_before`` that it had one.
+    ``age_seconds`` is the time since its creation; ``detached`` says that it was left to a service
+    from the start, and ``led_before`` that it had a coordinator before.
     """
 
     status: RunStatus
@@ -108,14 +108,14 @@ class UnledRun(NamedTuple):
 
 
 class WorkerProbe(NamedTuple):
-    """What the dispatcher's transport says of a worker now.
+    """What the dispatcher's transport knows about a worker now.
 
-    ``connected`` is whether a process of it listens for commands; ``jobs`` are the ids of the jobs
-    that it says it works on; ``heard_at`` is the Unix time of its own
-    last heartbeat, 0 where it is unknown; ``overdue`` is the seconds since the next one was due,
-    by the transport's own account and clock: below 0 it is due yet, None where it is not told.
-    ``drop_seconds`` is how long the transport takes to drop a connection whose host is gone: one
-    that it has for longer than that belongs to a host that lives. None where it is not known.
+    ``connected`` says whether one of its processes listens for commands; ``jobs`` are the ids of
+    the jobs that it reports to work on. ``heard_at`` is the Unix time of its last heartbeat, 0 if
+    unknown. ``overdue`` is the seconds since the next heartbeat was due, by the transport's clock:
+    negative before that, None if unknown. ``drop_seconds`` is how long the transport takes to drop
+    a connection whose host is gone: an older connection belongs to a host that lives. None if
+    unknown.
     """
 
     connected: bool
@@ -126,7 +126,7 @@ class WorkerProbe(NamedTuple):
 
 
 class JobFailure(NamedTuple):
-    """A batch that a worker could not begin: its last words, with its name, and which it was."""
+    """The failure of a worker to begin a batch: the error, and which worker it was."""
 
     words: str
     by: WorkerFacts = NAMELESS
@@ -135,11 +135,11 @@ class JobFailure(NamedTuple):
 class WorkerInfo(NamedTuple):
     """A registered worker.
 
-    ``state`` is RQ's (``idle``, ``busy``, ``suspended``, ``started``), or ``gone`` where no process
-    of it is connected any more. Times are Unix seconds, 0 where they are not known; ``job`` is
-    empty between two jobs. RQ knows neither ``directory`` nor ``distflow`` nor ``code``
-    (``DISTFLOW_CODE``): they are empty before the worker's first batch, and a day after its last.
-    ``refusal`` is what the worker lacked for a task of its last batch, empty where it had all.
+    ``state`` is RQ's (``idle``, ``busy``, ``suspended``, ``started``), or ``gone`` if none of its
+    processes is connected any more. Times are Unix seconds, 0 if unknown; ``job`` is empty between
+    two jobs. RQ does not know ``directory``, ``distflow`` and ``code`` (``DISTFLOW_CODE``): they
+    are empty before the worker's first batch, and again a day after its last. ``refusal`` is what
+    the worker lacked for a task of its last batch; empty if it lacked nothing.
     """
 
     name: str
@@ -161,8 +161,8 @@ class WorkerInfo(NamedTuple):
 class Apart(NamedTuple):
     """A queue whose workers cannot see the batches of a run.
 
-    ``prefix`` is the RQ_KEY_PREFIX of its coordinator; ``workers`` are other prefixes, each with
-    the number of workers that listen to a queue of this name.
+    ``prefix`` is the coordinator's RQ_KEY_PREFIX; ``workers`` maps other prefixes to the number of
+    workers that listen to a queue with this name.
     """
 
     queue: str

@@ -1,4 +1,4 @@
-"""ReadyQueue: the tasks of one queue that may run now, the best first."""
+"""ReadyQueue: the tasks of one queue that may run now, best first."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from itertools import islice
 
 from distflow.core.status import TaskStatus
 
-#: Bits of a key that hold the task's index; the priority stands above them.
+#: The low bits of a key that hold the task's index; the priority is above them.
 _INDEX_BITS = 40
 _INDEX_MASK = (1 << _INDEX_BITS) - 1
 
 
 def sort_key(priority: int, index: int) -> int:
-    """Orders tasks: a higher priority first, then the order of definition. One number takes half
+    """A key that sorts tasks by higher priority, then by order of definition. One number takes half
     the memory of a pair, and there may be a million.
     """
     return (-priority << _INDEX_BITS) + index
 
 
 def index_of(key: int) -> int:
-    """The index in a key."""
+    """The task's index from a key."""
     return key & _INDEX_MASK
 
 
 class ReadyQueue:
-    """A heap whose entries may be out of date: a task that is not ready any more is passed over.
+    """A heap with stale entries: a task that is no longer ready is skipped.
 
     Args:
         statuses: of the run's tasks, by index.
@@ -37,17 +37,17 @@ class ReadyQueue:
     def __init__(self, statuses: Sequence[TaskStatus]) -> None:
         self._statuses = statuses
         self._heap: list[int] = []
-        #: Which tasks have an entry: each has one at most.
+        #: The tasks that have an entry; each has one at most.
         self._listed: set[int] = set()
 
     def add(self, key: int) -> None:
-        """A task is ready."""
+        """Add a task that has become ready."""
         if key not in self._listed:
             self._listed.add(key)
             heapq.heappush(self._heap, key)
 
     def peek(self) -> int | None:
-        """The key of the best one; None where there is none."""
+        """The key of the best task; None if there is none."""
         heap = self._heap
         while heap:
             if self._statuses[heap[0] & _INDEX_MASK] == TaskStatus.READY:
@@ -56,15 +56,15 @@ class ReadyQueue:
         return None
 
     def pop(self) -> int:
-        """Take the best one; its index."""
+        """Remove the best task and return its index."""
         key = heapq.heappop(self._heap)
         self._listed.discard(key)
         return key & _INDEX_MASK
 
     def __len__(self) -> int:
-        """About how many there are: entries that are out of date count."""
+        """Roughly how many tasks there are: stale entries count."""
         return len(self._heap)
 
     def sample(self, size: int) -> list[int]:
-        """The indices of some of them."""
+        """The indices of some ready tasks."""
         return [key & _INDEX_MASK for key in islice(self._heap, size)]

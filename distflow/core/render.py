@@ -1,4 +1,4 @@
-"""The graph as text for Mermaid and Graphviz, coloured by status where statuses are given."""
+"""The graph as text for Mermaid and Graphviz, coloured by status if statuses are given."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _FILLS: Mapping[str, str] = {
     TaskStatus.UNKNOWN: "#f0abfc",
 }
 
-#: What Mermaid's parser, its Markdown or HTML could take for markup: a first character that is
-#: no letter or digit, a dot after a digit (a numbered list), and punctuation.
+#: What Mermaid's parser, Markdown or HTML could mistake for markup: a first character that is not a
+#: letter or digit, a dot after a digit (a numbered list), and punctuation.
 _MERMAID_MARKUP = re.compile(r"^[!-/:-@\[-`{-~]|(?<=\d)\.|[^\w\s.,:/-]", re.ASCII)
 
 
@@ -81,12 +81,12 @@ def to_dot(graph: Graph, statuses: Mapping[str, TaskStatus] | None = None) -> st
 
 
 def _mermaid_text(name: str) -> str:
-    # ASCII only in the expression: letters of other scripts stay as they are.
+    # The expression matches ASCII only: letters of other scripts stay as they are.
     return _MERMAID_MARKUP.sub(
         lambda match: f"#{ord(match[0])};" if match[0].isascii() else match[0], visible(name)
     )
 
 
 def _dot_text(name: str) -> str:
-    # Graphviz reads HTML entities in plain labels too.
+    # Graphviz interprets HTML entities in plain labels, too.
     return visible(name).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")

@@ -1,4 +1,4 @@
-"""What is known of a run besides its graph and its results: frozen values."""
+"""What is known about a run besides its graph and its results: frozen values."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from distflow.core.claim import Progress
 from distflow.core.run_options import USUAL_OPTIONS, RunOptions
 from distflow.core.status import RESTING_RUNS, RunStatus
 
-#: Bytes that one task may have, encoded: its arguments, that is. It travels whole in a job of RQ.
+#: Most bytes of one encoded task, mainly its arguments. It travels whole in an RQ job.
 MAX_TASK_BYTES = 16 * 1024 * 1024
 
-#: Bytes that the parameters of a run may have, encoded: every batch is told them.
+#: Most bytes of a run's encoded parameters: every batch reads them.
 MAX_PARAMS_BYTES = 1024 * 1024
 
-#: What a server does not tell.
+#: Stands for what a server does not report.
 UNKNOWN = "unknown"
 
 
 class ServerFacts(NamedTuple):
-    """What a run notes of its Redis: each is ``unknown`` where that did not say.
+    """Facts about its Redis that a run records; ``unknown`` if that did not report them.
 
-    ``durability`` is one of ``store.redis.durability.DURABILITIES``; ``redis_version`` is such
-    as ``redis 7.0.15`` or ``valkey 9.1.2``.
+    ``durability`` is one of ``store.redis.durability.DURABILITIES``; ``redis_version`` is, for
+    example, ``redis 7.0.15`` or ``valkey 9.1.2``.
     """
 
     durability: str = UNKNOWN
@@ -34,10 +34,10 @@ class ServerFacts(NamedTuple):
 
 UNKNOWN_SERVER = ServerFacts()
 
-#: What a run may ask for beyond what its server's settings give.
+#: A durability that a run may ask for beyond its server's settings.
 WAITAOF = "waitaof"
 
-#: The durabilities that keep the mark that a task has started, whatever kills the server.
+#: The durabilities that keep a task's start mark whatever kills the server.
 SAFE_DURABILITIES = ("aof-always", WAITAOF)
 
 
@@ -48,22 +48,23 @@ class RunSpec:
     run_id: str
     workflow: str
     params: Mapping[str, Any]
-    #: Nonce from which the keys of the tasks are derived; kept by export and import.
+    #: A nonce from which task keys are derived; kept by export and import.
     origin: str
     options: RunOptions = USUAL_OPTIONS
     server: ServerFacts = UNKNOWN_SERVER
-    #: It is left to a coordinator service from the start.
+    #: Left to a coordinator service from the start.
     detached: bool = False
-    #: At least: see ``version.py``. What writes it raises it to what its tasks and options need.
+    #: The lowest version to use: see ``version.py``. The writer raises it to what the tasks and
+    #: options need.
     version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A run as its ``meta`` hash tells it. Times are Unix seconds."""
+    """A run as read from its ``meta`` hash. Times are Unix seconds."""
 
     run_id: str
-    #: Of its bytes: see ``version.py``.
+    #: The version of its bytes: see ``version.py``.
     version: int
     workflow: str
     status: RunStatus
@@ -79,47 +80,47 @@ class RunInfo:
     ended_at: float | None
     #: Tasks by outcome, plus ``running``, ``queued`` and ``waiting``.
     counts: Mapping[str, int]
-    #: Who leads the run now; None where nobody does.
+    #: The coordinator that leads the run now; None if nobody does.
     coordinator: str | None
-    #: Redis's own time when this was read.
+    #: Redis's time when this was read.
     as_of: float
-    #: Since when it is at rest (see ``RESTING_RUNS``), Unix seconds; None where it is not, or where
-    #: a distflow moved it there that does not note that.
+    #: Since when it is at rest (see ``RESTING_RUNS``), Unix seconds; None if it is not, or if a
+    #: release that does not record this put it to rest.
     rest_at: float | None = None
-    #: Seconds that it was at rest before that, since it was started.
+    #: Seconds that it was at rest before that, since its start.
     rested_seconds: float = 0.0
-    #: Since when its timeout counts, Unix seconds.
+    #: When its timeout began to count, Unix seconds.
     clock_at: float | None = None
-    #: Of a cancellation: when what runs is stopped, Unix seconds.
+    #: For a cancelled run: when running tasks are killed, Unix seconds.
     stop_at: float | None = None
-    #: Why the run was stopped: a person, a signal or a timeout; None where it was not.
+    #: Why the run was stopped: a person, a signal or a timeout; None if it was not.
     reason: str | None = None
-    #: Release 0.1 imported it from a run that may go on, with ``at_most_once`` tasks not yet
-    #: started: resuming it asks a person to accept that.
+    #: Release 0.1 imported it from a run that may still continue, with ``at_most_once`` tasks not
+    #: yet started: to resume it, a person must accept that.
     gap: bool = False
     #: Kind of repair -> how often it was made.
     repairs: Mapping[str, int] = field(default_factory=dict)
-    #: Tasks that the run waits for, since their workers are frozen.
+    #: Tasks that the run waits for because their workers are frozen.
     held: tuple[HeldTask, ...] = ()
-    #: Those of its tasks, in alphabetical order.
+    #: The queues of its tasks, in alphabetical order.
     queues: tuple[str, ...] = ()
 
     @property
     def durability(self) -> str:
-        """What the run's Redis gave it when it was created."""
+        """The durability that the run's Redis provided when the run was created."""
         return self.server.durability
 
     @property
     def is_first_led(self) -> bool:
-        """Whether nobody led it before its coordinator of now: the first epoch is the moment of the
-        start, and every later one is greater. So workers cannot have had any of its tasks before.
+        """Whether its present coordinator is the first one: the first epoch equals the time of the
+        start, and every later one is greater. Then workers cannot have had any of its tasks before.
         """
         return self.started_at is not None and self.epoch == round(self.started_at * 1000)
 
     @property
     def run_seconds(self) -> float | None:
-        """For how long it ran: from its start until now, or its end, without the time in which it
-        was at rest; None where nobody has led it.
+        """How long it has run: from its start until now or its end, without the time at rest; None
+        if nobody has led it yet.
         """
         if self.started_at is None:
             return None
@@ -129,27 +130,27 @@ class RunInfo:
 
     @property
     def pending(self) -> int:
-        """Tasks that are neither final nor running, queued or waiting."""
+        """How many tasks are neither final nor running, queued or waiting."""
         return max(0, self.total - sum(self.counts.values()))
 
 
 def live_counts(
     total: int, outcomes: Mapping[str, int], *, running: int, queued: int, waiting: int, led: bool
 ) -> dict[str, int]:
-    """A run's tasks by where they stand: their outcomes, ``running``, ``queued`` and ``waiting``.
+    """Counts of a run's tasks: by outcome, ``running``, ``queued`` and ``waiting``.
 
-    What a coordinator has told of the last two may be older than the rest: workers go on when it
-    has died. So they are no more than what is left of ``total``.
+    The last two come from the coordinator and may be older than the rest, since workers continue
+    when it dies. So they are capped at what is left of ``total``.
     """
     left = max(0, total - sum(outcomes.values()) - running)
     waiting = min(waiting, left)
-    # What a dead coordinator had queued is nobody's: it is pending until another leads.
+    # Tasks that a dead coordinator queued are pending until another one leads the run.
     queued = min(queued, left - waiting) if led else 0
     return {**outcomes, "running": running, "queued": queued, "waiting": waiting}
 
 
 class HeldTask(NamedTuple):
-    """A task at work whose worker is frozen; ``since`` is Unix seconds."""
+    """A running task whose worker is frozen; ``since`` is Unix seconds."""
 
     task: str
     worker: str
@@ -159,9 +160,8 @@ class HeldTask(NamedTuple):
 class Refusal(NamedTuple):
     """What one worker cannot run: see :class:`~distflow.core.claim.Refused`.
 
-    ``worker`` and ``born`` are its registration; ``tasks`` are those that it has refused, not more
-    than 100 of them. An empty ``scope`` is a worker that cannot read the
-    run's jobs.
+    ``worker`` and ``born`` are its registration; ``tasks`` are up to 100 of those that it has
+    refused. An empty ``scope`` means that the worker cannot read the run's jobs.
     """
 
     scope: str
@@ -174,17 +174,17 @@ class Refusal(NamedTuple):
     pid: int
     directory: str
     tasks: tuple[str, ...]
-    #: When it was refused first, Unix seconds.
+    #: When it was first refused, Unix seconds.
     since: float
 
     @property
     def key(self) -> RefusalKey:
-        """What it is found by."""
+        """The key of this refusal."""
         return RefusalKey(self.scope, self.worker, self.born)
 
 
 class RefusalKey(NamedTuple):
-    """What a refusal is found by."""
+    """The key of a refusal."""
 
     scope: str
     worker: str
@@ -192,11 +192,11 @@ class RefusalKey(NamedTuple):
 
 
 class Repair(NamedTuple):
-    """Something that had gone wrong with a run, and was repaired.
+    """Something that was found wrong with a run, and put right.
 
     ``kind`` is ``worker_lost | worker_frozen | entry_lost | entry_refused | events_lost |
     redis_restarted | data_lost | index_lost``: what was found. ``batch`` and ``worker`` are empty
-    where there is none; ``note`` is for people.
+    if there is none; ``note`` is for people.
     """
 
     kind: str
@@ -207,7 +207,7 @@ class Repair(NamedTuple):
 
 class Vitals(NamedTuple):
     """How many outcomes and claims the store has, the id of the newest event (``0-0``: none), the
-    run's status, empty where there is no such run, and how many of the outcomes are unknown.
+    run's status (empty if there is no such run), and how many of the outcomes are unknown.
     """
 
     outcomes: int
@@ -234,7 +234,7 @@ class Claim(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """What a batch last said of itself: ``at`` is Unix milliseconds on Redis's clock.
+    """The last heartbeat of a batch; ``at`` is Unix milliseconds on Redis's clock.
 
     ``job`` is the id of the RQ job; ``task`` is empty between two tasks; ``overdue`` says that the
     task has run longer than its timeout.
@@ -248,36 +248,36 @@ class Beat(NamedTuple):
 
 
 class TaskCut(NamedTuple):
-    """What the store has of one task at one instant."""
+    """Everything that the store has about one task at one instant."""
 
     packed: bytes | None
     claim: Claim | None
     progress: Progress | None
-    #: What it has saved, encoded.
+    #: What the task has saved, encoded.
     note: bytes | None = None
 
 
 def event_order(event_id: str) -> tuple[int, int]:
-    """By what the ids of events are sorted: ``12-0`` comes after ``9-5``."""
+    """The sort key of an event id: ``12-0`` comes after ``9-5``."""
     number, _, part = event_id.partition("-")
     return int(number), int(part or 0)
 
 
 def event_ms(event_id: str) -> int:
-    """When an event was told, in Unix ms on Redis's clock: never less than of one before it, also
-    where that clock was set back.
+    """When an event was written, in Unix ms on Redis's clock; never less than for the event before
+    it, even if that clock was set back.
     """
     return event_order(event_id)[0]
 
 
 class Event(NamedTuple):
-    """Something that an entry of a run's events stream tells its coordinator.
+    """One event of a run, from an entry of its events stream.
 
-    What one transition told has one ``id``; the fields stand in the order of the stream's lists.
-    ``kind`` is ``claimed | started | finished | waiting | refused | released | resolved | moved |
-    repaired | batch_ended`` (``started``: of a claim that did not say so itself; ``moved``: the
-    run's status; ``repaired``: its ``status`` is the kind of repair);
-    fields that do not fit the kind are empty.
+    The events of one transition share one ``id``; the fields are in the order of the stream's
+    lists. ``kind`` is ``claimed | started | finished | waiting | refused | released | resolved |
+    moved | repaired | batch_ended`` (``started``: of a claim that did not say so itself; ``moved``:
+    the run's status; ``repaired``: its ``status`` is the kind of repair); fields that do not fit
+    the kind are empty.
     """
 
     id: str
@@ -289,10 +289,10 @@ class Event(NamedTuple):
     worker: str = ""
     not_before: int = 0
     duration: float = 0.0
-    #: Tasks of an ended batch that it did not start.
+    #: Tasks that an ended batch did not start.
     unstarted: Sequence[str] = ()
-    #: Of a decision: what was said with it, where who decided is the ``worker``. Of a failure that
-    #: waits for its next try: what failed.
+    #: For a decision: the note that came with it; ``worker`` is then who decided. For a failure
+    #: that will be retried: the error.
     note: str = ""
 
 
@@ -302,7 +302,7 @@ class HistoryEntry:
 
     ``kind`` is ``retried | looped | set_aside | refused | late | lost | resolved | asked |
     repaired | taken_over`` (``repaired``: its ``status`` is the kind of repair); ``at`` is Unix
-    seconds; ``packed`` the encoded TaskResult that it is about, or None where it was too large
+    seconds; ``packed`` the encoded TaskResult that it is about, or None if it was too large
     (``note`` then has its size and SHA-1) or there is none.
     """
 

@@ -1,7 +1,7 @@
-"""The options of a run: one table, and the two values that they travel in.
+"""The options of a run: one table, and the two values that carry them.
 
-:class:`NewRunOptions` is what somebody asks for who makes a run, :class:`RunOptions` what the run
-keeps of it. A new option has a row here and a field in each of those that have it.
+:class:`NewRunOptions` is what the creator of a run asks for, :class:`RunOptions` what the run keeps
+of it. A new option gets a row here and a field in each of the two that has it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import NamedTuple, TypedDict
 
 from distflow.given import check_count, check_flag, check_seconds
 
-#: Bytes that an encoded result may have: 16 MiB.
+#: Most bytes of an encoded result: 16 MiB.
 MAX_RESULT_BYTES = 16 * 1024 * 1024
 
-#: Bytes that all tasks of a run may have, encoded: 256 MiB.
+#: Most bytes of all encoded tasks of a run: 256 MiB.
 MAX_GRAPH_BYTES = 256 * 1024 * 1024
 
 
@@ -25,10 +25,10 @@ class RunOptions:
     """How a run is executed.
 
     Args:
-        concurrency: batches that may hold a claim at once; None is no limit.
-        timeout: seconds after which the run is cancelled, anew from each resume.
+        concurrency: how many batches may hold a claim at once; None is no limit.
+        timeout: seconds after which the run is cancelled, counted anew from each resume.
         context: ``"pkg.module:factory"`` called once per run in each worker process.
-        max_result_bytes: size at which an encoded result becomes a failure of its task.
+        max_result_bytes: a task whose encoded result is larger fails.
         batch: whether short tasks travel together.
     """
 
@@ -39,27 +39,27 @@ class RunOptions:
     batch: bool = True
 
 
-#: Those of a run that asks for nothing.
+#: The options of a run that asks for nothing.
 USUAL_OPTIONS = RunOptions()
 
 
 @dataclass(frozen=True, slots=True)
 class NewRunOptions:
-    """What whoever makes a run asks for; its context is the workflow's.
+    """What the creator of a run asks for; its context comes from the workflow.
 
     Args:
-        concurrency: tasks that may run at once.
+        concurrency: how many tasks may run at once.
         timeout: seconds after which the run is cancelled.
-        max_result_bytes: of one encoded result.
-        max_graph_bytes: of all tasks, encoded.
-        durability: ``"waitaof"`` lets workers wait until the starts and outcomes of
-            ``at_most_once`` tasks are on the disk of Redis; None takes what its settings give.
+        max_result_bytes: limit for one encoded result.
+        max_graph_bytes: limit for all encoded tasks.
+        durability: ``"waitaof"`` makes workers wait until the starts and outcomes of
+            ``at_most_once`` tasks are on Redis's disk; None relies on its settings.
         allow_eviction: use a Redis whose ``maxmemory-policy`` is not ``noeviction``.
         detach: leave the run to a coordinator service.
         batch: whether short tasks travel together.
 
     Raises:
-        InvalidInput: names the option and what it may be.
+        InvalidInput: an option has an invalid value; the message says which and what it may be.
     """
 
     concurrency: int | None = None
@@ -74,18 +74,18 @@ class NewRunOptions:
     def __post_init__(self) -> None:
         for option in RUN_OPTIONS:
             value = getattr(self, option.name, None)
-            # What is not said by default may be left unsaid.
+            # The value that stands for "not given" is not checked.
             if option.check is not None and value is not option.unsaid:
                 option.check(option.name, value)
 
     def kept(self, context: str | None = None) -> RunOptions:
-        """What the run keeps of it; ``context`` is its workflow's."""
+        """The options that the run keeps; ``context`` is its workflow's."""
         own = {field.name for field in fields(RunOptions)} & {field.name for field in fields(self)}
         return RunOptions(context=context, **{name: getattr(self, name) for name in own})
 
 
 class RunKeywords(TypedDict, total=False):
-    """The fields of :class:`NewRunOptions`, for who gives them by name."""
+    """The fields of :class:`NewRunOptions` as keyword arguments."""
 
     concurrency: int | None
     timeout: float | None
@@ -98,20 +98,20 @@ class RunKeywords(TypedDict, total=False):
 
 
 class _Always:
-    """No value of an option."""
+    """A type that no option's value has."""
 
 
 class RunOption(NamedTuple):
     """One option of a run."""
 
     name: str
-    #: Raises InvalidInput for a value that it cannot have; None where another place looks at it.
+    #: Raises InvalidInput for an invalid value; None if it is checked elsewhere.
     check: Callable[[str, object], None] | None
-    #: What it is where a run or a snapshot keeps it; empty where they do not.
+    #: Its types in runs and snapshots; empty if they do not keep it.
     types: tuple[type, ...] = ()
-    #: The value that says nothing, and is not checked.
+    #: The value that stands for "not given", and is not checked.
     unsaid: object = _Always
-    #: The version of a run that knows it first: see ``version.py``.
+    #: The first version of a run that knows it: see ``version.py``.
     since: int = 1
 
 
@@ -121,14 +121,14 @@ RUN_OPTIONS = (
     RunOption("context", None, (str,)),
     RunOption("max_result_bytes", check_count, (int,)),
     RunOption("max_graph_bytes", check_count),
-    # What a Redis can give is known there.
+    # What a Redis can provide is known only to the store.
     RunOption("durability", None),
     RunOption("allow_eviction", check_flag),
     RunOption("detach", check_flag),
     RunOption("batch", check_flag, (bool,)),
 )
 
-#: The options that a run keeps, and what each of them is.
+#: The options that a run keeps, with their types.
 KEPT_TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {option.name: option.types for option in RUN_OPTIONS if option.types}
 )

@@ -1,7 +1,7 @@
-"""TaskStateManager: where every task of a run stands, and what follows from what happened.
+"""TaskStateManager: the status of every task of a run, and what follows from events.
 
-Pure: a coordinator tells it what it saw, and asks it what to do next. Telling it the same thing
-twice changes nothing, so that a stream may be read again from any point.
+Pure: a coordinator reports what it saw, and asks what to do next. Reporting the same thing twice
+changes nothing, so a stream may be read again from any point.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from distflow.core.time_waits import TimeWaits
 
 _S = TaskStatus
 
-#: The next step towards an outcome: events may leave steps out.
+#: The next step towards an outcome; events may skip steps.
 _NEXT_STEP = {
     _S.PENDING: _S.READY,
     _S.WAITING: _S.READY,
@@ -35,7 +35,7 @@ def _reached_from(status: TaskStatus) -> frozenset[TaskStatus]:
     return TASK_MOVES[status] | (_reached_from(following) if following else frozenset())
 
 
-#: Where a task may be found next, if events left steps out.
+#: The statuses that a task may be seen in next, since events may skip steps.
 _REACHED = {status: _reached_from(status) for status in TaskStatus}
 
 _BAD = frozenset({_S.FAILURE, _S.SKIPPED, _S.CANCELLED})
@@ -57,9 +57,9 @@ class TaskStateManager:
     Args:
         graph: the run's.
         outcomes: the status of every task that has an outcome.
-        claims: the claims that are held.
-        progress: what else is known of tasks.
-        now_ms: milliseconds on the caller's clock, as all times here.
+        claims: the held claims.
+        progress: what else is known about tasks.
+        now_ms: milliseconds on the caller's clock, like all times here.
     """
 
     def __init__(
@@ -74,20 +74,20 @@ class TaskStateManager:
         self.statuses = [_S.PENDING] * len(graph)
         self.counts = dict.fromkeys(TaskStatus, 0)
         self.counts[_S.PENDING] = len(graph)
-        #: Dependencies of each task that are not satisfied.
+        #: How many dependencies of each task are not satisfied.
         self._unmet = [len(parents) for parents in graph.parents]
-        #: Of each task that ended badly: the task where that began.
+        #: Task that ended badly -> the task that was the first cause.
         self._roots: dict[int, int] = {}
-        #: By queue.
+        #: Ready tasks by queue.
         self._ready: dict[str, ReadyQueue] = {}
-        #: Tasks that have lost a worker: they may be what kills it.
+        #: Tasks that have lost a worker: they may be what killed it.
         self._suspects: set[int] = set()
-        #: The tasks that wait for a time: those that wait for a worker are not among them.
+        #: Tasks that wait for a time; those that wait for a worker are not here.
         self._timed = TimeWaits()
         self._skips: list[Skip] = []
         #: The unknown tasks whose verify hook has not answered yet.
         self.questions = HookQuestions(graph)
-        #: Tasks that no worker can run, and those of them that are sent all the same, once.
+        #: Tasks that no worker can run, and those of them that are sent anyway, once, as a trial.
         self._barred: set[int] = set()
         self._tried: set[int] = set()
         self._restore(outcomes, claims, progress, now_ms)
@@ -95,7 +95,7 @@ class TaskStateManager:
     # What happened
 
     def on_queued(self, index: int) -> None:
-        """The task travels in a batch, behind dependencies that are not satisfied yet perhaps."""
+        """The task was put into a batch, perhaps behind dependencies that are not satisfied yet."""
         if self.statuses[index] in (_S.READY, _S.PENDING):
             self._set(index, _S.QUEUED)
         if index in self._tried:
@@ -108,25 +108,25 @@ class TaskStateManager:
             self._set(index, _S.CLAIMED)
 
     def on_unstarted(self, index: int) -> None:
-        """The batch that carried the task is gone without having claimed it."""
+        """The batch that carried the task ended without claiming it."""
         if self.statuses[index] == _S.QUEUED:
             self._reconsider(index)
 
     def on_released(self, index: int) -> None:
-        """A worker that held the task has given it back, untouched."""
+        """A worker has given the task back without having called it."""
         if self.statuses[index] in (_S.CLAIMED, _S.STARTED):
             self._reconsider(index)
 
     def on_lost(self, index: int) -> None:
-        """The task was at work when its worker was lost: from now on it travels alone."""
+        """The task was running when its worker was lost: from now on it travels alone."""
         self._suspects.add(index)
 
     def on_waiting(self, index: int, due_ms: int, now_ms: int) -> None:
-        """The task runs again, not before a time."""
+        """The task runs again, but not before this time."""
         if self.statuses[index] in FINAL:
             return
         if self.statuses[index] == _S.UNKNOWN:
-            # Its worker was alive after all, and vouches that nothing happened.
+            # The worker was alive after all, and vouches for nothing having happened.
             self._set(index, _S.READY)
         self._set(index, _S.WAITING)
         if due_ms <= now_ms:
@@ -135,7 +135,7 @@ class TaskStateManager:
             self._timed.add(index, due_ms)
 
     def on_finished(self, index: int, status: TaskStatus) -> None:
-        """The task has an outcome. A final one never changes; an unknown one may be decided."""
+        """The task has an outcome. A final one never changes; an unknown one can be decided."""
         old = self.statuses[index]
         if old in FINAL or old == status:
             return
@@ -144,8 +144,8 @@ class TaskStateManager:
             self._spread(index)
 
     def on_resolved(self, index: int, status: TaskStatus) -> None:
-        """A person or a hook decided an unknown task: an outcome, or ``ready``; it stays
-        ``unknown`` where the hook could not tell.
+        """A person or a hook decided an unknown task: an outcome, or ``ready``. It stays
+        ``unknown`` if the hook could not tell.
         """
         if status == _S.UNKNOWN:
             self.questions.close(index)
@@ -155,14 +155,14 @@ class TaskStateManager:
             self._make_ready(index)
 
     def on_time(self, now_ms: int) -> None:
-        """Time has passed: what waited until now is ready."""
+        """Time has passed: tasks that waited until now become ready."""
         for index in self._timed.take_due(now_ms):
             self._reconsider(index)
 
     # What no worker can run
 
     def bar(self, indices: Collection[int]) -> None:
-        """No worker can run these tasks, and all others may be sent."""
+        """Exactly these tasks can be run by no worker; all others may be sent."""
         let_go, self._barred = self._barred.difference(indices), set(indices)
         self._tried.clear()
         for index in self._barred:
@@ -173,7 +173,7 @@ class TaskStateManager:
                 self._make_ready(index)
 
     def try_one(self, indices: Iterable[int]) -> None:
-        """Send one of these barred tasks all the same, unless one is on its way."""
+        """Send one of these barred tasks anyway, unless one is under way."""
         first = None
         for index in indices:
             if index in self._tried or self.statuses[index] in _ON_ITS_WAY:
@@ -186,7 +186,7 @@ class TaskStateManager:
             self._make_ready(first)
 
     def unheld(self, indices: Iterable[int]) -> list[int]:
-        """Those of the tasks that would run now, and that no worker holds."""
+        """Those of the tasks that could run now and that no worker holds."""
         sent = (_S.READY, _S.QUEUED)
         return [
             index
@@ -201,14 +201,14 @@ class TaskStateManager:
     # What to do
 
     def ready(self, queue: str) -> ReadyQueue:
-        """The ready tasks of a queue, to be taken from. They stay ready until :meth:`on_queued`,
-        and are not given again before.
+        """The ready tasks of a queue, to take from. A task that is taken stays ready until
+        :meth:`on_queued`, but is not listed again.
         """
         return self._ready.setdefault(queue, ReadyQueue(self.statuses))
 
     def unmet(self, index: int) -> int | None:
-        """How many dependencies of a pending task are not satisfied; None where it is not pending,
-        or is not to be sent.
+        """How many dependencies of a pending task are not satisfied; None if it is not pending, or
+        must not be sent.
         """
         if self.statuses[index] != _S.PENDING or index in self._barred:
             return None
@@ -219,7 +219,7 @@ class TaskStateManager:
         return index in self._suspects
 
     def queues(self) -> list[str]:
-        """The queues that have ready tasks, or hooks to be asked."""
+        """The queues with ready tasks or with hooks to ask."""
         ready = [queue for queue, tasks in self._ready.items() if tasks]
         return list(dict.fromkeys([*ready, *self.questions.queues()]))
 
@@ -230,11 +230,11 @@ class TaskStateManager:
 
     @property
     def can_cancel(self) -> bool:
-        """Whether there is something that :meth:`cancel_open` cancels."""
+        """Whether :meth:`cancel_open` would cancel anything."""
         return bool(self.questions) or any(self.counts[status] for status in _UNHELD)
 
     def cancel_open(self) -> list[int]:
-        """Cancel every task that no worker holds, and return them. No hook is asked any more."""
+        """Cancel every task that no worker holds, return them, and stop asking hooks."""
         self.questions.close_all()
         if not any(self.counts[status] for status in _UNHELD):
             return []
@@ -254,17 +254,17 @@ class TaskStateManager:
 
     @property
     def in_flight(self) -> int:
-        """Tasks that are queued or held by a worker."""
+        """How many tasks are queued or held by a worker."""
         return self.counts[_S.QUEUED] + self.claimed
 
     @property
     def claimed(self) -> int:
-        """Tasks that a worker holds."""
+        """How many tasks a worker holds."""
         return self.counts[_S.CLAIMED] + self.counts[_S.STARTED]
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more happens by itself: what is left waits for a person."""
+        """Whether nothing more will happen by itself: what is left waits for a person."""
         return not self.questions and not any(self.counts[status] for status in _OPEN)
 
     def verdict(self, *, cancelled: bool) -> RunStatus:
@@ -309,7 +309,7 @@ class TaskStateManager:
                 self.on_waiting(index, known.not_before, now_ms)
 
     def _spread_restored(self, index: int) -> None:
-        """Tell the children, which stand later in the order, how their parent ended."""
+        """Tell the children, which come later in the order, how their parent ended."""
         if self._satisfies(index):
             for child in self.graph.children[index]:
                 self._unmet[child] -= 1
@@ -330,7 +330,7 @@ class TaskStateManager:
         )
 
     def _spread(self, index: int) -> None:
-        """Let a final outcome reach the dependents."""
+        """Propagate a final outcome to the dependents."""
         if self._satisfies(index):
             for child in self.graph.children[index]:
                 self._unmet[child] -= 1
@@ -364,7 +364,7 @@ class TaskStateManager:
         self.ready(task.queue).add(sort_key(task.priority, index))
 
     def _reconsider(self, index: int) -> None:
-        """Nobody has the task: it is ready, or waits for its dependencies, or is doomed."""
+        """Nobody holds the task: make it ready, pending or skipped, by its dependencies."""
         if self._unmet[index] == 0:
             self._make_ready(index)
         elif self._doomed_by(index) is not None:

@@ -1,4 +1,4 @@
-"""The statuses of tasks and runs, and every move that they may make."""
+"""The statuses of tasks and runs, and all allowed moves between them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from distflow.errors import IllegalTransition
 
 
 class TaskStatus(StrEnum):
-    """Where a task stands. The values are what Redis, JSON and users see."""
+    """The status of a task. The values are what Redis, JSON and users see."""
 
     #: It waits for its dependencies.
     PENDING = "pending"
     #: Its dependencies are satisfied.
     READY = "ready"
-    #: It travels in a batch that no worker has claimed it from.
+    #: It is in a batch, and no worker has claimed it.
     QUEUED = "queued"
     #: A worker holds it and has not called its function.
     CLAIMED = "claimed"
@@ -30,12 +30,12 @@ class TaskStatus(StrEnum):
     SKIPPED = "skipped"
     #: The run was stopped before it ended.
     CANCELLED = "cancelled"
-    #: It started, at most once, and nobody knows how it ended.
+    #: It is ``at_most_once`` and has started, and nobody knows how it ended.
     UNKNOWN = "unknown"
 
 
 class RunStatus(StrEnum):
-    """Where a run stands. The values are what Redis, JSON and users see."""
+    """The status of a run. The values are what Redis, JSON and users see."""
 
     #: Its graph is being written; nothing runs.
     CREATING = "creating"
@@ -47,7 +47,7 @@ class RunStatus(StrEnum):
     INTERRUPTED = "interrupted"
     #: A resume is setting aside what will be evaluated again; nothing is claimed.
     REOPENING = "reopening"
-    #: Nothing new is claimed, and what runs is being stopped.
+    #: Nothing new is claimed, and running tasks are being stopped.
     CANCELLING = "cancelling"
     #: Every task succeeded, failed with ``continue_on_error``, or was skipped by a condition.
     SUCCESS = "success"
@@ -55,18 +55,19 @@ class RunStatus(StrEnum):
     FAILURE = "failure"
     #: It was stopped by a person, a signal or its timeout.
     CANCELLED = "cancelled"
-    #: A task is ``unknown``, and all that does not wait for it has ended.
+    #: A task is ``unknown``, and everything that does not wait for it has ended.
     BLOCKED = "blocked"
 
 
 _T = TaskStatus
 
-#: The one table of the moves of a task.
+#: All moves of a task.
 TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
     _T.PENDING: frozenset({_T.READY, _T.SKIPPED, _T.CANCELLED}),
-    # No worker can run it: it waits for one, and has failed when none comes.
+    # No worker can run it: it waits for one, and fails if none comes.
     _T.READY: frozenset({_T.QUEUED, _T.WAITING, _T.SKIPPED, _T.FAILURE, _T.CANCELLED}),
-    # What travels behind its dependency comes back pending, or skipped, if that has not succeeded.
+    # A task that travels behind its dependency comes back pending, or skipped if that did not
+    # succeed.
     _T.QUEUED: frozenset({_T.CLAIMED, _T.READY, _T.PENDING, _T.SKIPPED, _T.FAILURE, _T.CANCELLED}),
     _T.CLAIMED: frozenset(
         {_T.STARTED, _T.SKIPPED, _T.FAILURE, _T.CANCELLED, _T.WAITING, _T.READY, _T.PENDING}
@@ -84,7 +85,7 @@ TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
         }
     ),
     _T.WAITING: frozenset({_T.READY, _T.PENDING, _T.SKIPPED, _T.FAILURE, _T.CANCELLED}),
-    # The worker that was given up may come back and tell any outcome.
+    # A worker that was given up may come back and report any outcome.
     _T.UNKNOWN: frozenset({_T.SUCCESS, _T.FAILURE, _T.SKIPPED, _T.CANCELLED, _T.READY}),
     _T.SUCCESS: frozenset(),
     _T.FAILURE: frozenset(),
@@ -92,26 +93,26 @@ TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
     _T.CANCELLED: frozenset(),
 }
 
-#: What people are told of a task that a worker holds: whether it was claimed or has started as well
-#: is for who has to decide what became of it.
+#: The word that people see for a task that a worker holds. Whether it is claimed or started matters
+#: only to those who decide on it.
 RUNNING = "running"
 
-#: What a TaskResult may say.
+#: The statuses that a TaskResult may have.
 OUTCOMES = frozenset({_T.SUCCESS, _T.FAILURE, _T.SKIPPED, _T.CANCELLED, _T.UNKNOWN})
 
-#: Those that only a person changes: a resume, or a decision on what started at most once.
+#: Outcomes that only a person changes: by a resume, or by a decision on an ``at_most_once`` task.
 FINAL = OUTCOMES - {_T.UNKNOWN}
 
-#: Each by its text, as it stands in Redis and in snapshots.
+#: Outcomes by their text in Redis and snapshots.
 OUTCOME_OF = {status.value: status for status in OUTCOMES}
 
-#: What a person's resume evaluates again (a started ``at_most_once`` task excepted).
+#: Outcomes that a person's resume evaluates again (except for a started ``at_most_once`` task).
 REOPENED = frozenset({_T.FAILURE, _T.SKIPPED, _T.CANCELLED})
 
 #: Runs that somebody should lead; a coordinator service adopts them.
 ACTIVE_RUNS = frozenset({RunStatus.RUNNING, RunStatus.REOPENING, RunStatus.CANCELLING})
 
-#: Runs in which nothing more will happen by itself.
+#: Statuses of runs in which nothing more will happen by itself.
 ENDED_RUNS = frozenset(
     {RunStatus.SUCCESS, RunStatus.FAILURE, RunStatus.CANCELLED, RunStatus.BLOCKED}
 )
@@ -119,20 +120,20 @@ ENDED_RUNS = frozenset(
 #: Those of them in which nothing is left to decide.
 OVER_RUNS = ENDED_RUNS - {RunStatus.BLOCKED}
 
-#: Runs at rest: they go on only when a person says so.
+#: Runs at rest: they continue only when a person says so.
 RESTING_RUNS = ENDED_RUNS | {RunStatus.PAUSED, RunStatus.INTERRUPTED}
 
-#: Runs whose batches are begun, and whose tasks are claimed.
+#: Runs whose batches may begin and whose tasks may be claimed.
 CLAIMED_RUNS = frozenset({RunStatus.RUNNING})
 
-#: Runs in which nothing starts any more, not even what is claimed.
+#: Runs in which nothing may start, not even claimed tasks.
 UNSTARTED_RUNS = frozenset({RunStatus.CANCELLING})
 
-#: Where a blocked run goes once what blocked it is decided, by whether it was stopped before: then
-#: it goes on with being stopped.
+#: The next status of a blocked run once its unknown tasks are decided, by whether it was being
+#: stopped before: then stopping continues.
 UNBLOCKED = {False: RunStatus.RUNNING, True: RunStatus.CANCELLING}
 
-#: Outcomes with which the dependents of a task may run, by whether its failure is tolerated.
+#: Outcomes after which the dependents of a task may run, by whether its failure is tolerated.
 SATISFYING = {
     False: frozenset({TaskStatus.SUCCESS}),
     True: frozenset({TaskStatus.SUCCESS, TaskStatus.FAILURE}),
@@ -140,12 +141,12 @@ SATISFYING = {
 
 
 def shown_status(status: TaskStatus) -> str:
-    """A task's status in the one word that all screens and documents have for it."""
+    """A task's status as the word that all screens and documents use."""
     return RUNNING if status in {_T.CLAIMED, _T.STARTED} else _T(status).value
 
 
 def check_move(task: str, old: TaskStatus, new: TaskStatus) -> None:
-    """Check that a task may go from ``old`` to ``new``.
+    """Check that a task may move from ``old`` to ``new``.
 
     Raises:
         IllegalTransition: the table has no such move.

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 
 class TimeWaits:
-    """Whatever waits for a time: a retry's backoff, a loop's interval. Each is a wait of kind
-    ``time`` (see ``waits.py``) as two numbers, since there may be a million: the task's index, and
-    when it is due, in ms on the caller's clock.
+    """Tasks that wait for a time: a retry's backoff, a loop's interval. Each is a wait of kind
+    ``time`` (see ``waits.py``), stored as two numbers, since there may be a million: the task's
+    index, and when it is due, in ms on the caller's clock.
     """
 
     __slots__ = ("_due", "_heap")
 
     def __init__(self) -> None:
-        #: (due in ms, index); an entry may be out of date.
+        #: (due in ms, index); entries may be stale.
         self._heap: list[tuple[int, int]] = []
         self._due: dict[int, int] = {}
 
@@ -28,23 +28,23 @@ class TimeWaits:
         return dict(self._due)
 
     def add(self, index: int, due_ms: int) -> None:
-        """The task waits until then, and no longer for an earlier time."""
+        """The task waits until then; this replaces an earlier time."""
         self._due[index] = due_ms
         heapq.heappush(self._heap, (due_ms, index))
 
     def drop(self, index: int) -> None:
-        """The task waits for no time any more."""
+        """The task no longer waits for a time."""
         self._due.pop(index, None)
 
     def next_due(self) -> int | None:
-        """When the next task is due; None where none waits."""
+        """When the next task is due; None if none waits."""
         heap = self._heap
         while heap and self._due.get(heap[0][1]) != heap[0][0]:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
     def take_due(self, now_ms: int) -> Iterator[int]:
-        """The tasks whose time has come, the earliest first; they wait no more."""
+        """Remove and return the tasks whose time has come, earliest first."""
         heap, due = self._heap, self._due
         while heap and heap[0][0] <= now_ms:
             due_ms, index = heapq.heappop(heap)

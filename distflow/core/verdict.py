@@ -1,4 +1,4 @@
-"""What a verify hook's answer about an unknown task means. The one place that decides."""
+"""Decides what a verify hook's answer about an unknown task means. Nothing else decides this."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from distflow.errors import NotDone
 
 
 class Verdict(NamedTuple):
-    """What follows: ``result`` goes with ``done`` and ``fail``; ``note`` is for the history."""
+    """What follows from an answer: ``result`` comes with ``done`` and ``fail``; ``note`` is for the
+    history.
+    """
 
     decision: Answer
     note: str
@@ -23,13 +25,14 @@ def decide_answer(unknown: TaskResult, lost: int, answer: Any, *, who: str) -> V
     """Decide what a hook's answer means.
 
     Args:
-        unknown: the outcome that it was asked about.
-        lost: how many workers the task has cost so far in its generation, verified rounds included.
-        answer: what it returned; NotDone raised counts as returned.
-        who: asked, for the result's message.
+        unknown: the outcome that the hook was asked about.
+        lost: how many workers the task has cost so far in its generation, including verified
+            rounds.
+        answer: what the hook returned; a raised NotDone counts as returned.
+        who: the asker, for the result's message.
     """
     if answer is NotDone or isinstance(answer, NotDone):
-        # The class alone has nothing to say; an instance of it without words has its docstring.
+        # The class itself carries no message; an instance without one would show its docstring.
         why = "" if answer is NotDone else str(answer)
         if lost >= MAX_LOST:
             times = f"after {lost} such rounds it is not run again"

@@ -1,7 +1,7 @@
-"""Versions of a run: which there are, and what makes a run one of version 2.
+"""Versions of runs: which exist, and what makes a run one of version 2.
 
-A run has the lowest version that can say what it says, so that an older distflow may go on with it.
-Version 1 is that of release 0.1, and is frozen: ``tests/released`` compares with that release.
+A run has the lowest version that can express it, so that an older distflow can continue it. Version
+1 is that of release 0.1 and is frozen: ``tests/released`` compares with that release.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from distflow.core.run_options import RUN_OPTIONS, RunOptions
 
 FIRST, NEWEST = READ_VERSIONS[0], READ_VERSIONS[-1]
 
-#: The fields that version 1 does not know, by what has them. A run is of version 2 where one of
-#: them says more than its default. Whoever writes version 1 leaves them out.
+#: The fields that version 1 does not know, by their class. A run is of version 2 if one of them
+#: differs from its default. Writers of version 1 leave them out.
 ADDED_FIELDS: Mapping[type, tuple[str, ...]] = {
     Task: tuple(option.name for option in TASK_OPTIONS if option.since > FIRST),
     Retry: ("on", "not_on", "delays"),
@@ -26,7 +26,7 @@ ADDED_FIELDS: Mapping[type, tuple[str, ...]] = {
     RunOptions: tuple(option.name for option in RUN_OPTIONS if option.since > FIRST),
 }
 
-#: Of each, one whose optional fields say nothing that version 1 does not: a Loop is one of 0.1.
+#: One instance per class whose optional fields are those of version 1: the Loop is one of 0.1.
 _PLAIN: Mapping[type, Any] = {
     Task: Task("", ""),
     Retry: Retry(),
@@ -44,8 +44,8 @@ def run_version(tasks: Iterable[Task], options: RunOptions) -> int:
 
 
 def _find_parts(tasks: Iterable[Task]) -> Iterator[Any]:
-    """The parts of tasks that may say what version 1 does not know. Many tasks share one Retry or
-    Loop: it is asked once.
+    """The parts of tasks that may have fields unknown to version 1. Many tasks share one Retry or
+    Loop, so each is checked once.
     """
     if not any(ADDED_FIELDS[kind] for kind in (Task, Retry, Loop)):
         return
@@ -66,8 +66,8 @@ def _says_more(part: Any) -> bool:
 
 
 def plain_options(options: RunOptions) -> dict[str, Any]:
-    """A run's options as a snapshot file says them: without those that version 1 does not know and
-    that say nothing.
+    """A run's options as written to a snapshot file: without those that version 1 does not know and
+    that have their default.
     """
     added = ADDED_FIELDS[RunOptions]
     return {

@@ -1,5 +1,5 @@
-"""Waits: every reason for which a task, or a run, does not go on now; worked out from what was read
-of it, here alone.
+"""Waits: every reason why a task or a run does not go on now, derived from what was read. Nothing
+else derives them.
 """
 
 from __future__ import annotations
@@ -14,76 +14,78 @@ from distflow.core.readings import Apart
 from distflow.core.run import Refusal, RunInfo
 from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, FINAL, RunStatus, TaskStatus
 
-#: Why a person should decide on a task that has an outcome.
+#: Why a person should decide on a task that already has an outcome.
 FAILED_ONCE = "failed, and may run at most once"
 
-#: Why the next iteration of a loop comes.
+#: Why a loop has a next iteration.
 UNMET = "condition not met"
 
-#: Of queues to which nobody listens: all are told at once.
+#: The rank of queues without listeners: these are reported together.
 _LAST_RANK = 3
 
-#: What a decision comes from: ``on`` of such a wait.
+#: Who decides: the ``on`` of a wait for a decision.
 _PERSON, _HOOK = "person", "verify hook"
 
 
 class WaitKind(StrEnum):
-    """For what a task, or its run, waits. The values are what JSON says."""
+    """What a task or its run waits for. The values are those in JSON."""
 
     #: Its next attempt or iteration begins at a time: a retry's backoff, a loop's interval.
     TIME = "time"
     #: Work is queued, and no worker that could see it listens to the queue.
     WORKER = "worker"
-    #: Workers listen to the queue, and none of them can run what is for it.
+    #: Workers listen to the queue, and none of them can run its tasks.
     MISFIT = "misfit"
     #: Workers are there, and were told to take no jobs: ``rq suspend``.
     SUSPENDED = "suspended"
-    #: Workers listen to the queue, and are at other work.
+    #: Workers listen to the queue, and all are busy.
     BUSY = "busy"
     #: A task that it depends on has not succeeded.
     DEPENDENCY = "dependency"
-    #: Somebody must say how the task ended: it is ``unknown``, or started at most once and failed.
+    #: Somebody must decide how the task ended: it is ``unknown``, or is ``at_most_once``, started
+    #: and failed.
     DECISION = "decision"
     #: A worker is frozen inside the task, which may not run twice.
     FROZEN = "frozen"
-    #: As many batches of the run are at work as its ``concurrency`` allows.
+    #: As many batches of the run are running as its ``concurrency`` allows.
     CONCURRENCY = "concurrency"
-    #: The run goes on when it is resumed: it is paused or interrupted, or was blocked.
+    #: The run waits for a resume: it is paused or interrupted, or was blocked.
     PAUSED = "paused"
     #: Nobody leads the run.
     LEADER = "leader"
-    #: The run is being made: its submit has not ended.
+    #: The run is being created: its submit has not ended.
     SUBMIT = "submit"
 
 
 class Wait(NamedTuple):
-    """One reason for which something does not go on now. Times are Unix seconds.
+    """One reason why something does not go on now. Times are Unix seconds.
 
-    ``on`` is what is waited for: the queue of a worker; who holds a frozen task; a dependency; the
-    next attempt or iteration; ``person`` or ``verify hook``; of a run that is not led, its status.
+    ``on`` is what it waits for: the queue that needs a worker; the frozen worker; a dependency; the
+    next attempt or iteration; ``person`` or ``verify hook``; for a run that nobody leads, its
+    status.
     """
 
     kind: WaitKind
-    #: Empty where it is the run as a whole, or each of many.
+    #: Empty if the wait is about the run as a whole, or about many tasks.
     task: str = ""
     on: str = ""
     until: float | None = None
     since: float | None = None
-    #: What a worker must have to end it: ``shop:charge``, ``RQ_KEY_PREFIX=rq``.
+    #: What a worker needs in order to end the wait: ``shop:charge``, ``RQ_KEY_PREFIX=rq``.
     needs: str = ""
-    #: More for people: what workers lack, who asks the hook, what came before the next attempt.
+    #: Details for people: what workers lack, who asks the hook, how the last attempt ended.
     why: str = ""
 
     @property
     def is_asked(self) -> bool:
-        """Whether it is a decision that a verify hook may take."""
+        """Whether it waits for a decision that a verify hook may make."""
         return self.kind == WaitKind.DECISION and self.on == _HOOK
 
 
 class WorkerFacts(NamedTuple):
-    """What was read of the queues and workers of a run that is led.
+    """What was read about the queues and workers of a led run.
 
-    ``unserved`` are queues with work to which nobody listens, ``apart`` those whose workers cannot
+    ``unserved`` are queues with work that nobody listens to, ``apart`` those whose workers cannot
     see it; ``live`` are the workers of each queue.
     """
 
@@ -95,8 +97,8 @@ class WorkerFacts(NamedTuple):
 
 
 class RunFacts(NamedTuple):
-    """What was read of a run: ``unknown`` and ``failed`` are tasks that somebody should decide, and
-    ``timed`` are waits for a time; ``asked`` as :func:`unknown_wait` has it.
+    """What was read about a run: ``unknown`` and ``failed`` are tasks that somebody should decide,
+    ``timed`` are waits for a time, ``asked`` is as for :func:`unknown_wait`.
     """
 
     info: RunInfo
@@ -108,10 +110,11 @@ class RunFacts(NamedTuple):
 
 
 class TaskFacts(NamedTuple):
-    """What was read of a task that may wait.
+    """What was read about a task that may be waiting.
 
-    ``timed`` is its wait for a time; ``open`` are the dependencies that are no success;
-    ``dead_end`` says that only a decision changes its outcome; ``batches`` of the run are at work.
+    ``timed`` is its wait for a time; ``open`` are the dependencies that have not succeeded;
+    ``dead_end`` says that only a decision can change its outcome; ``batches`` is how many batches
+    of the run are running.
     """
 
     name: str
@@ -124,22 +127,22 @@ class TaskFacts(NamedTuple):
 
 
 def is_led(info: RunInfo) -> bool:
-    """Whether somebody leads a run that has not ended."""
+    """Whether a coordinator leads a run that has not ended."""
     return info.coordinator is not None and info.status not in ENDED_RUNS
 
 
 def is_sending(info: RunInfo) -> bool:
-    """Whether somebody leads a run and sends its tasks to workers."""
+    """Whether a coordinator leads a run and sends its tasks to workers."""
     return is_led(info) and info.status == RunStatus.RUNNING
 
 
 def stands(counts: Mapping[str, int]) -> bool:
-    """Whether tasks are queued and none is at work."""
+    """Whether tasks are queued and none is running."""
     return bool(counts["queued"]) and not counts["running"]
 
 
 def run_waits(facts: RunFacts) -> list[Wait]:
-    """Every reason for which a run does not go on now."""
+    """Every reason why a run does not go on now."""
     info = facts.info
     waits = [*worker_waits(facts.workers), *frozen_waits(info)]
     waits += [unknown_wait(task, facts.asked) for task in facts.unknown]
@@ -178,15 +181,17 @@ def frozen_waits(info: RunInfo) -> Iterator[Wait]:
 
 
 def unknown_wait(task: str, asked: Mapping[str, str]) -> Wait:
-    """An ``unknown`` task. ``asked`` are those whose hook is asked -> the worker that does, empty
-    before one does.
+    """The wait of an ``unknown`` task. ``asked`` maps tasks whose hook is being asked to the worker
+    that does it; empty before one does.
     """
     on = _HOOK if task in asked else _PERSON
     return Wait(WaitKind.DECISION, task, on, why=asked.get(task, ""))
 
 
 def failed_waits(tasks: Iterable[str]) -> Iterator[Wait]:
-    """Tasks that started at most once and failed, if nobody has decided yet that it stays so."""
+    """Tasks that are ``at_most_once``, started and failed, unless somebody has confirmed the
+    failure.
+    """
     return (Wait(WaitKind.DECISION, task, _PERSON, why=FAILED_ONCE) for task in tasks)
 
 
@@ -197,10 +202,10 @@ def time_wait(
 
     Args:
         task: its name.
-        progress: what is known of it.
-        last: the kind of its last entry in the history; empty where nobody remembers.
-        error: what its last attempt failed of.
-        since: when that ended, Unix seconds.
+        progress: the task's.
+        last: the kind of its last entry in the history; empty if there is none.
+        error: why its last attempt failed.
+        since: when that attempt ended, Unix seconds.
     """
     looped = last == "looped"
     if not last:
@@ -215,7 +220,7 @@ def time_wait(
 
 
 def rest_waits(info: RunInfo) -> Iterator[Wait]:
-    """For whom the run as a whole waits: somebody who makes, leads or resumes it."""
+    """What the run as a whole waits for: somebody to create, lead or resume it."""
     status = info.status
     if status == RunStatus.CREATING:
         yield Wait(WaitKind.SUBMIT, on=status.value, since=info.created_at)
@@ -229,7 +234,7 @@ def rest_waits(info: RunInfo) -> Iterator[Wait]:
 
 
 def task_waits(info: RunInfo, facts: TaskFacts, asked: Mapping[str, str]) -> list[Wait]:
-    """Every reason for which one task of a run does not go on now, the nearest first."""
+    """Every reason why one task of a run does not go on now, nearest first."""
     name, status = facts.name, facts.status
     if status in (TaskStatus.CLAIMED, TaskStatus.STARTED):
         return [wait for wait in frozen_waits(info) if wait.task == name]
@@ -249,14 +254,14 @@ def task_waits(info: RunInfo, facts: TaskFacts, asked: Mapping[str, str]) -> lis
 
 
 def stall_waits(facts: WorkerFacts, counts: Mapping[str, int], *, leading: bool) -> list[Wait]:
-    """What a run waits for in which nothing moves: the nearest reason alone, in which one of kind
-    ``worker`` may have several queues; nothing where its tasks simply take their time.
+    """What a run that has come to a standstill waits for: only the nearest reason, which for kind
+    ``worker`` may cover several queues. Empty if its tasks simply take their time.
 
     Args:
-        facts: of its open tasks' queues.
+        facts: about the queues of its open tasks.
         counts: its tasks by status.
-        leading: whether the counts are this process's own. What another coordinator published
-            may be out of date, where that one has died: nothing is concluded from it.
+        leading: whether the counts are this process's own. Those of another coordinator may be
+            stale if it has died, so nothing is concluded from them.
     """
     if counts["running"]:
         return []
@@ -272,7 +277,9 @@ def stall_waits(facts: WorkerFacts, counts: Mapping[str, int], *, leading: bool)
 
 
 def _rank(wait: Wait) -> int:
-    """What is told first: where workers are there after all, another one is missed for that."""
+    """Sort key, most telling first: if a queue has workers after all, the missing one matters
+    less.
+    """
     if wait.kind == WaitKind.WORKER and not wait.needs:
         return _LAST_RANK
     return (WaitKind.SUSPENDED, WaitKind.WORKER, WaitKind.MISFIT).index(wait.kind)

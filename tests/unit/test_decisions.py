@@ -162,7 +162,8 @@ def test_a_plan_in_every_field() -> None:
 def test_a_status_that_is_none_is_named() -> None:
     """The message lists what a TaskResult may say."""
     message = (
-        "TaskResult: status is one of cancelled, failure, skipped, success, unknown, not 'done'"
+        "TaskResult: status must be one of cancelled, failure, skipped, success, unknown, "
+        "not 'done'"
     )
     with pytest.raises(InvalidInput) as raised:
         TaskResult("done")  # type: ignore[arg-type]

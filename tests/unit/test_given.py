@@ -154,12 +154,15 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (lambda: FLOW("x").to_dot({"a": "x"}), "statuses: task 'a' has 'x', which is no status"),
     (lambda: task(7), "@task is given 7, which is no function"),  # type: ignore[call-overload]
     (lambda: workflow(7), "@workflow is given 7, which is no function"),  # type: ignore[call-overload]
-    (lambda: Retry("x"), "Retry: attempts and lost are counts"),  # type: ignore[arg-type]
-    (lambda: Retry(3, on=7), "Retry: on has exception classes"),  # type: ignore[arg-type]
-    (lambda: Loop(print, "x"), "Loop: max_iterations is a count"),  # type: ignore[arg-type]
-    (lambda: TaskResult([]), "TaskResult: status is one of"),  # type: ignore[arg-type]
-    (lambda: TaskResult("success", metrics=7), "TaskResult: metrics are Metrics, not 7"),  # type: ignore[arg-type]
-    (lambda: TaskResult("success", attempt="x"), "TaskResult: attempt is a count, not 'x'"),  # type: ignore[arg-type]
+    (lambda: Retry("x"), "Retry: attempts and lost must be whole numbers"),  # type: ignore[arg-type]
+    (lambda: Retry(3, on=7), "Retry: on must list exception classes"),  # type: ignore[arg-type]
+    (lambda: Loop(print, "x"), "Loop: max_iterations must be a whole number"),  # type: ignore[arg-type]
+    (lambda: TaskResult([]), "TaskResult: status must be one of"),  # type: ignore[arg-type]
+    (lambda: TaskResult("success", metrics=7), "TaskResult: metrics must be a Metrics, not 7"),  # type: ignore[arg-type]
+    (
+        lambda: TaskResult("success", attempt="x"),  # type: ignore[arg-type]
+        "TaskResult: attempt must be a whole number, 0 or more, not 'x'",
+    ),
     (lambda: register_type("x", Strange, str, str), "register_type: the code is 32 to 127"),  # type: ignore[arg-type]
     (lambda: register_type(40, 7, str, str), "register_type: 7 is no type"),  # type: ignore[arg-type]
     (lambda: register_type(41, Strange, 7, str), "register_type: reduce is a function"),  # type: ignore[arg-type]

@@ -106,10 +106,10 @@ def test_a_retry_after_travels() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"on": 5}, "on has exception classes"),
-        ({"on": int}, "on has exception classes"),
-        ({"not_on": ["ValueError"]}, "not_on has exception classes"),
-        ({"not_on": (ValueError, None)}, "not_on has exception classes"),
+        ({"on": 5}, "on must list exception classes"),
+        ({"on": int}, "on must list exception classes"),
+        ({"not_on": ["ValueError"]}, "not_on must list exception classes"),
+        ({"not_on": (ValueError, None)}, "not_on must list exception classes"),
         ({"delays": []}, "one or more seconds"),
         ({"delays": 5}, "one or more seconds"),
         ({"delays": [1, -1]}, "one or more seconds"),
@@ -118,12 +118,12 @@ def test_a_retry_after_travels() -> None:
         ({"delays": [1], "delay": 2.0}, "one or the other"),
         ({"delays": [1], "backoff": "exponential"}, "one or the other"),
         ({"delays": [1], "max_delay": 2.0}, "one or the other"),
-        ({"attempts": "2"}, "counts"),
-        ({"attempts": 1.5}, "counts"),
-        ({"attempts": True}, "counts"),
-        ({"lost": None}, "counts"),
+        ({"attempts": "2"}, "whole numbers"),
+        ({"attempts": 1.5}, "whole numbers"),
+        ({"attempts": True}, "whole numbers"),
+        ({"lost": None}, "whole numbers"),
         ({"delay": "1"}, "seconds"),
-        ({"jitter": "a"}, "share"),
+        ({"jitter": "a"}, "fraction"),
     ],
 )
 def test_what_is_refused(options: dict[str, Any], words: str) -> None:

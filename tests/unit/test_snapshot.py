@@ -94,7 +94,7 @@ def test_a_mapping_of_results() -> None:
     [
         ("a", "done", "task 'a' has no TaskResult"),
         ("a", {"state": "success"}, "task 'a' has no TaskResult"),
-        ("a", {"status": "running"}, "task 'a': TaskResult: status is one of"),
+        ("a", {"status": "running"}, "task 'a': TaskResult: status must be one of"),
         ("a", {"status": "success", "data": [object()]}, r"task 'a': data\[0\]"),
         (7, {"status": "success"}, "7 is no name of a task"),
     ],

@@ -108,8 +108,10 @@ def test_a_retry_or_loop_that_is_wrong_names_its_task() -> None:
         "loop": Loop("pkg:until", 1)._replace(max_iterations=0),
     }
     said = {
-        "retry": r"task 't': retry is .*\(Retry: attempts and lost are counts, 0 or more\), not ",
-        "loop": r"task 't': loop is .*\(Loop: max_iterations is a count, 1 or more\), not ",
+        "retry": r"task 't': retry is .*"
+        r"\(Retry: attempts and lost must be whole numbers, 0 or more\), not ",
+        "loop": r"task 't': loop is .*"
+        r"\(Loop: max_iterations must be a whole number, 1 or more\), not ",
     }
     for name, value in wrong.items():
         with pytest.raises(WorkflowInvalid, match=said[name]):

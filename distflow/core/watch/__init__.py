@@ -1,1 +1,1 @@
-"""What is judged of workers and batches from what was seen of them, without asking anybody."""
+"""Judges workers and batches by what was seen of them; pure, without any calls."""

@@ -1,4 +1,4 @@
-"""What a run's store has, against what its coordinator knows: events may be lost."""
+"""DriftWatch: compares what the store has with what the coordinator knows, to find lost events."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from distflow.core.status import OUTCOMES, RunStatus, TaskStatus
 
 
 class DriftWatch:
-    """Finds outcomes, decisions and ends of claims of which no event told: somebody has trimmed or
-    deleted the stream, or Redis came back with other data. A claim of which none told is no loss:
-    its end will be told.
+    """Finds outcomes, decisions and ended claims that no event reported: somebody trimmed or
+    deleted the stream, or Redis came back with other data. A new claim without an event is no loss:
+    an event will report its end.
 
     Args:
-        patience_seconds: how long the store and the coordinator must differ. What this one has
-            decided and not yet written is no difference for long.
+        patience_seconds: how long the store and the coordinator must differ. What the coordinator
+            has decided and not yet written differs only briefly.
     """
 
     def __init__(self, patience_seconds: float) -> None:
         self._patience_seconds = patience_seconds
         self._since: float | None = None
-        #: By how much the store differs from what is known, where reading all again has not helped.
+        #: The difference that remained after everything was read again; not reported twice.
         self._settled: tuple[int, int, int] | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether they differ, and not for long enough yet."""
+        """Whether they differ, but not for long enough yet."""
         return self._since is not None
 
     def look(
@@ -42,13 +42,13 @@ class DriftWatch:
             vitals: what the store has.
             state: what is known of the tasks.
             status: of the run, as it is known.
-            last_event: the newest that was applied.
+            last_event: the last applied event.
             now: the monotonic clock, in seconds.
         """
         known = sum(state.counts[outcome] for outcome in OUTCOMES)
         differs = (
             vitals.outcomes - known,
-            # A decision makes no new outcome.
+            # A decision changes an outcome, and adds none.
             vitals.unknown - state.counts[TaskStatus.UNKNOWN],
             min(0, vitals.claims - state.claimed),
         )

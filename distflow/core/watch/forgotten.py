@@ -1,4 +1,6 @@
-"""Tasks of whose claims nothing is left, and of whose end no event tells."""
+"""ForgottenClaims: finds tasks whose claims disappeared without any event that reports their
+end.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +8,24 @@ from collections.abc import Collection, Mapping
 
 
 class ForgottenClaims:
-    """Finds tasks that were claimed, have no claim any more, and of whose end no event tells: Redis
+    """Finds tasks that were claimed, no longer have a claim, and whose end no event reports: Redis
     came back with older data.
 
     Args:
-        stale_seconds: how long one and the same claim must be missing. Between a claim's end and
-            the read of its event there is always a moment.
+        stale_seconds: how long the same claim must be missing. There is always a moment between the
+            end of a claim and the reading of its event.
     """
 
     def __init__(self, stale_seconds: float) -> None:
         self._stale_seconds = stale_seconds
-        #: (task, when its claim was seen) -> since when it is missing.
+        #: (task, when its claim was seen) -> since when the claim is missing.
         self._missing: dict[tuple[str, float], float] = {}
 
     def look(self, running: Mapping[str, float], claimed: Collection[str], now: float) -> bool:
         """Whether a claim has been missing for too long.
 
         Args:
-            running: the tasks at work by what events told, with when their claim was seen.
+            running: the tasks that run according to events, with when their claim was seen.
             claimed: the tasks that have a claim.
             now: the clock of ``running``, in seconds.
         """

@@ -1,10 +1,11 @@
-"""Which batches have lost their worker: judged by changes seen on this coordinator's own clock.
+"""LivenessMonitor: judges which batches have lost their worker, by changes seen on the
+coordinator's own clock.
 
 A beat that stands still is not enough: a task may hold the interpreter lock, and Redis may have
-been away. The worker must be gone as well (no process of it is connected, or it says that it
-works on something else), or silent towards its transport too: then it is frozen, or its host is
-gone. A transport that drops the connections of such a host soon tells these apart; where it does
-not, one that is silent for long is taken for lost.
+been away. The worker must also be gone (none of its processes is connected, or it reports to work
+on something else), or its own heartbeat must be missing, too: then it is frozen, or its host is
+gone. A transport that soon drops the connections of a dead host tells these two apart; otherwise a
+worker that is silent for long is judged lost.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from distflow.core.readings import WorkerProbe
 from distflow.core.run import Beat
 from distflow.core.watch.network import NetworkWatch
 
-#: The share of ``stale_seconds`` after which a silent batch counts towards the silence of the
-#: network: all that went silent at once are counted before the first is judged.
+#: After this fraction of ``stale_seconds`` a silent batch counts as evidence about the network, so
+#: that all that went silent together are counted before the first one is judged.
 _COUNTED_SHARE = 2 / 3
 
-#: A heartbeat is late if it is overdue by half the interval between two of them, and so much at
-#: least, in seconds: a busy host is slow.
+#: A heartbeat is late if it is overdue by this fraction of the interval between two, and by at
+#: least this many seconds: a busy host is slow.
 _LATE_SHARE = 0.5
 _LATE_SECONDS = 2.0
 
-#: The same where the interval is unknown: half of RQ's default.
+#: The same if the interval is unknown: half of RQ's default.
 _UNKNOWN_LATE_SECONDS = 15.0
 
-#: A worker whose heartbeats are further apart sends none while it works: its silence says nothing.
+#: A worker whose heartbeats are further apart sends none while it works: its silence means nothing.
 _LONGEST_INTERVAL_SECONDS = 60.0
 
 
@@ -37,18 +38,18 @@ class _Watch:
     beat: Beat | None
     #: When it last changed, on the coordinator's monotonic clock.
     changed: float
-    #: A time before which its worker's last heartbeat was not sent; None where it is unknown.
+    #: Its worker's last heartbeat was sent after this time; None if unknown.
     heard_after: float | None
-    #: The last heartbeat that was seen, and when.
+    #: The last heartbeat that was seen.
     heard_at: float = 0.0
     seen: float = 0.0
-    #: Seconds between two heartbeats of its worker; None while they are unknown.
+    #: Seconds between two heartbeats of its worker; None while unknown.
     interval: float | None = None
-    #: When the heartbeat after the last that was seen is due, on the coordinator's monotonic clock.
+    #: When the next heartbeat is due, on the coordinator's monotonic clock.
     due: float | None = None
     #: Whether the transport's clock was set: it may have forgotten the worker.
     is_distrusted: bool = False
-    #: The heartbeat that was the last when it was set: nothing can be told of it.
+    #: The last heartbeat from before the clock was set: its age cannot be measured.
     unmeasurable: float | None = None
 
 
@@ -57,9 +58,10 @@ class LivenessMonitor:
 
     Args:
         run_id: the run.
-        stale_seconds: a beat that did not change for so long is suspect.
-        silent_seconds: a worker that is silent for so long is lost, unless it must be connected.
-        network: told how many batches are silent; shared with other runs.
+        stale_seconds: a beat that has not changed for this long is suspect.
+        silent_seconds: a worker that is silent for this long is lost, unless its connection proves
+            it alive.
+        network: counts silent batches; shared with other runs.
     """
 
     def __init__(
@@ -70,11 +72,12 @@ class LivenessMonitor:
         self._silent_seconds = silent_seconds
         self._network = network
         self._watches: dict[str, _Watch] = {}
-        #: When the monitor looked last; None before, and after a pause.
+        #: When the monitor last looked; None before the first look and after a pause.
         self._looked: float | None = None
 
     def observe(self, beats: Mapping[str, Beat | None], now: float) -> None:
-        """Take note of the batches at work; None for one that claims but does not beat.
+        """Take in the running batches and their beats; None for a batch that has claims but no
+        beat.
 
         ``now`` is the monotonic clock, in seconds.
         """
@@ -83,7 +86,7 @@ class LivenessMonitor:
         for batch, beat in beats.items():
             watch = self._watches.get(batch)
             if watch is None:
-                # RQ sends a heartbeat when it takes a job up: not before the last look, then.
+                # RQ sends a heartbeat when it starts a job, so it was sent after the last look.
                 self._watches[batch] = _Watch(beat, now, self._looked)
             elif watch.beat != beat:
                 watch.beat, watch.changed = beat, now
@@ -91,17 +94,19 @@ class LivenessMonitor:
 
     @property
     def is_watching(self) -> bool:
-        """Whether there are batches that it knows of."""
+        """Whether it watches any batches."""
         return bool(self._watches)
 
     def rest(self, now: float) -> None:
-        """There is nothing to watch: what begins later is sent later than this."""
+        """There is nothing to watch. Heartbeats of batches that begin later are sent after
+        ``now``.
+        """
         if self._watches:
             self.forget()
         self._looked = now
 
     def forget(self) -> None:
-        """Start afresh: what was seen before is no evidence any more."""
+        """Start afresh: earlier observations are no longer evidence."""
         self._watches.clear()
         self._looked = None
         self._network.leave(self._run_id)
@@ -109,7 +114,7 @@ class LivenessMonitor:
     def suspects(self, now: float) -> dict[str, str]:
         """The batches whose beat is stale, each with its worker's name (empty: unknown).
 
-        Where most batches are silent at once, they are held back for a while.
+        If most batches are silent together, none is reported for a while.
         """
         watches = self._watches
         counted = _COUNTED_SHARE * self._stale_seconds
@@ -123,8 +128,8 @@ class LivenessMonitor:
         }
 
     def unmeasured(self, now: float) -> set[str]:
-        """The workers to be probed, so that it is known how often each sends a heartbeat: those of
-        batches that have outlasted a look.
+        """The workers to probe in order to learn how often each sends a heartbeat: those of batches
+        that were seen more than once.
         """
         return {
             watch.beat.worker
@@ -133,14 +138,14 @@ class LivenessMonitor:
         }
 
     def measure(self, probes: Mapping[str, WorkerProbe], now: float) -> None:
-        """Learn from what the transport says how often workers send heartbeats."""
+        """Learn from the probes how often workers send heartbeats."""
         for watch in self._watches.values():
             probe = probes.get(watch.beat.worker) if watch.beat else None
             if probe is None or probe.overdue is None:
                 continue
             if watch.due is None or watch.heard_at != probe.heard_at:
-                # The transport's clock may be set: no heartbeat is due later than the next one, nor
-                # was before that one was sent.
+                # The transport's clock may be set: a heartbeat is never due later than one interval
+                # from now, nor earlier than it was sent.
                 longest = _LONGEST_INTERVAL_SECONDS if watch.interval is None else watch.interval
                 watch.due = max(now - max(probe.overdue, -longest), watch.seen)
             if watch.is_distrusted and watch.unmeasurable is None:
@@ -155,16 +160,16 @@ class LivenessMonitor:
                 watch.interval = max(0.0, now - watch.heard_after - probe.overdue)
 
     def distrust(self) -> None:
-        """The transport's clock was set: what it knew of the workers may have expired."""
+        """The transport's clock was set: what it knew about workers may have expired."""
         for watch in self._watches.values():
             watch.is_distrusted, watch.unmeasurable = True, None
             if watch.interval is not None and watch.interval > _LONGEST_INTERVAL_SECONDS:
-                # It may be by so much that the clock was set.
+                # The interval may be wrong by as much as the clock was set.
                 watch.interval = None
 
     def _overdue(self, watch: _Watch, probe: WorkerProbe) -> float | None:
-        """The seconds since a worker's next heartbeat was due. The transport tells, by a clock that
-        may be set; what was seen of it is at least as much.
+        """Seconds since a worker's next heartbeat was due: the transport's figure, whose clock may
+        be set, or what was observed, whichever is more.
         """
         if probe.overdue is None or watch.due is None or self._looked is None:
             return probe.overdue
@@ -172,7 +177,7 @@ class LivenessMonitor:
         return seen if watch.is_distrusted else max(probe.overdue, seen)
 
     def is_lost(self, batch: str, probes: Mapping[str, WorkerProbe], now: float) -> bool:
-        """Whether a suspect batch has lost its worker, by what the transport says of it.
+        """Whether a suspect batch has lost its worker, according to the probes.
 
         ``now`` is the monotonic clock, in seconds.
         """
@@ -187,8 +192,8 @@ class LivenessMonitor:
         return self._is_silent(watch, probe, now)
 
     def _is_silent(self, watch: _Watch, probe: WorkerProbe, now: float) -> bool:
-        """Whether neither the batch nor its worker was heard of for so long that its host must be
-        taken for gone: the transport would believe for longer that it is connected.
+        """Whether the batch and its worker have both been silent for so long that the host must be
+        gone, although the transport still counts it as connected.
         """
         if probe.drop_seconds is not None and probe.drop_seconds <= self._silent_seconds:
             return False
@@ -202,7 +207,7 @@ class LivenessMonitor:
         )
 
     def is_frozen(self, batch: str, probes: Mapping[str, WorkerProbe]) -> bool:
-        """Whether the worker of a suspect batch, which is not lost, is silent as well."""
+        """Whether the worker of a suspect batch that is not lost is silent, too."""
         watch = self._watches[batch]
         probe = probes.get(watch.beat.worker) if watch.beat else None
         overdue = None if probe is None else self._overdue(watch, probe)

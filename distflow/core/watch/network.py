@@ -1,21 +1,21 @@
-"""Whether the network is to be suspected before the workers: most batches went silent at once."""
+"""NetworkWatch: suspects the network before the workers if most batches go silent together."""
 
 from __future__ import annotations
 
-#: Batches that must be silent together before the network is suspected.
+#: How many batches must be silent together before the network is suspected.
 _MANY = 3
 
 
 class NetworkWatch:
-    """Counts the batches of all runs of a coordinator, and those of them that are silent.
+    """Counts the batches of all runs of a coordinator, and how many of them are silent.
 
     Args:
-        patience_seconds: how long batches that went silent together are held back.
+        patience_seconds: how long batches that went silent together are not judged.
     """
 
     def __init__(self, patience_seconds: float) -> None:
         self._patience_seconds = patience_seconds
-        #: Run id -> its batches at work, and those of them that are silent.
+        #: Run id -> how many batches are running, and how many of them are silent.
         self._counts: dict[str, tuple[int, int]] = {}
         self._watched = 0
         self._silent = 0
@@ -23,7 +23,7 @@ class NetworkWatch:
         self._since: float | None = None
 
     def is_suspect(self, run_id: str, watched: int, silent: int, now: float) -> bool:
-        """Take note of a run's batches; returns whether nobody shall be judged now."""
+        """Take in the counts of a run; returns whether no worker may be judged now."""
         self._replace(run_id, (watched, silent))
         if not self._most_are_silent():
             return False
@@ -32,7 +32,7 @@ class NetworkWatch:
         return now - self._since < self._patience_seconds
 
     def leave(self, run_id: str) -> None:
-        """A run is watched no more, or afresh."""
+        """Forget a run: it is no longer watched, or watched afresh."""
         self._replace(run_id, None)
         self._most_are_silent()
 

@@ -1,6 +1,7 @@
-"""Tasks that go on although their timeout has passed, and whatever should have ended them is gone.
+"""OverdueTasks: finds tasks that run on after their timeout because nothing on their host ends
+them.
 
-A worker ends such a task by itself, within 3 seconds: this is for the worker that cannot.
+A worker normally ends such a task by itself, within 3 seconds. This is for workers that cannot.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from distflow.core.run import Beat, Claim
 
 
 class OverdueTasks:
-    """Watches the tasks at work that have a timeout.
+    """Watches the running tasks that have a timeout.
 
     Args:
         graph: the run's.
@@ -22,12 +23,12 @@ class OverdueTasks:
     def __init__(self, graph: Graph, patience_seconds: float) -> None:
         self._graph = graph
         self._patience_seconds = patience_seconds
-        #: (batch, task) -> when it started, on the monotonic clock, as it was known first: Redis's
-        #: may be set meanwhile.
+        #: (batch, task) -> when it started, on the monotonic clock, as first computed: Redis's
+        #: clock may be set later.
         self._began: dict[tuple[str, str], float] = {}
-        #: (batch, task) -> since when it is seen to be overdue, on the monotonic clock.
+        #: (batch, task) -> since when it is seen as overdue, on the monotonic clock.
         self._since: dict[tuple[str, str], float] = {}
-        #: Those of them whose batch was to be stopped.
+        #: Those whose batch was already reported for stopping.
         self._stopped: set[tuple[str, str]] = set()
 
     def look(
@@ -39,12 +40,12 @@ class OverdueTasks:
         monotonic: float,
         now: float,
     ) -> set[str]:
-        """The batches to be stopped.
+        """The batches to stop.
 
         Args:
             beats: of every batch.
-            claims: of every task that is claimed.
-            silent: the batches that do not beat although their worker is alive.
+            claims: of every claimed task.
+            silent: batches without beats whose worker is alive.
             monotonic: seconds on the coordinator's own clock.
             now: Unix seconds on Redis's clock.
         """
@@ -59,8 +60,8 @@ class OverdueTasks:
         for name, claim in claims.items():
             beat = beats.get(claim.batch)
             told = beat is not None and _tells(beat, name)
-            # A start that rode with its claim is earlier than the call, by an import that may
-            # take long: a worker that beats knows better.
+            # A start that was recorded with the claim precedes the call by an import, which may
+            # take long: a worker that still beats knows better.
             if told or (claim.batch in silent and self._has_passed(name, claim, monotonic)):
                 late.append((claim.batch, name))
         self._since = {key: self._since.get(key, monotonic) for key in late}
@@ -70,7 +71,7 @@ class OverdueTasks:
         return {batch for batch, _name in self._stopped}
 
     def is_overdue(self, task: str, batch: str, beats: Mapping[str, Beat]) -> bool:
-        """Whether a task whose worker is lost had run longer than its timeout by then."""
+        """Whether a task of a lost worker had run longer than its timeout by then."""
         beat = beats.get(batch)
         return (beat is not None and _tells(beat, task)) or (batch, task) in self._stopped
 
