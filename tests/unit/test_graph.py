@@ -84,6 +84,10 @@ def test_a_name_that_stands_twice_is_named() -> None:
     """Two tasks of one name are refused by that name."""
     with pytest.raises(WorkflowInvalid, match="two tasks are named 'a'"):
         Graph.compile([Task("a", "m:f"), Task("b", "m:f"), Task("a", "m:f")])
+    with pytest.raises(WorkflowInvalid, match="3 tasks are named 'a'") as refused:
+        Graph.compile([Task("b", "m:f"), *[Task("a", "m:f")] * 3])
+    problems = [(problem.kind, problem.task) for problem in refused.value.problems]
+    assert problems == [("duplicate_name", "a")]
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:
@@ -135,8 +139,41 @@ def test_a_cycle_is_shown_with_its_path(dependencies: Any, path: str) -> None:
 def test_a_long_cycle_stays_one_readable_line() -> None:
     """A cycle of a thousand tasks is cut in the middle of its path."""
     tasks = [Task(f"t{i}", "m:f", depends_on=(f"t{(i - 1) % 1000}",)) for i in range(1000)]
-    with pytest.raises(WorkflowInvalid, match=r"t0 -> t1 .*\(989 more\).* -> t999 -> t0;"):
+    with pytest.raises(
+        WorkflowInvalid, match=r"t0 -> t1 .*\(989 more\).* -> t999 -> t0;"
+    ) as refused:
         Graph.compile(tasks)
+    assert str(refused.value).count(" -> ") == 12
+
+
+def ring(size: int, prefix: str = "t") -> list[Task]:
+    """Tasks of which each depends on the one before, and the first on the last."""
+    names = [f"{prefix}{i}" for i in range(size)]
+    return [Task(name, "m:f", depends_on=(names[i - 1],)) for i, name in enumerate(names)]
+
+
+def test_a_cycle_of_eleven_tasks_is_shown_whole() -> None:
+    """A path has room for twelve names; of thirteen one is left out."""
+    with pytest.raises(WorkflowInvalid) as refused:
+        Graph.compile(ring(11))
+    assert "cycle: " + " -> ".join(f"t{i % 11}" for i in range(12)) in str(refused.value)
+    with pytest.raises(WorkflowInvalid, match=r"t5 -> \(1 more\) -> t7"):
+        Graph.compile(ring(12))
+
+
+def test_ten_cycles_are_told_at_most() -> None:
+    """Who made more finds them when these are broken."""
+    for count, told in ((9, 9), (12, 10)):
+        tasks = [task for number in range(count) for task in ring(2, f"ring{number}-")]
+        with pytest.raises(WorkflowInvalid) as refused:
+            Graph.compile(tasks)
+        assert [problem.kind for problem in refused.value.problems] == ["cycle"] * told
+
+
+def test_a_graph_is_shown_by_its_size() -> None:
+    """Not by its tasks, of which there may be a million."""
+    assert repr(Graph.compile([])) == "<Graph of 0 tasks>"
+    assert repr(Graph.compile([Task("a", "m:f")])) == "<Graph of 1 task>"
 
 
 @pytest.mark.parametrize("chain", [True, False], ids=["chain", "random"])

@@ -248,6 +248,9 @@ def test_after_a_rest_the_interval_is_that_of_the_job(monitor: LivenessMonitor) 
         # A worker that does not fork says nothing while it works, nor does one that never did.
         (359.0, 59.0, 600.0, False),
         (0.5, None, 600.0, False),
+        # One that beats each minute does tell; one that beats less often does not.
+        (58.0, 20.0, 600.0, True),
+        (58.5, 59.0, 600.0, False),
     ],
 )
 def test_a_silent_worker_may_have_lost_its_host(
@@ -263,3 +266,49 @@ def test_a_silent_worker_may_have_lost_its_host(
     # Its last beat came at second 1.5.
     assert not monitor.is_lost("b", seen, 21.4)
     assert monitor.is_lost("b", seen, 21.5) is lost
+
+
+def test_what_was_never_measured_is_told_by_the_transport_alone(monitor: LivenessMonitor) -> None:
+    """Half of RQ's default is waited for; without a beat or a probe nothing is concluded."""
+    monitor.observe({"b": beat(), "claims": None}, 1.0)
+    assert not monitor.is_frozen("b", probe(overdue=14.9))
+    assert monitor.is_frozen("b", probe(overdue=15.0))
+    assert not monitor.is_frozen("b", {})
+    assert not monitor.is_frozen("claims", probe(overdue=99.0))
+
+
+def test_a_transport_whose_clock_was_set_is_not_believed(monitor: LivenessMonitor) -> None:
+    """A heartbeat is as late as this host's clock says, which the transport's may only add to
+    before anybody knows that it was set.
+    """
+    watched(monitor, [probe(heard_at=1.0, overdue=-0.5)])
+    set_forward, set_back = probe(heard_at=1.0, overdue=1e6), probe(heard_at=1.0, overdue=-1e6)
+    # Seen from here the next heartbeat is due at second 2.5.
+    monitor.observe({"b": beat(2)}, 4.4)
+    assert monitor.is_frozen("b", set_forward)
+    assert not monitor.is_frozen("b", set_back)
+    monitor.distrust()
+    assert not monitor.is_frozen("b", set_forward)
+    monitor.observe({"b": beat(2)}, 4.5)
+    assert monitor.is_frozen("b", set_forward)
+    assert monitor.is_frozen("b", set_back)
+
+
+def test_a_transport_that_forgot_its_jobs_loses_nothing(monitor: LivenessMonitor) -> None:
+    """Where its clock was set, what it knew may have expired; a worker at another job is lost."""
+    forgot, other = {"w": WorkerProbe(True, [], 0.0, None, None)}, probe(job="another")
+    monitor.observe({"b": beat()}, 0.0)
+    assert monitor.is_lost("b", forgot, 60.0)
+    monitor.distrust()
+    assert not monitor.is_lost("b", forgot, 60.0)
+    assert monitor.is_lost("b", other, 60.0)
+
+
+@pytest.mark.parametrize(("due_in", "again"), [(0.5, set()), (58.0, set()), (58.5, {"w"})])
+def test_a_long_interval_is_measured_again_where_the_clock_was_set(
+    monitor: LivenessMonitor, due_in: float, again: set[str]
+) -> None:
+    """More than a minute may be the setting of the clock; what the new clock tells counts."""
+    watched(monitor, [probe(heard_at=1.0, overdue=-due_in)])
+    monitor.distrust()
+    assert monitor.unmeasured(3.0) == again

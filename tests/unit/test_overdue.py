@@ -96,3 +96,17 @@ def test_lost_of_its_timeout(
     assert (decision.kind, decision.result.status) == (kind, status)
     assert decision.result.error == "TaskTimeout: ran longer than 2 s"
     assert decision.progress.attempt == 2
+
+
+def test_a_task_that_takes_its_whole_timeout_is_not_overdue() -> None:
+    """It may take 2 s, and counts as overdue from the first look after them."""
+    watch = OverdueTasks(GRAPH, 5.0)
+    assert looks(watch, {"batch-a"}, [1.0, 2.0, 7.25, 12.25, 12.5]) == [set()] * 4 + [{"batch-a"}]
+
+
+def test_a_lost_worker_may_have_said_it_before_anybody_looked() -> None:
+    """Its last beat is enough; without one nothing is known."""
+    watch = OverdueTasks(GRAPH, 5.0)
+    assert watch.is_overdue("a", "batch-a", beats(overdue=True))
+    assert not watch.is_overdue("a", "batch-a", {})
+    assert not watch.is_overdue("b", "batch-a", beats(overdue=True))

@@ -16,16 +16,22 @@ from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.core.waits import (
     FAILED_ONCE,
+    UNMET,
     RunFacts,
     TaskFacts,
     Wait,
     WaitKind,
     WorkerFacts,
+    frozen_waits,
+    is_led,
+    is_sending,
     rest_waits,
     run_waits,
     stall_waits,
+    stands,
     task_waits,
     time_wait,
+    worker_waits,
 )
 from distflow.runs.outlook import stall_step, step_of
 from distflow.runs.wait_words import stall_words, task_words, timed_words
@@ -199,7 +205,76 @@ def test_what_is_told_of_a_standstill() -> None:
         (WorkerFacts(), queued, True, "the workers on its queues are busy with other work"),
         (WorkerFacts(), queued, False, ""),
         (idle, counts_of(running=1, queued=1), True, ""),
+        (WorkerFacts(), counts_of(), True, ""),
     ]  # fmt: skip
     for facts, counts, leading, words in cases:
         waits = stall_waits(facts, counts, leading=leading)
         assert stall_words(waits, counts, str(stall_step(waits))) == words
+
+
+def test_since_when_workers_are_missed() -> None:
+    """A misfit counts from the first refusal, a frozen task from when its worker went silent."""
+    refusals = [REFUSAL._replace(worker="w2", since=12.0), REFUSAL]
+    live = {"gpu": [Registration("w1", "born"), Registration("w2", "born")]}
+    (misfit,) = worker_waits(WorkerFacts(refusals=refusals, live=live))
+    assert (misfit.kind, misfit.since) == (K.MISFIT, 9.0)
+    held = info_of(held=(HeldTask("f", "w9", 3.0),))
+    assert list(frozen_waits(held)) == [Wait(K.FROZEN, "f", "w9", since=3.0)]
+
+
+@pytest.mark.parametrize(
+    ("status", "unknown", "expected"),
+    [
+        (RunStatus.CREATING, 0, Wait(K.SUBMIT, on="creating", since=5.0)),
+        (RunStatus.PAUSED, 0, Wait(K.PAUSED, on="paused", since=7.0)),
+        (RunStatus.PAUSED, 1, Wait(K.PAUSED, on="paused", since=7.0)),
+        (RunStatus.BLOCKED, 0, Wait(K.PAUSED, on="blocked", since=7.0)),
+        (RunStatus.BLOCKED, 1, Wait(K.PAUSED, on="blocked", since=7.0, needs="a decision")),
+    ],
+)
+def test_since_when_a_run_stands(status: RunStatus, unknown: int, expected: Wait) -> None:
+    """A blocked run needs a decision for as long as a task is unknown, others only a resume."""
+    info = info_of(status, created_at=5.0, rest_at=7.0, counts=counts_of(unknown=unknown))
+    assert list(rest_waits(info)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("progress", "on", "why"),
+    [
+        (Progress(1, not_before=4000), "attempt 1", ""),
+        (Progress(2, 2, 1, not_before=4000), "iteration 2", UNMET),
+        (Progress(3, 2, 1, not_before=4000), "attempt 3, iteration 2", ""),
+    ],
+)
+def test_a_wait_for_a_time_without_a_history(progress: Progress, on: str, why: str) -> None:
+    """The first attempt of a later iteration waits for the loop, any other for its attempt."""
+    expected = Wait(K.TIME, "t", on, until=4.0, since=2.0, why=why)
+    assert time_wait("t", progress, since=2.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "coordinator", "led", "sending"),
+    [
+        (RunStatus.RUNNING, "anna", True, True),
+        (RunStatus.RUNNING, None, False, False),
+        (RunStatus.CANCELLING, "anna", True, False),
+        (RunStatus.SUCCESS, "anna", False, False),
+        (RunStatus.SUCCESS, None, False, False),
+    ],
+)
+def test_who_leads_a_run(
+    status: RunStatus, coordinator: str | None, led: bool, sending: bool
+) -> None:
+    """A run that has ended is led by nobody, and only one that runs sends tasks to workers."""
+    info = info_of(status, coordinator=coordinator)
+    assert (is_led(info), is_sending(info)) == (led, sending)
+
+
+@pytest.mark.parametrize(("queued", "running", "expected"), [
+    (1, 0, True), (0, 0, False), (1, 1, False), (0, 1, False)
+])  # fmt: skip
+def test_a_run_stands_where_tasks_are_queued_and_none_is_at_work(
+    queued: int, running: int, expected: bool
+) -> None:
+    """Tasks that nobody has queued are no standstill."""
+    assert stands(counts_of(queued=queued, running=running)) is expected
