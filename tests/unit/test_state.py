@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from distflow.core import ready as ready_module
+from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.run import Claim
@@ -217,3 +218,43 @@ def test_cancelling_leaves_what_a_worker_holds() -> None:
     assert state.is_over
     assert state.take_skips() == []
     assert state.verdict(cancelled=True) == RunStatus.CANCELLED
+
+
+def test_what_a_worker_gives_back_is_ready_again() -> None:
+    """Untouched, and only by who held it; behind a failure it is skipped, and what needs it."""
+    state = fresh(graph_of(a="", b="a", c="b"))
+    state.on_released(0)
+    assert shown(state) == {"a": "ready", "b": "pending", "c": "pending"}
+    state.on_claimed(0)
+    state.on_released(0)
+    assert shown(state)["a"] == "ready"
+    state.on_claimed(1)
+    state.on_released(1)
+    assert shown(state)["b"] == "pending"
+    state.on_claimed(1)
+    state.on_finished(0, S.FAILURE)
+    assert shown(state) == {"a": "failure", "b": "claimed", "c": "pending"}
+    state.on_released(1)
+    assert shown(state) == {"a": "failure", "b": "skipped", "c": "skipped"}
+    assert {skip.message for skip in state.take_skips()} == {"not run: 'a' ended as failure"}
+
+
+def test_a_task_that_has_lost_a_worker_is_suspect() -> None:
+    """Also for a coordinator that reads of it: by what was lost in this generation."""
+    progress = {"a": Progress(lost=1), "b": Progress(attempt=2)}
+    state = TaskStateManager(graph_of(a="", b="", c=""), {}, {}, progress, 0)
+    assert [state.is_suspect(index) for index in range(3)] == [True, False, False]
+    state.on_lost(2)
+    assert [state.is_suspect(index) for index in range(3)] == [True, False, True]
+
+
+@pytest.mark.parametrize("status", TaskStatus)
+def test_steps_that_no_event_told_are_no_defect(status: TaskStatus) -> None:
+    """A stream may have been trimmed: any task that is on its way may end, and one with a final
+    outcome keeps it.
+    """
+    state = fresh(graph_of(a=""))
+    state._force(0, status)
+    state.on_finished(0, S.SUCCESS)
+    kept = status in {S.FAILURE, S.SKIPPED, S.CANCELLED}
+    assert shown(state)["a"] == (status if kept else "success")
