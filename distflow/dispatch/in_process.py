@@ -1,4 +1,4 @@
-"""Workers of this process: they run batches by the code that RQ workers run."""
+"""Workers in this process: they run batches with the same code as RQ workers."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from distflow_worker.process import Original
 from distflow_worker.sequence import BatchSequence
 from distflow_worker.verify import Verification
 
-#: Statuses of a run in which a task does well to end soon.
+#: Statuses of a run in which a task should end soon.
 _STOPPING = frozenset({RunStatus.PAUSED, RunStatus.INTERRUPTED, RunStatus.CANCELLING})
 
 
 class InProcessWorker(MemoryWorker, ABC):
-    """A worker whose attempts run in this process. Others of the process have the same modules:
-    all of them are one to whoever asks what can be run.
+    """A worker whose attempts run in this process. All such workers of a process have the same
+    modules, so they count as one when it is asked what can be run.
 
     Args:
-        name: unlike that of every other.
-        simulated: whether functions are not called: see :class:`RunView`.
+        name: unique.
+        simulated: if true, functions are not called: see :class:`RunView`.
     """
 
     def __init__(self, name: str, *, simulated: bool = False) -> None:
         super().__init__(name, Registration(NAMELESS.name, NAMELESS.born))
         self._simulated = simulated
-        #: At work now; None between two.
+        #: The attempt that is running; None between two.
         self._attempt: AttemptRun | Verification | None = None
 
     @abstractmethod
@@ -46,22 +46,22 @@ class InProcessWorker(MemoryWorker, ABC):
 
     @abstractmethod
     def _context(self, batch: Batch, opening: BatchOpening) -> Any:
-        """The context of a batch's run, at its first use."""
+        """The context of a batch's run, made at its first use."""
 
     @abstractmethod
     def _deadline(self, batch: Batch, seconds: float | None) -> AbstractContextManager[object]:
-        """Guards a call that may take so many seconds, or any time."""
+        """Guards a call that may take this many seconds; None is no limit."""
 
     def _is_cancelled(self, batch: Batch) -> bool:
         """Whether a batch's run is being cancelled."""
         return self._open(batch).read_status() == RunStatus.CANCELLING
 
     def _is_stopping(self, batch: Batch) -> bool:
-        """Whether tasks of a batch's run do well to end soon."""
+        """Whether tasks of a batch's run should end soon."""
         return self._open(batch).read_status() in _STOPPING
 
     def _should_stop(self) -> bool:
-        """Whether nothing more of the batch is to be begun."""
+        """Whether no more tasks of the batch may begin."""
         return False
 
     def run_batch(self, batch: Batch) -> None:

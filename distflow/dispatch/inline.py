@@ -1,4 +1,4 @@
-"""Dispatcher in this process: threads take batches as workers do, by the same protocol."""
+"""Dispatcher in this process: threads take batches as workers do, with the same protocol."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from distflow_worker.verify import Verification
 class InlineDispatcher(MemoryDispatcher):
     """Runs the batches of one run on threads of this process.
 
-    A thread cannot be killed: one whose task ran too long, or that shall stop, is abandoned. It
-    goes on to its end, its outcome is refused, and another takes its place.
+    A thread cannot be killed: one whose task runs too long, or that must stop, is abandoned. It
+    runs to its end, its outcome is refused, and another thread replaces it.
 
     Args:
         store: the run.
-        threads: tasks that run at once.
-        context: gives the context of the run.
-        simulated: whether functions are not called: see :class:`RunView`.
+        threads: how many tasks run at once.
+        context: returns the context of the run.
+        simulated: if true, functions are not called: see :class:`RunView`.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class InlineDispatcher(MemoryDispatcher):
         self._context = context
         self._simulated = simulated
         self._numbers = itertools.count(1)
-        #: In the names of its workers.
+        #: Part of the names of its workers.
         self._process = f"{socket.gethostname()}.{os.getpid()}"
-        #: Whether nothing more is taken.
+        #: Whether threads take no more batches.
         self.closed = False
 
     def __enter__(self) -> Self:
@@ -66,13 +66,13 @@ class InlineDispatcher(MemoryDispatcher):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let the threads end; those that are at work are not waited for, and take nothing more."""
+        """Let the threads end. Those at work are not waited for, and take no more batches."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()
 
     def wait_for_batch(self, worker: WorkerThread) -> Batch | None:
-        """Give a thread the next batch, once there is one; None ends it."""
+        """Return the next batch once there is one; None ends the thread."""
         with self._changed:
             while not (self.closed or worker.abandoned):
                 batch = self.take(worker)
@@ -82,7 +82,7 @@ class InlineDispatcher(MemoryDispatcher):
         return None
 
     def abandon(self, worker: WorkerThread) -> None:
-        """Go on without a thread, and put another in its place."""
+        """Abandon a thread, and start another in its place."""
         if self.remove_worker(worker):
             worker.abandoned = True
             self._add_thread()
@@ -113,7 +113,7 @@ class WorkerThread(InProcessWorker):
         self.abandoned = False
 
     def start(self) -> None:
-        """Take batches from now on."""
+        """Start taking batches."""
         threading.Thread(target=self._run, name=self.name, daemon=True).start()
 
     def stop(self) -> None:
@@ -140,19 +140,19 @@ class WorkerThread(InProcessWorker):
         return self.abandoned or self._dispatcher.closed or super()._is_stopping(batch)
 
     def _deadline(self, batch: Batch, seconds: float | None) -> _ThreadDeadline:
-        # The attempt of now: when the time is up, this thread may be at another.
+        # The present attempt: when the time is up, this thread may be at another one.
         assert self._attempt is not None, "a deadline is that of an attempt"
         return _ThreadDeadline(seconds, partial(self._time_out, batch, self._attempt))
 
     def _time_out(self, batch: Batch, attempt: AttemptRun | Verification, seconds: float) -> None:
-        """The task ran too long: settle it in its place, and go on without this thread."""
+        """The task ran too long: record that on its behalf, and abandon this thread."""
         self._dispatcher.abandon(self)
         if isinstance(attempt, Verification):
             attempt.time_out(seconds)
             self._store.advance(batch.epoch, batch.id, ending=True)
             return
         attempt.end()
-        # Nothing can interrupt this thread: a loop's condition takes the time that it takes.
+        # Nothing can interrupt this thread, so a loop's condition takes as long as it takes.
         finish = attempt.finish(attempt.ask_loop(timed_out(seconds), nullcontext))
         self._store.advance(batch.epoch, batch.id, [finish], ending=True)
 

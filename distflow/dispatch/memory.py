@@ -1,4 +1,4 @@
-"""Dispatcher in memory: queues of this process, and the workers that take batches off them."""
+"""Dispatcher in memory: queues in this process, and the workers that take batches from them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from distflow.ports.dispatcher import Dispatcher
 
 
 class MemoryWorker:
-    """A worker as the transport knows it.
+    """A worker as known to the transport.
 
     Args:
-        name: unlike that of every other.
-        registration: which modules it has, so to speak: those of one registration are one worker
-            to whoever asks what can be run.
-        queues: those that it listens to; None listens to all.
+        name: unique.
+        registration: stands for the modules that it has: workers with the same one count as one
+            worker when it is asked what can be run.
+        queues: the ones it listens to; None is all.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class MemoryWorker:
         self.name = name
         self.registration = registration
         self.queues = queues
-        #: Id of the batch at work, empty between two.
+        #: Id of the running batch; empty between two.
         self.job = ""
 
     def listens_to(self, queue: str) -> bool:
@@ -37,24 +37,24 @@ class MemoryWorker:
         return self.queues is None or queue in self.queues
 
     def stop(self) -> None:
-        """It was told to end what it works on. One that works while nobody else does never is."""
+        """The worker is told to end its job. Never happens to one that works on the only thread."""
 
 
 class MemoryDispatcher(Dispatcher):
     """Queues in this process, for batches of any runs. Threads may share it.
 
     Args:
-        clock: the Unix time in seconds, at which workers were heard of: always now.
+        clock: the Unix time in seconds; workers always count as just heard of.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        #: Held while a queue is read or written; told of each batch that is put into one.
+        #: Held while a queue is read or written; notified of each new batch.
         self._changed = threading.Condition()
-        #: By id, the oldest first.
+        #: Batches by id, oldest first.
         self._queued: dict[str, Batch] = {}
         self._workers: dict[str, MemoryWorker] = {}
-        #: Whether it takes no more batches: a test says so.
+        #: Whether it refuses batches; set by tests.
         self.full = False
 
     # What workers do
@@ -70,7 +70,7 @@ class MemoryDispatcher(Dispatcher):
             return self._workers.pop(worker.name, None) is not None
 
     def take(self, worker: MemoryWorker) -> Batch | None:
-        """Give a worker the oldest batch of its queues; None where there is none."""
+        """Give a worker the oldest batch of its queues; None if there is none."""
         with self._changed:
             found = (batch for batch in self._queued.values() if worker.listens_to(batch.queue))
             batch = next(found, None)
@@ -125,7 +125,7 @@ class MemoryDispatcher(Dispatcher):
             }
 
     def read_failures(self, batches: Collection[str]) -> Mapping[str, JobFailure]:  # noqa: ARG002
-        # A batch comes as it was sent: every worker can read it.
+        # Batches are passed as objects: every worker can read them.
         return {}
 
     def stop_job(self, job: str, worker: str) -> None:

@@ -1,4 +1,4 @@
-"""Whether coordinators and workers miss each other, since they have different RQ_KEY_PREFIX."""
+"""Finds coordinators and workers that miss each other because their RQ_KEY_PREFIX differs."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ class _View(NamedTuple):
 
 
 def find_apart(client: Redis, run_id: str, queues: Iterable[str]) -> list[Apart]:
-    """Those of the queues where batches of a run wait under one prefix, nobody listens to them
-    there, and workers listen under another. Prefixes are seen where workers are connected; besides
-    them, that of this process is looked at, and RQ's default. Nothing is found where Redis does not
-    answer, or forbids to look.
+    """The queues on which batches of a run wait under one prefix without listeners, while workers
+    listen under another. Prefixes are known from connected workers; this process's prefix and RQ's
+    default are checked as well. Empty if Redis does not answer, or denies it.
     """
     try:
         views = list(_look(client, run_id, list(queues)))
@@ -77,5 +76,5 @@ def _look(client: Any, run_id: str, queues: list[str]) -> Iterator[_View]:
 
 
 def _allowed(reply: Any) -> Iterable[bytes]:
-    """A reply; nothing where a user may not read the keys of that prefix."""
+    """A reply; None if the user may not read the keys of that prefix."""
     return [] if isinstance(reply, Exception) else reply

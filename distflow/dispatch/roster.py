@@ -1,4 +1,4 @@
-"""The workers that are registered: what RQ says of them, and what they have noted of themselves."""
+"""The registered workers: what RQ knows about them, and their own notes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read_workers(client: Redis, prefix: str) -> list[WorkerInfo]:
 
 
 def has_worker(client: Redis, name: str) -> bool:
-    """Whether a worker of this name is registered that has not ended."""
+    """Whether a worker with this name is registered and has not ended."""
     anyone: Any = client
     key = worker_key(name)
     return bool(anyone.exists(key)) and not anyone.hexists(key, "death")
@@ -88,7 +88,7 @@ def _worker(
         rq=text("version"),
         python=text("python_version").partition(" ")[0],
     )
-    # What another of this name has noted says nothing of it.
+    # A note by an earlier worker with this name says nothing about this one.
     if note is None or note.born != text("birth"):
         return info
     return info._replace(

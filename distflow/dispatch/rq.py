@@ -1,4 +1,6 @@
-"""Dispatcher on RQ: a batch is one RQ job. RQ is transport: nothing it says decides anything."""
+"""Dispatcher on RQ: a batch is one RQ job. RQ is transport only: nothing that it records decides
+about tasks.
+"""
 
 from __future__ import annotations
 
@@ -35,22 +37,22 @@ from distflow.store.redis.patience import Trouble, call_patiently, describe_trou
 from distflow.wire.batch_payload import batch_payload, encode_payload
 from distflow_worker.serializer import BATCH_FUNCTION, SafeSerializer
 
-#: Seconds that RQ keeps a job it has done with. Nobody reads it; 0 costs RQ more than a few.
+#: Seconds that RQ keeps a finished job. Nobody reads it, but 0 costs RQ more than a few seconds.
 _RESULT_TTL = 10
 
-#: Seconds that RQ keeps a job that failed as a job: its error is evidence for an operator.
+#: Seconds that RQ keeps a failed job: its error is evidence for an operator.
 _FAILURE_TTL = 24 * 3600
 
-#: Seconds by which the registration of a worker that runs a job outlasts its next heartbeat. Where
-#: RQ sends none, since the worker does not fork, it is due that long before the registration ends.
+#: Seconds by which the registration of a busy worker outlasts its next heartbeat. If RQ sends none,
+#: since the worker does not fork, the heartbeat is due this long before the registration ends.
 _EXPIRY_MARGIN = 60
 
-#: Seconds for which the server's settings are taken to stay as they are.
+#: Seconds for which the server's settings are cached.
 _SETTINGS_SECONDS = 30.0
 
 
 class _Envelope(SafeSerializer):
-    """What a job's data are written with; nothing is read."""
+    """Serialises job data; reads none."""
 
     @staticmethod
     def loads(data: bytes) -> None:
@@ -62,18 +64,18 @@ class RqDispatcher(Dispatcher):
 
     Args:
         client: the connection.
-        prefix: of the run's keys: workers are told it in each batch.
-        patience_seconds: how long a call is tried again while Redis is away.
+        prefix: of the run's keys; each batch carries it to its worker.
+        patience_seconds: how long a call is retried while Redis is away.
     """
 
     def __init__(self, client: Redis, prefix: str, *, patience_seconds: float = 60.0) -> None:
-        # redis-py types its replies for clients of every kind; this one answers in bytes.
+        # redis-py's types cover clients of every kind; this one answers in bytes.
         self._client: Any = client
         self._prefix = prefix
         self._patience_seconds = patience_seconds
-        #: Since Redis has had no room for a batch.
+        #: Set while Redis has no room for a batch.
         self._full: Trouble | None = None
-        #: What was told last of the server's keepalive, and when to ask again.
+        #: The server's last known keepalive, and when to ask again.
         self._drops: float | None = None
         self._ask_again_at = float("-inf")
 
@@ -106,7 +108,7 @@ class RqDispatcher(Dispatcher):
         """Redis's replies to what ``ask`` puts into a pipeline.
 
         Raises:
-            RedisFull: Redis has no room, and that is not waited for.
+            RedisFull: Redis has no room; the call does not wait for it.
         """
 
         def call() -> list[Any]:
@@ -152,7 +154,7 @@ class RqDispatcher(Dispatcher):
         }
 
     def _find_workers(self, queues: Collection[str]) -> dict[str, list[str]]:
-        """The names of the workers that listen to each queue and are connected."""
+        """The names of the connected workers that listen to each queue."""
         names = list(queues)
 
         def ask(pipeline: Any) -> None:
@@ -215,8 +217,8 @@ class RqDispatcher(Dispatcher):
         }
 
     def read_failures(self, batches: Collection[str]) -> Mapping[str, JobFailure]:
-        """Of batches whose job RQ has as failed, the worker, the last line of its error, and the
-        serializer where that was it.
+        """For batches whose RQ job failed: the worker, the last line of its error, and the
+        serializer if that was the cause.
         """
         names = list(batches)
 
@@ -238,7 +240,7 @@ class RqDispatcher(Dispatcher):
         return found
 
     def _facts(self, worker: str) -> WorkerFacts:
-        """Which worker it is, by its registration."""
+        """Identify a worker by its registration."""
 
         def ask(pipeline: Any) -> None:
             pipeline.hmget(worker_key(worker), "birth", "hostname", "pid")
@@ -255,7 +257,7 @@ class RqDispatcher(Dispatcher):
             )
 
     def _drop_seconds(self) -> float | None:
-        """See :func:`server_drop_seconds`; asked again now and then, since settings change."""
+        """See :func:`server_drop_seconds`; refreshed now and then, since settings change."""
         now = time.monotonic()
         if now >= self._ask_again_at:
             self._drops = call_patiently(
@@ -276,7 +278,7 @@ class RqDispatcher(Dispatcher):
 
 
 def _by_queue(batches: Sequence[Batch]) -> dict[str, Collection[Batch]]:
-    """Each batch once: RQ 3 refuses jobs of the same id."""
+    """Each batch once: RQ 3 refuses jobs with the same id."""
     found: dict[str, dict[str, Batch]] = {}
     for batch in batches:
         found.setdefault(batch.queue, {})[batch.id] = batch

@@ -1,6 +1,6 @@
-"""What RQ has written about jobs and workers, read so that nothing in it can end a coordinator.
+"""Reads what RQ wrote about jobs and workers, so that nothing in it can crash a coordinator.
 
-Whoever may write to Redis may have changed it: it is told to people, and decides nothing.
+Anybody with access to Redis may have changed it: it is shown to people, and decides nothing.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from base64 import b64decode
 from collections.abc import Collection
 from datetime import UTC, datetime
 
-#: Bytes of an error's text that are looked at: a small one may unpack to gigabytes.
+#: Most bytes read of an error's text: a small one may unpack to gigabytes.
 _ERROR_BYTES = 1 << 20
 
-#: The frame of a traceback in which a serializer reads: its file, and the line itself.
+#: The frame of a traceback in which a serializer reads: its file, and the code line.
 _LOADS = re.compile(r'File "([^"\n]+)", line \d+, in loads\n +(\S.*)')
 _JSON = "rq.serializers.JSONSerializer"
 
 
 def to_text(value: bytes | None) -> str:
-    """A name or id; empty where there is none."""
+    """A name or id as text; empty if there is none."""
     return (value or b"").decode(errors="backslashreplace")
 
 
@@ -34,7 +34,7 @@ def to_jobs(current: bytes | None, executions: Collection[bytes]) -> frozenset[s
 
 
 def to_time(value: bytes | None) -> float:
-    """RQ's date in Unix seconds; 0 where there is none."""
+    """RQ's date in Unix seconds; 0 if there is none."""
     try:
         return datetime.fromisoformat(to_text(value)).replace(tzinfo=UTC).timestamp()
     except (ValueError, OverflowError):
@@ -42,14 +42,14 @@ def to_time(value: bytes | None) -> float:
 
 
 def last_line(packed: bytes | None) -> str:
-    """The last line of the traceback that RQ keeps of a failed job; empty where there is none."""
+    """The last line of the traceback that RQ keeps of a failed job; empty if there is none."""
     lines = _unpack_error(packed).strip().splitlines()
     return lines[-1].strip() if lines else ""
 
 
 def reading_serializer(packed: bytes | None) -> str:
-    """What a worker read a job with that it could not read, by the traceback: RQ's own by name,
-    another by its file; empty where reading was not what failed.
+    """The serializer that failed to read a job, from the traceback: RQ's own by name, another by
+    its file; empty if something else failed.
     """
     found = _LOADS.search(_unpack_error(packed))
     if found is None:

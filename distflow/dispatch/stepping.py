@@ -1,4 +1,4 @@
-"""Workers that run a batch when they are told to, on the thread that tells them."""
+"""Workers that run one batch when called, on the caller's thread."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class StepWorker(InProcessWorker):
     """Takes batches of any runs.
 
     Args:
-        name: unlike that of every other.
-        open_run: gives the store of a run.
-        clock: by which tasks run too long, in seconds. What computes for as long as it likes does
-            so in no time, where nothing moves that clock.
+        name: unique.
+        open_run: returns the store of a run.
+        clock: measures timeouts, in seconds. A function that computes takes no time at all unless
+            something moves that clock.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class StepWorker(InProcessWorker):
         super().__init__(name)
         self._open_run = open_run
         self._clock = clock
-        #: What a factory made, by run and epoch.
+        #: Contexts from the factory, by run and epoch.
         self._contexts: dict[tuple[str, int], Any] = {}
 
     def _open(self, batch: Batch) -> RunStore:

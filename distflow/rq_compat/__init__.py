@@ -1,3 +1,3 @@
-"""RQ 2.12 and 3 as one: what RQ keeps private, or names differently from version to version, stands
-here and nowhere else. Both coordinators and workers use it.
+"""RQ 2.12 and 3 behind one interface: what RQ keeps private, or names differently between versions,
+is here and nowhere else. Used by coordinators and workers.
 """

@@ -1,4 +1,4 @@
-"""RQ's forking worker, for a subclass that runs some of its jobs in another way."""
+"""RQ's forking worker, as a base for one that runs some of its jobs in another way."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ if TYPE_CHECKING:
     from rq.job import Job
     from rq.queue import Queue
 
-#: Whether RQ hands each execution on from call to call, as of version 3, and a worker may have
-#: several. RQ 2.12 keeps one in the worker.
+#: Whether RQ passes executions from call to call, as it does since version 3, where a worker may
+#: have several. RQ 2.12 keeps a single one in the worker.
 _HANDS_ON = hasattr(BaseWorker, "executions_key")
 
 
 class AdaptedWorker(Worker):
-    """RQ's worker. In a job that a subclass runs itself, ``start_job`` comes first, then
-    ``keep_job``, and at the end either ``forget_job``, ``fail_job`` or ``judge_horse``.
+    """RQ's worker. For a job that it runs itself, a subclass calls ``start_job``, then
+    ``keep_job``, and at the end ``forget_job``, ``fail_job`` or ``judge_horse``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        #: Those of the job at hand: several where Redis may or may not have recorded the first.
+        #: Executions of the current job: several if Redis may or may not have recorded the first
+        #: one.
         self._mine: list[Execution] = []
         self._is_recorded = False
 
     def use_connection(self, connection: Redis) -> None:
-        """Talk to Redis by this client from now on. The queues that the worker was given are the
-        caller's, and keep theirs.
+        """Use this client from now on. The worker's queues belong to the caller and keep their
+        own.
         """
         self.connection = connection
         self.queues = [copy(queue) for queue in self.queues]
@@ -49,33 +50,33 @@ class AdaptedWorker(Worker):
         return self._stop_requested
 
     def note_stop(self) -> None:
-        """It was told to stop: it does so after the job at hand."""
+        """The worker was told to stop: it does so after the current job."""
         self._stop_requested = True
 
     def note_state(self, state: str) -> None:
-        """The worker is in this state; Redis is not told. While busy, a stop waits for the job."""
+        """Set the worker's state, without telling Redis. While busy, a stop waits for the job."""
         self._state = state
 
     def note_horse(self, pid: int) -> None:
-        """The process at work; 0 where there is none."""
+        """Set the pid of the work horse; 0 if there is none."""
         self._horse_pid = pid
 
     def become_horse(self) -> None:
-        """This process is a child of the worker: it does not sign off for it."""
+        """This process is a child of the worker: it must not deregister it."""
         self._is_horse = True
 
     def _shutdown(self) -> None:
-        """As RQ's. What a signal raises is lost where it comes in the midst of a line of the log:
-        that it came is known all the same.
+        """As RQ's. An exception from a signal is lost if it arrives within a log call, so the
+        signal is noted as well.
         """
         self.note_stop()
         super()._shutdown()  # type: ignore[no-untyped-call]
 
     def obey(self, command: Mapping[str, Any], job: str) -> bool:
-        """Carry out a command that stops work, if it is for this job, which is the one at hand.
+        """Carry out a stop command if it is for the current job.
 
         Returns:
-            Whether it is such a command, whatever job it is for.
+            Whether it is a stop command, for whatever job.
         """
         match command["command"]:
             case "kill-horse":
@@ -97,8 +98,8 @@ class AdaptedWorker(Worker):
     # The job at hand, as Redis has it
 
     def start_job(self, job: Job) -> None:
-        """Record that this worker is at a job, as RQ's worker does before it forks. Once recorded,
-        it is not recorded again.
+        """Record that this worker runs a job, as RQ's worker does before it forks. Recorded only
+        once.
         """
         if self._is_recorded:
             return
@@ -106,12 +107,12 @@ class AdaptedWorker(Worker):
         try:
             self.prepare_execution(job)
         finally:
-            # Where the reply was lost, Redis has it.
+            # If the reply was lost, Redis has the execution.
             self._mine += [each for each in self._known_executions() if each not in before]
         self._is_recorded = True
 
     def keep_job(self, job: Job) -> None:
-        """Record that worker and job live."""
+        """Record that worker and job are alive."""
         worker: Any = self
         if _HANDS_ON:
             worker.maintain_heartbeats(job, self._mine[-1])
@@ -121,8 +122,8 @@ class AdaptedWorker(Worker):
             worker.maintain_heartbeats(job)
 
     def release_executions(self) -> list[Execution]:
-        """The job at hand has ended: no command finds it here any more. Returns what is to be
-        deleted, by :meth:`forget_job`.
+        """The current job has ended: commands no longer find it here. Returns the executions to
+        delete with :meth:`forget_job`.
         """
         mine, self._mine, self._is_recorded = self._mine, [], False
         worker: Any = self
@@ -134,7 +135,7 @@ class AdaptedWorker(Worker):
         return mine
 
     def forget_job(self, job: Job, executions: Sequence[Execution], pipeline: Any) -> None:
-        """Have the record of its executions deleted by a pipeline."""
+        """Add the deletion of its executions to a pipeline."""
         worker: Any = self
         if not _HANDS_ON:
             worker.set_current_job_id(None, pipeline)
@@ -142,7 +143,7 @@ class AdaptedWorker(Worker):
             each.delete(job, pipeline)
 
     def fail_job(self, job: Job, queue: Queue, error: str) -> None:
-        """Record that a job has failed, which was started."""
+        """Record that a started job has failed."""
         worker: Any = self
         if _HANDS_ON:
             worker.handle_job_failure(job, queue, exc_string=error, execution=self._mine[-1])
@@ -150,7 +151,7 @@ class AdaptedWorker(Worker):
             worker.handle_job_failure(job, queue, exc_string=error)
 
     def judge_horse(self, job: Job, queue: Queue) -> None:
-        """Let RQ wait for the process at work, and judge what became of its job."""
+        """Let RQ wait for the work horse, and judge what became of its job."""
         worker: Any = self
         if _HANDS_ON:
             worker.monitor_work_horse(job, queue, self._mine[-1])

@@ -1,7 +1,7 @@
 """RQ's keys and channels that distflow reads or writes itself.
 
-RQ 3 puts the variable ``RQ_KEY_PREFIX`` before each of them, as it stood when RQ was imported. RQ
-2.12 ignores the variable. Coordinators and workers meet under the same prefix only.
+RQ 3 puts the value of ``RQ_KEY_PREFIX`` before each of them, as of the import of RQ. RQ 2.12
+ignores the variable. Coordinators and workers find each other only under the same prefix.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 import rq.defaults
 
-#: The prefix without any setting, and the only one of RQ 2.12.
+#: The default prefix, and the only one of RQ 2.12.
 DEFAULT_PREFIX = "rq"
 
 #: The prefix of this process.
@@ -22,12 +22,12 @@ WORKERS_KEY = f"{PREFIX}:workers"
 #: Exists while the workers are suspended.
 SUSPENDED_KEY = f"{PREFIX}:suspended"
 
-#: Field of a worker's hash in which RQ 2.12 keeps the id of its job.
+#: The field of a worker's hash in which RQ 2.12 keeps the id of its job.
 CURRENT_JOB_FIELD = "current_job"
 
 _WORKER_PREFIX = f"{PREFIX}:worker:"
 
-#: What RQ 3 takes for a prefix.
+#: What RQ 3 accepts as a prefix.
 _PREFIX = re.compile(r"[A-Za-z0-9_.:{}-]+")
 
 
@@ -61,11 +61,11 @@ def command_channel(worker: str, prefix: str = PREFIX) -> str:
     return f"{prefix}:pubsub:{worker}"
 
 
-#: Matches the channels of all workers, whatever their prefix is.
+#: Matches the channels of all workers, whatever their prefix.
 COMMAND_CHANNELS = command_channel("*", "*")
 
 
 def prefix_of(channel: str) -> str:
-    """The prefix of a worker, by its channel; empty where it is no worker's."""
+    """The prefix of a worker, from its channel; empty if the channel is not a worker's."""
     prefix, _, worker = channel.partition(":pubsub:")
     return prefix if worker and _PREFIX.fullmatch(prefix) else ""

@@ -94,7 +94,7 @@ def test_durability_is_that_of_the_server(
     ("settings", "why"),
     [
         ({"appendonly": "no"}, "with appendonly yes; this is valkey"),
-        ({"appendfsync": "no"}, "would wait in vain where appendfsync is no"),
+        ({"appendfsync": "no"}, "would wait in vain while appendfsync is no"),
     ],
 )
 def test_waitaof_needs_a_server_that_can(
@@ -110,7 +110,10 @@ def test_waitaof_needs_a_server_that_can(
 
 def test_a_durability_that_there_is_not(server: RedisServer) -> None:
     """The line says which there is."""
-    with server.client() as client, pytest.raises(InvalidInput, match="='twice': it is 'waitaof'"):
+    with (
+        server.client() as client,
+        pytest.raises(InvalidInput, match="='twice': must be 'waitaof'"),
+    ):
         Client(client).create(recording.tolerated, durability="twice")
 
 
@@ -141,7 +144,9 @@ def test_a_start_that_is_not_on_disk_is_none(begun: tuple[RedisRunStore, int]) -
     """
     store, _epoch = begun
     for _ in range(2):
-        with pytest.raises(NotOnDisk, match="the start of 'a' is on its disk: WAITAOF counts 0"):
+        with pytest.raises(
+            NotOnDisk, match="the start of 'a' is on its disk: WAITAOF still counts 0"
+        ):
             store.start_task("a", "t1")
         store.client.connection_pool.disconnect()
     store.client.config_set("appendfsync", "always")
@@ -197,7 +202,9 @@ def test_a_connection_that_is_cut_confirms_nothing(
     with waitaof_server.client(**options) as client:
         wary = RedisRunStore(client, "run-1", patience_seconds=2.0)
         wary._waits_for_disk = True
-        with pytest.raises(NotOnDisk, match="the start of 'a' is on its disk: WAITAOF counts 0"):
+        with pytest.raises(
+            NotOnDisk, match="the start of 'a' is on its disk: WAITAOF still counts 0"
+        ):
             wary.start_task("a", "t1")
     assert cuts == []
 

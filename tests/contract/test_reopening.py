@@ -174,7 +174,7 @@ def test_a_reopening_that_was_stopped_says_so(subject: Subject) -> None:
     store.begin_reopen(epoch, "first")
     store.set_status(RunStatus.CANCELLING, {RunStatus.REOPENING})
     before = picture(subject)
-    with pytest.raises(WrongState, match="run run-1 is not being reopened any more"):
+    with pytest.raises(WrongState, match="run run-1 is no longer being reopened"):
         store.reopen_tasks(epoch, [("failure", FAILURE, Progress(2), False)])
     assert picture(subject) == before
 

@@ -225,7 +225,7 @@ def test_an_existing_run_is_not_touched(
     make_run(store, [Task("a", "pkg:f")])
     export_run(store, tmp_path / "s")
     before = store.read_info()
-    with pytest.raises(RunExists, match="run 'run-1' exists already: take another --run-id"):
+    with pytest.raises(RunExists, match="run 'run-1' exists already: choose another --run-id"):
         import_run(tmp_path / "s", here)
     after = store.read_info()
     assert (after.created_at, after.epoch, after.coordinator) == (

@@ -50,7 +50,7 @@ def test_who_looks_is_told_what_redis_refuses(server: RefusingServer, tmp_path: 
         assert out == ""
         (line,) = err.splitlines()
         assert line.startswith("distflow: Redis refuses with BUSY: it has been running one script")
-        assert line.endswith("wait for its end, or `redis-cli SCRIPT KILL`")
+        assert line.endswith("wait until it ends, or `redis-cli SCRIPT KILL`")
 
 
 @pytest.mark.usefixtures("run")
@@ -101,7 +101,7 @@ def test_who_changes_something_waits(server: RefusingServer, words: list[str]) -
             assert not process.has_ended()
             server.control.config_set("min-replicas-to-write", 0)
             assert process.process.wait(30) == 0
-            assert "Redis goes on after" in process.log()
+            assert "Redis works again after" in process.log()
         finally:
             process.close()
 

@@ -166,7 +166,7 @@ def test_a_worker_keeps_what_a_forgotten_run_would_have(
     scene.end_task()
     scene.wait_kept()
     lose_all(fresh_redis, tmp_path)
-    said = "Redis has forgotten run held: it has restarted, and came back without it"
+    said = "Redis has forgotten run held: it has restarted and came back without it"
     wait_for(lambda: said in worker.log(), 30, "the worker to say so")
     wait_for(lambda: not worker.children(), 30, "its work horse to end")
     assert len(scene.files()) == 1

@@ -27,12 +27,12 @@ MEND = (
         (
             Evidence(restarted=True, listed=False, others=True),
             RunForgotten,
-            f"Redis has forgotten run r: it has restarted, and came back without it; {MEND}",
+            f"Redis has forgotten run r: it has restarted and came back without it; {MEND}",
         ),
         (
             Evidence(restarted=False, listed=True, others=True),
             RunForgotten,
-            f"Redis has forgotten run r: it is listed there still, and its keys are gone; {MEND}",
+            f"Redis has forgotten run r: it is still listed there, but its keys are gone; {MEND}",
         ),
         (
             Evidence(restarted=False, listed=False, others=False),
@@ -82,7 +82,7 @@ def test_a_run_that_was_there(evidence: Evidence, kind: type[RunGone], message: 
         ),
         (
             Evidence(restarted=None, listed=False, others=True),
-            "there is no run 'r': `distflow runs` lists what there is",
+            "there is no run 'r': `distflow runs` lists all runs",
         ),
     ],
 )

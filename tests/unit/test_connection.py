@@ -125,13 +125,16 @@ def test_a_sentinel_url_without_a_login() -> None:
         ("redis://h:99999", "out of range"),
         ("redis://h/zero", "the last / must be followed by the number of the database"),
         ("redis://h/0?db=one", r"one of its options \(db\)"),
-        ("redis://h/0?db=1&tiemout=3", r"one of its options \(db, tiemout\) is not known"),
+        ("redis://h/0?db=1&tiemout=3", r"one of its options \(db, tiemout\) is unknown"),
         ("rediss://h?ssl_cert_reqs=some", r"one of its options \(ssl_cert_reqs\)"),
         ("redis://h?protocol=9", "protocol must be"),
         ("redis://h#0", "percent-encode special characters"),
         ("redis://h/0?a@b", "percent-encode special characters"),
         ("unix://run/redis.sock", "a path that begins with /"),
-        ("redis+sentinel://one:1/main?db=1", "it takes sentinel_username, sentinel_password, ssl"),
+        (
+            "redis+sentinel://one:1/main?db=1",
+            r"the only options after the \? are sentinel_username, sentinel_password, ssl",
+        ),
         ("redis+sentinel:///main", "each Sentinel must be host:port"),
         ("redis+sentinel://one/main", "each Sentinel must be host:port"),
         ("redis+sentinel://one:1,two/main", "each Sentinel must be host:port"),
@@ -209,7 +212,7 @@ def test_a_server_that_is_away_is_named(where: str, tmp_path: Path) -> None:
 def test_a_database_that_is_not_there_is_bad_input(redis_server: RedisServer) -> None:
     """To start the server would mend nothing."""
     url = f"{redis_server.url}?db=99"
-    with pytest.raises(InvalidInput, match="no such database: take another, such as 0"):
+    with pytest.raises(InvalidInput, match="no such database: use another, such as 0"):
         check_redis(open_redis(url), url)
 
 

@@ -263,7 +263,7 @@ def test_a_trouble_is_told_once_a_minute(clock: Clock, caplog: pytest.LogCapture
     first, *again, last = [record.getMessage() for record in caplog.records]
     assert first.startswith("Redis refuses with OOM: it has reached its maxmemory; raise maxmemory")
     assert len(again) == 1
-    assert last.startswith("Redis goes on after 9")
+    assert last.startswith("Redis works again after 9")
 
 
 def test_a_new_connection_may_find_another_primary(clock: Clock) -> None:

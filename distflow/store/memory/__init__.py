@@ -1,1 +1,1 @@
-"""Runs in this process: the reference of what the scripts do."""
+"""Runs in this process: the reference for the scripts."""

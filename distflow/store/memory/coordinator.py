@@ -1,4 +1,4 @@
-"""The memory store as a coordinator and a person use it."""
+"""The memory store for coordinators, and for people at the command line."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from distflow.errors import LeaseHeld, WrongState
 from distflow.ports.coordinator import CoordinatorPort
 from distflow.store.memory.server import Lease, MemoryBase
 
-#: Events that one read returns at most.
+#: Most events per read.
 _EVENTS_PER_READ = 1000
 
 
 class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
-    """The transitions that whoever leads a run makes, and how it finds that something was lost."""
+    """The transitions that a coordinator makes, and how it notices losses."""
 
     def acquire_lease(self, owner: str, ttl_seconds: float, *, force: bool = False) -> int:
         with self.server.changed:
@@ -37,14 +37,14 @@ class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
             expires = now + ttl_ms
             run.shorten_lease(now)
             holder = run.holder(now)
-            # The reply to this very acquisition was lost.
+            # The caller holds the lease already: the reply to this call was lost.
             if holder and holder.owner == owner and holder.epoch == run.epoch:
                 run.lease = holder._replace(expires=expires, ttl_ms=ttl_ms)
                 return run.epoch
             if holder and not force:
                 raise LeaseHeld(f"run {self.run_id} is led by {holder.owner}")
             first = run.epoch == 0
-            # Epochs grow, and repeat not even where a clock goes back or a run is restored.
+            # Epochs grow and never repeat, even if a clock goes back or a run is restored.
             run.epoch = max(run.epoch + 1, now)
             run.lease = Lease(owner, run.epoch, expires, ttl_ms)
             if first:
@@ -101,11 +101,11 @@ class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
         with self.server.changed:
             run = self._led(epoch)
             now = self.server.now_ms()
-            # Not the token itself: an outcome that this worker still brings is refused.
+            # Not the token itself: a late outcome of this worker is refused.
             given_up = f"lost:{lost.token}"
             claim = run.claims.get(lost.task)
             if claim is None or claim.token != lost.token:
-                # The reply to this very judgement was lost.
+                # The reply to this call was lost.
                 ours = run.results.get(lost.task) == lost.packed or (
                     lost.task not in run.results and run.last_try(lost.task).token == given_up
                 )
@@ -163,7 +163,7 @@ class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
     ) -> None:
         with self.server.changed:
             run = self._led(epoch)
-            # The reply to this very call was lost.
+            # The reply to this call was lost.
             if run.repair_operation == operation:
                 return
             run.repair_operation = operation
@@ -210,14 +210,14 @@ class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
             run = self._led(epoch)
             if run.status == RunStatus.CREATING:
                 raise WrongState(
-                    f"run {self.run_id} was never completely submitted: remove it by "
-                    f"`distflow delete {self.run_id}`, and submit again"
+                    f"run {self.run_id} was never completely submitted: remove it with "
+                    f"`distflow delete {self.run_id}`, and submit it again"
                 )
-            # A repeated call changes nothing, not even a reopening that has ended since.
+            # A repeated call changes nothing, not even after its reopening has ended.
             if run.reopen_operation == operation:
                 return
             self._need_room()
-            # An earlier reopening that was cut off is ended by this one.
+            # This one completes an earlier reopening that was cut off.
             if run.status != RunStatus.REOPENING:
                 run.generation += 1
             run.status = RunStatus.REOPENING
@@ -233,11 +233,12 @@ class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
             run = self._led(epoch)
             now = self.server.now_ms()
             if run.status != RunStatus.REOPENING:
-                raise WrongState(f"run {self.run_id} is not being reopened any more")
+                raise WrongState(f"run {self.run_id} is no longer being reopened")
             self._need_room()
             for task, seen, progress, keep in items:
                 status = run.outcome(task)
-                # What a live worker told since the caller looked belongs to this generation.
+                # An outcome that a live worker recorded since the caller looked belongs to this
+                # generation.
                 if status != seen or (status is not None and status not in REOPENED):
                     continue
                 if status is not None:

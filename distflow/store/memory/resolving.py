@@ -1,4 +1,4 @@
-"""The memory store as people and verify hooks use it, who decide."""
+"""The memory store for people and verify hooks that decide on tasks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class MemoryResolvingStore(MemoryBase, ResolvingPort):
     ) -> TaskStatus:
         with self.server.changed:
             run, task = self._existing_version(), resolution.task
-            # The reply to this very decision was lost, and much may have happened since.
+            # The reply to this decision was lost, and much may have happened since.
             decided = run.resolved.get(task) == operation
             if decided or _stands(run, task, resolution.packed, operation):
                 return _status(run, task)
@@ -96,7 +96,7 @@ def _is_overtaken(run: MemoryRun, item: Resolution) -> bool:
     known = run.results.get(item.task)
     if item.seen is not None:
         return item.seen != known
-    # From its claim on it has begun.
+    # A claimed task counts as begun.
     decided = run.resolved.get(item.task)
     again = decided is not None and run.last_try(item.task).token == decided
     return known is not None or not again or item.task in run.claims
@@ -111,7 +111,7 @@ def _has_begun(run: MemoryRun, seen: Dependent) -> bool:
 def _decide(
     run: MemoryRun, operation: str, decision: Answer, item: Resolution, who: str, note: str
 ) -> TaskStatus:
-    """Let a task be what was decided of it."""
+    """Write the result of a decision."""
     task = item.task
     known = run.results.get(task)
     run.resolved[task] = operation

@@ -1,4 +1,4 @@
-"""One run in memory, and what several transitions share, as the scripts share their prelude."""
+"""One run in memory, and the code that transitions share, as the scripts share their prelude."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ _T = TypeVar("_T")
 
 
 class Lease(NamedTuple):
-    """Who leads a run, and until when: Unix milliseconds."""
+    """The holder of a run's lease, and when it lapses, in Unix milliseconds."""
 
     owner: str
     epoch: int
     expires: int
-    #: How long it was asked for.
+    #: The length that was asked for.
     ttl_ms: int
 
 
 @dataclass(slots=True)
 class MemoryRun:
-    """What Redis holds of one run, in plain types. Times are Unix milliseconds."""
+    """What Redis would hold of one run, in plain types. Times are Unix milliseconds."""
 
     spec: RunSpec
     operation: str
     #: The encoded parameters, as workers get them.
     params: bytes
     created_at: int
-    #: The lock under which everything here is read and written; events wake its waiters.
+    #: The lock for everything here; events wake its waiters.
     changed: Condition
     #: The server's clock.
     now_ms: Callable[[], int]
@@ -71,18 +71,18 @@ class MemoryRun:
     started_at: int | None = None
     ended_at: int | None = None
     clock_at: int | None = None
-    #: Since when the run is at rest, and for how many ms it was before.
+    #: Since when the run is at rest, and how many ms it was at rest before.
     rest_at: int | None = None
     rested: int = 0
     stop_at: int | None = None
-    #: Of ``stop_at``: that, and in how many ms it was asked to be.
+    #: ``stop_at`` with the grace period in ms that it was computed from.
     grace: tuple[int, int] | None = None
     queued: int = 0
     waiting: int = 0
     lease: Lease | None = None
     graph: dict[int, list[Task]] = field(default_factory=dict)
     results: dict[str, bytes] = field(default_factory=dict)
-    #: Task -> the operation that decided it last.
+    #: Task -> the operation that last decided it.
     resolved: dict[str, str] = field(default_factory=dict)
     #: Task -> what it has saved, encoded.
     notes: dict[str, bytes] = field(default_factory=dict)
@@ -90,14 +90,14 @@ class MemoryRun:
     progress: dict[str, Progress] = field(default_factory=dict)
     beats: dict[str, Beat] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
-    #: Time and number of the newest that ever was.
+    #: Time and number of the newest event ever.
     last_event: tuple[int, int] = (0, 0)
-    #: Kind of repair -> how often it was made, and the operation that made the last.
+    #: Kind of repair -> how often it was made; and the operation of the last one.
     repairs: Counter[str] = field(default_factory=Counter)
     repair_operation: str = ""
     held: tuple[HeldTask, ...] = ()
     refusals: dict[RefusalKey, Refusal] = field(default_factory=dict)
-    #: Each entry with whether it is kept for ever.
+    #: Each entry, and whether it is kept for ever.
     history: list[tuple[HistoryEntry, bool]] = field(default_factory=list)
 
     def holder(self, now: int) -> Lease | None:
@@ -105,18 +105,18 @@ class MemoryRun:
         return self.lease if self.lease and self.lease.expires > now else None
 
     def shorten_lease(self, now: int) -> None:
-        """A clock may have been set back: no lease is held for longer than it was asked for."""
+        """The clock may have been set back: no lease is held for longer than was asked for."""
         lease = self.lease
         if lease and lease.expires - now > lease.ttl_ms:
             self.lease = lease._replace(expires=now + lease.ttl_ms)
 
     def stop_in(self, now: int, ms: int) -> None:
-        """What runs is stopped so many ms from now."""
+        """Running tasks are killed this many ms from now."""
         self.stop_at = now + ms
         self.grace = self.stop_at, ms
 
     def grace_left(self, now: int) -> int | None:
-        """In how many ms what runs is stopped; None where it is not."""
+        """In how many ms running tasks are killed; None if they are not."""
         if self.stop_at is None:
             return None
         asked = self.grace[1] if self.grace and self.grace[0] == self.stop_at else None
@@ -128,23 +128,23 @@ class MemoryRun:
         return None if packed is None else status_of(packed)
 
     def count(self) -> Mapping[TaskStatus, int]:
-        """How many tasks have each outcome: what the counters on Redis must always say."""
+        """How many tasks have each outcome: the counters on Redis must always agree."""
         return Counter(map(status_of, self.results.values()))
 
     def last_try(self, task: str) -> Progress:
-        """The progress of a task; where there is none, that of one never tried."""
+        """The progress of a task; if there is none, that of a task never tried."""
         return self.progress.get(task, Progress())
 
     def append_event(self, event: Event) -> None:
-        """Append an event under the next id, and wake those who wait for one."""
-        # As those of Redis: times that never go back.
+        """Append an event under the next id, and wake all that wait for one."""
+        # As in Redis: the times of ids never go back.
         at = max(self.now_ms(), self.last_event[0])
         self.last_event = at, self.last_event[1] + 1 if at == self.last_event[0] else 0
         self.events.append(event._replace(id="{}-{}".format(*self.last_event)))
         self.changed.notify_all()
 
     def remember(self, entry: HistoryEntry, *, keep: bool = False) -> None:
-        """Append to the history; beyond its limit the oldest entry that may go goes."""
+        """Append to the history; beyond its limit, drop the oldest entry that may be dropped."""
         packed = entry.packed
         if packed and len(packed) > HISTORY_BYTES:
             digest = hashlib.sha1(packed, usedforsecurity=False).hexdigest()
@@ -157,7 +157,7 @@ class MemoryRun:
                 del self.history[loose[0]]
 
     def remember_finish(self, kind: str, finish: Finish, now: int) -> None:
-        """Put what an attempt brought into the history."""
+        """Write an attempt's outcome to the history."""
         entry = HistoryEntry(
             at=now / 1000,
             kind=kind,
@@ -170,7 +170,7 @@ class MemoryRun:
         self.remember(entry, keep=finish.keep)
 
     def settle_final(self, finish: Finish) -> None:
-        """Make an outcome final. Of an unknown one the token stays: see ``advance``."""
+        """Make an outcome final. The token of an unknown one is kept: see ``advance``."""
         self.results[finish.task] = finish.packed
         if finish.status == TaskStatus.UNKNOWN:
             kept = finish.progress._replace(token=finish.token, started=True)
@@ -190,7 +190,7 @@ class MemoryRun:
         )
 
     def settle_waiting(self, finish: Finish, kind: str, token: str, now: int) -> None:
-        """Let a task run again later; what the attempt brought goes to the history."""
+        """Let a task run again later; the attempt's outcome goes to the history."""
         due = now + finish.delay_ms
         self.progress[finish.task] = finish.progress._replace(not_before=due, token=token)
         self.remember_finish(kind, finish, now)
@@ -209,7 +209,7 @@ class MemoryRun:
         )
 
     def count_rest(self, now: int) -> None:
-        """The run has moved to its status: the time that it was at rest is no run time."""
+        """The run has moved to its status: time at rest is not run time."""
         if self.status in RESTING_RUNS:
             self.rest_at = now if self.rest_at is None else self.rest_at
         elif self.rest_at is not None:
@@ -217,7 +217,7 @@ class MemoryRun:
             self.rest_at = None
 
     def keep_refusal(self, refused: Refused, by: WorkerFacts) -> None:
-        """Keep that a worker cannot run something."""
+        """Record that a worker cannot run something."""
         key = RefusalKey(refused.scope, by.name, by.born)
         known = self.refusals.get(key)
         since = known.since if known else self.now_ms() / 1000
@@ -230,7 +230,7 @@ class MemoryRun:
         self.refusals[key] = Refusal(*key, *said, by.host, by.pid, by.directory, tasks, since)
 
     def unblock(self) -> None:
-        """Let a run that stood still for a decision go on as soon as somebody leads it."""
+        """Let a run that was blocked for a decision go on as soon as somebody leads it."""
         if self.status == RunStatus.BLOCKED:
             self.status = UNBLOCKED[bool(self.reason)]
             self.ended_at = None
@@ -238,13 +238,13 @@ class MemoryRun:
 
 
 class MemoryServer:
-    """Runs by their ids: to the memory store what a Redis server is to the other.
+    """Runs by their ids: the server of memory stores, as Redis is that of the others.
 
     Args:
         clock: the Unix time in seconds.
-        sleep: lets so many seconds pass on that clock, where it does not run by itself.
-        meanwhile: does a piece of work of others for whoever waits, and says whether there was any:
-            so a single thread leads runs and works on them.
+        sleep: lets this many seconds pass on that clock, if it does not run by itself.
+        meanwhile: called while somebody waits: does a piece of others' work, and returns whether
+            there was any. So a single thread can lead runs and work on them.
     """
 
     def __init__(
@@ -257,15 +257,15 @@ class MemoryServer:
         self.clock = clock
         self._sleep = sleep
         self._meanwhile = meanwhile
-        #: One lock for all: every transition is atomic, as a script is.
+        #: One lock for all runs: every transition is atomic, as a script is.
         self.changed = Condition()
         self.runs: dict[str, MemoryRun] = {}
         #: Every run id, oldest first.
         self.index: list[str] = []
         self.active: set[str] = set()
-        #: Who is there for runs that nobody leads -> until when, in Unix milliseconds.
+        #: Coordinators that take runs that nobody leads -> until when, in Unix milliseconds.
         self.coordinators: dict[str, int] = {}
-        #: Whether it has reached its ``maxmemory``: what adds to it is refused.
+        #: Whether it has reached its ``maxmemory``: then it refuses writes that add data.
         self.full = False
 
     def now_ms(self) -> int:
@@ -273,8 +273,8 @@ class MemoryServer:
         return int(self.clock() * 1000)
 
     def wait_for(self, find: Callable[[], _T], block_ms: int | None) -> _T:
-        """What ``find`` answers, waited for up to ``block_ms`` while it is empty: 0 waits for ever,
-        as Redis does, and None does not wait.
+        """The result of ``find``, waiting up to ``block_ms`` while it is empty: 0 waits for ever,
+        as in Redis, and None does not wait.
         """
         seconds = {None: 0.0, 0: math.inf}.get(block_ms, (block_ms or 0) / 1000)
         until = self.clock() + seconds
@@ -286,14 +286,14 @@ class MemoryServer:
             if self._meanwhile():
                 continue
             with self.changed:
-                # What came before the lock was held wakes nobody.
+                # Changes from before the lock was held wake nobody.
                 if not find():
                     self._pass_time(until - self.clock())
 
     def _pass_time(self, seconds: float) -> None:
-        """Wait until something changes, for so many seconds at most."""
+        """Wait until something changes, for this many seconds at most."""
         if self._sleep is not None:
-            # Only a clock that somebody moves lets anything happen from here on.
+            # From here on, nothing happens until the clock is moved.
             self._sleep(seconds)
         else:
             self.changed.wait(None if math.isinf(seconds) else seconds)
@@ -310,7 +310,7 @@ class MemoryBase:
     Args:
         run_id: the run.
         clock: the Unix time in seconds, for a store with a server of its own.
-        server: where its run is; several stores of one run share it.
+        server: holds the run; several stores of one run share it.
     """
 
     def __init__(
@@ -327,7 +327,7 @@ class MemoryBase:
         return self.server.runs.get(self.run_id)
 
     def _need_room(self) -> None:
-        """Before what a full Redis refuses: nothing of it may be done then."""
+        """Called before anything that a full Redis refuses: then none of it may be done."""
         if self.server.full:
             raise RedisRefuses("Redis refuses with OOM: it has reached its maxmemory")
 
@@ -339,7 +339,7 @@ class MemoryBase:
 
     def _led(self, epoch: int) -> MemoryRun:
         run = self._existing()
-        # A coordinator that slept must not write over what its successor did.
+        # A coordinator that slept must not overwrite what its successor did.
         if run.epoch != epoch:
             raise StaleEpoch(f"run {self.run_id}: another coordinator has taken it over")
         return run
@@ -349,4 +349,4 @@ class MemoryBase:
         return RunGone(f"run {self.run_id} was deleted")
 
     def _missing(self) -> RunNotFound:
-        return RunNotFound(f"there is no run {self.run_id!r}: `distflow runs` lists what there is")
+        return RunNotFound(f"there is no run {self.run_id!r}: `distflow runs` lists all runs")

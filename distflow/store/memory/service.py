@@ -13,7 +13,7 @@ from distflow.store.memory.store import MemoryRunStore
 
 
 class MemoryServiceStore(ServicePort):
-    """All runs of a memory server: what is asked of each is asked of its own store."""
+    """All runs of a memory server: asks each run's own store."""
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server

@@ -58,8 +58,8 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
                     made.total, made.status = len(tasks), RunStatus.RUNNING
             elif run.operation != operation:
                 raise RunExists(
-                    f"run {self.run_id!r} exists already: take another --run-id, "
-                    f"or look at it by `distflow status {self.run_id}`"
+                    f"run {self.run_id!r} exists already: choose another --run-id, "
+                    f"or look at it with `distflow status {self.run_id}`"
                 )
 
     def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:
@@ -84,7 +84,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
     def seal_run(self, operation: str, total: int) -> None:
         with self.server.changed:
             run = self._existing()
-            # The reply to this very sealing was lost.
+            # The reply to this call was lost.
             if run.operation == operation and run.status != RunStatus.CREATING:
                 return
             run = self._being_made(operation)
@@ -106,7 +106,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
                 return
             check_version(self.run_id, run.spec.version)
             if run.operation != operation or run.status != RunStatus.CREATING:
-                raise LookAgain(f"run {self.run_id} was written meanwhile: try again")
+                raise LookAgain(f"run {self.run_id} was changed in the meantime: try again")
             del self.server.runs[self.run_id]
             if unlist:
                 self.server.active.discard(self.run_id)
@@ -133,7 +133,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
             self.server.index.remove(self.run_id)
 
     def mark_active(self, version: int | None) -> None:
-        # One list is enough where there is one distflow.
+        # One list is enough: only one release uses it.
         with self.server.changed:
             change = self.server.active.discard if version is None else self.server.active.add
             change(self.run_id)
@@ -292,7 +292,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
 
     def _being_made(self, operation: str) -> MemoryRun:
         run = self._existing()
-        # Another creation of the same name, or a graph that is frozen.
+        # Another creation of the same name, or a frozen graph.
         if run.operation != operation or run.status != RunStatus.CREATING:
             raise WrongState(f"run {self.run_id} is not being created by this operation")
         self._need_room()

@@ -1,4 +1,4 @@
-"""The memory store as a worker uses it: begin, claim, start, finish, beat."""
+"""The memory store for workers: begin, claim, start, finish, beat."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class MemoryWorkerStore(MemoryBase, WorkerPort):
                 return BatchOpening(Code.STALE_EPOCH)
             if run.status not in CLAIMED_RUNS:
                 return BatchOpening(Code.STOPPED)
-            # A second worker, given the same entry of a queue, leaves it to the first.
+            # A second worker that gets the same queue entry leaves the batch to the first.
             if batch in run.beats and run.beats[batch].worker != worker:
                 return BatchOpening(Code.STOPPED)
             self._need_room()
@@ -64,7 +64,7 @@ class MemoryWorkerStore(MemoryBase, WorkerPort):
         by: WorkerFacts = NAMELESS,
         meanwhile: Callable[[], object] | None = None,
     ) -> Advance:
-        # There is no time for what might be done meanwhile.
+        # There is no wait in which to call it.
         del meanwhile
         with self.server.changed:
             run = self._find()
@@ -85,7 +85,7 @@ class MemoryWorkerStore(MemoryBase, WorkerPort):
             return Advance(codes, replies)
 
     def start_task(self, task: str, token: str, *, on_disk: bool = True) -> Code:
-        # There is no disk that could be waited for.
+        # There is no disk to wait for.
         del on_disk
         with self.server.changed:
             run = self._find()
@@ -155,17 +155,20 @@ class MemoryWorkerStore(MemoryBase, WorkerPort):
 
 
 def _finish(run: MemoryRun, done: Finish, now: int) -> Code:
-    """Record an outcome, if its token holds the claim, or held what is now unknown."""
+    """Record an outcome, if its token holds the claim, or held it before the task became
+    unknown.
+    """
     claim = run.claims.get(done.task)
     if claim and claim.token == done.token:
         del run.claims[done.task]
     else:
         known = run.results.get(done.task)
         told = run.last_try(done.task).token == done.token
-        # The reply to an earlier delivery of this very outcome was lost.
+        # The reply to an earlier delivery of this outcome was lost.
         if known == done.packed or (known is None and done.kind == "wait" and told):
             return Code.RECORDED
-        # Another claim, a reopening or a decision overtook this one: evidence, no outcome.
+        # Another claim, a reopening or a decision overtook this one: it is evidence, not an
+        # outcome.
         if known is None or run.outcome(done.task) != TaskStatus.UNKNOWN or not told:
             run.remember_finish("refused", done, now)
             run.append_event(
@@ -179,7 +182,7 @@ def _finish(run: MemoryRun, done: Finish, now: int) -> Code:
                 )
             )
             return Code.REFUSED
-        # The task was given up as unknown, and the worker that had it tells how it really ended.
+        # The task was given up as unknown, and the worker that had it reports how it really ended.
         late = done._replace(status=TaskStatus.UNKNOWN.value, packed=known)
         run.remember_finish("late", late, now)
         del run.results[done.task]
@@ -194,7 +197,7 @@ def _finish(run: MemoryRun, done: Finish, now: int) -> Code:
 def _release(
     run: MemoryRun, batch: str, task: str, token: str, *, worker: str = "", note: str = ""
 ) -> None:
-    """Nothing happened: others may have the task."""
+    """Nothing happened: others may run the task."""
     held = run.claims.get(task)
     if held is not None and held.token == token:
         del run.claims[task]
@@ -205,9 +208,9 @@ def _release(
 def _claim(
     run: MemoryRun, epoch: int, batch: str, wanted: ClaimRequest, now: int, *, full: bool
 ) -> ClaimReply:
-    """Give a task to a batch, or say why not."""
+    """Grant a batch the claim on a task, or say why not."""
     held = run.claims.get(wanted.task)
-    # The reply to this very claim was lost: it is the caller's, whatever happened since.
+    # The reply to this claim was lost: the caller holds it, whatever happened since.
     if held and held.token == wanted.token:
         return ClaimReply(Code.GRANTED, held.attempt, held.iteration, held.base, held.lost)
     last = run.last_try(wanted.task)
@@ -215,7 +218,7 @@ def _claim(
     limit = run.spec.options.concurrency
     if run.epoch != epoch:
         return ClaimReply(Code.STALE_EPOCH)
-    # Where the batch was given up, nothing would watch the claim.
+    # If the batch was given up, nobody would watch the claim.
     if run.status not in CLAIMED_RUNS or batch not in run.beats:
         return ClaimReply(Code.STOPPED)
     if held:
@@ -224,7 +227,7 @@ def _claim(
         return ClaimReply(Code.DONE)
     if last.started or last.not_before > now or not _satisfied(run, wanted, batch):
         return ClaimReply(Code.NOT_READY)
-    # A delayed delivery of a claim that has told its outcome already.
+    # A delayed delivery of a claim whose outcome was recorded already.
     if last.token == wanted.token:
         return ClaimReply(Code.NOT_READY)
     if full or (limit is not None and len(others) >= limit):

@@ -1,7 +1,7 @@
 """Why a run is not there: it was deleted, it never was, or Redis has forgotten it.
 
-Redis keeps nothing of what was deleted, so that only evidence tells: whether the server's process
-is younger than the moment at which the run was there last, and whether there is any run at all.
+Redis keeps nothing of a deleted run, so the reason must be inferred: from whether the server
+process is younger than the last sight of the run, and whether there is any run at all.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from distflow.store.redis.keys import runs_key
 
 
 class Evidence(NamedTuple):
-    """What was found where a run is missing; None where Redis did not tell."""
+    """What was found about a missing run; None for what Redis did not tell."""
 
-    #: Whether the process of Redis is younger than the moment at which the run was there last.
+    #: Whether the Redis process is younger than the last sight of the run.
     restarted: bool | None
-    #: Whether the run stands in the list of runs nevertheless, and whether that has any.
+    #: Whether the run is still on the list of runs, and whether that has any runs.
     listed: bool | None
     others: bool | None
 
 
 _NOTHING_KNOWN = Evidence(None, None, None)
 
-_RESTARTED = "it has restarted, and came back without it"
+_RESTARTED = "it has restarted and came back without it"
 
 
 def look_for(client: Any, prefix: str, run_id: str, seen_at: float | None) -> Evidence:
-    """What tells why a run is missing, in one round trip.
+    """Collect evidence about a missing run, in one round trip.
 
     Args:
         client: of its Redis.
         prefix: of its keys.
         run_id: the run.
-        seen_at: when it was there last, on the monotonic clock; None where that is unknown.
+        seen_at: when the run was last seen, on the monotonic clock; None if unknown.
     """
     runs = runs_key(prefix)
     pipeline = client.pipeline(transaction=False)
@@ -45,7 +45,7 @@ def look_for(client: Any, prefix: str, run_id: str, seen_at: float | None) -> Ev
     pipeline.zscore(runs, run_id)
     pipeline.exists(runs)
     try:
-        # Each by itself may be refused by the rights of the user.
+        # The user may lack the right to any one of these.
         server, score, any_runs = pipeline.execute(raise_on_error=False)
     except redis_errors.RedisError:
         return _NOTHING_KNOWN
@@ -57,22 +57,22 @@ def look_for(client: Any, prefix: str, run_id: str, seen_at: float | None) -> Ev
 
 
 def _is_younger(server: dict[str, Any], seen_at: float | None) -> bool | None:
-    """Whether a process of Redis began after a moment; None where that cannot be told."""
+    """Whether a Redis process started after the run was last seen; None if that cannot be told."""
     now, uptime = server.get("server_time_usec"), server.get("uptime_in_seconds")
     if seen_at is None or now is None or uptime is None:
         return None
-    # Redis counts its uptime from the whole second in which it began, and in whole seconds: in
-    # that second it may have begun before or after.
+    # Redis reports its uptime in whole seconds, from the whole second of its start: within that
+    # second, it may have started before or after.
     began, seen = now // 1_000_000 - uptime, now / 1e6 - (time.monotonic() - seen_at)
     return None if began <= seen < began + 1 else bool(seen < began)
 
 
 def explain_gone(run_id: str, evidence: Evidence) -> RunGone:
-    """Of a run that was there."""
+    """The error for a run that existed."""
     if evidence.restarted:
         return RunForgotten.because(run_id, _RESTARTED)
     if evidence.listed:
-        return RunForgotten.because(run_id, "it is listed there still, and its keys are gone")
+        return RunForgotten.because(run_id, "it is still listed there, but its keys are gone")
     if evidence.others is False:
         return RunForgotten(
             f"Redis has forgotten run {run_id}, or somebody deleted it: no run is left there; if "
@@ -84,7 +84,7 @@ def explain_gone(run_id: str, evidence: Evidence) -> RunGone:
 
 
 def explain_missing(run_id: str, evidence: Evidence) -> RunNotFound:
-    """Of a run that may never have been there."""
+    """The error for a run that may never have existed."""
     missing = f"there is no run {run_id!r}"
     if evidence.listed:
         return RunNotFound(
@@ -96,4 +96,4 @@ def explain_missing(run_id: str, evidence: Evidence) -> RunNotFound:
             f"{missing}, and no other: if there was one, Redis has forgotten run {run_id}: "
             f"{mend_forgotten(run_id)}"
         )
-    return RunNotFound(f"{missing}: `distflow runs` lists what there is")
+    return RunNotFound(f"{missing}: `distflow runs` lists all runs")

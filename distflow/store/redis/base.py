@@ -1,4 +1,4 @@
-"""What every part of the Redis store stands on: keys, scripts, and patience with Redis."""
+"""The base of all parts of the Redis store: keys, scripts, and patience with Redis."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 _Store = TypeVar("_Store", bound="StoreBase")
 
-#: What reading bytes raises that distflow has not written.
+#: What reading bytes raises that distflow did not write.
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OverflowError, Damaged)
 
-#: How Redis says that a key holds another kind of value, or that a script met such a value. Where
-#: it says that somebody lacks a right it is another matter.
+#: How Redis reports that a key holds another kind of value, or that a script met one. A missing
+#: right is a different error.
 _WRONG_TYPE, _IN_SCRIPT, _NO_RIGHT = "WRONGTYPE", "user_script:", ("NOPERM", "permission", "access")
 
-#: Why a run is missing: work horses, which are made for every job, need not know.
+#: Imported only when a run is missing: work horses, which start for every job, need not pay for it.
 _ABSENCE = "distflow.store.redis.absence"
 
 
@@ -47,8 +47,8 @@ class StoreBase:
         client: the connection; its ``decode_responses`` must be off.
         run_id: the run.
         prefix: first part of every key.
-        patience_seconds: how long a call is tried again while Redis is away. Scripts are
-            idempotent under lost replies, so that a repeated call is safe.
+        patience_seconds: how long a call is retried while Redis is away. Scripts are idempotent
+            under lost replies, so repeating a call is safe.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class StoreBase:
         prefix: str = DEFAULT_PREFIX,
         patience_seconds: float = 60.0,
     ) -> None:
-        # redis-py types its replies for clients of every kind; this one answers in bytes.
+        # redis-py's types cover clients of every kind; this one answers in bytes.
         self.client: Any = client
         self.run_id = run_id
         self.prefix = prefix
         self.keys = RunKeys(prefix, run_id)
         self.patience_seconds = patience_seconds
-        #: When the run was there last, on the monotonic clock; None before it was seen.
+        #: When the run was last seen, on the monotonic clock; None before.
         self._seen_at: float | None = None
         #: Whether this store has deleted it.
         self._has_deleted = False
@@ -74,7 +74,7 @@ class StoreBase:
         return self._patiently(lambda: run_script(self.client, script, keys, arguments))
 
     def _read_cut(self, names: Sequence[str]) -> list[list[Any]]:
-        """Outcomes, claims, progress and notes of tasks, packed, None where there is none."""
+        """Outcomes, claims, progress and notes of tasks, packed; None where a task has none."""
         keys = self.keys
         used = (keys.meta, keys.results, keys.claims, keys.progress, keys.saved)
         found: list[list[Any]] = self._run("read_cut", used, *names)
@@ -89,7 +89,9 @@ class StoreBase:
             raise
 
     def _require(self, code: int) -> None:
-        """Raise what a coordinator's or a person's call has run into; OK and RECORDED pass."""
+        """Raise the error for the code of a coordinator's or a person's call; OK and RECORDED
+        pass.
+        """
         if code == Code.GONE:
             raise self.explain_gone()
         self._note_seen()
@@ -141,9 +143,9 @@ class StoreBase:
 def reading(
     method: Callable[Concatenate[_Store, _P], _T],
 ) -> Callable[Concatenate[_Store, _P], _T]:
-    """A method of a store that decodes what Redis holds.
+    """Mark a method of a store that decodes what Redis holds.
 
-    It raises DamagedRun where that is nothing that distflow writes.
+    The method then raises DamagedRun for data that distflow did not write.
     """
 
     @wraps(method)
@@ -159,15 +161,15 @@ def reading(
 
 
 def is_damage(error: ResponseError) -> bool:
-    """Whether Redis, or a script there, met what distflow did not write."""
+    """Whether Redis, or a script there, met data that distflow did not write."""
     said = str(error)
     strange = _WRONG_TYPE in said or _IN_SCRIPT in said
     return strange and not any(word in said for word in _NO_RIGHT)
 
 
 def refusal_of(code: Code, run_id: str) -> DistflowError | None:
-    """Why a coordinator's call was refused by a code although the run is there; None where it was
-    not.
+    """The error for a coordinator's call that was refused although the run exists; None if it was
+    not refused.
     """
     if code == Code.STALE_EPOCH:
         return StaleEpoch(f"run {run_id}: another coordinator has taken it over")

@@ -1,4 +1,4 @@
-"""Redis Cluster is refused: distflow's connections do not speak to several servers at once."""
+"""Refuses Redis Cluster: distflow's connections talk to one server each."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from redis import exceptions as redis_errors
 
 from distflow.errors import InvalidInput
 
-#: What INFO calls it: Redis and Valkey differ.
+#: The name in INFO: Redis and Valkey differ.
 _MODES = ("redis_mode", "server_mode")
 
 
 def refuse_cluster(client: Any, where: str) -> None:
-    """Raise where a server belongs to a Redis Cluster, whatever part of it this is. Nothing is
-    said of one that does not tell: away, busy, or without the right to INFO.
+    """Raise if a server belongs to a Redis Cluster, whatever its role there. A server that does not
+    tell passes: it is away, busy, or denies INFO.
 
     Args:
         client: answers in bytes or in text.
-        where: for the message: which server that is.
+        where: names the server in the message.
 
     Raises:
         InvalidInput: it does.
@@ -31,13 +31,13 @@ def refuse_cluster(client: Any, where: str) -> None:
 
 
 def refuse_mode(told: Any, where: str) -> None:
-    """The same, by what INFO has answered.
+    """The same, given the reply to INFO.
 
     Raises:
         InvalidInput: it does.
     """
     if any(told.get(name) == "cluster" for name in _MODES):
         raise InvalidInput(
-            f"{where} belongs to a Redis Cluster, which distflow does not support: give it a Redis "
-            "of its own (cluster-enabled no), or one behind Sentinels"
+            f"{where} belongs to a Redis Cluster, which distflow does not support: use a Redis "
+            "without cluster mode (cluster-enabled no), or one behind Sentinels"
         )

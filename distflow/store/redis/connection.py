@@ -1,4 +1,4 @@
-"""How a Redis client is made from a URL, with timeouts that nothing outlasts."""
+"""Makes Redis clients from URLs, with timeouts on everything."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from distflow.store.redis.keys import DEFAULT_PREFIX, runs_key
 from distflow.store.redis.patience import Refusal, find_refusal, outlast
 from distflow.store.redis.sentinel import open_primary
 
-#: Seconds that one command may take; every blocking read of ours waits for less.
+#: Timeout of one command in seconds; every blocking read of ours waits for less.
 SOCKET_TIMEOUT_SECONDS = 10.0
 
-#: Seconds that making a connection may take.
+#: Timeout for connecting, in seconds.
 CONNECT_TIMEOUT_SECONDS = 3.0
 
-#: Seconds that a server has to say whether it takes writes: it may hold them back instead.
+#: Seconds for a server to say whether it takes writes: it may pause them instead.
 _ANSWER_SECONDS = 1.0
 
-#: Seconds for which a server that does not answer is tried: it may be starting.
+#: Seconds for which a server that does not answer is retried: it may be starting.
 _REACH_SECONDS = 1.0
 
-#: What a URL of Sentinels may say behind its question mark.
+#: The options that a Sentinel URL may have after its question mark.
 _SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password", "ssl")
 
-#: Options for TLS that name a file.
+#: TLS options that name a file.
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 _TIMEOUTS: dict[str, Any] = {
@@ -50,7 +50,7 @@ _TIMEOUTS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
 }
 
-#: Seconds after which a connection is asked whether it is well, before it is used again.
+#: After this many idle seconds a connection is checked before it is used again.
 _HEALTH_CHECK_SECONDS = 15
 
 
@@ -63,7 +63,7 @@ def open_redis(url: str) -> Redis:
             may give ``sentinel_username`` and ``sentinel_password``, and ``ssl=true``.
 
     Raises:
-        InvalidInput: the URL is none of these, or names a file that is not there.
+        InvalidInput: the URL is none of these, or names a file that does not exist.
     """
     url = tidy_url(url)
     check_url(url)
@@ -74,7 +74,7 @@ def open_redis(url: str) -> Redis:
         options |= KEEPALIVE
     try:
         client: Redis = Redis.from_url(url, **options)
-        # It does not connect; options that it does not know are refused here, not at first use.
+        # Makes no connection; but unknown options are refused here rather than at first use.
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError, redis_errors.RedisError) as error:
@@ -82,27 +82,25 @@ def open_redis(url: str) -> Redis:
     else:
         _check_files(url, pool.connection_kwargs)
         return client
-    # Out of the handler: what is raised there carries the words of urllib and redis-py along.
+    # Raised outside the handler: inside, it would carry the messages of urllib and redis-py along.
     raise unusable(url, cause)
 
 
 def _cause_of(error: Exception, url: str) -> str:
-    """Why redis-py does not take a URL of the right form, in words that have no password in
-    them.
-    """
+    """Why redis-py refuses a URL of the right form, in words without a password."""
     if hide_password(url) == url:
         return _cause(error)
     names = ", ".join(option_names(url))
-    return f"one of its options ({names}) is not known, or has a value that it cannot have"
+    return f"one of its options ({names}) is unknown, or has an invalid value"
 
 
 def check_redis(client: Redis, url: str) -> None:
-    """Reach the server. One that answers with a refusal is reached: what comes next may be
-    refused or not, and says so.
+    """Reach the server. One that answers with a refusal counts as reached: later commands will say
+    whether they are refused.
 
     Raises:
-        RedisUnavailable: it does not answer; the message names it without its password.
-        InvalidInput: it has no database of the number that the URL names, or belongs to a Redis
+        RedisUnavailable: it does not answer; the message names it without the password.
+        InvalidInput: it does not have the database that the URL names, or belongs to a Redis
             Cluster.
     """
     try:
@@ -111,7 +109,7 @@ def check_redis(client: Redis, url: str) -> None:
         raise RedisUnavailable(
             f"Redis at {hide_password(url)} refuses the login: {error}"
         ) from None
-    # A host name that cannot be one is a UnicodeError.
+    # An impossible host name is a UnicodeError.
     except (redis_errors.RedisError, OSError, UnicodeError) as error:
         if find_refusal(error) is None:
             raise _unreachable(error, hide_password(url)) from None
@@ -119,29 +117,29 @@ def check_redis(client: Redis, url: str) -> None:
 
 
 def _unreachable(error: Exception, where: str) -> InvalidInput | RedisUnavailable:
-    """What a person is told of a server that cannot be used."""
+    """The error for a server that cannot be used."""
     if isinstance(error, redis_errors.ResponseError) and "DB index" in str(error):
-        return InvalidInput(f"Redis at {where} has no such database: take another, such as 0")
+        return InvalidInput(f"Redis at {where} has no such database: use another, such as 0")
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return RedisUnavailable(
             f"Redis at {where}: its certificate is not trusted: {_cause(error)}; "
-            "name the CA that has signed it in the URL, by ?ssl_ca_certs=FILE"
+            "name the CA that signed it in the URL, with ?ssl_ca_certs=FILE"
         )
     if "CERTIFICATE_REQUIRED" in str(error):
         return RedisUnavailable(
-            f"Redis at {where} asks for a certificate: name yours in the URL, by "
+            f"Redis at {where} asks for a client certificate: name yours in the URL, with "
             "?ssl_certfile=FILE&ssl_keyfile=FILE"
         )
     return RedisUnavailable(
         f"Redis at {where} cannot be reached: {_cause(error)}; start it, "
-        "or name another by --redis URL or DISTFLOW_REDIS_URL"
+        "or name another with --redis URL or DISTFLOW_REDIS_URL"
     )
 
 
 def find_write_refusal(client: Redis) -> Refusal | None:
-    """How Redis refuses whatever writes; None where it does not, or does not tell within a second.
+    """How Redis refuses writes; None if it does not, or does not tell within a second.
 
-    It is asked by a write that changes nothing: no run has an empty name.
+    Tested by a write that changes nothing: no run has an empty name.
     """
     pool = client.connection_pool
     connection: Any = pool.get_connection()
@@ -166,12 +164,12 @@ def _check_files(url: str, options: Mapping[str, Any]) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """What an error says, to be gone on with in the same sentence."""
+    """The text of an error, fit for use within a sentence."""
     return str(error).rstrip(". ")
 
 
 def _open_sentinel(url: str) -> Redis:
-    # By hand: urlsplit takes the colons of several hosts for those of one.
+    # Parsed by hand: urlsplit cannot read several hosts with ports.
     address, _, options_text = url.removeprefix(SENTINEL).partition("?")
     login, _, place = address.rpartition("@")
     places, _, path = place.partition("/")
@@ -180,7 +178,7 @@ def _open_sentinel(url: str) -> Redis:
     query = {name: values[-1] for name, values in parse_qs(options_text).items()}
     if not query.keys() <= set(_SENTINEL_OPTIONS):
         known = ", ".join(_SENTINEL_OPTIONS)
-        raise unusable(url, f"of the options behind the ? it takes {known} alone")
+        raise unusable(url, f"the only options after the ? are {known}")
     options = dict(_TIMEOUTS, **KEEPALIVE, db=int(database or 0))
     username, _, password = login.partition(":")
     if password:

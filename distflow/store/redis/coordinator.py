@@ -1,4 +1,4 @@
-"""The store as a coordinator and a person at the command line use it."""
+"""The store for coordinators, and for people at the command line."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from distflow.store.redis.worker import finish_fields
 from distflow.wire.codec import pack
 from distflow.wire.run_fields import asked_grace
 
-#: How often it is looked at when a run is stopped, while others write that.
+#: How often cancelling is retried while others cancel the same run.
 _LOOKS = 20
 
-#: Names that one call of a script is given: it must not hold Redis for long.
+#: Names per call of a script: it must not block Redis for long.
 _NAMES_PER_CALL = 1000
 
 
 class CoordinatorStore(StoreBase, CoordinatorPort):
-    """The transitions that whoever leads a run makes, and how it finds that something was lost."""
+    """The transitions that a coordinator makes, and how it notices losses."""
 
     def acquire_lease(self, owner: str, ttl_seconds: float, *, force: bool = False) -> int:
         keys = (self.keys.meta, self.keys.lease, self.keys.history)
@@ -148,7 +148,7 @@ class CoordinatorStore(StoreBase, CoordinatorPort):
                 pipeline.sismember(key, run_id)
             (created_at, version), listed, *lists = pipeline.execute()
             active = any(lists)
-            # A run that was deleted belongs into no index.
+            # A deleted run belongs in no index.
             if created_at is None or (active and listed is not None):
                 return False, False
             with commit("restore_indices"):
@@ -165,8 +165,8 @@ class CoordinatorStore(StoreBase, CoordinatorPort):
         self._require(code)
         if code == Code.WRONG_STATE:
             raise WrongState(
-                f"run {self.run_id} was never completely submitted: remove it by "
-                f"`distflow delete {self.run_id}`, and submit again"
+                f"run {self.run_id} was never completely submitted: remove it with "
+                f"`distflow delete {self.run_id}`, and submit it again"
             )
 
     def reopen_tasks(
@@ -184,7 +184,7 @@ class CoordinatorStore(StoreBase, CoordinatorPort):
             code = self._run("reopen_tasks", used, epoch, *flat)
             self._require(code)
             if code == Code.WRONG_STATE:
-                raise WrongState(f"run {self.run_id} is not being reopened any more")
+                raise WrongState(f"run {self.run_id} is no longer being reopened")
 
     def set_times(
         self,
@@ -236,7 +236,7 @@ class CoordinatorStore(StoreBase, CoordinatorPort):
             if not shortens_grace(grace, _left(seen, behind, int(now))):
                 return new
         else:
-            raise LookAgain(f"run {self.run_id} is cancelled by others at this moment: try again")
+            raise LookAgain(f"others are cancelling run {self.run_id} at the same time: try again")
         if code == Code.GONE and epoch is None:
             raise self._missing()
         self._require(code)
@@ -246,13 +246,13 @@ class CoordinatorStore(StoreBase, CoordinatorPort):
 
 
 def _left(stop_at: str, behind: str, now: int) -> int | None:
-    """What is left of a grace, in ms, by what meta says of it; None where there is none."""
+    """What is left of the grace period in meta, in ms; None if there is none."""
     return stop_moment(int(stop_at), asked_grace(stop_at, behind), now) - now if stop_at else None
 
 
 def parse_streams(found: Any) -> dict[str, list[Event]]:
-    """What XREAD answered: the events of each stream, by its key."""
-    # RESP2 answers [[key, entries]], RESP3 {key: [entries]}.
+    """Parse the reply of XREAD: the events of each stream, by its key."""
+    # RESP2 replies [[key, entries]], RESP3 {key: [entries]}.
     if isinstance(found, dict):
         streams = [(key, chain.from_iterable(parts)) for key, parts in found.items()]
     else:

@@ -1,4 +1,4 @@
-"""The store as submit, import and delete use it: a run is made, and unmade."""
+"""The store for submit, import and delete: creates and removes runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from distflow.wire.run_fields import encode_spec
 
 
 class CreationStore(StoreBase, CreationPort):
-    """The transitions that make a run, and unmake it."""
+    """The transitions that create and remove a run."""
 
     def create_run(
         self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
@@ -30,8 +30,8 @@ class CreationStore(StoreBase, CreationPort):
         flat = [part for pair in fields.items() for part in pair]
         packed = b"" if tasks is None else _pack_tasks(tasks)
         status = (RunStatus.CREATING if tasks is None else RunStatus.RUNNING).value
-        # The indices lie in other slots: written first, so that no run is ever unlisted. A run
-        # that exists keeps its place.
+        # The indices are in other slots. They are written first, so that no run is ever unlisted. A
+        # run that exists keeps its place.
         calls = [
             ScriptCall("list_run", (runs_key(self.prefix),), (self.run_id,)),
             ScriptCall(
@@ -44,8 +44,8 @@ class CreationStore(StoreBase, CreationPort):
         code = self._patiently(lambda: run_scripts(self.client, calls, before=[active]))[-1]
         if code == Code.EXISTS:
             raise RunExists(
-                f"run {self.run_id!r} exists already: take another --run-id, "
-                f"or look at it by `distflow status {self.run_id}`"
+                f"run {self.run_id!r} exists already: choose another --run-id, "
+                f"or look at it with `distflow status {self.run_id}`"
             )
 
     def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:
@@ -92,7 +92,7 @@ class CreationStore(StoreBase, CreationPort):
     def discard_creation(self, operation: str, *, unlist: bool = False) -> None:
         code = self._run("delete_run", self._deleted_keys, 1, operation)
         if code == Code.WRONG_STATE:
-            raise LookAgain(f"run {self.run_id} was written meanwhile: try again")
+            raise LookAgain(f"run {self.run_id} was changed in the meantime: try again")
         if code != Code.GONE:
             self._require(code)
         self._note_deleted()
@@ -154,7 +154,7 @@ class CreationStore(StoreBase, CreationPort):
         self._patiently(unlist)
 
     def _keys_after(self, *first: str) -> tuple[str, ...]:
-        """Every key of the run, these before the others."""
+        """Every key of the run, these first."""
         return (*first, *(key for key in self.keys.all() if key not in first))
 
     def _making(self, code: int) -> None:
@@ -168,7 +168,7 @@ def _queues(tasks: Sequence[Task]) -> list[str]:
 
 
 def _traits(tasks: Sequence[Task]) -> list[str]:
-    """Task and traits in turn, of those that have some: see ``append_graph``."""
+    """Tasks with traits, as task and traits in turn: see ``append_graph``."""
     return [
         part
         for task in tasks

@@ -1,4 +1,4 @@
-"""What the server gives a run: how much of what it acknowledged survives its own death."""
+"""Durability: how much of what a server acknowledged survives its own death."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from distflow.errors import InvalidInput
 from distflow.store.redis.cluster import refuse_mode
 from distflow.store.redis.patience import is_passing
 
-#: From the least to the most; ``unknown`` where the server does not tell.
+#: From least to most durable; ``unknown`` if the server does not tell.
 DURABILITIES = ("none", "rdb", "aof-no", "aof-everysec", "aof-always", WAITAOF, UNKNOWN)
 
 _NOEVICTION = "noeviction"
 
-#: What is asked of a server's configuration.
+#: The settings that are read from a server.
 _SETTINGS = ("appendonly", "appendfsync", "save", "maxmemory-policy")
 
-#: How long the question may take whether WAITAOF is there: an answer needs no write.
+#: Timeout for testing whether WAITAOF is available: the test needs no write.
 _PROBE_MS = 1000
 
 
 def read_server(client: Any) -> ServerFacts:
-    """What a server says of itself, by its own configuration.
+    """Read a server's facts from its configuration.
 
-    A managed Redis may refuse CONFIG, and an ACL may refuse INFO: that is ``unknown``.
+    A managed Redis may refuse CONFIG, and an ACL may refuse INFO: then facts are ``unknown``.
 
     Raises:
         InvalidInput: it belongs to a Redis Cluster.
     """
     pipeline = client.pipeline(transaction=False)
     for name in _SETTINGS:
-        # One at a time: before Redis 7, CONFIG GET takes one name.
+        # One at a time: before Redis 7, CONFIG GET takes a single name.
         pipeline.config_get(name)
     pipeline.info("server")
     replies = pipeline.execute(raise_on_error=False)
@@ -53,25 +53,25 @@ def read_server(client: Any) -> ServerFacts:
 
 
 def settle_server(client: Any, wanted: str | None, *, allow_eviction: bool) -> ServerFacts:
-    """What a new run records of its server.
+    """Check the server for a new run, and return the facts to record.
 
     Args:
         client: the connection.
-        wanted: ``waitaof``, or None for what the server's settings give.
-        allow_eviction: whether a server may be used that throws keys away, or may one day.
+        wanted: ``waitaof``, or None to rely on the server's settings.
+        allow_eviction: whether to accept a server that may evict keys.
 
     Raises:
-        InvalidInput: the server throws keys away, or cannot give what is wanted.
+        InvalidInput: the server may evict keys, or cannot provide what is wanted.
     """
     if wanted not in (None, WAITAOF):
         raise InvalidInput(
-            f"durability={wanted!r}: it is 'waitaof', or left out for what Redis's settings give"
+            f"durability={wanted!r}: must be 'waitaof', or be left out to use Redis's settings"
         )
     facts = read_server(client)
     if facts.maxmemory_policy not in (_NOEVICTION, UNKNOWN) and not allow_eviction:
         raise InvalidInput(
-            f"this Redis may throw away what was done (maxmemory-policy is "
-            f"{facts.maxmemory_policy}): `CONFIG SET maxmemory-policy noeviction` mends it, "
+            f"this Redis may evict recorded outcomes (maxmemory-policy is "
+            f"{facts.maxmemory_policy}): `CONFIG SET maxmemory-policy noeviction` fixes it, "
             "--allow-eviction (allow_eviction=True) accepts it"
         )
     if wanted is None:
@@ -83,7 +83,7 @@ def settle_server(client: Any, wanted: str | None, *, allow_eviction: bool) -> S
 def _require_waitaof(client: Any, facts: ServerFacts) -> None:
     if facts.durability == "aof-no":
         raise InvalidInput(
-            "durability 'waitaof' would wait in vain where appendfsync is no: "
+            "durability 'waitaof' would wait in vain while appendfsync is no: "
             "`CONFIG SET appendfsync everysec`, or always"
         )
     try:

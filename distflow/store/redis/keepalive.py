@@ -1,6 +1,6 @@
-"""TCP keepalive: a host that is gone is noticed by the other one while nothing is sent.
+"""TCP keepalive: notices that the other host is gone while nothing is sent.
 
-A client sees to its own probes. Whether a server notices is a matter of its settings.
+A client configures its own probes. Whether a server notices depends on its settings.
 """
 
 from __future__ import annotations
@@ -12,23 +12,22 @@ from redis import exceptions as redis_errors
 
 from distflow.store.redis.patience import is_passing
 
-#: Seconds of silence before the first probe, between two probes, and probes without an answer
-#: until the connection is given up: half a minute in all.
+#: Seconds of silence before the first probe, seconds between two probes, and unanswered probes
+#: until the connection is dropped: half a minute in all.
 _IDLE_SECONDS = 15
 _INTERVAL_SECONDS = 5
 _PROBES = 3
 
-#: Milliseconds for which what was sent may stay without an acknowledgement: while any is, the
-#: kernel sends no probes.
+#: Milliseconds for which sent data may stay unacknowledged: meanwhile the kernel sends no probes.
 _UNACKNOWLEDGED_MS = 30_000
 
 
 def _known(**values: int) -> dict[int, int]:
-    """The options that this system has, by their numbers."""
+    """The options that this system supports, by their numbers."""
     return {getattr(socket, name): value for name, value in values.items() if hasattr(socket, name)}
 
 
-#: For redis-py: options of a connection by TCP.
+#: Options of a TCP connection, for redis-py.
 KEEPALIVE: dict[str, Any] = {
     "socket_keepalive": True,
     "socket_keepalive_options": _known(
@@ -39,11 +38,11 @@ KEEPALIVE: dict[str, Any] = {
     ),
 }
 
-#: Times of ``tcp-keepalive`` that a server takes to drop a connection: one until its first probe,
-#: and three probes a third of that apart.
+#: A server drops a connection after this many times ``tcp-keepalive``: once until its first probe,
+#: then three probes at intervals of a third.
 _DROP_FACTOR = 2.0
 
-#: A server that takes no longer tells a host that is gone from a frozen worker in time.
+#: A server that takes no longer can tell a dead host from a frozen worker in time.
 PROMPT_DROP_SECONDS = 20.0
 
 _KEEPALIVE = "tcp-keepalive"
@@ -53,8 +52,8 @@ _PORTS = ("port", "tls-port")
 
 
 def server_drop_seconds(client: Any) -> float | None:
-    """How long a server takes to drop the connection of a client whose host is gone: infinite where
-    it never does, 0 where it has no clients on other hosts, None where it does not tell.
+    """How long a server takes to drop the connection of a client whose host is gone: infinite if it
+    never does, 0 if it has no clients on other hosts, None if it does not tell.
     """
     pipeline = client.pipeline(transaction=False)
     for name in (_KEEPALIVE, *_PORTS):
@@ -65,7 +64,7 @@ def server_drop_seconds(client: Any) -> float | None:
         if isinstance(reply, redis_errors.NoPermissionError):
             return None
         if isinstance(reply, Exception):
-            # A managed Redis knows no such command.
+            # A managed Redis may not know the command.
             if type(reply) is redis_errors.ResponseError and not is_passing(reply):
                 return None
             raise reply
@@ -76,8 +75,8 @@ def server_drop_seconds(client: Any) -> float | None:
 
 
 def keepalive_advice(drop_seconds: float | None) -> str | None:
-    """What whoever runs a server should set, given how long it takes to drop a connection whose
-    host is gone; None where nothing is to be said.
+    """Advice on server settings, given how long a server takes to drop a connection whose host is
+    gone; None if there is no need.
     """
     if drop_seconds is None or drop_seconds <= PROMPT_DROP_SECONDS:
         return None

@@ -1,4 +1,4 @@
-"""Every Redis key name of distflow is made here."""
+"""Makes every Redis key name of distflow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from distflow.core.claim import READ_VERSIONS
 
-#: First part of every key; a setting, so that several installations may share a Redis.
+#: The first part of every key; configurable, so that installations can share a Redis.
 DEFAULT_PREFIX = "distflow"
 
 
@@ -54,7 +54,7 @@ class RunKeys:
 
 @lru_cache(maxsize=4096)
 def run_keys(prefix: str, run_id: str) -> RunKeys:
-    """The keys of a run, for those who ask for the same again and again."""
+    """The keys of a run, cached for repeated use."""
     return RunKeys(prefix, run_id)
 
 
@@ -69,17 +69,17 @@ def coordinators_key(prefix: str) -> str:
 
 
 def workers_key(prefix: str) -> str:
-    """Hash of the workers that have taken batches, by name: see ``note_worker``."""
+    """Hash of the workers that have run batches, by name: see ``note_worker``."""
     return f"{prefix}:workers"
 
 
 def active_key(prefix: str, version: int = 1) -> str:
-    """Set of the ids of the runs of a version that somebody should lead: who does not read that
-    version does not look there.
+    """Set of the ids of runs of one version that somebody should lead. A release that cannot read
+    the version does not look there.
     """
     return f"{prefix}:active" if version == 1 else f"{prefix}:active:{version}"
 
 
 def active_keys(prefix: str) -> list[str]:
-    """Those sets of the versions that this distflow reads."""
+    """The active sets of all versions that this distflow reads."""
     return [active_key(prefix, version) for version in READ_VERSIONS]

@@ -1,4 +1,4 @@
-"""Which runs there are on a Redis."""
+"""Lists the runs on a Redis."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from distflow.errors import InvalidInput
 from distflow.ids import check_run_id
 from distflow.store.redis.keys import DEFAULT_PREFIX, RunKeys, runs_key
 
-#: Seconds that runs are looked for which are not listed: a server may have millions of keys.
+#: Seconds to search for unlisted runs: a server may have millions of keys.
 _SEARCH_SECONDS = 0.1
 
-#: Keys that one command looks at.
+#: Keys per scan command.
 _SCANNED_KEYS = 1000
 
 
 def list_runs(client: Any, prefix: str = DEFAULT_PREFIX) -> list[str]:
-    """Every run id, oldest first; with those whose keys somebody has restored (``RESTORE``), and
-    that the list of runs does not have yet: whoever leads them next puts them there.
+    """Every run id, oldest first. Includes runs whose keys somebody restored (``RESTORE``) and that
+    are not on the list of runs yet: their next coordinator puts them there.
     """
     listed = {
         run_id.decode(errors="backslashreplace"): score
@@ -33,9 +33,9 @@ def list_runs(client: Any, prefix: str = DEFAULT_PREFIX) -> list[str]:
 
 
 def _find_others(client: Any, prefix: str, listed: dict[str, float]) -> dict[str, float]:
-    """Runs that are not listed, by the time of their creation."""
-    # A user with rights of its own has none to see the names of others' keys: see the pages on
-    # Redis users. What it is refused the server would note each time.
+    """Unlisted runs, by the time of their creation."""
+    # A user with limited rights may not scan other users' keys, and the server would log each
+    # denied attempt.
     username = client.connection_pool.connection_kwargs.get("username")
     if username not in (None, "", "default"):
         return {}
@@ -58,7 +58,7 @@ def _search(client: Any, prefix: str) -> set[str]:
             try:
                 found.add(check_run_id(name))
             except InvalidInput:
-                # A key of somebody else.
+                # Not a key of distflow.
                 continue
         if cursor == 0 or time.monotonic() >= until:
             return found
@@ -68,5 +68,5 @@ def _created_at(client: Any, prefix: str, run_id: str) -> float:
     created_at = None
     with suppress(redis_errors.ResponseError):
         created_at = client.hget(RunKeys(prefix, run_id).meta, "created_at")
-    # A damaged run is listed as well: it is told of where it is read.
+    # A damaged run is listed, too; reading it reports the damage.
     return int(created_at) / 1000 if created_at and created_at.isdigit() else 0.0

@@ -1,8 +1,8 @@
-"""Patience with Redis: what a restart, a failover, a cut or a refusal breaks is worth another try.
+"""Patience with Redis: retries what a restart, a failover, a lost connection or a refusal breaks.
 
-This is the one place that decides what passes: commands, coordinators, services and workers ask
-here. A refusal says that the command was not executed, so that it may be sent again whatever it
-does; where a reply was lost, the command must be idempotent.
+This alone decides which errors are temporary, for commands, coordinators, services and workers. A
+refused command was not executed, so any command may be sent again. After a lost reply, the command
+must be idempotent.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ _log = get_logger("distflow.redis")
 
 _T = TypeVar("_T")
 
-#: What a restart, a failover or a cut looks like from here.
+#: How a restart, a failover or a lost connection shows up here.
 _AWAY = (redis_errors.ConnectionError, redis_errors.TimeoutError)
 
-#: redis-py counts these among the above, but no waiting mends them.
+#: redis-py derives these from the above, but waiting does not help.
 _LASTING = (redis_errors.AuthenticationError, redis_errors.AuthorizationError)
 
-#: Seconds between two tries, growing: long enough to leave a restarting server alone.
+#: Seconds between two tries, growing, so that a restarting server is left alone.
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 1.0
 _PAUSE_GROWTH = 1.25
 
-#: Seconds of trouble before a word of it, and between two words; with less patience than the last
-#: there is none, since the error at its end says it.
+#: Seconds of trouble before the first log line, and between two lines. With less patience than the
+#: last of these nothing is logged, since the error at the end says it.
 _TELL_AFTER_SECONDS = 0.5
 _TELL_AGAIN_SECONDS = 60.0
 _TELL_PATIENCE_SECONDS = 5.0
 
-#: Seconds that a process which is told to end waits at most.
+#: The longest wait of a process that was told to end, in seconds.
 _HURRIED_SECONDS = 2.0
 
-#: Of clients: whether the process that uses it is told to end.
+#: Client -> says whether the process that uses it was told to end.
 _told_to_end: WeakKeyDictionary[Any, Callable[[], bool]] = WeakKeyDictionary()
 
 
 class Refusal(NamedTuple):
     """One kind of refusal."""
 
-    #: How Redis's error begins.
+    #: The first word of Redis's error.
     word: str
     #: Why Redis refuses.
     why: str
     #: What ends it.
     mend: str
-    #: Whether another server may be the primary by now: a new connection may find it.
+    #: Whether another server may be the primary by now, so that a new connection may help.
     is_elsewhere: bool = False
 
     def __str__(self) -> str:
@@ -66,18 +66,18 @@ _ALL = (
     Refusal(
         "OOM",
         "it has reached its maxmemory",
-        "raise maxmemory, or free memory by `distflow purge --older-than 7d`",
+        "raise maxmemory, or free memory with `distflow purge --older-than 7d`",
     ),
     Refusal(
         "READONLY",
-        "it is a replica, and takes no writes",
+        "it is a replica and takes no writes",
         "after a failover this ends by itself; else give the URL of the primary, or one that "
         "begins with redis+sentinel://",
         is_elsewhere=True,
     ),
     Refusal(
         "NOREPLICAS",
-        "fewer replicas are connected than min-replicas-to-write asks for",
+        "fewer replicas are connected than min-replicas-to-write requires",
         "start its replicas, or `redis-cli CONFIG SET min-replicas-to-write 0`",
     ),
     Refusal(
@@ -87,13 +87,13 @@ _ALL = (
     ),
     Refusal(
         "BUSY",
-        "it has been running one script for long",
-        "wait for its end, or `redis-cli SCRIPT KILL`",
+        "it has been running one script for a long time",
+        "wait until it ends, or `redis-cli SCRIPT KILL`",
     ),
     Refusal(
         "LOADING",
-        "it has just started, and still reads its data",
-        "wait: `redis-cli INFO persistence` tells how long",
+        "it has just started and is still loading its data",
+        "wait: `redis-cli INFO persistence` shows how long",
     ),
     Refusal(
         "MASTERDOWN",
@@ -110,18 +110,18 @@ _ALL = (
     Refusal(
         "TRYAGAIN",
         "its cluster is moving the slot of a key",
-        "wait for the end of the move",
+        "wait until it has moved",
         is_elsewhere=True,
     ),
     Refusal(
         "UNBLOCKED",
-        "it was made a replica, or somebody ended the wait by CLIENT UNBLOCK",
+        "it was made a replica, or somebody ended the wait with CLIENT UNBLOCK",
         "after a failover this ends by itself",
         is_elsewhere=True,
     ),
     Refusal(
         "KILLED",
-        "somebody ended the script by SCRIPT KILL",
+        "somebody ended the script with SCRIPT KILL",
         "nothing: the script is sent again",
     ),
     Refusal(
@@ -131,10 +131,10 @@ _ALL = (
     ),
 )
 
-#: Every refusal that passes, by its word.
+#: Every temporary refusal, by its word.
 REFUSALS = {refusal.word: refusal for refusal in _ALL}
 
-#: redis-py takes the word off the message of these, and makes a class of it instead.
+#: For these redis-py removes the word from the message and raises a class of its own.
 _WORD_OF_CLASS = (
     (redis_errors.OutOfMemoryError, "OOM"),
     (redis_errors.ReadOnlyError, "READONLY"),
@@ -145,16 +145,16 @@ _WORD_OF_CLASS = (
     (redis_errors.TryAgainError, "TRYAGAIN"),
 )
 
-#: Errors that have no word of their own.
+#: Errors without a word of their own.
 _WORD_OF_PHRASE = {
     "max number of clients": "MAXCLIENTS",
     "Script killed by user": "KILLED",
-    # What a primary says to it that was made a replica after the write that it waits for.
+    # Said by a primary that was made a replica after the write that is waited for.
     "WAITAOF cannot be used with replica": "READONLY",
 }
 
-#: What may stand before the word: redis-py's own words for a command of a pipeline, which it
-#: quotes; EXEC's; and, up to Redis 6.2, the places in a script.
+#: What may precede the word: redis-py's text for a command in a pipeline, which it quotes; that of
+#: EXEC; and, up to Redis 6.2, the position in a script.
 _BEFORE = re.compile(
     r"(?:Command # \d+ \(.*\) of pipeline caused error: )?"
     r"(?:(?:EXECABORT )?Transaction discarded because of: )?"
@@ -166,7 +166,7 @@ _WORD = re.compile(r"[A-Z]+\b")
 
 
 def find_refusal(error: BaseException) -> Refusal | None:
-    """The refusal that an error of redis-py tells of; None where it tells of anything else."""
+    """The refusal behind an error of redis-py; None if it is any other error."""
     if not isinstance(error, redis_errors.RedisError):
         return None
     for kind, word in _WORD_OF_CLASS:
@@ -183,13 +183,13 @@ def find_refusal(error: BaseException) -> Refusal | None:
 
 
 def is_elsewhere(error: BaseException) -> bool:
-    """Whether another server may be the primary by now, which a new connection may find."""
+    """Whether another server may be the primary by now, so that a new connection may help."""
     refusal = find_refusal(error)
     return refusal is not None and refusal.is_elsewhere
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether an error of redis-py may be gone at another try: Redis is away, or refuses for now.
+    """Whether an error of redis-py is temporary: Redis is away, or refuses for now.
 
     A wrong password, a missing right and a wrong command are not.
     """
@@ -205,7 +205,7 @@ def is_full(error: BaseException) -> bool:
 
 
 def describe_trouble(error: BaseException) -> str:
-    """What a passing error means, in one line: for a refusal also what ends it."""
+    """What a temporary error means, in one line; for a refusal, also how to end it."""
     refusal = find_refusal(error)
     if refusal is None:
         return f"Redis cannot be reached: {error}"
@@ -213,14 +213,14 @@ def describe_trouble(error: BaseException) -> str:
 
 
 def call_patiently(call: Callable[[], _T], patience_seconds: float, client: Any = None) -> _T:
-    """Call until Redis does it. The call must be idempotent: a reply may have been lost.
+    """Call until Redis does it. The call must be idempotent, since a reply may get lost.
 
     Args:
-        call: what is tried.
+        call: the call to try.
         patience_seconds: how long; 0 tries once.
-        client: whose idle connections are closed where another server may be the primary by now.
+        client: its idle connections are closed if another server may be the primary by now.
 
-    The logger ``distflow.redis`` is told of a trouble that lasts, unless the patience is short.
+    Lasting trouble is logged to ``distflow.redis``, unless the patience is short.
 
     Raises:
         RedisRefuses: Redis refused for all that time.
@@ -241,7 +241,9 @@ def call_patiently(call: Callable[[], _T], patience_seconds: float, client: Any 
 
 
 def hurry(client: Any, is_told_to_end: Callable[[], bool]) -> None:
-    """Once that is so, who waits on a client waits two seconds more, and no longer."""
+    """Register ``told_to_end``: once it returns true, calls on this client wait two seconds more at
+    most.
+    """
     _told_to_end[client] = is_told_to_end
 
 
@@ -252,8 +254,8 @@ def outlast(
     refused_seconds: float,
     client: Any = None,
 ) -> _T:
-    """As :func:`call_patiently`, with a patience of its own for each trouble, counted from the
-    first try; what outlasts it is raised as it came.
+    """Like :func:`call_patiently`, with a separate patience for each kind of trouble, counted from
+    the first try. An error that outlasts it is raised as it came.
 
     Raises:
         RedisError: as redis-py's.
@@ -302,16 +304,16 @@ class Trouble:
         self._pause_seconds = _FIRST_PAUSE_SECONDS
 
     def wait(self, error: redis_errors.RedisError, patience_seconds: float) -> None:
-        """Wait for the next try, and tell of the trouble where it lasts."""
+        """Wait for the next try, and log the trouble if it lasts."""
         if self._client is not None and is_elsewhere(error):
-            # A primary that was made a replica keeps its connections.
+            # A primary that was made a replica keeps its connections open.
             self._client.connection_pool.disconnect(inuse_connections=False)
         self.tell(error, patience_seconds)
         time.sleep(self._pause_seconds)
         self._pause_seconds = min(_LONGEST_PAUSE_SECONDS, self._pause_seconds * _PAUSE_GROWTH)
 
     def tell(self, error: BaseException, patience_seconds: float) -> None:
-        """Tell of the trouble where it lasts; the caller tries again."""
+        """Log the trouble if it lasts; the caller tries again."""
         now = time.monotonic()
         if now >= self._tell_at and patience_seconds >= _TELL_PATIENCE_SECONDS:
             self._tell_at = now + _TELL_AGAIN_SECONDS
@@ -321,7 +323,7 @@ class Trouble:
             _log.warning("%s (trying again, %s)", describe_trouble(error), until)
 
     def end(self) -> None:
-        """Redis does what it is asked again."""
+        """Redis works again: log it if the trouble was logged."""
         if self._told:
             lasted = time.monotonic() - self._since
-            _log.warning("Redis goes on after %.0f s", lasted)
+            _log.warning("Redis works again after %.0f s", lasted)

@@ -1,4 +1,4 @@
-"""The store as it is read: nothing here changes anything."""
+"""The reading part of the store: changes nothing."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from distflow.store.redis.scripts import load_into, queue_script
 from distflow.wire.run_fields import decode_info
 from distflow.wire.tasks import decode_tasks
 
-#: Scripts that are read by in one round trip with other commands.
+#: Scripts that are called in one round trip with other commands.
 _INFO_SCRIPT, _STATUSES_SCRIPT = "read_info", "read_statuses"
 
 
 class ReadingStore(StoreBase, ReadingPort):
-    """Reads of a run."""
+    """The reads of a run."""
 
     @reading
     def read_info(self) -> RunInfo:
@@ -82,7 +82,7 @@ class ReadingStore(StoreBase, ReadingPort):
         queue_script(pipeline, _INFO_SCRIPT, self._info_keys)
 
     def _info(self, found: Sequence[Any]) -> RunInfo:
-        """What the script ``read_info`` has answered."""
+        """Parse the reply of the script ``read_info``."""
         flat, claimed, lease, now_ms = found
         if not flat:
             raise self._missing()
@@ -200,8 +200,8 @@ class ReadingStore(StoreBase, ReadingPort):
         return [entry for entry in history if task is None or entry.task == task]
 
     def _at_once(self, ask: Callable[[Pipeline], None], *, may_refuse: int = 0) -> list[Any]:
-        """The replies to some reads in one round trip. Of the last ``may_refuse`` the server may
-        refuse to tell: a ResponseError is their reply then.
+        """The replies to several reads in one round trip. The server may refuse the last
+        ``may_refuse`` of them: their reply is then a ResponseError.
         """
 
         def call() -> list[Any]:
@@ -249,7 +249,7 @@ def _progresses(found: dict[bytes, bytes]) -> dict[str, Progress]:
     return {task.decode(): _progress(packed) for task, packed in found.items()}
 
 
-#: What the scripts call them; empty where there is no outcome.
+#: Statuses as scripts return them; empty if there is no outcome.
 _STATUSES: dict[bytes, TaskStatus | None] = {
     b"": None,
     **{status.value.encode(): status for status in TaskStatus},
@@ -261,12 +261,12 @@ def _statuses(found: Sequence[bytes]) -> list[TaskStatus | None]:
 
 
 def _newest_id(newest: list[Any]) -> str:
-    """What XREVRANGE says of the newest event."""
+    """The id of the newest event, from the reply of XREVRANGE."""
     return newest[0][0].decode() if newest else "0-0"
 
 
 def _server_id(told: Any) -> str:
-    """Which process of the server answered; a managed Redis, or an ACL, may refuse to tell."""
+    """The id of the server process that answered; a managed Redis or an ACL may refuse to tell."""
     return "" if isinstance(told, Exception) else str(told.get("run_id", ""))
 
 

@@ -1,4 +1,4 @@
-"""The store as a person who decides uses it."""
+"""The store for people who decide on tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from distflow.store.redis.worker import WorkerStore, resolution_fields
 
 
 class ResolvingStore(WorkerStore, ResolvingPort):
-    """The decisions of people."""
+    """Records the decisions of people."""
 
     def resolve_tasks(
         self,
@@ -41,25 +41,25 @@ class ResolvingStore(WorkerStore, ResolvingPort):
 
 
 def overtaken(run_id: str, code: Code, task: str, status: str, begun: str) -> WrongState:
-    """Why a decision was not taken.
+    """The error for a decision that was not recorded.
 
     Args:
         run_id: the run.
         code: HELD, LOOK_AGAIN or WRONG_STATE.
-        task: on which it was.
-        status: of its outcome, empty for none; of a HELD run who leads it.
-        begun: the dependent that has begun, or empty.
+        task: the task that was decided.
+        status: of its outcome, empty for none; for HELD, the coordinator that leads the run.
+        begun: a dependent that has begun; empty for none.
     """
     if code == Code.HELD:
         return LeaseHeld(
-            f"{status} leads run {run_id}, and what depends on task {task!r} may be on its way: "
-            f"pause the run by `distflow pause {run_id}`, decide once nobody leads it, then resume"
+            f"{status} leads run {run_id}, and dependents of task {task!r} may be queued already: "
+            f"pause it with `distflow pause {run_id}`, decide once nobody leads it, then resume"
         )
     if code == Code.LOOK_AGAIN:
-        return LookAgain(f"run {run_id}: other tasks were skipped while it was decided: try again")
+        return LookAgain(f"run {run_id}: other tasks were skipped in the meantime: try again")
     if begun:
         return begun_already(task, begun)
     return WrongState(
-        f"task {task!r} is {status or 'not ended'}, which came while it was decided: look again by "
+        f"task {task!r} changed to {status or 'not ended'} in the meantime: look again with "
         f"`{shlex.join(('distflow', 'show', run_id, task))}`"
     )

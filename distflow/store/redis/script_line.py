@@ -1,8 +1,8 @@
-"""ScriptConnection: one script, called again and again on one connection with little ado.
+"""ScriptConnection: calls one script repeatedly on one connection, with little overhead.
 
-A worker makes one such call per task. redis-py builds each command anew and asks its pool for a
-connection: that took 56 µs of processor time per call where this takes 24 (measured on one core
-beside a server on a unix socket, 150 bytes of arguments).
+A worker makes one such call per task. redis-py builds each command anew and takes a connection from
+its pool: that took 56 µs of processor time per call, and this takes 24 (measured on one core beside
+a server on a unix socket, 150 bytes of arguments).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from distflow.store.redis.scripts import load_script
 
 
 class DiskReply(NamedTuple):
-    """A script's reply, and whether Redis's disk has what it wrote; ``refusal`` is what a server
-    says that cannot tell.
+    """A script's reply, and whether its writes are on Redis's disk; ``refusal`` is the error of a
+    server that cannot tell.
     """
 
     reply: Any
@@ -32,9 +32,9 @@ class ScriptConnection:
     """Calls one script on the keys of one run.
 
     Args:
-        client: whose pool gives the connection; it is kept until :meth:`close`.
+        client: its pool provides the connection, which is kept until :meth:`close`.
         name: of the script.
-        keys: that it is called with.
+        keys: the keys to call it with.
     """
 
     def __init__(self, client: Redis, name: str, keys: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ class ScriptConnection:
         self._connection: Any = None
 
     def call(self, *arguments: bytes, meanwhile: Callable[[], object] | None = None) -> Any:
-        """Redis's reply; ``meanwhile`` is called while Redis is at it, and must not raise.
+        """Redis's reply; ``meanwhile`` is called while Redis works, and must not raise.
 
         Raises:
             RedisError: as redis-py's; after a lost reply the script may have run or not.
@@ -54,26 +54,27 @@ class ScriptConnection:
         try:
             return self._call(arguments, meanwhile)
         except NoScriptError:
-            # A server that was restarted has forgotten it.
+            # A restarted server has forgotten the script.
             self._connection.send_command("SCRIPT", "LOAD", self._script.text)
             self._connection.read_response()
             return self._call(arguments)
 
     def call_to_disk(self, wait_ms: int, *arguments: bytes) -> DiskReply:
-        """Redis's reply, once it is on disk, or after so long.
+        """Redis's reply, once the writes are on disk, or after ``wait_ms``.
 
         Raises:
             RedisError: as redis-py's; the script may have run or not.
         """
         reply = self.call(*arguments)
         try:
-            # No look at the connection's health: it might open another in its place, of whose
-            # writes, none, everything is on disk.
+            # No health check: it might replace the connection, and on a new one, without writes,
+            # everything counts as being on disk.
             self._connection.send_command("WAITAOF", 1, 0, wait_ms, check_health=False)
             local, _replicas = self._connection.read_response()
         except ResponseError as error:
             if is_passing(error):
-                # Where the script has run is no primary any more: nothing is on disk there.
+                # The server that ran the script is no longer the primary: what it has on disk does
+                # not count.
                 self._drop()
                 raise
             return DiskReply(reply, on_disk=False, refusal=str(error))
@@ -110,7 +111,7 @@ class ScriptConnection:
             raise
 
     def _drop(self) -> None:
-        """What comes next on this connection might be the answer to an earlier call."""
+        """Drop the connection: its next reply might belong to an earlier call."""
         self._connection.disconnect()
         self.close()
 

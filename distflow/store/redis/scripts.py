@@ -1,4 +1,6 @@
-"""The Lua scripts: found beside this file, sent by their SHA-1, loaded where Redis lost them."""
+"""The Lua scripts: read from ``lua/``, called by their SHA-1, loaded when Redis does not have
+them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ from distflow.faults import commit
 _CODE = re.compile(r"\bCODE\.([A-Z_]+)")
 _POLICY = re.compile(r"\bPOLICY\.([A-Z_]+)")
 
-#: What scripts are told of the policy in ``core``.
+#: The rules of ``core`` that scripts apply.
 RULES: dict[str, object] = {
     "AT_REST": RESTING_RUNS,
     "CLAIMED_IN": CLAIMED_RUNS,
@@ -38,7 +40,7 @@ RULES: dict[str, object] = {
     "REFUSED_TASKS": REFUSED_TASKS,
     "HISTORY_LIMIT": HISTORY_LIMIT,
     "HISTORY_BYTES": HISTORY_BYTES,
-    # Of runs that this distflow reads.
+    # The newest version of runs that this distflow reads.
     "NEWEST_VERSION": READ_VERSIONS[-1],
 }
 
@@ -46,7 +48,7 @@ _FOLDER = Path(__file__).parent / "lua"
 
 
 class Script(NamedTuple):
-    """A script as Redis gets it: the shared prelude, then its own file."""
+    """A script as sent to Redis: the shared prelude, then its own file."""
 
     name: str
     text: bytes
@@ -55,8 +57,8 @@ class Script(NamedTuple):
 
 @cache
 def load_script(name: str) -> Script:
-    """The script ``lua/<name>.lua``. Codes are written into it as numbers, and rules where they are
-    asked: tables of them would be made at each call.
+    """The script ``lua/<name>.lua``. Codes are inlined as numbers, and rules where they are used:
+    tables of them would be built at each call.
     """
     parts = _read("prelude") + "\n" + _read(name)
     parts = _POLICY.sub(lambda found: _literal(RULES[found[1]]), parts)
@@ -65,7 +67,7 @@ def load_script(name: str) -> Script:
 
 
 def script_names() -> list[str]:
-    """Every transition that has a script."""
+    """The names of all transitions that have a script."""
     return sorted(path.stem for path in _FOLDER.glob("*.lua") if path.stem != "prelude")
 
 
@@ -84,21 +86,21 @@ def run_script(
 def queue_script(
     pipeline: Any, name: str, keys: Sequence[str], arguments: Sequence[str | bytes | float] = ()
 ) -> None:
-    """Put a script into a pipeline. Where the server has lost it the pipeline's owner calls
-    :func:`load_into`, and runs all of it again.
+    """Add a script to a pipeline. If the server does not have it, the pipeline's owner calls
+    :func:`load_into` and runs the whole pipeline again.
     """
     with commit(name):
         pipeline.evalsha(load_script(name).sha, len(keys), *keys, *arguments)
 
 
 def load_into(client: Any, names: Iterable[str]) -> None:
-    """Let a server know scripts."""
+    """Load scripts into a server."""
     for name in names:
         client.script_load(load_script(name).text)
 
 
 class ScriptCall(NamedTuple):
-    """A script that is to run on some keys."""
+    """One call of a script on some keys."""
 
     name: str
     keys: Sequence[str]
@@ -108,13 +110,13 @@ class ScriptCall(NamedTuple):
 def run_scripts(
     client: Any, calls: Sequence[ScriptCall], *, before: Sequence[tuple[str, ...]] = ()
 ) -> list[Any]:
-    """Run scripts in one round trip, and return their replies. Where one is not loaded all are run
-    again, so that none may rest on another.
+    """Run scripts in one round trip, and return their replies. If one is not loaded, all are run
+    again, so none may depend on another.
 
     Args:
         client: the connection.
-        calls: at least one; the last names the commit.
-        before: commands that come first.
+        calls: at least one; the last one names the commit for crash points.
+        before: commands that go first.
     """
     try:
         with commit(calls[-1].name):
@@ -131,7 +133,7 @@ def run_scripts(
 
 
 def _literal(rule: object) -> str:
-    """A rule in Lua: a set as a table whose values are true."""
+    """A rule as a Lua literal: a set becomes a table whose values are true."""
     if isinstance(rule, frozenset):
         return "({" + ", ".join(f"{name} = true" for name in sorted(rule)) + "})"
     return f"'{rule}'" if isinstance(rule, str) else str(rule)

@@ -1,9 +1,9 @@
-"""Clients that find their primary through Sentinels, and follow it within seconds.
+"""Clients that find their primary through Sentinels and follow it within seconds.
 
-redis-py asks the Sentinels only when it connects. That is too seldom: a frozen primary keeps its
-connections, so that a client waits for its socket timeout, and redis-py's health check then
-connects to the same address again. And a primary that wakes up takes writes for some ten seconds,
-until a Sentinel demotes it; they are thrown away. So a connection of this module asks
+redis-py asks the Sentinels only when it connects. That is not enough: a frozen primary keeps its
+connections, so a client waits for its socket timeout, and redis-py's health check then connects to
+the same address again. And a primary that wakes up takes writes for some ten seconds until a
+Sentinel demotes it, and those are lost. So a connection of this module asks
 
 * one Sentinel a second, while it is used and while it waits for a reply;
 * all Sentinels whenever it connects: the answer of the latest failover counts;
@@ -31,30 +31,29 @@ from redis.utils import str_if_bytes
 
 from distflow.store.redis.patience import find_refusal
 
-#: Seconds between two questions to the Sentinels, and so between two looks while a reply is
-#: waited for.
+#: Seconds between two queries to the Sentinels, also while waiting for a reply.
 ASK_SECONDS = 1.0
 
-#: Seconds that a Sentinel may take to answer, and for which one that did not is left alone.
+#: Timeout of a Sentinel in seconds; one that did not answer is left alone for as long.
 SENTINEL_TIMEOUT_SECONDS = 1.0
 REST_SECONDS = 30.0
 
-#: Of one command: a connection that was lost meanwhile is found at the first try.
+#: Retries of one command: the first try may only find that its connection is lost.
 _RETRIES = 3
 _RETRY_PAUSE_SECONDS = 0.2
 
-#: How a server refuses that is no primary any more.
+#: How a server refuses that is no longer a primary.
 _DEMOTED = frozenset({"READONLY", "UNBLOCKED", "MASTERDOWN"})
 
-#: What :func:`open_primary` says itself of how a primary is connected to.
+#: Connection options that :func:`open_primary` sets itself.
 _OWN = frozenset({"retry", "health_check_interval", "connection_pool"})
 
 Address = tuple[str, int]
 
 
 class Primary(NamedTuple):
-    """Where a Sentinel says that the primary is. ``epoch`` counts failovers: the higher knows
-    more.
+    """The primary according to one Sentinel. ``epoch`` counts failovers: the higher one is
+    newer.
     """
 
     epoch: int
@@ -62,12 +61,12 @@ class Primary(NamedTuple):
 
 
 class Sentinels(Sentinel):
-    """The Sentinels of one service: redis-py's, which know more than where to ask first.
+    """The Sentinels of one service: redis-py's, plus a comparison of their answers.
 
     Args:
-        hosts: where they listen.
-        options: how they are connected to.
-        connection_options: how a server is connected to.
+        hosts: their addresses.
+        options: for connections to them.
+        connection_options: for connections to the primary.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class Sentinels(Sentinel):
             "socket_timeout": SENTINEL_TIMEOUT_SECONDS,
             "socket_connect_timeout": SENTINEL_TIMEOUT_SECONDS,
             "retry": Retry(NoBackoff(), 0),
-            # What redis-py makes of the answers differs under 3 between its versions.
+            # Under RESP3, redis-py's versions parse the replies differently.
             "protocol": 2,
         }
         super().__init__(  # type: ignore[no-untyped-call]
@@ -87,15 +86,15 @@ class Sentinels(Sentinel):
         self._asked_at = float("-inf")
         self._sure_until = float("-inf")
         self._turn = 0
-        #: Position of a Sentinel that does not answer -> until when it is left alone.
+        #: Index of a Sentinel that did not answer -> until when it is left alone.
         self._resting: dict[int, float] = {}
 
     def discover_master(self, service_name: str) -> Address:
-        """The primary's address, as the Sentinel says that knows of the latest failover; what all
-        said a moment ago, unless there is doubt.
+        """The primary's address, from the Sentinel that knows of the latest failover. A recent
+        answer is reused, unless there is doubt.
 
         Raises:
-            MasterNotFoundError: no Sentinel knows it; the message says why of each.
+            MasterNotFoundError: no Sentinel knows it; the message says why for each.
         """
         if self._known is not None and time.monotonic() < self._sure_until:
             return self._known.address
@@ -108,7 +107,7 @@ class Sentinels(Sentinel):
                 failures.append(answer)
         self._asked_at = time.monotonic()
         if not answers:
-            # None is left alone the next time, when nobody else helps.
+            # Ask every Sentinel the next time, since none helped.
             self._resting.clear()
             raise MasterNotFoundError(
                 f"no Sentinel knows the primary of {service_name!r}: {'; '.join(failures)}"
@@ -118,16 +117,16 @@ class Sentinels(Sentinel):
         return self._known.address
 
     def doubt(self) -> None:
-        """Something was wrong with the primary: whoever connects next asks all."""
+        """Something is wrong with the primary: the next connection asks all Sentinels."""
         self._sure_until = float("-inf")
 
     def has_moved(self, service_name: str, address: Address) -> bool:
-        """Whether the primary is known to be elsewhere. One Sentinel is asked, each in its turn, if
-        none was within the last second.
+        """Whether the primary is known to be elsewhere. Asks one Sentinel, in turn, unless one was
+        asked within the last second.
         """
         now = time.monotonic()
         if now - self._asked_at >= ASK_SECONDS:
-            # First of all: other threads need not ask as well.
+            # Set this first, so that other threads do not ask as well.
             self._asked_at = now
             self._turn = (self._turn + 1) % len(self.sentinels)
             answer = self._ask(self._turn, service_name)
@@ -139,13 +138,13 @@ class Sentinels(Sentinel):
         return self._known is not None and self._known.address != address
 
     def _ask(self, position: int, service_name: str) -> Primary | str:
-        """What a Sentinel says, or why it says nothing."""
+        """A Sentinel's answer, or why it has none."""
         sentinel: Any = self.sentinels[position]
         name = "{host}:{port}".format_map(sentinel.connection_pool.connection_kwargs)
         if time.monotonic() < self._resting.get(position, 0.0):
             return f"{name} did not answer"
         try:
-            # Its epoch first: a failover in between makes the address newer, never older.
+            # The epoch is read first: a failover in between makes the address newer, never older.
             epoch = sentinel.sentinel_master(service_name)["config-epoch"]
             address = sentinel.sentinel_get_master_addr_by_name(service_name)
         except redis_errors.ResponseError as error:
@@ -164,7 +163,7 @@ class FollowingPool(SentinelConnectionPool):
     """The connections to the primary of a service, and those to its Sentinels."""
 
     def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's
-        """As redis-py's; who lets go of all needs no Sentinels either."""
+        """As redis-py's; when all connections go, those to Sentinels go, too."""
         super().disconnect(inuse_connections)
         if inuse_connections:
             for sentinel in self.sentinel_manager.sentinels:
@@ -172,12 +171,12 @@ class FollowingPool(SentinelConnectionPool):
 
 
 class FollowingConnection(SentinelManagedConnection):
-    """A connection to the primary of a service, which it leaves when that is another server."""
+    """A connection to the primary of a service; it moves when another server becomes primary."""
 
     _sock: Any
 
     def connect(self) -> None:
-        """As redis-py's; one to a server that is primary no more is made anew."""
+        """As redis-py's; a connection to a former primary is made anew."""
         if self._sock and self._has_moved():
             self._drop()
         super().connect()  # type: ignore[no-untyped-call]
@@ -191,7 +190,7 @@ class FollowingConnection(SentinelManagedConnection):
             raise
 
     def on_connect_check_health(self, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's
-        """As redis-py's; a server that is no primary is refused."""
+        """As redis-py's; refuses a server that is not a primary."""
         super().on_connect_check_health(check_health=check_health)
         self.send_command("INFO", "replication", check_health=False)  # type: ignore[no-untyped-call]
         try:
@@ -202,12 +201,12 @@ class FollowingConnection(SentinelManagedConnection):
             self._leave(f"{self.host}:{self.port} is a replica")
 
     def check_health(self) -> None:
-        """The Sentinels are asked instead of the server, which may be frozen."""
+        """Ask the Sentinels instead of the server, which may be frozen."""
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's
         """As redis-py's, to the server that is the primary now."""
         if not self._sock:
-            # Once, without the retries of `connect`: who sends tries again.
+            # Once, without the retries of `connect`: the sender tries again.
             self._connect_retry()  # type: ignore[no-untyped-call]
         elif self._has_moved():
             self._leave_old()
@@ -221,11 +220,11 @@ class FollowingConnection(SentinelManagedConnection):
             self.connect()
         return self._await_data(timeout)
 
-    # What it takes differs between releases of redis-py.
+    # Its parameters differ between releases of redis-py.
     def read_response(  # type: ignore[override]
         self, *args: Any, disconnect_on_error: bool = True, **options: Any
     ) -> Any:
-        """As redis-py's; a server that is replaced meanwhile is waited for no longer."""
+        """As redis-py's; stops waiting for a server that is replaced meanwhile."""
         timeout = options.get("timeout", self.socket_timeout)
         if isinstance(timeout, float | int | None) and not self._await_data(timeout):
             if disconnect_on_error:
@@ -240,7 +239,7 @@ class FollowingConnection(SentinelManagedConnection):
             raise
 
     def _await_data(self, timeout: float | None) -> bool:
-        """Whether something came within so many seconds; None waits for ever."""
+        """Whether data arrived within this many seconds; None waits for ever."""
         until = float("inf") if timeout is None else time.monotonic() + timeout
         while True:
             left = until - time.monotonic()
@@ -263,10 +262,10 @@ class FollowingConnection(SentinelManagedConnection):
         return bool(manager.has_moved(proxy.service_name, (self.host, self.port)))
 
     def _leave_old(self) -> NoReturn:
-        self._leave(f"{self.host}:{self.port} is the primary no more")
+        self._leave(f"{self.host}:{self.port} is no longer the primary")
 
     def _leave(self, why: str) -> NoReturn:
-        """The next try asks all Sentinels."""
+        """Leave this server; the next try asks all Sentinels."""
         self.connection_pool.sentinel_manager.doubt()
         self._drop()
         raise redis_errors.ConnectionError(why)
@@ -291,9 +290,9 @@ def open_primary(
 
     Args:
         hosts: the Sentinels.
-        service: the name under which they watch the primary.
-        sentinel_options: how Sentinels are connected to, as redis-py names it: login, TLS.
-        options: how the primary is connected to, likewise.
+        service: the name under which they monitor the primary.
+        sentinel_options: redis-py's options for connections to Sentinels: login, TLS.
+        options: the same for connections to the primary.
         tls: whether the primary speaks TLS.
     """
     sentinels = Sentinels(
@@ -311,7 +310,7 @@ def open_primary(
 
 
 def follows_primary(client: Redis) -> bool:
-    """Whether a client stays with the primary: it needs no Sentinels, or asks them as this module
+    """Whether a client stays with the primary: it uses no Sentinels, or follows them as this module
     does.
     """
     manager = getattr(client.connection_pool, "sentinel_manager", None)
@@ -319,12 +318,12 @@ def follows_primary(client: Redis) -> bool:
 
 
 def reopen_primary(client: Redis, options: Mapping[str, Any]) -> Redis:
-    """A client of the same service as another that asks Sentinels; it follows its primary, whatever
-    the other does.
+    """A client for the same service as another client that uses Sentinels; this one follows the
+    primary, whatever the other does.
 
     Args:
-        client: whose pool is redis-py's for Sentinels, or of this module.
-        options: how the primary is connected to: those of the other client, as they shall be here.
+        client: its pool is redis-py's for Sentinels, or of this module.
+        options: for connections to the primary: the other client's, adapted.
     """
     pool: Any = client.connection_pool
     manager = pool.sentinel_manager

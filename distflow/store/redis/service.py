@@ -1,4 +1,4 @@
-"""The Redis store as one coordinator of many runs uses it: what is asked of all at once."""
+"""The Redis store for a service that leads many runs: questions about all of them at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from distflow.store.redis.scripts import ScriptCall, run_script, run_scripts
 
 _T = TypeVar("_T")
 
-#: Keys that one command names: it must not hold Redis for long.
+#: Keys per command: it must not block Redis for long.
 _KEYS_PER_COMMAND = 1000
 _LEASES_PER_SCRIPT = 100
 
@@ -37,7 +37,7 @@ class RedisServiceStore(ServicePort):
     Args:
         client: the connection; its ``decode_responses`` must be off.
         prefix: first part of every key.
-        patience_seconds: how long a call is tried again while Redis is away.
+        patience_seconds: how long a call is retried while Redis is away.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class RedisServiceStore(ServicePort):
         self._client: Any = client
         self._prefix = prefix
         self._patience_seconds = patience_seconds
-        #: When all leases were renewed last, on the monotonic clock: the runs were there then.
+        #: When all leases were last renewed, on the monotonic clock: the runs existed then.
         self._renewed_at: float | None = None
 
     def announce(self, owner: str, ttl_seconds: float) -> None:
@@ -182,7 +182,7 @@ class RedisServiceStore(ServicePort):
         answers = _ask_of_each(list(after), partial(read, block=block_ms), alone=read)
         for answer in answers:
             if isinstance(answer, DamagedRun):
-                # What the others tell is read again.
+                # Events of the other runs will be read again.
                 raise answer
         return {run_id: events for run_id, events in zip(after, answers, strict=True) if events}
 
@@ -195,13 +195,13 @@ def _ask_of_each(
     ask: Callable[[Sequence[str]], list[Any]],
     alone: Callable[[Sequence[str]], list[Any]] | None = None,
 ) -> list[Any]:
-    """What is answered for each run. One that is damaged is no concern of the others, which are
-    asked about alone then: its answer is a DamagedRun.
+    """The answer for each run. If one of them is damaged, each run is asked about alone, so that
+    the others are not affected; the answer for the damaged one is a DamagedRun.
 
     Args:
         run_ids: at least one.
-        ask: answers for some runs.
-        alone: the same for one; None is ``ask``.
+        ask: returns the answers for some runs.
+        alone: the same for one run; None uses ``ask``.
     """
     try:
         return ask(run_ids)
@@ -215,8 +215,8 @@ def _ask_of_each(
 
 
 def _unled(told: Any, seconds: int) -> UnledRun | None:
-    """A run that nobody leads, as its ``meta`` tells; None where there is none. Of a damaged one
-    nobody knows how it stands: who tries to lead it finds out, and says so.
+    """A run that nobody leads, from its ``meta``; None if there is none. A damaged one has no known
+    status: whoever tries to lead it finds the damage and reports it.
     """
     try:
         if isinstance(told, Exception):

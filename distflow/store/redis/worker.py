@@ -1,4 +1,4 @@
-"""The store as a worker uses it: begin, claim, start, finish, beat."""
+"""The store for workers: begin, claim, start, finish, beat."""
 
 from __future__ import annotations
 
@@ -33,36 +33,36 @@ from distflow.store.redis.script_line import DiskReply, ScriptConnection
 from distflow.wire.codec import pack, status_of
 
 if TYPE_CHECKING:
-    # Few jobs decide anything: the others need not pay for it.
+    # Few jobs make decisions: the others need not pay for the import.
     from distflow.core.resolution import Answer, Resolution
 
 _log = get_logger("distflow.worker")
 
-#: How long one WAITAOF waits: shorter than what a worker's connection allows for a reply.
+#: How long one WAITAOF waits: less than the socket timeout of a worker's connection.
 _DISK_WAIT_MS = 2000
 
-#: Looked up once per task: an enumeration takes longer to be asked.
+#: A dict, since calling the enumeration takes longer, and each task needs it.
 _CODES = {code.value: code for code in Code}
 
 
 class WorkerStore(StoreBase):
     """The transitions that workers make.
 
-    What each promises stands on :class:`distflow.ports.worker.WorkerPort`. A work horse, which
-    imports this for every job, does not pay for that module: RedisRunStore inherits it.
+    Their contracts are on :class:`distflow.ports.worker.WorkerPort`, which RedisRunStore inherits:
+    a work horse, which imports this module for every job, does not pay for that one.
     """
 
     _connection: ScriptConnection | None = None
 
-    #: Whether starts and outcomes of ``at_most_once`` tasks must be on disk: as the run says.
+    #: Whether starts and outcomes of ``at_most_once`` tasks must be on disk; the run decides.
     _waits_for_disk = False
 
-    #: Seconds that the disk is waited for; None is the patience of every call.
+    #: Seconds to wait for the disk; None is the patience of every call.
     disk_seconds: float | None = None
 
     def with_patience(self, seconds: float) -> Self:
-        """The same, whose calls give up after so many seconds. What waits for the disk
-        is as patient as before.
+        """The same store, but calls give up after this many seconds. Waits for the disk stay as
+        patient as before.
         """
         other = copy(self)
         other.patience_seconds, other.disk_seconds = seconds, self.patience_seconds
@@ -70,8 +70,8 @@ class WorkerStore(StoreBase):
 
     @contextmanager
     def own_connection(self) -> Iterator[None]:
-        """Let :meth:`advance` have a connection of its own for the length of a block: one thread
-        at a time may call it.
+        """Give :meth:`advance` its own connection within a block: one thread at a time may call
+        it.
         """
         self._connection = ScriptConnection(self.client, "advance", self._advanced_keys)
         try:
@@ -170,8 +170,8 @@ class WorkerStore(StoreBase):
         return Code(told.reply)
 
     def _record_on_disk(self, arguments: Sequence[bytes]) -> Any:
-        """The reply to an ``advance`` once it is on disk. An outcome that does not get there
-        stands nevertheless: should Redis lose it, the start, which is on disk, makes it unknown.
+        """The reply to an ``advance`` once its writes are on disk. An outcome that does not get
+        there still stands: if Redis loses it, the start, which is on disk, makes the task unknown.
         """
         if self._connection is not None:
             told = self._call_to_disk(self._connection, arguments)
@@ -185,7 +185,7 @@ class WorkerStore(StoreBase):
         return told.reply
 
     def _call_to_disk(self, connection: ScriptConnection, arguments: Sequence[bytes]) -> DiskReply:
-        """Call again until the disk has it, the server cannot tell, or patience ends."""
+        """Call again until the writes are on disk, the server cannot tell, or patience ends."""
         seconds = self.patience_seconds if self.disk_seconds is None else self.disk_seconds
         deadline = time.monotonic() + seconds
         while True:
@@ -213,7 +213,7 @@ class WorkerStore(StoreBase):
         (packed,), _claims, (progress,), _notes = self._read_cut((task,))
         if packed is None or status_of(packed) != TaskStatus.UNKNOWN:
             return None
-        # An outcome that came from a snapshot may have none.
+        # An outcome from a snapshot may have no progress.
         return Unknown(packed, Progress(**unpackb(progress)) if progress else Progress())
 
     def resolve_task(
@@ -239,7 +239,7 @@ class WorkerStore(StoreBase):
 
     @property
     def resolved_keys(self) -> tuple[str, ...]:
-        """What a decision reads and writes."""
+        """The keys that a decision reads and writes."""
         keys = self.keys
         return (
             *(keys.meta, keys.results, keys.claims, keys.progress, keys.events),
@@ -247,7 +247,7 @@ class WorkerStore(StoreBase):
         )
 
     def fetch_origin(self) -> str | None:
-        """What the run has unlike every other of its id; None where there is no such run."""
+        """The run's origin, which no other run with its id has; None if there is no such run."""
         origin = self._patiently(lambda: self.client.hget(self.keys.meta, "origin"))
         return None if origin is None else str(origin.decode())
 
@@ -262,19 +262,21 @@ class WorkerStore(StoreBase):
 
 
 def _missed(told: DiskReply) -> str:
-    return f"on its disk: {told.refusal or 'WAITAOF counts 0 after all that time'}"
+    return f"on its disk: {told.refusal or 'WAITAOF still counts 0'}"
 
 
 def not_unknown(task: str, status: str) -> WrongState:
-    """A task cannot be decided: its status, empty for none, is another one, or was asked of."""
+    """The error for a task that cannot be decided: it has another status (empty for none), or is
+    unknown in a later attempt.
+    """
     what = status or "not ended"
     if status == TaskStatus.UNKNOWN:
-        what = "unknown in a later attempt than the one that was asked about"
+        what = "unknown, but in a later attempt than the one that was asked about"
     return WrongState(f"task {task!r} is {what}: only an unknown task can be resolved")
 
 
 def resolution_fields(known: Resolution) -> list[str | bytes | int]:
-    """A decision on one task as ``resolve_tasks`` is given it."""
+    """A decision on one task in the form that ``resolve_tasks`` takes."""
     progress = b"" if known.progress is None else pack(known.progress._asdict())
     seen = b"-" if known.seen is None else known.seen
     flat: list[str | bytes | int] = [known.task, seen, known.packed, progress, known.leader]
@@ -284,8 +286,8 @@ def resolution_fields(known: Resolution) -> list[str | bytes | int]:
 
 
 def finish_fields(finish: Finish) -> dict[str, object]:
-    """A Finish as the scripts read it: without what they need not know of it. The packed result
-    travels beside it.
+    """A Finish as the scripts read it: without fields that they do not need. The packed result
+    travels separately.
     """
     fields: dict[str, object] = {
         "task": finish.task,

@@ -1,4 +1,6 @@
-"""What workers note of themselves, where RQ's registration says too little. It decides nothing."""
+"""Notes that workers write about themselves, where RQ's registration says too little. Nothing is
+decided by them.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +12,17 @@ from redis import Redis
 from distflow.store.redis.keys import workers_key
 from distflow.store.redis.scripts import run_script
 
-#: How long a note stays, once it was written: a day.
+#: How long a note is kept: a day.
 STAYS_MS = 24 * 3600 * 1000
 
 
 class WorkerNote(NamedTuple):
-    """What a worker notes with its first batch, and now and then.
+    """A worker's note: written with its first batch, and now and then.
 
-    ``born`` is RQ's time of its registration; ``pid`` that of its process, not of a work horse.
+    ``born`` is RQ's time of its registration; ``pid`` is that of its process, not of a work horse.
     ``distflow``, ``rq`` and ``python`` are versions, ``code`` is ``DISTFLOW_CODE``. ``rests`` is
-    how many batches in a row held something that it could not run, ``refusal`` what it lacked for
-    the last. ``at`` is Unix milliseconds on Redis's clock.
+    how many batches in a row had something that it could not run, ``refusal`` what it lacked for
+    the last one. ``at`` is Unix milliseconds on Redis's clock.
     """
 
     born: str
@@ -37,10 +39,10 @@ class WorkerNote(NamedTuple):
 
 
 def write_note(client: Redis, prefix: str, worker: str, note: WorkerNote) -> None:
-    """Write the note of a worker; those of a day ago go.
+    """Write the note of a worker, and remove notes older than a day.
 
     Raises:
-        RedisError: Redis does not take it.
+        RedisError: Redis does not accept it.
     """
     packed = msgpack.packb(note._asdict())
     run_script(client, "note_worker", (workers_key(prefix),), (worker, packed, STAYS_MS))
@@ -60,7 +62,7 @@ def read_notes(client: Any, prefix: str) -> dict[str, WorkerNote]:
 
 
 def parse_note(packed: bytes) -> WorkerNote | None:
-    """A note as it stands in Redis; None where it is another distflow's."""
+    """Parse a note from Redis; None if another release wrote it in another form."""
     try:
         return WorkerNote(**msgpack.unpackb(packed))
     except (TypeError, ValueError, msgpack.UnpackException):

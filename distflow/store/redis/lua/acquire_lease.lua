@@ -1,19 +1,19 @@
--- Become the coordinator of a run. The epoch grows and never repeats, not even where a restored
--- Redis forgot some: it is at least the time in milliseconds.
+-- Become the coordinator of a run. Epochs grow and never repeat, even if a restored Redis has
+-- forgotten some: an epoch is at least the time in milliseconds.
 -- KEYS    meta lease history
 -- ARGV    owner, time to live in ms, force (1 or 0)
 -- Returns {OK, epoch}, {HELD, owner}, {TOO_NEW} or {GONE}
 -- Events  none; a take-over is written to the history
 local meta, lease, history = KEYS[1], KEYS[2], KEYS[3]
 local owner, ttl_ms, force = ARGV[1], ARGV[2], ARGV[3]
--- A new epoch would void what those have queued who can read the run.
+-- A new epoch would void the jobs of coordinators that can read the run.
 local refused = refusal(nil, true)
 if refused then return {refused} end
 write_though_full()
 local holder = redis.call('GET', lease)
 if holder then shorten_lease(meta, lease) end
 local stored = redis.call('HGET', meta, 'epoch')
--- The reply to this very acquisition was lost.
+-- The caller holds the lease already: the reply to this call was lost.
 if holder == stored .. ' ' .. owner then
   redis.call('SET', lease, holder, 'PX', ttl_ms)
   return {CODE.OK, stored}

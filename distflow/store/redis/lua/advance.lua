@@ -1,6 +1,6 @@
--- Record what a batch finished, claim what it does next, end it: in one round trip.
--- A finish holds if and only if its token holds the claim, or held what is now unknown; neither
--- epoch nor status is asked, so that what a live worker did is never lost.
+-- Record what a batch finished, claim what it runs next, end it: in one round trip.
+-- A finish counts if and only if its token holds the claim, or held it before the task became
+-- unknown. Neither epoch nor run status matters, so the work of a live worker is never lost.
 -- KEYS    meta results claims progress beats events history troubles traits refusals
 -- ARGV    request: msgpack map of batch, epoch, worker, finishes (fields of Finish but packed and
 --         what is empty), claims (fields of ClaimRequest), released (task and token of claims that
@@ -21,8 +21,8 @@ if refusal() then
   return {finish_codes, claim_replies}
 end
 
--- A Redis that has reached its maxmemory takes what is done, and gives nothing more to do. It is
--- asked before anything is written, by a write that changes nothing: no member is empty.
+-- A Redis that has reached its maxmemory accepts outcomes, but grants no more claims. This is
+-- tested before anything is written, by a write that changes nothing: no member is empty.
 local full = false
 if #request.claims > 0 then
   local asked = redis.pcall('ZADD', troubles, 'XX', 0, '')
@@ -30,18 +30,18 @@ if #request.claims > 0 then
 end
 write_though_full()
 
--- What the finishes write, in one command per key, however many there are.
+-- The writes of all finishes, collected for one command per key.
 local counted, ended, outcomes, dropped = {}, {}, {}, {}
 -- Tasks whose claims this call has ended.
 local freed = {}
 local any_progress = redis.call('EXISTS', progress) == 1
 
--- The token does not hold the claim: answers whether it stands, and why not.
+-- The token does not hold the claim: return whether the outcome counts, and if not, why.
 local function finish_without_claim(done, packed)
   local known = redis.call('HGET', results, done.task)
   local last = read_progress(progress, done.task)
-  -- The reply to an earlier delivery of this very outcome was lost. It is written again, since
-  -- Redis tells each connection of what came over itself alone whether it is on disk.
+  -- The reply to an earlier delivery of this outcome was lost. It is written again, since WAITAOF
+  -- covers only the writes of its own connection.
   if known == packed then
     redis.call('HSET', results, done.task, packed)
     return CODE.RECORDED
@@ -50,10 +50,10 @@ local function finish_without_claim(done, packed)
     redis.call('HSET', progress, done.task, cmsgpack.pack(last))
     return CODE.RECORDED
   end
-  -- The task was given up as unknown, and the worker that had it tells how it really ended.
+  -- The task was given up as unknown, and the worker that had it reports how it really ended.
   local late = known and status_of(known) == 'unknown' and last.token == done.token
   if not late then
-    -- Another claim, a reopening or a decision overtook this one: evidence, no outcome.
+    -- Another claim, a reopening or a decision overtook this one: it is evidence, not an outcome.
     remember(history, {kind = 'refused', task = done.task, status = done.status,
       attempt = done.attempt, by = done.worker, packed = packed, keep = done.keep})
     tell('refused', done.task, done.status, done.attempt, '', done.worker)
@@ -111,7 +111,7 @@ if #ended > 0 then
   if any_progress then redis.call('HDEL', progress, unpack(ended)) end
 end
 for status, number in pairs(counted) do count(status, number) end
--- Nothing happened: others may have it. What follows tells more of it.
+-- Nothing happened: others may run the task. The entries that follow say more about it.
 local function release(task, token, ...)
   local claim = read_claim(claims, task)
   if claim and claim[3] == token then
@@ -123,7 +123,7 @@ end
 
 -- Claimed ahead, and not begun.
 for _, pair in ipairs(request.released or {}) do release(pair[1], pair[2]) end
--- What this worker cannot run. A verify hook has no claim: its batch tells of it at its end.
+-- What this worker cannot run. A verify hook has no claim: its batch reports it when it ends.
 for _, refused in ipairs(request.refused or {}) do
   local task, token, scope, what, words, trace = unpack(refused)
   keep_refusal(refusals, history, request.by, {task, scope, what, words, trace})
@@ -138,7 +138,7 @@ if #request.claims > 0 then
   now = now_ms(run[4] or '0')
 end
 
--- Other batches that hold a claim. A batch runs one task at a time, so it counts once.
+-- Other batches that hold claims. A batch runs one task at a time, so it counts once.
 local function others_at_work()
   local seen, total = {[request.batch] = true}, 0
   for _, packed in ipairs(redis.call('HVALS', claims)) do
@@ -151,11 +151,11 @@ local function others_at_work()
   return total
 end
 
--- Task -> the claim that this very call has made on it.
+-- Task -> the claim on it that this call has made.
 local made, fresh = {}, {}
 
--- Whether the dependencies in the same batch let a task run. What a group claims at once may rest
--- on another of its claims: the worker runs them in order, and gives back what may not run.
+-- Whether the dependencies in the same batch let a task run. A task of a group may depend on
+-- another claim of the group: the worker runs them in order, and gives back what may not run.
 local function satisfied(needs, group)
   for _, need in ipairs(needs) do
     if not (group and made[need[1]]) then
@@ -174,22 +174,22 @@ end
 
 local function claim(wanted, packed)
   local held = packed and not freed[wanted.task] and cmsgpack.unpack(packed)
-  -- The reply to this very claim was lost: it is the caller's, whatever happened since.
+  -- The reply to this claim was lost: the caller holds it, whatever happened since.
   if held and held[3] == wanted.token then
     return {CODE.GRANTED, held[1], held[2], held[7], held[8]}
   end
-  -- A coordinator that was replaced has queued this: its successor decides what runs.
+  -- A replaced coordinator queued this batch: its successor decides what runs.
   if run_epoch ~= request.epoch then return {CODE.STALE_EPOCH} end
   if not POLICY.CLAIMED_IN[run_status] then return {CODE.STOPPED} end
-  -- The coordinator gave this batch up while its worker was away: nothing would watch the claim.
+  -- The coordinator gave this batch up while its worker was away: nobody would watch the claim.
   if not begun then return {CODE.STOPPED} end
   if held or made[wanted.task] then return {CODE.BUSY} end
-  -- Done is done: another batch was faster, or the queue held an entry twice.
+  -- The task has an outcome: another batch was faster, or the queue held an entry twice.
   if redis.call('HEXISTS', results, wanted.task) == 1 then return {CODE.DONE} end
   local last = any_progress and read_progress(progress, wanted.task) or {}
   -- An entry from before a backoff, or of a task that started and must not start again.
   if last.started or (last.not_before or 0) > now then return {CODE.NOT_READY} end
-  -- A delayed delivery of a claim that has told its outcome already.
+  -- A delayed delivery of a claim whose outcome was recorded already.
   if last.token == wanted.token then return {CODE.NOT_READY} end
   if wanted.needs and not satisfied(wanted.needs, wanted.group) then return {CODE.NOT_READY} end
   if full or (concurrency and others_at_work() >= concurrency) then return {CODE.LIMIT} end

@@ -9,13 +9,13 @@ local meta, graph, traits = KEYS[1], KEYS[2], KEYS[3]
 local operation, status, total, tasks = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local its_traits = cmsgpack.unpack(ARGV[5])
 if refusal() ~= CODE.GONE then
-  -- The reply to this very creation was lost.
+  -- The reply to this creation was lost.
   return redis.call('HGET', meta, 'operation') == operation and CODE.OK or CODE.EXISTS
 end
--- First of all: a Redis without room refuses it whole, since it asks before the first write alone,
--- and never before one that deletes.
+-- This write comes first, so that a Redis without room refuses the whole call: it checks only
+-- before the first write of a script, and never before one that deletes.
 redis.call('HSET', meta, 'operation', operation)
--- A distflow that knows fewer keys may have deleted a run of this name, and left the others.
+-- A release that knows fewer keys may have deleted a run of this name and left the others.
 redis.call('DEL', unpack(KEYS, 2))
 if tasks ~= '' then redis.call('HSET', graph, '0', tasks) end
 for i = 1, #its_traits, 2 do

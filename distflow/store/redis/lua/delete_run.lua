@@ -1,4 +1,4 @@
--- Remove a run, or what an operation has written of one that it has not sealed.
+-- Remove a run, or what an operation has written of a run that it has not sealed.
 -- KEYS    meta claims lease, then its other keys
 -- ARGV    force (1 or 0), operation (empty: whoever has written it)
 -- Returns OK, HELD (somebody leads it), BUSY (workers hold tasks of it), WRONG_STATE (the operation
@@ -6,12 +6,12 @@
 -- Events  none
 local meta, claims, lease = KEYS[1], KEYS[2], KEYS[3]
 local force, operation = ARGV[1], ARGV[2]
--- A newer one has keys that are not known here, and would be left.
+-- A run of a newer version has keys unknown here, which would be left behind.
 local refused = refusal(nil, true)
--- A distflow that knows fewer keys may have deleted the run, and left the others.
+-- A release that knows fewer keys may have deleted the run and left the others.
 if refused == CODE.GONE then redis.call('DEL', unpack(KEYS)) end
 if refused then return refused end
--- Its writer was slow and not dead, or another has been faster to write it anew.
+-- Its writer was slow, not dead; or another one has written it anew already.
 local known = redis.call('HMGET', meta, 'operation', 'status')
 if operation ~= '' and (known[1] ~= operation or known[2] ~= 'creating') then
   return CODE.WRONG_STATE

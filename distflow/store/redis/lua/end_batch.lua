@@ -1,7 +1,7 @@
--- The coordinator gives a batch up: its worker is lost, and no claim of it is left.
+-- The coordinator gives up a batch whose worker is lost and that has no claims left.
 -- KEYS    meta beats claims
 -- ARGV    epoch, batch
--- Returns OK, BUSY (it has claimed meanwhile: look again), STALE_EPOCH or GONE
+-- Returns OK, BUSY (it holds a claim by now: look again), STALE_EPOCH or GONE
 -- Events  none: the caller is the one who would read it
 local meta, beats, claims = KEYS[1], KEYS[2], KEYS[3]
 local epoch, batch = ARGV[1], ARGV[2]

@@ -1,4 +1,4 @@
--- Say which tasks are held by workers that are frozen, for whoever reads the run.
+-- Publish which tasks are held by frozen workers, for readers of the run.
 -- KEYS    meta
 -- ARGV    epoch, msgpack list of [task, worker, since in ms]; empty for none
 -- Returns OK, STALE_EPOCH or GONE

@@ -1,5 +1,5 @@
--- Shared by every script; KEYS[1] is always the meta hash of the run. What is called CODE and POLICY
--- here is written in from Python: answers, and rules of distflow/core.
+-- Shared by every script; KEYS[1] is always the meta hash of the run. CODE and POLICY are filled in
+-- from Python: reply codes, and rules of distflow/core.
 local META = KEYS[1]
 
 -- Unix milliseconds on Redis's clock. Tests move it with the meta field clock_offset_ms, which a
@@ -10,17 +10,17 @@ local function now_ms(offset)
   return time[1] * 1000 + math.floor(time[2] / 1000) + offset
 end
 
--- Redis has reached its maxmemory, and what follows is written all the same, since it ends, stops or
--- decides something and takes a few bytes. Redis asks for room before the first write of a script
--- alone, and never before one that deletes: 6.2, 7.0 and Valkey 9.1 do so alike, where the flag
--- allow-oom is unknown to 6.2. Nothing may be written before.
+-- Let what follows be written even if Redis has reached its maxmemory, since it ends, stops or
+-- decides something and takes a few bytes. Redis checks for room only before the first write of a
+-- script, and never before one that deletes: so do 6.2, 7.0 and Valkey 9.1, and 6.2 does not know
+-- the flag allow-oom. Nothing may be written before this.
 local function write_though_full()
   redis.call('HDEL', META, '')
 end
 
--- What this call tells the coordinator: one entry of the stream, however much happened. An event is
--- a list: kind, task, status, attempt, batch, worker, not_before, duration, unstarted, note; what
--- does not fit the kind is empty, and what is empty at the end is left out.
+-- The events of this call: one entry of the stream, however many there are. An event is a list:
+-- kind, task, status, attempt, batch, worker, not_before, duration, unstarted, note. Fields that do
+-- not fit the kind are empty, and empty ones at the end are left out.
 local told = {}
 
 local function tell(...)
@@ -36,10 +36,10 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
--- The guard of every call on a run: the code that refuses it, or nil. epoch: of a caller who leads
--- (nil for others), since one that slept knows nothing of what its successor sees and does.
--- must_read: whether the caller must be able to read the run: who cannot must not lead, move or
--- remove it.
+-- The guard of every call on a run: the code that refuses it, or nil. epoch: that of a coordinator
+-- (nil for other callers): one that slept knows nothing of what its successor sees and does.
+-- must_read: whether the caller must be able to read the run: one that cannot must not lead, move
+-- or remove it.
 local function refusal(epoch, must_read)
   local run = redis.call('HMGET', META, 'epoch', 'v')
   if not run[1] and redis.call('EXISTS', META) == 0 then return CODE.GONE end
@@ -49,8 +49,8 @@ local function refusal(epoch, must_read)
   if epoch and run[1] ~= epoch then return CODE.STALE_EPOCH end
 end
 
--- The same, of a call that makes a run: another creation of the same name is refused, and one of a
--- run whose graph is frozen.
+-- The guard of calls that create a run: refuses another creation of the same name, and a run whose
+-- graph is frozen.
 local function making_refusal(operation)
   local refused = refusal()
   if refused then return refused end
@@ -58,8 +58,8 @@ local function making_refusal(operation)
   if run[1] ~= operation or run[2] ~= 'creating' then return CODE.WRONG_STATE end
 end
 
--- The status of an encoded TaskResult: it is the first entry of the map, behind the map's own
--- byte, the key's seven and the value's length. The data is never unpacked here.
+-- The status of an encoded TaskResult: the first entry of the map, after the map's own byte, seven
+-- bytes of the key and the length of the value. The data is never unpacked here.
 local function status_of(packed)
   return string.sub(packed, 10, 9 + string.byte(packed, 9) - 160)
 end
@@ -70,8 +70,8 @@ end
 
 local TROUBLES, TOLERATED = {unknown = 0, failure = 1}, 2
 
--- Note that a task failed or is unknown, or forget it where it is neither: people are told which
--- tasks these are without a search, however large the run is.
+-- Note that a task failed or is unknown, or remove it if it is neither: so people can see these
+-- tasks without a search, however large the run is.
 local function note_trouble(troubles, traits, task, status)
   local kind = TROUBLES[status]
   if not kind then
@@ -93,14 +93,14 @@ local function read_claim(claims, task)
   return packed and cmsgpack.unpack(packed)
 end
 
--- A task's progress as a map with the fields of Progress; {} where there is none.
+-- A task's progress as a map with the fields of Progress; {} if there is none.
 local function read_progress(progress, task)
   local packed = redis.call('HGET', progress, task)
   return packed and cmsgpack.unpack(packed) or {}
 end
 
--- A lease ends when Redis's clock says so, which may have been set back: it is never held for longer
--- than its holder asked for. One who lives renews it long before.
+-- A lease lapses by Redis's clock, which may have been set back: it is never held for longer than
+-- its holder asked for. A live holder renews it long before.
 local function shorten_lease(meta, lease)
   local asked = tonumber(redis.call('HGET', meta, 'lease_ms') or '')
   if asked and redis.call('PTTL', lease) > asked then
@@ -109,8 +109,8 @@ local function shorten_lease(meta, lease)
 end
 
 -- Append to the history. entry: kind, task, status, attempt, by, note, packed, keep (the last two
--- optional). Beyond the limit the oldest entry that need not be kept goes; the cursor
--- history_from has only kept entries before it, so that this never searches far.
+-- optional). Beyond the limit, the oldest entry that need not be kept is dropped. All entries
+-- before the cursor history_from are kept ones, so this never searches far.
 local function remember(history, entry)
   local fields = {'at', text(now_ms()), 'kind', entry.kind}
   for _, name in ipairs({'task', 'status', 'attempt', 'by', 'note'}) do
@@ -150,7 +150,7 @@ local function remember(history, entry)
   end
 end
 
--- The run moves to another status: count the time that it was at rest, which is no run time.
+-- The run moves to another status: add up the time at rest, which is not run time.
 local function count_rest(new)
   local since = redis.call('HGET', META, 'rest_at')
   if POLICY.AT_REST[new] then
@@ -163,8 +163,8 @@ local function count_rest(new)
   end
 end
 
--- Keep that a worker cannot run something: one entry for each of its registrations, and one of the
--- history for each task. by: name, birth, host, pid, directory of the worker; task may be empty.
+-- Record that a worker cannot run something: one entry per registration of the worker, and one in
+-- the history per task. by: name, birth, host, pid, directory of the worker; task may be empty.
 local function keep_refusal(refusals, history, by, refused)
   local task, scope, what, words, trace = unpack(refused)
   local field = cmsgpack.pack({scope, by[1], by[2]})
@@ -181,7 +181,7 @@ local function keep_refusal(refusals, history, by, refused)
   redis.call('HSET', refusals, field, cmsgpack.pack(known))
 end
 
--- A run that stood still for a decision goes on as soon as somebody leads it.
+-- A run that was blocked for a decision goes on as soon as somebody leads it.
 local function unblock()
   local run = redis.call('HMGET', META, 'status', 'reason')
   if run[1] == 'blocked' then
@@ -193,8 +193,8 @@ local function unblock()
 end
 
 -- Make an outcome final; the caller counts it. finish: task, token, attempt, status, worker,
--- duration, and progress where it is unknown.
--- Of an unknown outcome the token stays, by which its true one may still be told.
+-- duration, and progress if it is unknown.
+-- The token of an unknown outcome is kept: with it, the true outcome may still be recorded.
 local function settle_final(results, progress, finish, packed)
   redis.call('HSET', results, finish.task, packed)
   if finish.status == 'unknown' then
@@ -209,8 +209,8 @@ local function settle_final(results, progress, finish, packed)
     finish.duration)
 end
 
--- Let a task run again later. finish: as above, with delay_ms and perhaps a note; what the attempt
--- brought is kept in the history under the given kind.
+-- Let a task run again later. finish: as above, with delay_ms and perhaps a note; the attempt's
+-- outcome goes to the history under the given kind.
 local function settle_waiting(progress, history, finish, packed, kind)
   local due = now_ms() + finish.delay_ms
   local next_try = finish.progress

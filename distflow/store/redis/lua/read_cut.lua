@@ -1,10 +1,10 @@
--- All that is known of some tasks, at one instant.
+-- Everything that is known about some tasks, at one instant.
 -- KEYS    meta results claims progress saved
 -- ARGV    tasks, however many
 -- Returns their outcomes, claims, progress and notes: four lists, with nil where there is none
 -- Events  none
 local tasks, keys = ARGV, KEYS
--- What one call of Lua's unpack is given.
+-- The number of values per call of Lua's unpack.
 local MOST = 1000
 
 local function read(key)

@@ -1,4 +1,4 @@
--- The run in short, at one instant. A transaction would be refused whole by a Redis that is full.
+-- The run in short, at one instant. A full Redis would refuse a whole transaction.
 -- KEYS    meta claims lease
 -- ARGV    none
 -- Returns {field and value of meta in turn, number of claims, the lease or nil, time in ms}

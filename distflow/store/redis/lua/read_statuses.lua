@@ -1,7 +1,7 @@
 -- The statuses of tasks, without their data.
 -- KEYS    meta results
--- ARGV    tasks, not more than some thousands
--- Returns a status per task, empty where there is no outcome
+-- ARGV    tasks, a few thousand at most
+-- Returns a status per task, empty if there is no outcome
 -- Events  none
 local results, tasks = KEYS[2], ARGV
 local statuses = #tasks > 0 and redis.call('HMGET', results, unpack(tasks)) or {}

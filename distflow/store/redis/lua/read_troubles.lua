@@ -1,4 +1,4 @@
--- The tasks that are unknown or failed, some of each kind by name, at one instant.
+-- The unknown and failed tasks, a few names of each kind, at one instant.
 -- KEYS    meta troubles traits
 -- ARGV    how many of each kind
 -- Returns names of unknown tasks, of failed ones, of failed ones with tolerance, how many of the

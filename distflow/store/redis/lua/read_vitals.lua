@@ -1,8 +1,8 @@
--- What a coordinator compares with what it knows: cheap, whatever the size of the run.
+-- Figures that a coordinator compares with what it knows: cheap, whatever the size of the run.
 -- KEYS    meta results claims events
 -- ARGV    none
 -- Returns {number of outcomes, number of claims, id of the newest event, status of the run, how many
---         of the outcomes are unknown}; the status is empty where there is no such run
+--         of the outcomes are unknown}; the status is empty if there is no such run
 -- Events  none
 local meta, results, claims, events = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local newest = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1]

@@ -1,4 +1,4 @@
--- Give up the lease of a run, if it is still held.
+-- Release the lease of a run, if it is still held.
 -- KEYS    meta lease
 -- ARGV    owner, epoch
 -- Returns OK, or STALE_EPOCH where another has led the run since, or it is gone

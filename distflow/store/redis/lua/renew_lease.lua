@@ -1,4 +1,4 @@
--- Keep the leases of runs, and say of each how many tasks are queued and waiting.
+-- Renew the leases of runs, and publish how many tasks of each are queued and waiting.
 -- KEYS    meta and lease of the first run, of the second, …
 -- ARGV    owner, time to live in ms; then per run epoch, queued, waiting
 -- Returns a list with OK, STALE_EPOCH or GONE per run
@@ -8,8 +8,8 @@ local keys, owner, ttl_ms = KEYS, ARGV[1], ARGV[2]
 local function renew(meta, lease, epoch, queued, waiting)
   local known = redis.call('HGET', meta, 'epoch')
   if not known then return CODE.GONE end
-  -- Another coordinator took over. A lease that merely lapsed is taken up again: while the epoch
-  -- is ours, nobody else led.
+  -- Another coordinator took over. A lease that merely lapsed is renewed: while the epoch is ours,
+  -- nobody else has led.
   if known ~= epoch then return CODE.STALE_EPOCH end
   redis.call('SET', lease, epoch .. ' ' .. owner, 'PX', ttl_ms)
   redis.call('HSET', meta, 'n_queued', queued, 'n_waiting', waiting, 'lease_ms', ttl_ms)

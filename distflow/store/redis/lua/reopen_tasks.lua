@@ -1,5 +1,6 @@
 -- Set outcomes aside, so that their tasks are evaluated again. The caller sends dependents before
--- their dependencies: at any moment the dependencies of what is left are there.
+-- their dependencies: so at any moment, every outcome that is left still has those of its
+-- dependencies.
 -- KEYS    meta results claims progress history troubles
 -- ARGV    epoch, then task, the status that the caller saw (empty: no outcome), packed Progress
 --         and keep (1 or 0) in turn
@@ -15,8 +16,8 @@ for i = 2, #ARGV, 4 do
   local task, seen, next_try, keep = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local known = redis.call('HGET', results, task)
   local status = known and status_of(known) or ''
-  -- What a live worker told since the caller looked was evaluated in this generation, and may be
-  -- the failure of a task that must not start again: it stays.
+  -- An outcome that a live worker recorded since the caller looked belongs to this generation, and
+  -- may be the failure of a task that must not start again: it stays.
   local unseen = status ~= seen
   if unseen or (known and not POLICY.REOPENED[status]) then
     next_try = nil

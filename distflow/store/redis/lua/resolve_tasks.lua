@@ -1,6 +1,6 @@
--- A person decides on tasks, all of them or none; a verify hook decides an unknown task, or says that
--- it cannot tell. What is decided, and what follows from it, the caller says; nothing of that is
--- written where something is not as the caller saw it.
+-- A person decides on tasks, all or none; a verify hook decides an unknown task, or says that it
+-- cannot tell. The caller has worked out the decision and what follows from it. Nothing is written
+-- if anything is not as the caller saw it.
 -- KEYS    meta results claims progress events history troubles traits lease
 -- ARGV    operation, decision (done, fail, retry or undecided), who, note, how many tasks were skipped
 --         when the caller looked (empty: whatever); then per task: its name, the packed outcome that
@@ -17,7 +17,7 @@
 local results, claims, progress, events = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local history, troubles, traits, lease = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local operation, decision, who, note, skips = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
--- More may follow from a decision on a newer run than is known here.
+-- A decision on a newer run may have consequences unknown here.
 local refused = refusal(nil, true)
 if refused then return {refused, '', '', ''} end
 write_though_full()
@@ -52,17 +52,18 @@ local function tries_of(task)
   return text(known.attempt or 1) .. ':' .. text(known.iteration or 1) .. ':' .. text(known.lost or 0)
 end
 
--- Whether something is not as the caller saw it: decided already, or its worker told the true outcome
--- in the meantime; or a slow hook was asked about an earlier attempt, and knows nothing of this one.
+-- Whether something is not as the caller saw it: the task was decided already, or its worker
+-- recorded the true outcome in the meantime; or a slow hook was asked about an earlier attempt, and
+-- knows nothing about this one.
 local function is_overtaken(item)
   if item.seen ~= '-' then return item.seen ~= item.known end
-  -- From its claim on it has begun.
+  -- A claimed task counts as begun.
   local decided = redis.call('HGET', META, item.memory)
   return item.known or not decided or item.last.token ~= decided
     or redis.call('HEXISTS', claims, item.task) == 1
 end
 
--- The first dependent that has begun since the caller looked: what it rests on must not change.
+-- The first dependent that has begun since the caller looked: its dependency must not change.
 local function find_begun(item)
   for _, dependent in ipairs(item.dependents) do
     local task, status, tries = dependent[1], dependent[2], dependent[3]
@@ -73,7 +74,7 @@ local function find_begun(item)
   end
 end
 
--- Let what was skipped be evaluated again. A skipped task never ran: nothing of it is evidence.
+-- Let skipped tasks be evaluated again. They never ran, so nothing about them is evidence.
 local function set_aside(tasks)
   for i = 1, #tasks, 1000 do
     local some = {unpack(tasks, i, math.min(i + 999, #tasks))}
@@ -88,7 +89,7 @@ local function set_aside(tasks)
   end
 end
 
--- Write what follows from a decision: an outcome, or another try.
+-- Write the result of a decision: an outcome, or another try.
 local function move(item)
   local before, after = status_in(item.known), status_in(item.packed ~= '' and item.packed)
   if after ~= '' then
@@ -125,13 +126,13 @@ while next_argument <= #ARGV do
   local item = take_item()
   items[#items + 1] = item
   answer[#answer + 1] = item.known and status_of(item.known) or 'ready'
-  -- The reply to this very decision was lost, and much may have happened since.
+  -- The reply to this decision was lost, and much may have happened since.
   if redis.call('HGET', META, item.memory) == operation then repeated = true end
   item.stands = item.known and item.known == item.packed
     or not item.known and item.last.token == operation
 end
 if repeated then return answer end
--- A skip that came in between would stand behind what is decided now.
+-- A skip from in between would remain behind the task that is decided now.
 if skips ~= '' and skips ~= (redis.call('HGET', META, 'n_skipped') or '0') then
   return {CODE.LOOK_AGAIN, '', '', ''}
 end

@@ -1,4 +1,4 @@
--- Keep what an attempt wants its next attempts, and its verify hook, to know.
+-- Save what an attempt leaves for later attempts and for the verify hook.
 -- KEYS    meta results claims progress saved
 -- ARGV    task token packed
 -- Returns OK, REFUSED or GONE
@@ -11,8 +11,9 @@ local claim = read_claim(claims, task)
 if not claim or claim[3] ~= token then
   local known = redis.call('HGET', results, task)
   local unknown = known and status_of(known) == 'unknown'
-  -- Given to another, or told already: what the next attempt saved must not be written over. An
-  -- attempt that was given up as unknown is still the last one, and its note tells what it did.
+  -- The task was given to another worker, or has ended: the next attempt's note must not be
+  -- overwritten. An attempt that was given up as unknown is still the last one, and its note says
+  -- what it did.
   if not (unknown and read_progress(progress, task).token == token) then return CODE.REFUSED end
 end
 redis.call('HSET', saved, task, packed)

@@ -13,19 +13,20 @@ local meta, events = KEYS[1], KEYS[2]
 local epoch, new, reason, ended, clock = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local grace, seen = tonumber(ARGV[6]), ARGV[7]
 
--- When what runs is stopped: as a time, and, since Redis's clock may be set back before then, as
--- what was asked for.
+-- When running tasks are killed: as a time and, since Redis's clock may be set back before that,
+-- with the grace period that was asked for.
 local function stop_in(ms)
   local stop_at = text(now_ms() + ms)
   redis.call('HSET', meta, 'stop_at', stop_at, 'grace', stop_at .. ' ' .. text(ms))
 end
 
--- In a run of a newer version a status may mean something else.
+-- In a run of a newer version, a status may mean something else.
 local refused = refusal(epoch ~= '' and epoch, true)
 if refused then return {refused, ''} end
 write_though_full()
 local status = redis.call('HGET', meta, 'status')
--- The reply to this very move was lost, or another made it: its grace may be the one that counts.
+-- The reply to this move was lost, or another caller made it: its grace period may be the one that
+-- counts.
 if status == new then
   if grace then
     local known = redis.call('HMGET', meta, 'stop_at', 'grace')
@@ -42,7 +43,7 @@ for i = 8, #ARGV do
     count_rest(new)
     if reason ~= '' then redis.call('HSET', meta, 'reason', reason) end
     if ended == '1' then
-      -- Its last coordinator need not have published that nothing is queued any more.
+      -- Its last coordinator may not have published that nothing is queued any more.
       redis.call('HSET', meta, 'ended_at', text(now_ms()), 'n_queued', '0', 'n_waiting', '0')
     else
       redis.call('HDEL', meta, 'ended_at')

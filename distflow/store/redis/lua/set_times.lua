@@ -1,5 +1,5 @@
--- Redis's clock was set: move what the run waits for to where it now stands, as its coordinator has
--- measured it. What has changed since the caller looked stays.
+-- Redis's clock was set: move the times that the run waits for accordingly, as its coordinator
+-- measured them. A time that has changed since the caller looked stays.
 -- KEYS    meta progress
 -- ARGV    epoch, then in turn what is moved (clock_at, stop_at, or : and a task), the time in ms
 --         that the caller saw, and the right one

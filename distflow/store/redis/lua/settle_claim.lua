@@ -1,4 +1,4 @@
--- The coordinator ends a claim whose worker is lost.
+-- The coordinator settles a claim whose worker is lost.
 -- KEYS    meta results claims progress beats events history troubles traits
 -- ARGV    epoch, request (msgpack map: fields of Finish but packed, and batch), packed TaskResult
 -- Returns RECORDED, REFUSED (the claim has moved on), STALE_EPOCH or GONE
@@ -11,16 +11,16 @@ if refused then return refused end
 write_though_full()
 local lost = cmsgpack.unpack(request)
 local claim = read_claim(claims, lost.task)
--- Not the token itself: an outcome that this worker still brings is refused.
+-- Not the token itself: a late outcome of this worker is refused.
 local given_up = 'lost:' .. lost.token
 if not claim or claim[3] ~= lost.token then
   local known = redis.call('HGET', results, lost.task)
-  -- The reply to this very judgement was lost.
+  -- The reply to this call was lost.
   if known == packed then return CODE.RECORDED end
   if not known and read_progress(progress, lost.task).token == given_up then
     return CODE.RECORDED
   end
-  -- The worker was alive after all, and told its outcome first.
+  -- The worker was alive after all, and recorded its outcome first.
   return CODE.REFUSED
 end
 redis.call('HDEL', claims, lost.task)

@@ -1,5 +1,5 @@
--- The coordinator settles what nobody holds: skipped, cancelled, or failed since no worker can run
--- it; and forgets refusals that say nothing any more.
+-- The coordinator settles tasks that nobody holds: skipped, cancelled, or failed because no worker
+-- can run them; and forgets refusals that no longer matter.
 -- KEYS    meta results claims progress troubles traits refusals
 -- ARGV    epoch, msgpack list of refusals to be forgotten, each [scope, worker, birth]; then task and
 --         packed TaskResult in turn
@@ -15,8 +15,8 @@ local left = {}
 for i = 3, #ARGV, 2 do
   local task, packed = ARGV[i], ARGV[i + 1]
   local known = redis.call('HGET', results, task)
-  -- A worker holds it, or its outcome stands: what is done is done. Our own outcome, from a call
-  -- whose reply was lost, counts as set.
+  -- A worker holds it, or it has an outcome, which stands. Our own outcome, from a call whose reply
+  -- was lost, counts as set.
   if known ~= packed and (known or redis.call('HEXISTS', claims, task) == 1) then
     left[#left + 1] = (i - 3) / 2
   elseif not known then

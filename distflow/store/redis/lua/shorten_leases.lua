@@ -1,4 +1,5 @@
--- Leases of dead coordinators end in time where Redis's clock was set back: see shorten_lease.
+-- Let leases of dead coordinators lapse in time after Redis's clock was set back: see
+-- shorten_lease.
 -- KEYS    meta and lease of the first run, of the second, …
 -- ARGV    none
 -- Returns OK

@@ -1,4 +1,4 @@
--- Mark that a claimed task may have had effects from here on.
+-- Mark that a claimed task may have effects from here on.
 -- KEYS    meta claims events
 -- ARGV    task token
 -- Returns GRANTED, REFUSED, STOPPED or GONE
@@ -8,15 +8,15 @@ local task, token = ARGV[1], ARGV[2]
 local refused = refusal()
 if refused then return refused end
 local claim = read_claim(claims, task)
--- The claim was given to another while this worker was away: it must not start.
+-- The claim was given to another worker while this one was away: it must not start.
 if not claim or claim[3] ~= token then return CODE.REFUSED end
--- The reply to this very start was lost. It is written again: who waits until it is on disk does
--- so on another connection by now, and Redis tells each of what came over itself alone.
+-- The reply to this call was lost. The mark is written again: by now its caller may wait for the
+-- disk on another connection, and WAITAOF covers only the writes of its own connection.
 if claim[6] ~= 0 then
   redis.call('HSET', claims, task, pack_claim(claim))
   return CODE.GRANTED
 end
--- A cancelled run starts nothing more, not even what is claimed.
+-- A cancelled run starts nothing more, not even claimed tasks.
 if POLICY.UNSTARTED_IN[redis.call('HGET', META, 'status')] then return CODE.STOPPED end
 claim[6] = now_ms()
 redis.call('HSET', claims, task, pack_claim(claim))

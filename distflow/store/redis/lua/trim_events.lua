@@ -5,7 +5,7 @@
 -- Events  none
 local events = KEYS[2]
 local epoch, first = ARGV[1], ARGV[2]
--- Who slept would take away what its successor has not read.
+-- A coordinator that slept would remove events that its successor has not read.
 local refused = refusal(epoch)
 if refused then return refused end
 redis.call('XTRIM', events, 'MINID', first)
