@@ -65,7 +65,7 @@ def test_a_group_ends_when_its_first_outcome_is_due(
 
 def test_a_batch_claims_no_more_after_half_a_second() -> None:
     """Its worker is free for whatever comes first by then."""
-    assert [has_worked_long(seconds) for seconds in (0.0, 0.499, 0.5, 9.0)] == [
+    assert [has_worked_long(seconds) for seconds in (0.0, 0.4999, 0.5, 9.0)] == [
         False,
         False,
         True,
