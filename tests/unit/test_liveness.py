@@ -312,3 +312,79 @@ def test_a_long_interval_is_measured_again_where_the_clock_was_set(
     watched(monitor, [probe(heard_at=1.0, overdue=-due_in)])
     monitor.distrust()
     assert monitor.unmeasured(3.0) == again
+
+
+def test_most_is_more_than_half() -> None:
+    """From the first look on, of all runs together; a run that left counts no more."""
+    network = NetworkWatch(NETWORK)
+    assert network.is_suspect("r", 5, 3, 0.0)
+    assert not network.is_suspect("other", 1, 0, 1.0)
+    network.leave("other")
+    assert network.is_suspect("r", 5, 3, 2.0)
+
+
+def test_each_worker_is_measured_by_itself(monitor: LivenessMonitor) -> None:
+    """Whatever is known, or unknown, of the batches that stand before its own."""
+    monitor.observe({}, 0.0)
+    monitor.observe({"claims": None, "gone": beat(worker="v"), "b": beat()}, 1.0)
+    monitor.measure(probe(heard_at=1.0, overdue=-0.5), 2.0)
+    assert monitor.unmeasured(2.0) == {"v"}
+    monitor.observe({"b": beat(), "next": beat(worker="u")}, 3.0)
+    said = {"u": WorkerProbe(True, ["j"], 3.0, -0.5, None)}
+    monitor.measure(probe(heard_at=1.0, overdue=-0.5) | said, 4.0)
+    assert monitor.unmeasured(4.0) == set()
+
+
+def test_after_a_pause_no_age_of_a_heartbeat_is_known(monitor: LivenessMonitor) -> None:
+    """The batch may have begun at any time before: its worker is measured by the next one."""
+    monitor.observe({"b": beat()}, 0.0)
+    monitor.forget()
+    monitor.observe({"b": beat()}, 500.0)
+    monitor.measure(probe(heard_at=1.0, overdue=-0.5), 501.0)
+    assert monitor.unmeasured(501.0) == {"w"}
+
+
+@pytest.mark.parametrize(
+    ("heard_at", "overdue", "looked", "frozen"),
+    [
+        # Another heartbeat came: the next is due at 4.5.
+        (3.0, -0.5, 6.4, False),
+        (3.0, -0.5, 6.5, True),
+        # None came; that the transport's clock was set back makes it due no later than at 2.5.
+        (1.0, -1e6, 4.4, False),
+        (1.0, -1e6, 4.5, True),
+        # It was set back, and one came: the next is due after one interval, at 6.5.
+        (3.0, -50.0, 8.4, False),
+        (3.0, -50.0, 8.5, True),
+    ],
+)
+def test_when_the_next_heartbeat_is_due(
+    monitor: LivenessMonitor, heard_at: float, overdue: float, looked: float, frozen: bool
+) -> None:
+    """It is known from the last that came, and by an interval of 2.5 s at most."""
+    watched(monitor, [probe(heard_at=1.0, overdue=-0.5)])
+    monitor.measure(probe(heard_at=heard_at, overdue=overdue), 4.0)
+    monitor.observe({"b": beat(2)}, looked)
+    assert monitor.is_frozen("b", probe(heard_at=heard_at, overdue=-1e6)) is frozen
+
+
+def test_an_interval_is_measured_once(monitor: LivenessMonitor) -> None:
+    """A coordinator that did not look for half a minute takes no worker for a slow one."""
+    watched(monitor, [probe(heard_at=1.0, overdue=-0.5)])
+    monitor.measure(probe(heard_at=31.9, overdue=-0.5), 32.0)
+    assert monitor.is_frozen("b", probe(heard_at=31.9, overdue=2.5))
+
+
+def test_the_heartbeat_from_before_a_clock_was_set_measures_nothing(
+    monitor: LivenessMonitor,
+) -> None:
+    """The two clocks do not fit together; the first that comes after it does."""
+    watched(monitor, [probe(heard_at=1.0, overdue=-58.5)])
+    monitor.distrust()
+    for second in (10.0, 11.0):
+        monitor.measure(probe(heard_at=1.0, overdue=-1000.0), second)
+        assert monitor.unmeasured(second) == {"w"}
+    monitor.measure(probe(heard_at=11.9, overdue=-0.5), 12.0)
+    assert monitor.unmeasured(12.0) == set()
+    monitor.observe({"b": beat(2)}, 14.5)
+    assert monitor.is_frozen("b", probe(heard_at=11.9, overdue=0.0))

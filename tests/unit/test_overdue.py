@@ -110,3 +110,32 @@ def test_a_lost_worker_may_have_said_it_before_anybody_looked() -> None:
     assert watch.is_overdue("a", "batch-a", beats(overdue=True))
     assert not watch.is_overdue("a", "batch-a", {})
     assert not watch.is_overdue("b", "batch-a", beats(overdue=True))
+
+
+@pytest.mark.parametrize(
+    ("clock", "started_ms"),
+    [
+        # Redis's clock is set forward by weeks, or back behind the start.
+        ({1.0: 101.0, 1.5: 1e6, 6.9: 1e6}, 100_000),
+        ({0.0: 50.0, 2.0: 50.0, 7.25: 50.0}, 100_000),
+        # A claim that was not started yet.
+        ({1.0: 101.0, 9.0: 109.0, 60.0: 160.0}, 0),
+    ],
+)
+def test_a_start_is_seen_once(clock: dict[float, float], started_ms: int) -> None:
+    """However Redis's clock is set later, and never in the future; what has not started is not
+    overdue.
+    """
+    watch = OverdueTasks(GRAPH, 5.0)
+    claims = {"a": CLAIMS["a"]._replace(started=started_ms)}
+    for monotonic, now in clock.items():
+        assert watch.look({}, claims, {"batch-a"}, monotonic=monotonic, now=now) == set()
+
+
+def test_a_claim_of_a_task_that_the_run_lacks_is_nobodys_timeout() -> None:
+    """Somebody wrote into the store: what is not known is not judged."""
+    watch = OverdueTasks(GRAPH, 5.0)
+    for second in (1.0, 9.0, 60.0):
+        assert (
+            watch.look({}, {"x": CLAIMS["a"]}, {"batch-a"}, monotonic=second, now=second) == set()
+        )
