@@ -179,6 +179,16 @@ def test_what_a_task_costs_beyond_its_call_is_measured() -> None:
     assert len(compose(fan(500), estimates)[0]) > 20
 
 
+@pytest.mark.parametrize(("done", "expected"), [(9, 24.2), (10, 26.0)])
+def test_a_batch_of_ten_tasks_tells_what_each_costs(done: int, expected: float) -> None:
+    """Without what it took until the first call, which is that of another function perhaps."""
+    estimates = known(short=24)
+    estimates.learn_setup("m:first", 500)
+    tasks = fan(done).graph.tasks
+    estimates.learn_batch(Task("first", "m:first"), tasks, 500 + 26 * done)
+    assert estimates.real_ms(tasks[0]) == pytest.approx(expected)
+
+
 def test_what_waits_behind_a_task_and_does_not_rest_on_it() -> None:
     """Another worker could take it: not what the task at work must end for, directly or not."""
     graph = fresh(

@@ -72,3 +72,19 @@ def test_a_claim_that_was_not_told_is_no_loss(state: TaskStateManager) -> None:
     state.on_claimed(1)
     assert looks(DriftWatch(PATIENCE), state, *[SAME] * 4)[-1]
     assert not any(looks(DriftWatch(PATIENCE), state, *[claimed] * 9))
+
+
+def test_an_unknown_task_that_was_decided_without_a_word_is_lost_events() -> None:
+    """A decision makes no new outcome; as long as it is unknown on both sides, nothing is lost."""
+    graph = Graph.compile([Task("a", "m:f"), Task("b", "m:f")])
+    known = {"a": TaskStatus.SUCCESS, "b": TaskStatus.UNKNOWN}
+    state = TaskStateManager(graph, known, {}, {}, 0)
+    undecided = Vitals(2, 0, "5-0", "running", 1)
+    assert not any(looks(DriftWatch(PATIENCE), state, *[undecided] * 9))
+    assert looks(DriftWatch(PATIENCE), state, *[undecided._replace(unknown=0)] * 4)[-1]
+
+
+def test_a_run_that_the_store_lacks_is_no_lost_event(state: TaskStateManager) -> None:
+    """Nothing can be read again that would tell of it."""
+    gone = SAME._replace(status="")
+    assert not any(looks(DriftWatch(PATIENCE), state, *[gone] * 9))

@@ -34,3 +34,10 @@ def test_a_claim_that_is_seen_again_starts_afresh() -> None:
     assert not watch.look({"a": 0.5}, frozenset(), 1.0)
     assert not watch.look({"a": 0.5}, frozenset({"a"}), 3.0)
     assert not watch.look({"a": 0.5}, frozenset(), 5.0)
+
+
+def test_a_task_that_keeps_its_claim_is_not_forgotten() -> None:
+    """However long it runs."""
+    watch = ForgottenClaims(stale_seconds=3.0)
+    for second in range(20):
+        assert not watch.look({"a": 0.5}, frozenset({"a"}), float(second))

@@ -321,6 +321,8 @@ def test_most_is_more_than_half() -> None:
     assert not network.is_suspect("other", 1, 0, 1.0)
     network.leave("other")
     assert network.is_suspect("r", 5, 3, 2.0)
+    assert not network.is_suspect("busy", 10, 0, 3.0)
+    assert not network.is_suspect("r", 5, 3, 3.0)
 
 
 def test_each_worker_is_measured_by_itself(monitor: LivenessMonitor) -> None:
