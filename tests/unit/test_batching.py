@@ -189,6 +189,31 @@ def test_a_batch_of_ten_tasks_tells_what_each_costs(done: int, expected: float) 
     assert estimates.real_ms(tasks[0]) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("ms", "expected"), [(249.9, 0.3), (250.0, 2.5)])
+def test_of_a_short_batch_little_is_known(ms: float, expected: float) -> None:
+    """What it costs itself is no task's: a quarter of a second tells that they cost more."""
+    estimates, tasks = known(short=0.1), fan(100).graph.tasks
+    estimates.learn_overhead(tasks, ms)
+    assert estimates.real_ms(tasks[0]) == pytest.approx(expected)
+
+
+def test_tasks_that_are_recorded_together_cost_less() -> None:
+    """What each costs is learned by itself, and never taken for less than is assumed of it; one
+    task that filled its batch is enough.
+    """
+    estimates = known(short=0.1)
+    plain = Task("a", "m:short")
+    grouped = plain._replace(effects="idempotent")
+    estimates.learn_overhead([grouped] * 100, 400.0)
+    assert estimates.real_ms(grouped) == pytest.approx(4.0)
+    assert estimates.real_ms(plain) == pytest.approx(0.1 + LIMITS.task_ms)
+    for _ in range(50):
+        estimates.learn_overhead([grouped] * 100, 0.0)
+    assert estimates.real_ms(grouped) == pytest.approx(0.1 + LIMITS.grouped_ms, rel=1e-3)
+    estimates.learn_overhead([grouped], 250.0)
+    assert estimates.real_ms(grouped) == pytest.approx(5.1)
+
+
 def test_what_waits_behind_a_task_and_does_not_rest_on_it() -> None:
     """Another worker could take it: not what the task at work must end for, directly or not."""
     graph = fresh(

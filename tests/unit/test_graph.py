@@ -88,6 +88,8 @@ def test_a_name_that_stands_twice_is_named() -> None:
         Graph.compile([Task("b", "m:f"), *[Task("a", "m:f")] * 3])
     problems = [(problem.kind, problem.task) for problem in refused.value.problems]
     assert problems == [("duplicate_name", "a")]
+    with pytest.raises(WorkflowInvalid, match=r"two tasks are named 'a'.* depends on 'x'"):
+        Graph.compile([Task("a", "m:f"), Task("a", "m:f"), Task("b", "m:f", depends_on=("x",))])
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:

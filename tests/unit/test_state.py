@@ -10,6 +10,7 @@ import pytest
 
 from distflow.core import ready as ready_module
 from distflow.core.claim import Progress
+from distflow.core.ending import verdict_of
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.run import Claim
@@ -135,6 +136,12 @@ def test_a_started_claim_is_restored_as_started() -> None:
 def test_verdicts(outcomes: dict[str, TaskStatus], cancelled: bool, verdict: RunStatus) -> None:
     """How a run ended: a person's turn comes first, then the cancelling, then failures."""
     assert fresh(graph_of(a="", b_ok="", c=""), **outcomes).verdict(cancelled=cancelled) == verdict
+
+
+def test_a_verdict_needs_the_status_of_every_task() -> None:
+    """A run is not taken for a success by the half of it that is known."""
+    with pytest.raises(ValueError, match="shorter"):
+        verdict_of(graph_of(a="", b=""), [S.SUCCESS])
 
 
 @pytest.fixture(scope="module", params=["chain", "fan"])
