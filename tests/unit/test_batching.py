@@ -201,9 +201,15 @@ def test_tasks_that_are_recorded_together_cost_less() -> None:
     """What each costs is learned by itself, and never taken for less than is assumed of it; one
     task that filled its batch is enough.
     """
-    estimates = known(short=0.1)
+    estimates = known(short=0.1, long=100)
     plain = Task("a", "m:short")
     grouped = plain._replace(effects="idempotent")
+    assert estimates.cost_ms(grouped) == pytest.approx(0.1 + LIMITS.grouped_ms)
+    # What is ended from outside, or takes long, is recorded by itself.
+    ended = grouped._replace(timeout=5.0)
+    assert estimates.cost_ms(ended) == pytest.approx(0.1 + LIMITS.task_ms)
+    long = grouped._replace(function="m:long")
+    assert estimates.cost_ms(long) == pytest.approx(100 + LIMITS.task_ms)
     estimates.learn_overhead([grouped] * 100, 400.0)
     assert estimates.real_ms(grouped) == pytest.approx(4.0)
     assert estimates.real_ms(plain) == pytest.approx(0.1 + LIMITS.task_ms)

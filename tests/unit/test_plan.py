@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,11 +21,12 @@ def plan_of(
     result: TaskResult | None = None,
     claim: Claim | None = None,
     progress: Progress | None = None,
+    verify: str | None = None,
 ) -> PlanItem:
     """The plan of a run of one task."""
     details = {0: result} if result and result.status in REOPENED else {}
     items = plan_resume(
-        Graph.compile([Task("t", "m:f")]),
+        Graph.compile([Task("t", "m:f", verify=verify)]),
         [result.status if result else None],
         details,
         {"t": claim} if claim else {},
@@ -137,3 +139,29 @@ def test_a_resume_that_changes_nothing() -> None:
     # Somebody has decided since how it ended.
     assert not changes_nothing(*plan_for(success, success), badly)
     assert not changes_nothing(*plan_for(failed), well)
+
+
+@pytest.mark.parametrize(
+    ("result", "claim", "verify", "reason"),
+    [
+        (TaskResult(S.SUCCESS), None, None, "done"),
+        (TaskResult(S.UNKNOWN), None, None, "unknown: resolve it"),
+        (TaskResult(S.UNKNOWN), None, "m:hook", "unknown: its verify hook is asked"),
+        (TaskResult(S.FAILURE, started=True), None, None, "at most once: it started and failed"),
+        (TaskResult(S.FAILURE), None, None, "was failure"),
+        (None, CLAIM, None, "a worker has it"),
+        (None, None, None, "has no outcome"),
+    ],
+)
+def test_a_plan_says_why(
+    result: TaskResult | None, claim: Claim | None, verify: str | None, reason: str
+) -> None:
+    """In the words that a person reads before agreeing to it."""
+    assert plan_of(result, claim, verify=verify).reason == reason
+
+
+@pytest.mark.parametrize("last", [S.SUCCESS, S.FAILURE, S.SKIPPED, S.UNKNOWN])
+def test_every_task_is_planned_whatever_stands_before_it(last: TaskStatus) -> None:
+    """What is kept or held ends no plan: its dependencies follow."""
+    _graph, plan = plan_for(TaskResult(S.SUCCESS), TaskResult(last, started=True))
+    assert [item.task for item in plan] == [1, 0]
