@@ -22,7 +22,7 @@ _FALSE = frozenset({"false", "no", "off", "0"})
 
 
 def annotation_of(function: Callable[..., Any], name: str) -> Any:
-    """What a parameter is annotated with; Any where it has no annotation that can be evaluated."""
+    """The annotation of a parameter; Any if there is none, or if it cannot be evaluated."""
     function = inspect.unwrap(function)
     parameters = inspect.signature(function).parameters
     if name not in parameters:
@@ -38,10 +38,10 @@ def annotation_of(function: Callable[..., Any], name: str) -> Any:
 
 
 def read_text(text: str, annotation: Any, owner: str) -> Any:
-    """A value of the annotated type from text; of what is no known type, JSON or the text itself.
+    """A value of the annotated type from text; for unknown types, JSON or the text itself.
 
     Raises:
-        InvalidInput: the text is no such value; the message starts with ``owner``.
+        InvalidInput: the text is not such a value; the message starts with ``owner``.
     """
     try:
         return _from_text(text, annotation)
@@ -86,14 +86,14 @@ def _from_json(value: Any, annotation: Any) -> Any:
     if origin in _CONTAINERS:
         return _container(value, origin, typing.get_args(annotation))
     if annotation is str and not isinstance(value, str):
-        raise TypeError("it is no text")
+        raise TypeError("it is not text")
     if annotation in _READERS or origin is Literal:
         return _from_text(value if isinstance(value, str) else json.dumps(value), annotation)
     return value
 
 
 def _members(annotation: Any) -> list[Any] | None:
-    """Members of a union, text last because any text is one; None where it is no union."""
+    """Members of a union, text last because any text matches it; None if it is not a union."""
     if typing.get_origin(annotation) not in (Union, types.UnionType):
         return None
     return sorted(typing.get_args(annotation), key=lambda member: member is str)
@@ -120,14 +120,14 @@ def _container(value: Any, kind: Any, arguments: tuple[Any, ...]) -> Any:
     shape = _CONTAINERS[kind]
     if shape is dict:
         if not isinstance(value, dict):
-            raise TypeError("it is no JSON object")
+            raise TypeError("it is not a JSON object")
         key, element = arguments or (Any, Any)
         return {
             (name if key is Any else _from_text(name, key)): _from_json(item, element)
             for name, item in value.items()
         }
     if not isinstance(value, list):
-        raise TypeError("it is no JSON array")
+        raise TypeError("it is not a JSON array")
     if shape is tuple and arguments and arguments[-1] is not Ellipsis:
         if len(value) != len(arguments):
             raise ValueError(f"it has {len(value)} elements, not {len(arguments)}")
@@ -170,7 +170,7 @@ _READERS: Mapping[Any, Callable[[str], Any]] = {
     types.NoneType: _read_null,
 }
 
-#: What a container is annotated with -> what is made of its JSON.
+#: The annotation of a container -> the type built from its JSON.
 _CONTAINERS: Mapping[Any, type] = {
     list: list,
     collections.abc.Sequence: list,

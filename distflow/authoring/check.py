@@ -20,10 +20,10 @@ from distflow.errors import Problem, WorkflowInvalid
 
 
 def check_workflow(workflow: Workflow) -> Graph:
-    """The graph of a workflow of which everything is checked: see :func:`check_importable`.
+    """Check everything about a workflow, and return its graph: see :func:`check_importable`.
 
     Raises:
-        WorkflowInvalid: it has everything that is wrong.
+        WorkflowInvalid: lists everything that is wrong.
     """
     problems: list[Problem] = []
     graph: Graph | None = None
@@ -44,8 +44,8 @@ def check_importable(workflow: Workflow) -> None:
     """Import every function that the workflow names, and check how it will be called.
 
     Raises:
-        WorkflowInvalid: names each task and function that fails, why, and how to mend it. A
-            function that many tasks name is told of once.
+        WorkflowInvalid: names each task and function that fails, why, and how to fix it. A function
+            that many tasks share is named once.
     """
     _ImportCheck().run(workflow)
 
@@ -59,7 +59,7 @@ class _ImportCheck:
         self._seen: set[tuple[str, int]] = set()
 
     def run(self, workflow: Workflow) -> None:
-        """Check all, and raise what was found."""
+        """Check everything, and raise what was found."""
         if workflow.context is not None:
             owner = f"workflow {workflow.name!r}: context"
             with self._noting("not_importable", ""):

@@ -1,4 +1,4 @@
-"""``@task``: a function that becomes a task where a workflow is being built."""
+"""``@task``: a function that becomes a task while a workflow is being built."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from distflow.authoring.option_checks import TaskOptions, check_options
 from distflow.authoring.workflows import Workflow
 from distflow.errors import WorkflowInvalid
 
-#: The workflow whose function runs now. Threads that it starts begin without: there, as inside
-#: tasks, a ``@task`` function is the plain function.
+#: The workflow that is being built. Threads that its function starts do not have it: there, as
+#: inside tasks, a ``@task`` function is the plain function.
 building: ContextVar[Workflow | None] = ContextVar("distflow_building", default=None)
 
 
@@ -23,7 +23,7 @@ class TaskFunction:
     anywhere else it is the plain function.
     """
 
-    #: Says of an instance that it is one, to those who do not import this class.
+    #: Marks an instance, for code that does not import this class.
     __distflow_task__ = True
 
     __name__: str
@@ -31,7 +31,7 @@ class TaskFunction:
     def __init__(self, function: Callable[..., Any], task_options: TaskOptions) -> None:
         if not callable(function):
             raise WorkflowInvalid(
-                f"@task is given {function!r:.60}, which is no function; options are passed by name"
+                f"@task got {function!r:.60}, which is not a function; pass options by name"
             )
         functools.update_wrapper(self, function)
         #: What the function was decorated with.
@@ -41,7 +41,7 @@ class TaskFunction:
         check_options({**task_options}, f"@task {getattr(function, '__name__', function)!r}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """A TaskRef while a workflow is built; anywhere else what the function returns.
+        """Returns a TaskRef while a workflow is built; anywhere else calls the function.
 
         Raises:
             WorkflowInvalid: while a workflow is built, names the task and what is wrong with it.
@@ -55,7 +55,8 @@ class TaskFunction:
         """The same function with some options replaced, for one call.
 
         Raises:
-            WorkflowInvalid: names the option and what it may be.
+            WorkflowInvalid: names the option and its valid values.
+
         """
         return TaskFunction(self.__distflow_function__, {**self.task_options, **options})
 

@@ -1,4 +1,4 @@
-"""Functions that workers will import: how they are named, and which ones cannot be."""
+"""Functions that workers will import: their paths, and why one cannot be imported."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def function_path(function: Callable[..., Any] | str, owner: str) -> str:
 
 
 def _plain(function: Callable[..., Any], owner: str) -> Callable[..., Any]:
-    """Return ``function``, if it is one that has a name of its own in its module."""
+    """Return ``function`` if it can be found by name in its module."""
     if isinstance(function, functools.partial):
         kind = f"a functools.partial of {_name_of(function.func)!r}"
         raise WorkflowInvalid(f"{owner}: {kind} has no name to import it by; {_MEND}")
@@ -84,7 +84,7 @@ def _is_task(function: object) -> bool:
 
 
 def _refuse_above(found: object, owner: str, name: str) -> None:
-    """Refuse what a decorator has made of a ``@task``: workers call the function in that."""
+    """Refuse a decorator above ``@task``: workers would call the function without it."""
     inner = found
     while inner is not None and not _is_task(inner):
         inner = getattr(inner, "__wrapped__", None)
@@ -133,7 +133,7 @@ def import_function(path: str, owner: str) -> Callable[..., Any]:
         )
     if not callable(function):
         raise WorkflowInvalid(
-            f"{owner}: {path!r} ({place_of(module)}) is no function but {function!r:.60}"
+            f"{owner}: {path!r} ({place_of(module)}) is not a function but {function!r:.60}"
         )
     _refuse_above(function, owner, name)
     refuse_deferred(function, owner)
@@ -146,12 +146,12 @@ def takes_context(path: str) -> bool:
     try:
         return "ctx" in inspect.signature(import_function(path, path)).parameters
     except (ValueError, WorkflowInvalid):
-        # Some functions written in C do not tell.
+        # Some functions written in C have no signature.
         return False
 
 
 class Signature(NamedTuple):
-    """How a task's function is called, apart from ``ctx``, which workers pass by name."""
+    """The signature of a task's function without ``ctx``, which workers pass by name."""
 
     without_ctx: inspect.Signature
     #: How many positional parameters stand before ``ctx``.
@@ -161,7 +161,7 @@ class Signature(NamedTuple):
 
 
 def read_signature(function: Callable[..., Any], owner: str) -> Signature | None:
-    """The signature of a task's function; None where Python cannot tell it (some built-ins).
+    """The signature of a task's function; None if Python does not know it (some built-ins).
 
     Raises:
         WorkflowInvalid: its ``ctx`` cannot be passed by name.

@@ -1,4 +1,4 @@
-"""Imports of users' modules, with errors in one line that say what to mend."""
+"""Imports of users' modules, with one-line errors that say what to fix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATH = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` with the closest of ``known``, or nothing where none is close."""
+    """``"; did you mean 'x'?"`` with the closest of ``known``, or nothing if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -46,8 +46,8 @@ def import_module(name: str) -> ModuleType:
     """Import a user's module.
 
     Raises:
-        InvalidInput: it is not found, or raised an error, which is told with its file and line; or
-            what has its name is another module.
+        InvalidInput: it is not found, another module has its name, or its import raised an error;
+            the message has the file and line.
     """
     try:
         module = importlib.import_module(name)
@@ -68,7 +68,7 @@ def import_module(name: str) -> ModuleType:
 
 
 def _siblings(module: str) -> list[str]:
-    """Modules beside a missing one: of its package, or of the first folder of the path."""
+    """Modules beside a missing one: in its package, or in the first folder of the path."""
     package, dot, _ = module.rpartition(".")
     folders = list(getattr(sys.modules.get(package), "__path__", ())) if dot else sys.path[:1]
     return [package + dot + found.name for found in pkgutil.iter_modules(folders)]

@@ -1,7 +1,7 @@
 """The options of a task as users write them: what type checkers know, and the checks.
 
-They are the same for ``@task``, ``.options`` and ``Workflow.add``; what there is to know of each is
-in the table of ``core/options.py``.
+They are the same for ``@task``, ``.options`` and ``Workflow.add``; the table of ``core/options.py``
+describes each of them.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ class AddOptions(TypedDict, total=False):
 
 
 class TaskOptions(AddOptions, total=False):
-    """What may be said of a task besides its function and arguments."""
+    """The options of a task, besides its function and arguments."""
 
     name: str
 
 
 def check_options(options: Mapping[str, Any], owner: str) -> None:
-    """Check every option by itself and against the others.
+    """Check every option, and how they combine.
 
     Args:
         options: by name, as the user wrote them.
         owner: the task; errors start with it.
 
     Raises:
-        WorkflowInvalid: names the option and what it may be.
+        WorkflowInvalid: names the option and its valid values.
     """
     for name, value in options.items():
         if name not in _WANTED:
@@ -63,12 +63,12 @@ def check_options(options: Mapping[str, Any], owner: str) -> None:
     if options.get("loop") is not None and options.get("effects") == "at_most_once":
         raise WorkflowInvalid(
             f"{owner}: loop runs a task again, which effects='at_most_once' forbids; "
-            "take one of them away"
+            "remove one of them"
         )
     if options.get("verify") is not None and options.get("effects") != "at_most_once":
         raise WorkflowInvalid(
-            f"{owner}: verify is asked how an unknown task ended, which only a task with "
-            "effects='at_most_once' can be; add that, or take verify away"
+            f"{owner}: verify finds out how an unknown task ended, and only a task with "
+            "effects='at_most_once' can become unknown; add that, or remove verify"
         )
 
 
@@ -76,7 +76,7 @@ def check_name(name: object, owner: str) -> None:
     """Check the name of a task.
 
     Raises:
-        WorkflowInvalid: it is no text, empty, or not encodable as UTF-8.
+        WorkflowInvalid: it is not text, empty, or not encodable as UTF-8.
     """
     wanted = check_text(name)
     if wanted:

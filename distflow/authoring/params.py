@@ -1,4 +1,4 @@
-"""Workflows and parameters as a command line names them: ``MODULE:WORKFLOW`` and ``-p K=V``."""
+"""Workflows and parameters as given on the command line: ``MODULE:WORKFLOW`` and ``-p K=V``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load_workflow(spec: str) -> WorkflowTemplate | Workflow:
             Workflow. Each has ``build(params) -> Workflow``.
 
     Raises:
-        InvalidInput: in one line, what is not found or what failed, and the closest name.
+        InvalidInput: in one line, what was not found or failed, and the closest name.
     """
     module_name, name = split_path(spec)
     look_here_first()
@@ -57,7 +57,7 @@ def parse_params(template: WorkflowTemplate | Workflow, pairs: Sequence[str]) ->
     """Read ``K=V`` pairs: by the annotation of the parameter, else as JSON, else as text.
 
     Args:
-        template: what :func:`load_workflow` found. A Workflow declares no parameters: any will do.
+        template: from :func:`load_workflow`. A Workflow declares no parameters: it takes any.
         pairs: each ``K=V``, or ``@FILE.json``, which holds an object with many. The last
             wins; two ``K=V`` of one parameter are refused.
 
@@ -74,7 +74,7 @@ def parse_params(template: WorkflowTemplate | Workflow, pairs: Sequence[str]) ->
 
 
 def read_pairs(template: WorkflowTemplate | Workflow, pairs: Sequence[str]) -> dict[str, Any]:
-    """As :func:`parse_params`, whether or not these are the parameters that it needs."""
+    """As :func:`parse_params`, without a check whether the workflow takes these parameters."""
     given: dict[str, Any] = {}
     typed: set[str] = set()
     annotations = _Annotations(template)
@@ -87,14 +87,14 @@ def read_pairs(template: WorkflowTemplate | Workflow, pairs: Sequence[str]) -> d
         if not equals or not name:
             raise InvalidInput(f"-p {pair!r} is not of the form K=V or @FILE.json")
         if name in typed:
-            raise InvalidInput(f"parameter {name!r} is given twice: give it one -p")
+            raise InvalidInput(f"parameter {name!r} is given twice: give it only one -p")
         typed.add(name)
         given[name] = read_text(text, annotations[name], f"parameter {name!r}")
     return given
 
 
 class _Annotations(dict[str, Any]):
-    """Annotations of a workflow function's parameters, evaluated when they are asked for."""
+    """Annotations of a workflow function's parameters, evaluated on access."""
 
     def __init__(self, template: WorkflowTemplate | Workflow) -> None:
         super().__init__()

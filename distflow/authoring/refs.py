@@ -39,9 +39,9 @@ _convert = _refusal("converted", _IN_TASK)
 
 
 class TaskRef:
-    """The result of a task to be: an argument for other tasks, and nothing else yet.
+    """The future result of a task: only usable as an argument of other tasks.
 
-    Calls of ``@task`` functions inside a workflow function and :meth:`Workflow.add` make these.
+    Calls of ``@task`` functions inside a workflow function, and :meth:`Workflow.add`, return one.
     """
 
     __slots__ = ("name", "owner")
@@ -53,7 +53,7 @@ class TaskRef:
         self.owner = owner
 
     def after(self, *dependencies: TaskRef | str) -> Self:
-        """Make this task wait for others without taking their data.
+        """Make this task wait for others without taking their results.
 
         Args:
             dependencies: refs, or names of tasks of the same workflow.

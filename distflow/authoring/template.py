@@ -33,8 +33,8 @@ class WorkflowTemplate:
     ) -> None:
         if not callable(function):
             raise WorkflowInvalid(
-                f"@workflow is given {function!r:.60}, which is no function; "
-                "name= and context= are passed by name"
+                f"@workflow got {function!r:.60}, which is not a function; "
+                "pass name= and context= by name"
             )
         functools.update_wrapper(self, function)
         #: Name of the workflow.
@@ -112,7 +112,7 @@ class WorkflowTemplate:
         try:
             workflow.validate()
         except WorkflowInvalid:
-            # With whatever else is wrong.
+            # Reported with everything else that is wrong.
             check_workflow(workflow)
             raise
         return workflow
@@ -126,7 +126,7 @@ class WorkflowTemplate:
             building.reset(token)
         if isinstance(returned, Workflow):
             raise WorkflowInvalid(
-                f"workflow {self.name!r} returns a Workflow: take @workflow away from its "
+                f"workflow {self.name!r} returns a Workflow: remove @workflow from its "
                 "function, or call @task functions in it"
             )
         return workflow
@@ -142,7 +142,7 @@ class WorkflowFactory(WorkflowTemplate):
         returned = self.function(*bound.args, **bound.kwargs)
         if not isinstance(returned, Workflow):
             raise WorkflowInvalid(
-                f"{self.reference!r} is no workflow: it returned {type(returned).__name__}; "
+                f"{self.reference!r} is not a workflow: it returned {type(returned).__name__}; "
                 "decorate it with @workflow, or let it return a Workflow"
             )
         return returned

@@ -1,4 +1,4 @@
-"""Workflow: a DAG in the making, from which the graph is compiled."""
+"""Workflow: a DAG that is being built, from which the graph is compiled."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Workflow:
     """A DAG of tasks, written with ``@workflow`` or task by task with :meth:`add`.
 
     Args:
-        name: what people call it.
+        name: of the workflow, for people.
         context: a module-level function, or its ``"pkg.module:name"``, that each worker process
             calls once per run, as ``factory(params)`` or ``factory(params, snapshot)``.
 
@@ -41,7 +41,7 @@ class Workflow:
 
     def __init__(self, name: str, context: Callable[..., Any] | str | None = None) -> None:
         check_name(name, "workflow")
-        #: What people call it.
+        #: Its name, for people.
         self.name = name
         owner = f"workflow {name!r}: context"
         #: ``"pkg.module:factory"``, or None.
@@ -50,7 +50,7 @@ class Workflow:
             check_accepts(context, (1, 2), owner)
         #: The parameters it was built with, defaults applied: ``ctx.params`` of its tasks.
         self.params: dict[str, Any] = {}
-        #: ``"module:name"`` of where it was found; None for one that was made on the spot.
+        #: The ``"module:name"`` where it was found; None for one that was built ad hoc.
         self.reference: str | None = None
         self._built = False
         self._tasks: dict[str, Task] = {}
@@ -74,7 +74,7 @@ class Workflow:
             args: its positional arguments; a TaskRef anywhere in lists, tuples and dicts is a
                 dependency, and stands for its data.
             kwargs: its arguments by name, likewise.
-            options: those of ``@task``; they override what the function was decorated with.
+            options: those of ``@task``; they override the options in the function's decorator.
 
         Raises:
             WorkflowInvalid: names the task and what is wrong with it.
@@ -103,7 +103,7 @@ class Workflow:
             return dependency
 
         if not isinstance(args, list | tuple):
-            raise WorkflowInvalid(f"{owner}: args are a list or tuple, not {args!r:.60}")
+            raise WorkflowInvalid(f"{owner}: args must be a list or tuple, not {args!r:.60}")
         check_mapping(f"{owner}: kwargs", kwargs, "arguments by name")
         frozen_args = [freeze_refs(value, note) for value in args]
         frozen_kwargs = {key: freeze_refs(value, note) for key, value in kwargs.items()}
@@ -142,8 +142,8 @@ class Workflow:
         """This workflow with ``params`` as the parameters of its run.
 
         Raises:
-            InvalidInput: it was built from a workflow function, and so has its parameters, or
-                one of them cannot be encoded.
+            InvalidInput: it was built from a workflow function, so it has its parameters already,
+                or a parameter cannot be encoded.
         """
         if not params:
             return self
@@ -197,7 +197,7 @@ class Workflow:
         return Graph.compile(self.tasks)
 
     def validate(self) -> None:
-        """Check the whole workflow; importing what is given as text is `check_importable`'s.
+        """Check the whole workflow; functions given as text are imported by `check_importable`.
 
         Raises:
             WorkflowInvalid: a dependency is missing, or there is a cycle.
@@ -256,7 +256,7 @@ class Workflow:
         owner: str,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if "ctx" in kwargs:
-            raise WorkflowInvalid(f"{owner}: 'ctx' is given by distflow; do not pass it")
+            raise WorkflowInvalid(f"{owner}: distflow passes 'ctx' itself; do not pass it")
         if isinstance(function, str):
             return tuple(args), kwargs
         if path not in self._signatures:
@@ -270,7 +270,7 @@ class Workflow:
 def _check_statuses(statuses: Mapping[str, TaskStatus] | None) -> Mapping[str, TaskStatus]:
     for name, status in check_mapping("statuses", statuses or {}, "statuses by task").items():
         if status not in [*TaskStatus]:
-            raise InvalidInput(f"statuses: task {name!r} has {status!r:.60}, which is no status")
+            raise InvalidInput(f"statuses: task {name!r} has {status!r:.60}, which is not a status")
     return statuses or {}
 
 
@@ -302,7 +302,7 @@ def _check_encodable(args: tuple[Any, ...], kwargs: dict[str, Any], owner: str) 
 
 
 def _freeze_options(chosen: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """The options that travel under their names, as the task has them."""
+    """The options that travel under their own names, in the form the task has them."""
     frozen = {name: chosen[name] for name in PLAIN_OPTIONS if name in chosen}
     for name, count in HOOKS.items():
         if name in chosen:
@@ -311,7 +311,7 @@ def _freeze_options(chosen: Mapping[str, Any], owner: str) -> dict[str, Any]:
 
 
 def _freeze_hook(hook: Callable[..., Any] | str | None, count: int, owner: str) -> str | None:
-    """The path of a hook that is called with so many arguments."""
+    """The path of a hook; ``count`` is the number of its arguments."""
     if hook is None:
         return None
     path = function_path(hook, owner)
@@ -332,5 +332,5 @@ def _freeze_loop(loop: Loop | None, owner: str) -> Loop | None:
 def _refuse_dependency(dependency: object, owner: str) -> NoReturn:
     hint = "; a list is passed as .after(*refs)" if isinstance(dependency, list | tuple) else ""
     raise WorkflowInvalid(
-        f"{owner}: a dependency is a TaskRef or the name of a task, not {dependency!r:.60}{hint}"
+        f"{owner}: a dependency must be a TaskRef or a task name, not {dependency!r:.60}{hint}"
     )

@@ -15,7 +15,7 @@ from distflow_worker.context import RecordedResults, make_context
 
 
 def new_store(run_id: str) -> RunStore:
-    """The store of a run that is nowhere else."""
+    """The store of a run that exists in this process only."""
     return MemoryRunStore(run_id)
 
 
@@ -27,14 +27,14 @@ def run_threads(
     context: Any = None,
     simulated: bool = False,
 ) -> InlineDispatcher:
-    """Threads that run the tasks of a run, for the length of a block.
+    """Run threads for the tasks of a run, for the length of a block.
 
     Args:
-        workflow: of which the run is.
+        workflow: the workflow of the run.
         store: its store.
-        threads: tasks that run at once.
-        context: given to tasks as ``ctx.context``; None is what the workflow's factory makes.
-        simulated: conditions are asked, and no function is called.
+        threads: how many tasks run at once.
+        context: given to tasks as ``ctx.context``; None calls the workflow's factory.
+        simulated: call conditions, but no function.
     """
     return InlineDispatcher(
         store, threads, _context_of(workflow, store, context), simulated=simulated
@@ -42,7 +42,7 @@ def run_threads(
 
 
 def _context_of(workflow: Workflow, store: RunStore, given: Any) -> Callable[[], Any]:
-    """Gives what was given, or what the workflow's factory makes, once."""
+    """Returns the given context, or calls the workflow's factory, once."""
     if given is not None or workflow.context is None:
         return lambda: given
     results = RecordedResults(store)

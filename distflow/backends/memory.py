@@ -1,4 +1,4 @@
-"""Runs in this process, whose batches are worked on by whoever waits for them."""
+"""Runs in this process; whoever waits for their events works on their batches."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from distflow.store.memory.store import MemoryRunStore
 class MemoryBackend(Backend):
     """Runs that need no server, no worker process and no thread.
 
-    Whoever waits for events of a run lets its workers run a batch meanwhile, each in turn; where
-    there is none, time passes. With a clock that a test moves, hours of backoff pass in no time.
+    While somebody waits for events of a run, its workers run batches, in turn; without a batch,
+    time passes. With a clock that a test moves, hours of backoff pass in no time.
 
     Args:
         workers: how many there are.
         clock: the Unix time in seconds.
-        sleep: lets so many seconds pass on that clock, where it does not run by itself.
+        sleep: lets seconds pass on that clock, if it does not run by itself.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class MemoryBackend(Backend):
         self.server = MemoryServer(clock=clock, sleep=sleep, meanwhile=self.work)
         self._dispatcher = MemoryDispatcher(clock=clock)
         self._service = MemoryServiceStore(self.server)
-        #: Whose turn it is comes first.
+        #: The first is next.
         self._workers = [
             StepWorker(f"worker-{number}", self.store, clock) for number in range(1, workers + 1)
         ]
@@ -64,7 +64,7 @@ class MemoryBackend(Backend):
 
     @property
     def service(self) -> MemoryServiceStore:
-        """What is asked of all runs at once."""
+        """Reads about all runs at once."""
         return self._service
 
     def store(self, run_id: str) -> MemoryRunStore:
@@ -104,7 +104,7 @@ class MemoryBackend(Backend):
         return ServerFacts("none")
 
     def find_write_refusal(self) -> str | None:
-        """Whether somebody has filled it."""
+        """Whether a test has filled the server."""
         return "the memory server is full" if self.server.full else None
 
     def server_advice(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Runs on Redis whose batches travel by RQ."""
+"""Runs on Redis, whose batches travel as RQ jobs."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_PREFIX", "RedisBackend", "RedisClient", "open_backend"]
 
-#: Imported at their first use: RQ takes as long to load as all else that looks at a run.
+#: Imported at first use: RQ takes as long to load as everything else needed to read a run.
 _DISPATCHER = "distflow.dispatch.rq"
 _PREFIXES = "distflow.dispatch.prefixes"
 _ROSTER = "distflow.dispatch.roster"
 _SERVICE = "distflow.store.redis.service"
 _CONNECTION = "distflow_worker.redis_client"
 
-#: What may be given in place of a URL.
+#: What may be given instead of a URL.
 RedisClient = Redis
 
-#: A server at such a name has its workers on the same host, most likely.
+#: A server at one of these most likely has its workers on the same host.
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 _T = TypeVar("_T")
@@ -67,7 +67,7 @@ class RedisBackend(Backend):
 
     @cached_property
     def dispatcher(self) -> RqDispatcher:
-        """Batches as jobs of RQ."""
+        """Sends batches as RQ jobs."""
         made: RqDispatcher = import_module(_DISPATCHER).RqDispatcher(
             self.redis, self.prefix, patience_seconds=self.patience_seconds
         )
@@ -75,7 +75,7 @@ class RedisBackend(Backend):
 
     @cached_property
     def service(self) -> RedisServiceStore:
-        """What is asked of all runs at once."""
+        """Reads about all runs at once."""
         made: RedisServiceStore = import_module(_SERVICE).RedisServiceStore(
             self.redis, self.prefix, patience_seconds=self.patience_seconds
         )
@@ -113,36 +113,36 @@ class RedisBackend(Backend):
         return answer
 
     def are_workers_suspended(self) -> bool:
-        """Whether somebody has said ``rq suspend``."""
+        """Whether ``rq suspend`` is in effect."""
         roster = import_module(_ROSTER)
         answer: bool = self._patiently(lambda: roster.are_suspended(self.redis))
         return answer
 
     def find_apart(self, run_id: str, queues: Collection[str]) -> list[Apart]:
-        """Where coordinator and workers have different RQ_KEY_PREFIX."""
+        """The queues whose workers have another RQ_KEY_PREFIX than the coordinator."""
         found: list[Apart] = import_module(_PREFIXES).find_apart(self.redis, run_id, queues)
         return found
 
     def settle_server(self, durability: str | None, *, allow_eviction: bool) -> ServerFacts:
-        """What a new run records of its Redis: see :func:`settle_server`."""
+        """What a new run records about its Redis: see :func:`settle_server`."""
         return self._patiently(
             lambda: settle_server(self.redis, durability, allow_eviction=allow_eviction)
         )
 
     def find_write_refusal(self) -> str | None:
-        """Why Redis refuses whatever writes: see :func:`find_write_refusal`."""
+        """Why Redis refuses writes: see :func:`find_write_refusal`."""
         refusal = find_write_refusal(self.redis)
         return None if refusal is None else f"Redis refuses with {refusal}"
 
     def server_advice(self) -> list[str]:
-        """What in Redis's settings makes a lost host be found late, where hosts are several."""
+        """Settings of Redis that delay the detection of a lost host."""
         if self.redis.connection_pool.connection_kwargs.get("host") in _LOOPBACK:
             return []
         advice = keepalive_advice(server_drop_seconds(self.redis))
         return [] if advice is None else [advice]
 
     def hurry(self, is_told_to_end: Callable[[], bool]) -> None:
-        """From when that answers True, nobody waits for long on this client."""
+        """Once the function returns True, no call on this client waits for long."""
         hurry(self.redis, is_told_to_end)
 
     @contextmanager
@@ -170,16 +170,15 @@ def open_backend(
     patience_seconds: float = 60.0,
     tries_once: bool = False,
 ) -> RedisBackend:
-    """The runs on the Redis of a URL, which is reached.
+    """Connect to the runs on the Redis of a URL.
 
     Args:
-        where: see :func:`distflow.store.redis.connection.open_redis`; or a redis-py client, in
-            whose place one with the same settings is used where it does not answer in bytes, or
-            finds its server by redis-py's own Sentinels.
-        prefix: first part of every key, where several installations share a Redis.
+        where: see :func:`distflow.store.redis.connection.open_redis`; or a redis-py client. A
+            client that does not answer in bytes, or that uses redis-py's own Sentinel support, is
+            replaced by one with the same settings.
+        prefix: first part of every key, for installations that share a Redis.
         patience_seconds: how long a call is tried again while Redis is away or refuses.
-        tries_once: redis-py itself does not try again, for seconds, what a URL's Redis refuses:
-            the patience is told of it at once.
+        tries_once: for a URL: redis-py itself does not retry, so that a refusal is known at once.
 
     Raises:
         InvalidInput: the URL is not usable, or the server belongs to a Redis Cluster.
@@ -188,7 +187,7 @@ def open_backend(
     given: object = where
     if isinstance(where, str):
         redis = open_redis(where)
-        # What asks Sentinels must ask them again.
+        # A client that asks Sentinels must be able to ask them again.
         if tries_once and not hasattr(redis.connection_pool, "sentinel_manager"):
             redis.set_retry(Retry(NoBackoff(), 0))
         check_redis(redis, where)
@@ -197,15 +196,15 @@ def open_backend(
         refuse_cluster(redis, "this Redis")
     else:
         raise InvalidInput(
-            f"{type(where).__name__} is no client that distflow can use: give a URL, or a "
+            f"{type(where).__name__} is not a client that distflow can use: give a URL or a "
             "redis.Redis"
         )
     return RedisBackend(redis, prefix, patience_seconds=patience_seconds)
 
 
 def _usable(client: Redis) -> Redis:
-    """A client itself where it sends UTF-8, answers in bytes, and follows its primary if it asks
-    Sentinels; else one alike that does.
+    """The client itself if it sends UTF-8, answers in bytes, and can follow a Sentinel's primary;
+    else a similar one that does.
     """
     encoder: Any = client.get_encoder()
     speaks = not encoder.decode_responses and encoder.encoding.lower() in ("utf-8", "utf8")

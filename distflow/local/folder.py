@@ -1,4 +1,4 @@
-"""The data folder is for one user: what tasks return, and what workers say, is in it."""
+"""The data folder is private to a user: it holds results of tasks, and logs of workers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def close_folder(folder: Path) -> None:
-    """Let nobody else into a data folder that was open. One that holds other things as well is left
-    as it is: it was not made for this alone.
+    """Make a data folder private. A folder that holds other things as well is left as it is: it was
+    not made for this alone.
     """
     status = folder.stat()
     if not status.st_mode & _OTHERS or status.st_uid != os.geteuid():
@@ -29,5 +29,5 @@ def close_folder(folder: Path) -> None:
 
 
 def open_log(path: Path) -> FileIO:
-    """A log to append to, which others cannot read."""
+    """Open a log for appending, unreadable to other users."""
     return FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")

@@ -1,6 +1,6 @@
-"""Start a command that is told to end (SIGTERM) when the process that started it dies.
+"""Start a command that gets SIGTERM when the process that started it dies.
 
-Run as a script, so that it costs no import of anything: ``launch.py PARENT_PID COMMAND…``.
+Run as a script, so that nothing needs to be imported: ``launch.py PARENT_PID COMMAND…``.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import signal
 import sys
 from collections.abc import Sequence
 
-#: Stands for the process id of the command, in its words.
+#: Placeholder for the pid of the command, in its words.
 PID = "{pid}"
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def bound_to_this_process(command: Sequence[str]) -> list[str]:
-    """The command line that runs ``command`` until it ends or this process does; :data:`PID` in it
-    becomes its process id.
+    """The command line that runs ``command`` until it or this process ends; :data:`PID` in it
+    becomes its pid.
 
-    On Linux only; elsewhere the command outlives a parent that is killed. The kernel watches
-    the *thread* that starts the command, so that must be one that lives as long as wanted.
+    On Linux only; elsewhere the command outlives a killed parent. The kernel watches the *thread*
+    that starts the command, so that thread must live as long as the command should.
     """
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
@@ -32,7 +32,7 @@ def main() -> None:
     parent, command = int(sys.argv[1]), [w.replace(PID, str(os.getpid())) for w in sys.argv[2:]]
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    # A parent that died before the kernel was asked sends no signal any more.
+    # If the parent died before this call, the kernel sends no signal.
     if os.getppid() != parent:
         sys.exit(f"the process {parent}, for which this was started, is gone")
     os.execv(command[0], command)  # noqa: S606 - without a shell is the point

@@ -1,4 +1,4 @@
-"""Advisory locks on files, which the kernel frees when their holder dies in whatever way."""
+"""Advisory locks on files, which the kernel releases however their holder dies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class FileLock:
-    """A ``flock`` on a file that is made if need be; held until ``release`` or death.
+    """A ``flock`` on a file, which is created if needed; held until ``release`` or death.
 
     A child that inherits ``fd`` holds the lock together with its parent.
     """
@@ -19,22 +19,22 @@ class FileLock:
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def acquire_exclusive(self) -> None:
-        """Wait until no one else holds it in any way."""
+        """Wait until nobody else holds it, then hold it exclusively."""
         fcntl.flock(self.fd, fcntl.LOCK_EX)
 
     def acquire_shared(self) -> None:
-        """Wait until no one else holds it exclusively."""
+        """Wait until nobody else holds it exclusively, then share it."""
         fcntl.flock(self.fd, fcntl.LOCK_SH)
 
     def try_exclusive(self) -> bool:
-        """Take it exclusively if that is possible at once; a shared hold may be lost if not."""
+        """Take it exclusively if nobody else holds it; otherwise a shared hold may be lost."""
         with suppress(BlockingIOError):
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         return False
 
     def release(self) -> None:
-        """Close the file; a child that inherited it goes on holding it."""
+        """Close the file; a child that inherited it still holds the lock."""
         os.close(self.fd)
 
 

@@ -1,6 +1,6 @@
-"""The private Redis server of ``distflow run``: one for a folder, shared by its users.
+"""The private Redis server of ``distflow run``: one per folder, shared by its users.
 
-Three locks in the folder keep it right, whoever dies when:
+Three locks in the folder keep it consistent, whichever process dies:
 
 * ``start.lock``: held while the server is started or stopped;
 * ``users.lock``: held, shared, by each process that uses the server; the last one stops it;
@@ -34,26 +34,26 @@ from distflow.local.data import choose_binary, note_writer
 from distflow.local.folder import close_folder, open_log
 from distflow.local.locks import FileLock, exclusive, is_held
 
-#: How long a server may take, beyond loading its data, to answer or to go.
+#: How long a server may take to answer, not counting the loading of its data, or to exit.
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
 _POLL_SECONDS = 0.02
 #: Bytes; the kernels' limits on the path of a unix socket are 104 and 108.
 _SOCKET_PATH_LIMIT = 100
-#: The file that names the folder of the socket, where the data folder's own path is too long.
+#: The file that names the folder of the socket, if the path of the data folder is too long.
 _SOCKET_NOTE = "socket-folder"
-#: What stands before the text in a line of the server's log: pid, role, time, level.
+#: The prefix of a line of the server's log: pid, role, time, level.
 _LOG_PREFIX = re.compile(r"^\d+:\w .*?\.\d{3} [.*#-] ")
-#: The servers that this process started, by pid: whoever sees one gone takes its exit status.
+#: The servers that this process started, by pid, so that their exit status is reaped.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class PrivateRedis:
-    """A running server and this process's part in it; made by ``start``, ended by ``stop``.
+    """A running server, in use by this process from ``start`` to ``stop``.
 
-    Leaving it as a context manager stops it too. A user that is killed frees its part by
-    dying; a server that it left over serves the next user of the folder.
+    Leaving it as a context manager stops it too. A killed user gives up its share by dying; a
+    server that it left behind serves the next user of the folder.
     """
 
     def __init__(self, data_dir: Path, socket: Path, pid: int, users: FileLock) -> None:
@@ -65,21 +65,21 @@ class PrivateRedis:
 
     @property
     def url(self) -> str:
-        """What redis-py and ``rq worker --url`` take: ``unix:///…/redis.sock``."""
+        """The URL for redis-py and ``rq worker --url``: ``unix:///…/redis.sock``."""
         return "unix://" + quote(os.fspath(self.socket))
 
     @classmethod
     def start(cls, data_dir: Path | str, *, binary: Path | None = None) -> Self:
-        """Use the server of ``data_dir``: the one that runs, else start one.
+        """Use the running server of ``data_dir``, or start one.
 
-        Acknowledged writes are on disk (append-only, fsync always) and found again by the next
-        server on the same folder. ``binary`` defaults to the first server of this machine that
-        can open the folder's data: see ``choose_binary``.
+        Acknowledged writes are on disk (append-only, fsync always), and the next server on the
+        folder loads them. ``binary`` defaults to the first server of this machine that can open
+        the folder's data: see ``choose_binary``.
 
         Raises:
-            InvalidInput: the folder cannot be used, there is no usable server binary, or none
-                that can open the data.
-            RedisUnavailable: the server does not start; the message ends with what its log says.
+            InvalidInput: the folder cannot be used, there is no usable server binary, or none can
+                open the data.
+            RedisUnavailable: the server does not start; the message quotes the end of its log.
         """
         folder = _usable_folder(Path(data_dir))
         with exclusive(folder / "start.lock"):
@@ -96,7 +96,7 @@ class PrivateRedis:
         """End this process's use; the last user shuts the server down and waits until it is gone.
 
         Raises:
-            RedisUnavailable: the server did not go, not even when killed.
+            RedisUnavailable: the server did not exit, not even when killed.
         """
         users, self._users = self._users, None
         if users is None:
@@ -111,7 +111,7 @@ class PrivateRedis:
     def _shut_down(self) -> None:
         with suppress(RedisError), _client(self.socket) as client:
             client.shutdown()
-        # Killing loses nothing: what was acknowledged is on disk.
+        # Killing it loses nothing: acknowledged writes are on disk.
         if not (_server_gone(self.data_dir, self.pid, STOP_SECONDS) or self._killed()):
             raise RedisUnavailable(f"the Redis server of {self.data_dir} does not stop")
         if self.socket.parent != self.data_dir:
@@ -137,7 +137,7 @@ class PrivateRedis:
 
 
 def _usable_folder(data_dir: Path) -> Path:
-    # Resolved, so that every user derives the same socket path whichever way it came.
+    # Resolved, so that every user of the folder derives the same socket path.
     try:
         folder = data_dir.expanduser().resolve()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ def _running_server(folder: Path, binary: Path | None) -> tuple[Path, int]:
     while time.monotonic() < deadline:
         try:
             with _client(socket) as client:
-                # INFO alone would not do: it is answered while the data are still loading.
+                # INFO alone would not do: Redis answers it while still loading its data.
                 client.ping()
                 info = client.info("server")
                 note_writer(folder, info)
@@ -175,7 +175,7 @@ def _running_server(folder: Path, binary: Path | None) -> tuple[Path, int]:
                     f"the private Redis server does not start: {_last_words(folder)}"
                 ) from None
             if not is_held(folder / "server.lock"):
-                # It was found alive, and died under our eyes.
+                # It was alive a moment ago, and has died since.
                 return _running_server(folder, binary)
         time.sleep(_POLL_SECONDS)
     raise RedisUnavailable(
@@ -238,7 +238,7 @@ def _new_socket(folder: Path) -> Path:
 
 
 def _is_private(folder: Path) -> bool:
-    # In a shared /tmp another person may have taken the place of a folder that is gone.
+    # In a shared /tmp, somebody else may have recreated a deleted folder.
     with suppress(OSError):
         status = folder.lstat()
         return (
@@ -268,7 +268,7 @@ def _server_gone(folder: Path, pid: int, seconds: float) -> bool:
 
 
 def _last_words(folder: Path) -> str:
-    """The last two lines of the server's log, in one."""
+    """The last two lines of the server's log, joined."""
     with (folder / "redis.log").open(encoding="utf-8", errors="replace") as log:
         lines = deque((_LOG_PREFIX.sub("", line).strip() for line in log), maxlen=2)
     return " / ".join(line for line in lines if line) or "it said nothing"

@@ -1,4 +1,4 @@
-"""Every process that a started process left behind."""
+"""The processes that a child process left behind."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from distflow.procfs import iter_processes
 
 
 def session_members(session: int) -> list[int]:
-    """The ids of the processes of a session, its leader (whose id it bears) first.
+    """The pids of a session, with its leader (whose pid is the session's id) first.
 
-    RQ puts a work horse into a process group of its own, but it stays in the session that its
-    worker leads, also when the worker is dead. Needs ``/proc``: elsewhere the list is empty.
+    RQ puts a work horse into a process group of its own, but it stays in its worker's session,
+    even when the worker is dead. Needs ``/proc``: elsewhere the list is empty.
     """
     members = [process.pid for process in iter_processes() if process.session == session]
     return sorted(members, key=lambda pid: (pid != session, pid))
 
 
 def kill_session(leader: subprocess.Popen[bytes]) -> None:
-    """SIGKILL to a started process that leads a session, and then to what is left in it."""
+    """SIGKILL a child process that leads a session, then whatever is left in the session."""
     leader.kill()
     leader.wait()
     members = session_members(leader.pid)
-    # The leader was ours and is gone: one that bears its id now is a stranger's.
+    # Our leader is gone: a process with its pid now is somebody else's.
     if leader.pid not in members:
         for pid in members:
             with suppress(ProcessLookupError):

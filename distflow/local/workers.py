@@ -19,10 +19,11 @@ from distflow.local.launch import PID, bound_to_this_process
 from distflow.local.processes import kill_session
 from distflow.text import counted
 
-#: How long a worker that was told to stop may finish its job, and to give it up when told again.
+#: How long a stopping worker may finish its job, and how long it may take to give it up after a
+#: second request.
 STOP_SECONDS = 10.0
 _COLD_STOP_SECONDS = 2.0
-#: A worker that ends by itself so often in a row, so soon after its start, will do so again.
+#: A worker that exits by itself this often in a row, this soon after its start, will do so again.
 _EARLY_ENDS = 3
 _EARLY_SECONDS = 5.0
 
@@ -30,9 +31,9 @@ _EARLY_SECONDS = 5.0
 class LocalWorkers:
     """Some ``rq worker`` processes, numbered from 1; as a context manager, for a block.
 
-    Each leads a session of its own, so that Ctrl-C at the terminal is for the coordinator alone,
-    and is told to stop (on Linux) when this process dies in whatever way. Call ``start`` and
-    ``ensure`` on a thread that lives as long as the workers shall: the kernel watches the thread.
+    Each leads a session of its own, so that Ctrl-C at the terminal reaches only the coordinator,
+    and (on Linux) gets a SIGTERM when this process dies. Call ``start`` and ``ensure`` on a thread
+    that lives as long as the workers should: the kernel watches that thread.
     """
 
     def __init__(
@@ -45,18 +46,18 @@ class LocalWorkers:
         cwd: Path | None = None,
         extra_args: Sequence[str] = (),
     ) -> None:
-        """Nothing is started yet.
+        """Start nothing yet.
 
         Args:
             url: of the Redis server.
             count: how many workers, 1 or more.
-            data_dir: where each worker's log goes: ``worker-N.log``, appended to.
+            data_dir: folder of the workers' logs, ``worker-N.log``, which are appended to.
             queues: names of RQ queues, the most urgent first.
-            cwd: where the user's modules are; the working directory if not given.
+            cwd: folder of the user's modules; by default the working directory.
             extra_args: more options for ``rq worker``.
         """
         if count < 1:
-            raise InvalidInput(f"{counted(count, 'worker')} can do nothing: take 1 or more")
+            raise InvalidInput(f"{counted(count, 'worker')} can do nothing: use 1 or more")
         self._cwd = (cwd or Path.cwd()).absolute()
         self._data_dir = data_dir
         self._command = [
@@ -71,24 +72,24 @@ class LocalWorkers:
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of the workers that run, without those of their work horses."""
+        """The pids of the running workers, without those of their work horses."""
         return [worker.pid for worker in self._workers.values() if worker.poll() is None]
 
     def log_path(self, number: int) -> Path:
-        """Where the worker with this number logs."""
+        """The log of the worker with this number."""
         return self._data_dir / f"worker-{number}.log"
 
     def start(self) -> Self:
-        """Start all workers; does not wait until they listen."""
+        """Start all workers, without waiting until they listen."""
         for number in range(1, self._count + 1):
             self._spawn(number)
         return self
 
     def ensure(self) -> int:
-        """Start those workers again that have ended; returns how many.
+        """Restart the workers that have exited; returns how many.
 
         Raises:
-            DistflowError: they end at once, again and again; the message quotes the log.
+            DistflowError: they exit at once, again and again; the message quotes the log.
         """
         restarted = 0
         for number, worker in list(self._workers.items()):
@@ -100,12 +101,12 @@ class LocalWorkers:
         return restarted
 
     def stop(self, timeout_seconds: float = STOP_SECONDS) -> None:
-        """Let each worker finish its job; those that take longer are killed with their horses."""
+        """Let each worker finish its job; slower ones are killed, with their work horses."""
         self._terminate(timeout_seconds)
-        # Told a second time, RQ kills the horse and leaves properly.
+        # On a second signal RQ kills the work horse and exits cleanly.
         self._terminate(_COLD_STOP_SECONDS)
         for worker in self._workers.values():
-            # A worker that was killed by others may have left its horse behind.
+            # A worker that somebody killed may have left its work horse behind.
             kill_session(worker)
         self._workers.clear()
 
@@ -125,11 +126,11 @@ class LocalWorkers:
 
     def _count_early_end(self, number: int, worker: subprocess.Popen[bytes]) -> None:
         early = time.monotonic() - self._started_at[number] < _EARLY_SECONDS
-        # One that a signal killed (a negative code) did not end by itself.
+        # A worker killed by a signal (a negative code) did not exit by itself.
         self._early_ends = self._early_ends + 1 if early and worker.returncode > 0 else 0
         if self._early_ends >= _EARLY_ENDS:
             raise DistflowError(
-                f"the workers end as soon as they start: {self._last_line(number)} "
+                f"the workers exit as soon as they start: {self._last_line(number)} "
                 f"(see {self.log_path(number)})"
             )
 

@@ -1,4 +1,4 @@
-"""Snapshots: what is known to be done, and the portable file of it."""
+"""Snapshots: what is known to be done, and its portable file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may have happened in a run after its snapshot was taken: the gap."""
+"""The gap: what may have happened in a run after its snapshot was taken."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from distflow.errors import InvalidInput
 from distflow.text import counted
 from distflow.wire.codec import decode_result, encode_result
 
-#: What becomes of ``at_most_once`` tasks that a snapshot has as not started and whose run went on:
-#: they are unknown, they run, or the snapshot is refused.
+#: What becomes of ``at_most_once`` tasks that had not started in a snapshot, if its run continued:
+#: they become unknown, they run, or the snapshot is refused.
 Gap = Literal["unknown", "run", "refuse"]
 
 GAPS: Final = ("unknown", "run", "refuse")
 
-#: Names that a message has.
+#: Names in a message.
 _SHOWN_NAMES = 3
 
-_RUNNING = "it was running when its run was exported: nobody here knows how it ended"
+_RUNNING = "it was running when its run was exported: how it ended is not known here"
 _MAY_HAVE_STARTED = (
-    "its run went on after the export: nobody here knows whether it has started, and how it ended"
+    "its run continued after the export: whether it started, and how it ended, is not known here"
 )
 
 
@@ -36,16 +36,18 @@ def may_start(packed: bytes | None) -> bool:
 
 
 def given_up(known: Progress) -> tuple[bytes, Progress]:
-    """What an ``at_most_once`` task is elsewhere that had started; ``known`` is of its attempt."""
+    """The outcome elsewhere of an ``at_most_once`` task that had started; ``known`` is the progress
+    of its attempt.
+    """
     return _unknown(_RUNNING, known)
 
 
 def may_have_started(packed: bytes | None, known: Progress | None) -> tuple[bytes, Progress]:
-    """What an ``at_most_once`` task is elsewhere that had not started, if its run went on.
+    """The outcome elsewhere of an ``at_most_once`` task that had not started, if its run continued.
 
     Args:
-        packed: its outcome then, encoded: a failure that may be run again, say.
-        known: its progress then.
+        packed: its encoded outcome at that time, such as a failure that may run again.
+        known: its progress at that time.
     """
     before = 0 if packed is None else decode_result(packed, opaque=True).attempt
     attempt = max(before + 1, known.attempt if known else 1)
@@ -66,32 +68,33 @@ def said_names(names: Sequence[str]) -> str:
 
 
 def gap_refusal(count: int) -> str:
-    """Why a snapshot of a run that went on is refused."""
+    """Why the snapshot of a run that continued is refused."""
     what = counted(count, "task")
     return (
-        f"the run went on after its snapshot, and {what} that may run at most once may have "
-        "started since: end that run and export it again, or take them as unknown by --gap unknown"
+        f"the run continued after its snapshot, and {what} that may run at most once may have "
+        "started since: end that run and export it again, or take them as unknown with "
+        "--gap unknown"
     )
 
 
 def gap_warning(count: int, first: str) -> str:
-    """What was made of a gap."""
+    """What became of the tasks of a gap."""
     more = f" and {count - 1} more" if count > 1 else ""
     comes = "come" if count > 1 else "comes"
     return (
-        f"the run went on after its snapshot, so that task {first!r}{more} {comes} in as unknown: "
-        "find out what became of it and decide, or say --gap run (gap=) where the run stood still"
+        f"the run continued after its snapshot, so task {first!r}{more} {comes} in as unknown: "
+        "find out what became of it and decide, or use --gap run (gap=) if that run stood still"
     )
 
 
 def without_warning(names: Sequence[str]) -> str:
-    """What was left out although it had started."""
-    return f"{said_names(names)} had started, may run at most once, and runs again: as you said"
+    """Names tasks that are left out although they had started."""
+    return f"{said_names(names)} had started, may run at most once, and runs again, as requested"
 
 
 def stale_warning(names: Sequence[str], mend: str) -> str:
-    """What stays although what it rests on was left out. ``mend`` is how it is left out as well,
-    with ``{}`` for its name.
+    """Names outcomes that stay although what they rest on was left out. ``mend`` says how to leave
+    them out as well, with ``{}`` for the name.
     """
     are, rests = ("is", "it rests") if len(names) == 1 else ("are", "they rest")
     return (
@@ -101,10 +104,10 @@ def stale_warning(names: Sequence[str], mend: str) -> str:
 
 
 def check_gap(gap: str) -> None:
-    """Refuse what is no way to take a gap.
+    """Check the choice for a gap.
 
     Raises:
         InvalidInput: it is none.
     """
     if gap not in GAPS:
-        raise InvalidInput(f"gap is one of {', '.join(GAPS)}, not {gap!r}")
+        raise InvalidInput(f"gap must be one of {', '.join(GAPS)}, not {gap!r}")

@@ -1,4 +1,4 @@
-"""Snapshot: what is known to be done, as a mapping that decodes what is looked at."""
+"""Snapshot: what is known to be done, as a mapping that decodes results on access."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _V = TypeVar("_V")
 
 
 class Snapshot(Mapping[str, TaskResult]):
-    """The outcomes of tasks by name. It holds them encoded and decodes one at each access.
+    """The outcomes of tasks by name. They are kept encoded; each access decodes one.
 
     Args:
-        results: TaskResults, or dicts with their fields, by the name of the task. Those that are
-            ``pending`` are left out.
-        origin: that of the run that they come from, where it is known: the idempotency keys of
-            ``at_most_once`` tasks are derived from it.
-        fingerprints: what the tasks were, by name: see :mod:`distflow.wire.fingerprint`.
+        results: TaskResults, or dicts with their fields, by task name. ``pending`` ones are left
+            out.
+        origin: the origin of the run that they come from, if known: ``ctx.key`` of tasks is derived
+            from it.
+        fingerprints: fingerprints of the tasks, by name: see :mod:`distflow.wire.fingerprint`.
 
     Raises:
-        SnapshotInvalid: a result is none, or its data cannot be encoded.
+        SnapshotInvalid: a result is not a TaskResult, or its data cannot be encoded.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Snapshot(Mapping[str, TaskResult]):
     ) -> None:
         if results is not None and not isinstance(results, Mapping):
             raise SnapshotInvalid(
-                f"a snapshot is made of TaskResults by the names of tasks, not of {results!r:.60}; "
+                f"a snapshot is made of TaskResults by task name, not of {results!r:.60}; "
                 "Snapshot.load reads a file"
             )
         if origin is not None:
@@ -69,7 +69,7 @@ class Snapshot(Mapping[str, TaskResult]):
         self._progress: dict[str, Progress] = {}
         self._notes: dict[str, bytes] = {}
         self._superseded: dict[str, bytes] = {}
-        #: Encoded tasks and fingerprints by chunk; empty where it is not of a run.
+        #: Encoded tasks and fingerprints by chunk; empty if it is not of a run.
         self._graph: list[tuple[bytes, list[str]]] = []
         self._live = False
         self._once = 0
@@ -83,7 +83,7 @@ class Snapshot(Mapping[str, TaskResult]):
         fingerprints: Mapping[str, str] | None = None,
         notes: Mapping[str, bytes] | None = None,
     ) -> Snapshot:
-        """A snapshot of encoded TaskResults and notes, which are not looked at."""
+        """A snapshot of encoded TaskResults and notes, which are not checked."""
         snapshot = cls(origin=origin, fingerprints=fingerprints)
         snapshot._packed = dict(packed)
         snapshot._notes = dict(notes or {})
@@ -125,12 +125,12 @@ class Snapshot(Mapping[str, TaskResult]):
 
     @property
     def run_id(self) -> str | None:
-        """The run that it was taken of."""
+        """The id of its run."""
         return self._run_id
 
     @property
     def origin(self) -> str | None:
-        """From which the idempotency keys of its tasks are derived."""
+        """The origin of its run, from which ``ctx.key`` of tasks is derived."""
         return self._header.origin
 
     @property
@@ -140,31 +140,31 @@ class Snapshot(Mapping[str, TaskResult]):
 
     @property
     def once(self) -> int:
-        """``at_most_once`` tasks that had not started: of a live run, they may have since."""
+        """How many ``at_most_once`` tasks had not started: in a live run they may have since."""
         return self._once
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
-        """What the tasks were, by name."""
+        """The fingerprints of the tasks, by name."""
         return self._fingerprints
 
     @property
     def progress(self) -> Mapping[str, Progress]:
-        """How tasks that are not done go on, by name."""
+        """The progress of tasks that are not done, by name."""
         return self._progress
 
     @property
     def notes(self) -> Mapping[str, bytes]:
-        """What tasks had saved by ``ctx.save``, encoded, by name."""
+        """What tasks had saved with ``ctx.save``, encoded, by name."""
         return self._notes
 
     @property
     def superseded(self) -> Mapping[str, bytes]:
-        """The encoded tolerated failures on which a success rests and that were set aside."""
+        """Encoded tolerated failures that were set aside, but that a success rests on."""
         return self._superseded
 
     def depends_on(self, name: str) -> frozenset[str] | None:
-        """The dependencies that a task had; None where that is not known."""
+        """The dependencies that a task had; None if not known."""
         known = self._nodes.get(name)
         return None if known is None else frozenset(known.get("depends_on", ()))
 
@@ -177,11 +177,11 @@ class Snapshot(Mapping[str, TaskResult]):
         return nodes
 
     def without(self, *names: str) -> Snapshot:
-        """A snapshot that does not have what became of some tasks: they are evaluated again. What
-        depends on them stays.
+        """A snapshot without the outcomes of some tasks: they are evaluated again. The outcomes of
+        their dependents stay.
 
         Raises:
-            SnapshotInvalid: it does not know a task of one of these names.
+            SnapshotInvalid: it does not have one of these tasks.
         """
         for name in names:
             if name not in self and name not in self._fingerprints and name not in self._notes:
@@ -203,16 +203,16 @@ class Snapshot(Mapping[str, TaskResult]):
         return other
 
     def _would_start(self, name: str) -> bool:
-        """Whether a task may run at most once, and may start without its outcome alone."""
+        """Whether an at-most-once task would start if only its outcome were missing."""
         once = self._nodes.get(name, {}).get("effects") == "at_most_once"
         return once and not may_start(self._packed.get(name))
 
     def with_origin(self, origin: str) -> Snapshot:
-        """The same, of a run with this origin."""
+        """The same snapshot, with this origin."""
         return self._changed(_header=self._header._replace(origin=origin))
 
     def dependents_of(self, names: Iterable[str]) -> list[str]:
-        """The tasks with an outcome that stands, and that depend on one of these directly."""
+        """The tasks with an outcome that stands and a direct dependency among these."""
         wanted = frozenset(names)
         return [
             name
@@ -247,11 +247,11 @@ class Snapshot(Mapping[str, TaskResult]):
     def dump(self, path: Target) -> None:
         """Write it to a file, or to a binary stream.
 
-        What was exported from a run stays importable. A snapshot made from a mapping has no
-        graph: its file can be given to a new run (``--snapshot``), but not be imported.
+        The export of a run stays importable. A snapshot made from a mapping has no graph: its file
+        can start a new run (``--snapshot``), but cannot be imported.
 
         Raises:
-            InvalidInput: the file cannot be written; what stood there before is unchanged.
+            InvalidInput: the file cannot be written; an existing file is unchanged.
         """
         with open_target(path) as stream:
             writer = SnapshotWriter(stream, self._version)
@@ -296,19 +296,19 @@ def _leave_out(known: Mapping[str, _V], names: Collection[str]) -> dict[str, _V]
 
 
 def _plain(packed: bytes) -> Any:
-    # Opaque: types that only the user's modules register must not keep a person from reading.
+    # Opaque: a person must be able to read results of types that only the user's modules register.
     return to_plain(unpack(packed, opaque=True))
 
 
 def _is_pending(value: object) -> bool:
-    """Whether it says that a task has no outcome, as ``execute`` does."""
+    """Whether a result says that its task has no outcome, as those of ``execute`` may."""
     status = value.get("status") if isinstance(value, Mapping) else getattr(value, "status", None)
     return status == TaskStatus.PENDING
 
 
 def _encode(name: str, value: TaskResult | Mapping[str, Any]) -> bytes:
     if not isinstance(name, str):
-        raise SnapshotInvalid(f"snapshot: {name!r} is no name of a task: names are text")
+        raise SnapshotInvalid(f"snapshot: {name!r} is not a task name: names are text")
     try:
         if not isinstance(value, TaskResult):
             fields = dict(value)
@@ -319,7 +319,7 @@ def _encode(name: str, value: TaskResult | Mapping[str, Any]) -> bytes:
         return encode_result(value)
     except (TypeError, ValueError) as error:
         raise SnapshotInvalid(
-            f"snapshot: task {name!r} has no TaskResult, nor a dict of its fields: {error}"
+            f"snapshot: task {name!r} has neither a TaskResult nor a dict of its fields: {error}"
         ) from error
     except DistflowError as error:
         raise SnapshotInvalid(f"snapshot: task {name!r}: {error}") from error

@@ -1,4 +1,4 @@
-"""A snapshot file is read: checked whole first, then record by record."""
+"""Reads a snapshot file: checks all of it first, then reads record by record."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _BLOCK_BYTES = 1024 * 1024
 
 
 class SnapshotReader:
-    """A snapshot whose checksum is right; make one with :func:`open_snapshot`.
+    """A snapshot file with a correct checksum; made by :func:`open_snapshot`.
 
     Args:
         stream: a stream that can seek.
-        name: what messages call it.
+        name: its name in messages.
 
     Raises:
-        SnapshotInvalid: it is no snapshot, of another version, cut short, or damaged.
+        SnapshotInvalid: it is not a snapshot, of another version, truncated, or damaged.
     """
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
@@ -54,12 +54,12 @@ class SnapshotReader:
         self.version = self._read_version()
         self._check_sum()
         self.header: Header = self._only(HEADER, Header)
-        #: What the records sum up to.
+        #: The last record, which sums up the others.
         self.end: End = self._only(END, End)
 
     @property
     def live(self) -> bool:
-        """Whether the run may have gone on after the export."""
+        """Whether the run may have continued after the export."""
         return self.header.live or self.end.live
 
     def graph(self) -> Iterator[tuple[bytes, list[str]]]:
@@ -70,14 +70,14 @@ class SnapshotReader:
             yield packed, fingerprints
 
     def fingerprints(self) -> dict[str, str]:
-        """What the tasks of a snapshot without a graph are."""
+        """The fingerprints of the tasks, in a snapshot without a graph."""
         with self.decoding():
             return {
                 task: known for body in self._bodies(FINGERPRINTS) for task, known in body.items()
             }
 
     def outcomes(self) -> Iterator[list[Outcome]]:
-        """What is known of the tasks, in chunks, dependents before their dependencies."""
+        """The outcomes of the tasks, in chunks, dependents before their dependencies."""
         for body in self._bodies(OUTCOMES):
             with self.decoding():
                 chunk = [
@@ -86,7 +86,7 @@ class SnapshotReader:
                 ]
                 for known in chunk:
                     if not isinstance(known.task, str):
-                        raise TypeError(f"{known.task!r:.40} is no name of a task")
+                        raise TypeError(f"{known.task!r:.40} is not a task name")
                     if known.packed is not None:
                         status_of(known.packed)
             yield chunk
@@ -105,14 +105,14 @@ class SnapshotReader:
 
     @contextmanager
     def decoding(self) -> Iterator[None]:
-        """Say of content that is not what its version promises which file it is in."""
+        """Turn errors about unexpected content into one that names the file."""
         try:
             yield
         except SnapshotInvalid:
             raise
         except Exception as error:
             raise self._invalid(
-                f"holds what this version cannot read ({type(error).__name__}: {error}); "
+                f"has content that this version cannot read ({type(error).__name__}: {error}); "
                 "export it again with this version"
             ) from error
 
@@ -130,14 +130,14 @@ class SnapshotReader:
                 raise self._invalid(
                     "JSON is for reading and cannot be imported; export with --format msgpack"
                 )
-            raise self._invalid("is not a distflow snapshot; make one by `distflow export`")
+            raise self._invalid("is not a distflow snapshot; make one with `distflow export`")
         if len(head) < _FIRST_RECORD:
             raise self._cut_short()
         (version,) = VERSION_STRUCT.unpack(head[len(MAGIC) :])
         if version not in READ_VERSIONS:
             raise self._invalid(
-                f"is a snapshot of version {version}, and this distflow reads versions "
-                f"{said_versions()}: a newer distflow wrote it, so use that one for it"
+                f"is a snapshot of version {version}, but this distflow reads versions "
+                f"{said_versions()}: a newer distflow wrote it, so read it with that one"
             )
         return int(version)
 
@@ -145,7 +145,7 @@ class SnapshotReader:
         return self._invalid("is truncated; copy it again, or export the run again")
 
     def _check_sum(self) -> None:
-        """The first pass over the file: nothing is used before it has ended well."""
+        """The first pass over the file: nothing is used before it succeeds."""
         digest = hashlib.sha256()
         self._stream.seek(0)
         left = self._size - DIGEST_BYTES
@@ -164,14 +164,14 @@ class SnapshotReader:
         )
 
     def _is_whole(self) -> bool:
-        """Whether the records end where the checksum begins, the last one being the end."""
+        """Whether the records end right before the checksum, with the end record last."""
         last, position = b"", _FIRST_RECORD
         for kind, start, length in self._frames():
             last, position = kind, start + length
         return last == END and position == self._size - DIGEST_BYTES
 
     def _frames(self) -> Iterator[tuple[bytes, int, int]]:
-        """Kind, start and length of each record that is whole."""
+        """Kind, start and length of each complete record."""
         position, last = _FIRST_RECORD, self._size - DIGEST_BYTES
         while position + FRAME_STRUCT.size <= last:
             kind, length = FRAME_STRUCT.unpack(self._read(position, FRAME_STRUCT.size))
@@ -189,7 +189,7 @@ class SnapshotReader:
                 yield body
 
     def _only(self, kind: bytes, record: type[Any]) -> Any:
-        """The one record of its kind; fields that this version does not know are left out."""
+        """The only record of its kind, without fields that this version does not know."""
         with self.decoding():
             (fields,) = self._bodies(kind)
             known = {name: value for name, value in fields.items() if name in record._fields}
@@ -217,5 +217,5 @@ def open_snapshot(source: str | os.PathLike[str]) -> Iterator[SnapshotReader]:
         raise SnapshotInvalid(f"{name}: cannot be read: {error.strerror or error}") from error
     with stream:
         if not stream.seekable():
-            raise SnapshotInvalid(f"{name}: is read twice, so it must be a file and no pipe")
+            raise SnapshotInvalid(f"{name}: is read twice, so it must be a file, not a pipe")
         yield SnapshotReader(stream, name)

@@ -1,8 +1,8 @@
 """What a snapshot file holds, and how its bytes are laid out.
 
-The file is ``MAGIC``, two bytes of version, records, and the SHA-256 of all of that. A record is
-one letter for its kind, four bytes of length, and a msgpack value; numbers are big-endian. The
-version is that of the run: what reads the run reads the file. A file of no run has the first.
+The file is ``MAGIC``, two bytes of version, records, and the SHA-256 of all that. A record is one
+letter for its kind, four bytes of length, and a msgpack value; numbers are big-endian. The version
+is that of the run: a distflow that reads the run reads the file. Without a run it is version 1.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 from distflow.core.claim import Progress
 
-#: As in PNG: not text, and a transfer that bends line ends or strips bits breaks it.
+#: As in PNG: not text, and broken by a transfer that converts line ends or strips bits.
 MAGIC = b"\x89distflow-snapshot\r\n"
 
 VERSION_STRUCT = struct.Struct(">H")
 FRAME_STRUCT = struct.Struct(">cI")
 DIGEST_BYTES = 32
 
-#: Tasks and bytes of results that a record of outcomes may have; a single larger one is alone.
+#: Limits of a record of outcomes: tasks, and bytes of results; a larger result has its own record.
 RECORD_TASKS = 1000
 RECORD_BYTES = 4 * 1024 * 1024
 
@@ -57,9 +57,9 @@ class Header(NamedTuple):
 
 
 class End(NamedTuple):
-    """What the records before it sum up to.
+    """The summary of the records before it.
 
-    ``live`` is true where the run had not ended when the export began or when it ended; ``once``
+    ``live`` is true if the run had not ended when the export began, or when it finished; ``once``
     counts the ``at_most_once`` tasks that may still start for the first time.
     """
 
@@ -71,7 +71,7 @@ class End(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What is known of one task: its encoded TaskResult, how it goes on, or both."""
+    """What is known about one task: its encoded TaskResult, its progress, or both."""
 
     task: str
     packed: bytes | None

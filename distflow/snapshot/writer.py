@@ -1,4 +1,4 @@
-"""A snapshot file is written: a stream of records, and never half a file under its final name."""
+"""Writes a snapshot file: a stream of records, and never half a file under its final name."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class SnapshotWriter:
     """Writes the records of one snapshot to a stream, in the order of its methods.
 
     Args:
-        stream: where to.
-        version: of the run that it is of.
+        stream: where to write.
+        version: of the run.
     """
 
     def __init__(self, stream: BinaryIO, version: int = FIRST) -> None:
@@ -53,7 +53,7 @@ class SnapshotWriter:
         self._write(MAGIC + VERSION_STRUCT.pack(version))
 
     def write_header(self, header: Header) -> None:
-        """Say what the snapshot is of."""
+        """Write the header: the run of the snapshot."""
         self._record(HEADER, header._asdict())
 
     def write_graph(self, packed: bytes, fingerprints: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ class SnapshotWriter:
         self._record(GRAPH, [packed, list(fingerprints)])
 
     def write_fingerprints(self, fingerprints: Mapping[str, str]) -> None:
-        """Say what the tasks are, where there is no graph."""
+        """Write the fingerprints of the tasks, in a snapshot without a graph."""
         self._record(FINGERPRINTS, dict(fingerprints))
 
     def write_outcomes(self, outcomes: Iterable[Outcome]) -> None:
@@ -86,7 +86,7 @@ class SnapshotWriter:
             self._record(NOTES, dict(notes))
 
     def write_superseded(self, outcomes: Mapping[str, bytes]) -> None:
-        """Add tolerated failures on which a success rests and that were set aside since."""
+        """Append tolerated failures that were set aside, but that a success rests on."""
         self._counts[SUPERSEDED] += len(outcomes)
         for item in outcomes.items():
             self._record(SUPERSEDED, [item])
@@ -111,7 +111,7 @@ class SnapshotWriter:
 
 @contextmanager
 def open_target(target: Target) -> Iterator[BinaryIO]:
-    """A stream whose content is at ``target`` once the block ends, and not before.
+    """A stream whose content appears at ``target`` when the block ends, and not before.
 
     A file is written beside the target, synced, and renamed. A stream, a pipe or a device is
     written directly.
@@ -125,7 +125,7 @@ def open_target(target: Target) -> Iterator[BinaryIO]:
         yield target
         target.flush()
         return
-    # A link stays a link: what it points to is replaced.
+    # A link stays a link: its target is replaced.
     path = Path(os.path.realpath(target))
     try:
         if path.exists() and not path.is_file() and not path.is_dir():

@@ -126,7 +126,7 @@ def decode_payload(packed: bytes) -> BatchPayload:
         version = fields["wire"]
         if version not in READ_VERSIONS:
             raise DistflowError(
-                f"run {fields['run_id']} is of version {version}, and this worker reads "
+                f"run {fields['run_id']} is of version {version}, but this worker reads "
                 f"versions {said_versions()}: it needs a newer distflow"
             )
         _check(fields)
@@ -140,7 +140,7 @@ def decode_payload(packed: bytes) -> BatchPayload:
             fields["expected"],
         )
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise Damaged(f"the job is no batch ({type(error).__name__}: {error})") from error
+        raise Damaged(f"the job is not a batch ({type(error).__name__}: {error})") from error
 
 
 #: What each header has, got in one step: a batch may have a thousand.

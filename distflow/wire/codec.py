@@ -58,7 +58,7 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(packed: bytes, *, opaque: bool = False) -> Any:
-    """Decode what :func:`pack` made.
+    """Decode what :func:`pack` encoded.
 
     Args:
         packed: the bytes.
@@ -96,13 +96,13 @@ def _reduce(extension: Extension, value: Any, path: str) -> Any:
         return extension.reduce(value)
     except Exception as error:
         raise NotEncodable(
-            f"{path or 'value'}: what {type(value).__qualname__} was registered with raised "
+            f"{path or 'value'}: the function registered for {type(value).__qualname__} raised "
             f"{type(error).__name__}: {error}"
         ) from error
 
 
 def pack_decoded(value: Any) -> bytes:
-    """Encode what :func:`unpack` gave or :func:`pack` has taken before: it is not checked again."""
+    """Encode a value from :func:`unpack`, or one that :func:`pack` accepted, without a check."""
     packed: bytes = Packer(default=_reduce_extension, strict_types=True).pack(value)
     return packed
 
@@ -114,8 +114,8 @@ def _reduce_extension(value: Any) -> Any:
 
 
 class _Room:
-    """How many bytes a value may still have. What is in it many times counts as often: a few lists
-    in each other can stand for more elements than there are atoms.
+    """How many bytes a value may still have. An element that it contains many times counts as
+    often: a few nested lists can stand for more elements than there are atoms.
     """
 
     __slots__ = ("left", "most")
@@ -129,8 +129,8 @@ class _Room:
         if self.left < 0:
             where = path if len(path) <= _SHOWN_PATH else f"{path[:_SHOWN_PATH]}…"
             raise NotEncodable(
-                f"{where or 'value'}: with this it has more than {self.most}; store it elsewhere "
-                "and return where"
+                f"{where or 'value'}: this makes it larger than {self.most}; store it elsewhere "
+                "and return its location"
             )
 
 
@@ -219,7 +219,7 @@ def encode_result(result: TaskResult, max_result_bytes: int = _MAX_BYTES) -> byt
     if result.data is not None and len(packed) > max_result_bytes:
         raise NotEncodable(
             f"data: {len(packed):,} bytes encoded, more than {most}; store it elsewhere and "
-            "return where"
+            "return its location"
         )
     return packed
 
@@ -230,10 +230,10 @@ def decode_result(packed: bytes, *, opaque: bool = False, task: str = "") -> Tas
     Args:
         packed: the bytes.
         opaque: as for :func:`unpack`.
-        task: whose it is, where an error can name it.
+        task: the task of the result, for errors.
 
     Raises:
-        Damaged: the bytes are no TaskResult.
+        Damaged: the bytes are not a TaskResult.
         NotEncodable: they hold an unregistered extension.
     """
     try:

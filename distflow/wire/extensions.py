@@ -1,4 +1,4 @@
-"""The types that msgpack has no form for, and that travel all the same: ours, and users' own."""
+"""Types that msgpack lacks and that travel as extensions: distflow's own, and users' types."""
 
 from __future__ import annotations
 
@@ -96,16 +96,16 @@ def register_type(
     """
     given: object = kind
     if not isinstance(given, type):
-        raise InvalidInput(f"register_type: {given!r:.60} is no type")
+        raise InvalidInput(f"register_type: {given!r:.60} is not a type")
     functions: dict[str, object] = {"reduce": reduce, "restore": restore}
     for what, function in functions.items():
         if not callable(function):
-            said = visible(f"register_type: {what} is a function, not {function!r:.60}")
+            said = visible(f"register_type: {what} must be a function, not {function!r:.60}")
             raise InvalidInput(said)
     if code not in USER_CODES:
-        raise InvalidInput(f"register_type: the code is 32 to 127, not {code!r}")
+        raise InvalidInput(f"register_type: the code must be 32 to 127, not {code!r}")
     if kind in SCALARS or kind in (list, dict):
-        raise InvalidInput(f"register_type: {kind.__name__} travels as it is")
+        raise InvalidInput(f"register_type: {kind.__name__} needs no registration")
     for known in (extension_of_code(code), find_extension(kind)):
         if known and (known.code != code or known.type is not kind):
             raise InvalidInput(f"register_type: code {known.code} is {known.type.__name__} already")

@@ -92,7 +92,7 @@ def test_python_refuses_it(cluster: TcpServer) -> None:
 
 def test_a_client_of_a_cluster_is_refused(cluster: TcpServer) -> None:
     """It is another class of redis-py's."""
-    told = "RedisCluster is no client that distflow can use"
+    told = "RedisCluster is not a client that distflow can use"
     with RedisCluster.from_url(cluster.url) as client, pytest.raises(InvalidInput, match=told):
         connect(client)
 

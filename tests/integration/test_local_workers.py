@@ -132,11 +132,11 @@ def test_workers_that_cannot_start(tmp_path: Path) -> None:
             workers.ensure()
             return False
 
-        with pytest.raises(DistflowError, match=r"end as soon as they start: .*none\.sock"):
+        with pytest.raises(DistflowError, match=r"exit as soon as they start: .*none\.sock"):
             wait_for(ensure_again, 30)
 
 
 def test_no_workers(tmp_path: Path) -> None:
     """A count that can do nothing is refused."""
-    with pytest.raises(InvalidInput, match="take 1 or more"):
+    with pytest.raises(InvalidInput, match="use 1 or more"):
         LocalWorkers("unix:///x", count=0, data_dir=tmp_path)

@@ -176,7 +176,7 @@ def test_a_batch_of_a_version_that_a_worker_does_not_read(
     assert run.info().repairs == {"entry_refused": len(notes)}
     assert f"worker {worker.name}" in notes[0]
     assert (
-        f"run {run.run_id} is of version {NEWER}, and this worker reads versions 1 and 2: "
+        f"run {run.run_id} is of version {NEWER}, but this worker reads versions 1 and 2: "
         "it needs a newer distflow"
     ) in notes[0]
     assert recording.lines(log) == [["first"], ["last"]]

@@ -60,9 +60,9 @@ def test_a_worker_reads_what_was_sent(verify: bool) -> None:
 def test_what_is_no_batch_is_damage(more: dict[str, Any]) -> None:
     """One error says so, before anything of the batch has begun."""
     fields = {**unpack(encode_payload(batch_payload(BATCH, "p"))), **more}
-    with pytest.raises(Damaged, match="the job is no batch"):
+    with pytest.raises(Damaged, match="the job is not a batch"):
         decode_payload(pack_decoded(fields))
-    with pytest.raises(Damaged, match="the job is no batch"):
+    with pytest.raises(Damaged, match="the job is not a batch"):
         decode_payload(pack_decoded(7))
 
 

@@ -348,13 +348,13 @@ def test_a_registration_may_be_repeated() -> None:
 @pytest.mark.parametrize(
     ("code", "kind", "message"),
     [
-        (31, time, "the code is 32 to 127, not 31"),
-        (128, time, "the code is 32 to 127, not 128"),
+        (31, time, "the code must be 32 to 127, not 31"),
+        (128, time, "the code must be 32 to 127, not 128"),
         (40, time, "code 40 is Money already"),
         (41, Money, "code 40 is Money already"),
         (41, Decimal, "code 8 is Decimal already"),
-        (41, dict, "dict travels as it is"),
-        (41, str, "str travels as it is"),
+        (41, dict, "dict needs no registration"),
+        (41, str, "str needs no registration"),
     ],
 )
 def test_a_registration_that_conflicts_is_refused(code: int, kind: type, message: str) -> None:
@@ -366,7 +366,7 @@ def test_a_registration_that_conflicts_is_refused(code: int, kind: type, message
 def test_a_registered_type_that_raises_is_named() -> None:
     """What a user's own reduce raises fails the task by name, as any value that has no place."""
     register_type(41, Text, lambda value: 1 / 0, Text)
-    with pytest.raises(NotEncodable, match=r"\[0\]: what Text was registered with raised Zero"):
+    with pytest.raises(NotEncodable, match=r"\[0\]: the function registered for Text raised Zero"):
         codec.pack([Text("a")])
     register_type(41, Text, str, lambda value: 1 / 0)
     with pytest.raises(NotEncodable, match="division by zero"):

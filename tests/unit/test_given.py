@@ -99,10 +99,10 @@ CASES: list[tuple[Callable[[], Any], str]] = [
         for bad in ("x", 7, ["a"])
     ),
     (lambda: BUILDER().with_snapshot(None), "the snapshot must be a mapping"),
-    (lambda: BUILDER().with_snapshot({"a": 1}), "snapshot: task 'a' has no TaskResult"),
+    (lambda: BUILDER().with_snapshot({"a": 1}), "snapshot: task 'a' has neither a TaskResult"),
     (lambda: BUILDER().with_snapshot({}, origin=7), "origin must be a text"),
     (lambda: BUILDER().with_snapshot({}, keep="x"), "keep must be True or False"),
-    (lambda: BUILDER().with_redis(7), "int is no client that distflow can use"),
+    (lambda: BUILDER().with_redis(7), "int is not a client that distflow can use"),
     (
         lambda: BUILDER().use_dispatcher(7),
         "the dispatcher must be an object with dispatch(batches)",
@@ -112,7 +112,7 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (lambda: BUILDER().use(7), "7 is no plugin"),
     (lambda: BUILDER().with_logger(7), "a logger is 'text' or 'json', not 7"),
     (lambda: BUILDER().build().off([], 7), "there is no event []"),
-    (lambda: connect(ANY), "Strange is no client that distflow can use"),
+    (lambda: connect(ANY), "Strange is not a client that distflow can use"),
     (lambda: connect("redis://localhost", prefix=""), "prefix must be a text"),
     (lambda: Client("redis://localhost"), "the first argument of Client must be a redis.Redis"),  # type: ignore[arg-type]
     (lambda: create(run_id=7), "run id 7 is not valid"),
@@ -140,7 +140,10 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (lambda: FLOW("x", context=7), "workflow 'x': context: 7 is neither a function"),
     (lambda: FLOW("x").add(7, "time:sleep"), "task: name is a text"),
     (lambda: FLOW("x").add("a", 7), "task 'a': 7 is neither a function"),
-    (lambda: FLOW("x").add("a", "time:sleep", "x"), "task 'a': args are a list or tuple, not 'x'"),
+    (
+        lambda: FLOW("x").add("a", "time:sleep", "x"),
+        "task 'a': args must be a list or tuple, not 'x'",
+    ),
     (lambda: FLOW("x").add("a", "time:sleep", (), [1]), "task 'a': kwargs must be a mapping"),
     (
         lambda: FLOW("x").add("a", "time:sleep", (), {1: 1}),
@@ -151,9 +154,9 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (lambda: FLOW("x").add("a", "time:sleep", retries=7), "task 'a': there is no option 'retries'"),
     (lambda: FLOW("x").build("x"), "workflow 'x': params must be a mapping of values by name"),
     (lambda: FLOW("x").to_mermaid(7), "statuses must be a mapping of statuses by task"),
-    (lambda: FLOW("x").to_dot({"a": "x"}), "statuses: task 'a' has 'x', which is no status"),
-    (lambda: task(7), "@task is given 7, which is no function"),  # type: ignore[call-overload]
-    (lambda: workflow(7), "@workflow is given 7, which is no function"),  # type: ignore[call-overload]
+    (lambda: FLOW("x").to_dot({"a": "x"}), "statuses: task 'a' has 'x', which is not a status"),
+    (lambda: task(7), "@task got 7, which is not a function"),  # type: ignore[call-overload]
+    (lambda: workflow(7), "@workflow got 7, which is not a function"),  # type: ignore[call-overload]
     (lambda: Retry("x"), "Retry: attempts and lost must be whole numbers"),  # type: ignore[arg-type]
     (lambda: Retry(3, on=7), "Retry: on must list exception classes"),  # type: ignore[arg-type]
     (lambda: Loop(print, "x"), "Loop: max_iterations must be a whole number"),  # type: ignore[arg-type]
@@ -163,9 +166,9 @@ CASES: list[tuple[Callable[[], Any], str]] = [
         lambda: TaskResult("success", attempt="x"),  # type: ignore[arg-type]
         "TaskResult: attempt must be a whole number, 0 or more, not 'x'",
     ),
-    (lambda: register_type("x", Strange, str, str), "register_type: the code is 32 to 127"),  # type: ignore[arg-type]
-    (lambda: register_type(40, 7, str, str), "register_type: 7 is no type"),  # type: ignore[arg-type]
-    (lambda: register_type(41, Strange, 7, str), "register_type: reduce is a function"),  # type: ignore[arg-type]
+    (lambda: register_type("x", Strange, str, str), "register_type: the code must be 32 to 127"),  # type: ignore[arg-type]
+    (lambda: register_type(40, 7, str, str), "register_type: 7 is not a type"),  # type: ignore[arg-type]
+    (lambda: register_type(41, Strange, 7, str), "register_type: reduce must be a function"),  # type: ignore[arg-type]
     (lambda: RetryAfter("x"), "RetryAfter takes seconds"),  # type: ignore[arg-type]
 ]
 

@@ -155,7 +155,7 @@ def test_a_function_hidden_by_another_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_ctx_is_given_and_not_passed() -> None:
     """Passing ctx oneself is refused, wherever the function has it."""
     for call in (lambda: charge("o1", ctx=1), lambda: report(ctx=1)):
-        with pytest.raises(WorkflowInvalid, match="'ctx' is given by distflow"):
+        with pytest.raises(WorkflowInvalid, match="distflow passes 'ctx' itself"):
             build_with(call)
 
 
@@ -233,8 +233,11 @@ def test_endless_nesting_is_refused() -> None:
         ({"name": "\ud800"}, "name is a text"),
         ({"loop": Loop("m:f", 3), "effects": "at_most_once"}, "loop runs a task again"),
         ({"verify": 1, "effects": "at_most_once"}, "verify is a module-level function"),
-        ({"verify": "m:f"}, "verify is asked .* effects='at_most_once' can be; add that, or"),
-        ({"verify": "m:f", "effects": "idempotent"}, "verify is asked"),
+        (
+            {"verify": "m:f"},
+            "verify finds out .* effects='at_most_once' can become unknown; add that, or",
+        ),
+        ({"verify": "m:f", "effects": "idempotent"}, "verify finds out"),
     ],
 )
 def test_options_are_checked_wherever_they_are_given(options: Any, message: str) -> None:
@@ -289,7 +292,7 @@ def test_workflow_functions_whose_body_would_not_build_are_refused() -> None:
     for template, message in [
         (async_flow, "async"),
         (generator_flow, "generator"),
-        (returning_flow, "take @workflow away"),
+        (returning_flow, "remove @workflow"),
     ]:
         with pytest.raises(WorkflowInvalid, match=message):
             template()
@@ -312,7 +315,7 @@ def test_check_importable_accepts_what_workers_can_import() -> None:
     [
         ({"function": "no_such_pkg.mod:f"}, "task 'a': .*'no_such_pkg' is not found"),
         ({"function": f"{HERE}:claen"}, "task 'a': .*no function 'claen'; did you mean 'clean'"),
-        ({"function": f"{HERE}:HERE"}, "task 'a': .*is no function"),
+        ({"function": f"{HERE}:HERE"}, "task 'a': .*is not a function"),
         ({"function": f"{HERE}:asynchronous"}, "task 'a': 'asynchronous' is async"),
         ({"function": f"{HERE}:plain"}, "task 'a': missing a required argument: 'a'"),
         ({"function": f"{HERE}:ctx_first", "args": (1,)}, "task 'a': .*'ctx' before other"),

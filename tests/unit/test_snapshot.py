@@ -92,11 +92,11 @@ def test_a_mapping_of_results() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("a", "done", "task 'a' has no TaskResult"),
-        ("a", {"state": "success"}, "task 'a' has no TaskResult"),
+        ("a", "done", "task 'a' has neither a TaskResult"),
+        ("a", {"state": "success"}, "task 'a' has neither a TaskResult"),
         ("a", {"status": "running"}, "task 'a': TaskResult: status must be one of"),
         ("a", {"status": "success", "data": [object()]}, r"task 'a': data\[0\]"),
-        (7, {"status": "success"}, "7 is no name of a task"),
+        (7, {"status": "success"}, "7 is not a task name"),
     ],
 )
 def test_what_is_no_result_is_refused_by_name(name: Any, value: Any, said: str) -> None:
@@ -235,7 +235,7 @@ def test_strange_content_under_a_right_checksum_is_refused(tmp_path: Path) -> No
         for body in (b"\xc1", b"\x07", b"\x91\x07"):
             strange = FULL[:start] + FRAME_STRUCT.pack(kind, len(body)) + body + FULL[end:-32]
             line = refusal(tmp_path / "s", strange + hashlib.sha256(strange).digest())
-            assert "holds what this version cannot read" in line
+            assert "has content that this version cannot read" in line
 
 
 def test_a_dump_that_fails_leaves_what_was_there(

@@ -160,7 +160,7 @@ def test_a_gap_is_accepted_or_refused() -> None:
     assert taken(live, GAP, gap="run") == {"early": None}
     with pytest.raises(SnapshotInvalid, match="2 tasks that may run at most once may have started"):
         taken(live, GAP, gap="refuse")
-    with pytest.raises(InvalidInput, match="gap is one of unknown, run, refuse, not 'maybe'"):
+    with pytest.raises(InvalidInput, match="gap must be one of unknown, run, refuse, not 'maybe'"):
         taken(live, GAP, gap="maybe")
     assert taken(live, GAP, without=("pay", "again")) == {"early": None}
     assert taken(snapshot_of(GAP, GAP_KNOWN), GAP, gap="refuse") == {"early": None}

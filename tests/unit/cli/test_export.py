@@ -47,7 +47,7 @@ def test_import_of_a_live_run_names_the_gap(scene: MemoryScene, tmp_path: Path) 
     exported = scene.cli("export", "run-1", "-o", file)
     assert "warning: 1 at_most_once task had not started" in exported.stderr
     imported = scene.cli("import", file, "--run-id", "copy")
-    assert "warning: the run went on after its snapshot, so that task 'b'" in imported.stderr
+    assert "warning: the run continued after its snapshot, so task 'b'" in imported.stderr
     assert "continue it with `distflow resume copy`" in imported.stderr
     assert "distflow resolve copy b --done" in scene.cli("status", "copy").stdout
     document = json.loads(scene.cli("import", file, "--run-id", "copy2", "--json").stdout)
