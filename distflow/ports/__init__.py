@@ -1,1 +1,1 @@
-"""What the layers above ask of a store, a dispatcher and a backend."""
+"""The contracts of stores, dispatchers and backends."""

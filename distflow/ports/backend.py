@@ -1,4 +1,4 @@
-"""Where runs live: all that the layers above the adapters know of it."""
+"""The contract of a backend: all that the layers above the adapters know about where runs live."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from distflow.ports.service import ServicePort
 class Backend(Protocol):
     """The runs of one installation: their stores, and how their batches reach workers.
 
-    Threads may share one. While the transport is away or refuses, a call is tried again for as long
-    as the backend is patient; then it raises RedisUnavailable, or RedisRefuses, which is one.
+    Threads may share one. While the transport is away or refuses, a call is retried until the
+    backend's patience ends; then it raises RedisUnavailable, or its subclass RedisRefuses.
     """
 
     @property
@@ -27,10 +27,10 @@ class Backend(Protocol):
 
     @property
     def service(self) -> ServicePort:
-        """What one coordinator of many runs asks: the same object each time."""
+        """What a coordinator of many runs calls: the same object each time."""
 
     def store(self, run_id: str) -> RunStore:
-        """The store of a run, whether there is such a run or not."""
+        """The store of a run, which need not exist."""
 
     def with_patience(self, seconds: float) -> Backend:
         """The same runs over the same connection, with another patience; 0 tries each call once.
@@ -42,49 +42,49 @@ class Backend(Protocol):
         """The id of every run, oldest first."""
 
     def coordinators(self) -> list[str]:
-        """The coordinators that are there for detached and orphaned runs."""
+        """The coordinators that lead detached and orphaned runs."""
 
     def workers(self) -> list[WorkerInfo]:
         """The workers that are registered, by name."""
 
     def has_worker(self, name: str) -> bool:
-        """Whether a worker of this name is registered; a worker has the rights to ask."""
+        """Whether a worker of this name is registered; the rights of a worker suffice to ask."""
 
     def are_workers_suspended(self) -> bool:
-        """Whether somebody has told all workers to take no jobs."""
+        """Whether all workers are suspended: they take no jobs."""
 
     def find_apart(self, run_id: str, queues: Collection[str]) -> list[Apart]:
-        """Those of the queues where batches of a run wait although the only workers that listen to
-        a queue of this name cannot see them. Nothing is found where that cannot be looked at.
+        """The queues where batches of a run wait, but whose workers cannot see them, since they
+        listen to another queue of this name. Finds nothing if that cannot be checked.
         """
 
     def settle_server(self, durability: str | None, *, allow_eviction: bool) -> ServerFacts:
-        """What a new run records of its server.
+        """What a new run records about its server.
 
         Args:
-            durability: ``"waitaof"``, or None for what the server's settings give.
-            allow_eviction: whether a server may be used that throws keys away, or may one day.
+            durability: ``"waitaof"``, or None to rely on the server's settings.
+            allow_eviction: whether to accept a server that may evict keys.
 
         Raises:
-            InvalidInput: the server throws keys away, or cannot give what is wanted.
+            InvalidInput: the server may evict keys, or does not offer that durability.
         """
 
     def find_write_refusal(self) -> str | None:
-        """Why nothing can be written at this moment, and what ends that; None where it can, or
-        where the server does not tell at once.
+        """Why nothing can be written now, and what ends that; None if writes are accepted, or if
+        the server does not answer at once.
         """
 
     def server_advice(self) -> list[str]:
-        """What whoever runs the server should set, a line each."""
+        """Settings that the operator of the server should change, a line each."""
 
     def hurry(self, is_told_to_end: Callable[[], bool]) -> None:
-        """From when that answers True, calls wait two seconds more at most, whatever the patience.
-        Views by :meth:`with_patience` follow.
+        """Once the function returns True, calls wait at most two more seconds, whatever the
+        patience; so do views made by :meth:`with_patience`.
         """
 
     def translate_errors(self) -> AbstractContextManager[None]:
-        """In its block, what the transport itself raises becomes RedisUnavailable. It is for what
-        no patience helps against and no other error says: a missing right, say.
+        """In its block, errors of the transport become RedisUnavailable. It is for errors that
+        neither patience nor another error covers, such as a missing right.
         """
 
     def close(self) -> None:

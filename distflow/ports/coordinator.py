@@ -1,4 +1,4 @@
-"""What whoever leads a run asks of its store."""
+"""The contract between a coordinator and the store of a run."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from distflow.core.status import RunStatus, TaskStatus
 
 
 class CoordinatorPort(Protocol):
-    """The transitions that a coordinator makes, and what it looks at to find that something was
-    lost.
+    """The transitions that a coordinator makes, and what it reads to find out that data were lost.
 
-    Every method with an ``epoch`` raises StaleEpoch where another coordinator has taken over, and
-    RunGone where the run was deleted.
+    Every method with an ``epoch`` raises StaleEpoch if another coordinator has taken over, and
+    RunGone if the run was deleted.
     """
 
     def acquire_lease(self, owner: str, ttl_seconds: float, *, force: bool = False) -> int:
         """Become the coordinator and return the new epoch, which is greater than every earlier one.
-        An owner that holds the lease is told its epoch again.
+        An owner that already holds the lease gets its epoch again.
 
         Args:
-            owner: unique to this coordinator, kept over its retries.
-            ttl_seconds: after which another may take over, unless the lease is renewed.
-            force: take the lease from one who holds it.
+            owner: unique to this coordinator, the same in its retries.
+            ttl_seconds: after which another coordinator may take over, unless the lease is renewed.
+            force: take the lease from its holder.
 
         Raises:
             LeaseHeld: another holds it; the message names who.
@@ -36,8 +35,8 @@ class CoordinatorPort(Protocol):
     def renew_lease(
         self, owner: str, epoch: int, ttl_seconds: float, *, queued: int, waiting: int
     ) -> None:
-        """Keep the lease, and publish how many tasks are queued and waiting. A lease that lapsed is
-        taken up again, if nobody has led the run since.
+        """Keep the lease, and publish how many tasks are queued and waiting. An expired lease is
+        taken again if nobody has led the run since.
         """
 
     def release_lease(self, owner: str, epoch: int, *, is_over: bool = False) -> bool:
@@ -45,24 +44,24 @@ class CoordinatorPort(Protocol):
 
         Args:
             owner: who held it.
-            epoch: of that lease. Another one, or a run that is gone, is no error here.
-            is_over: nobody needs to know any more that somebody should lead the run.
+            epoch: of that lease. Another epoch, or a deleted run, is not an error here.
+            is_over: nobody needs to lead the run any more.
 
         Returns:
-            Whether nobody has led the run since. Where somebody has, it may stand in no list of
-            active runs now although it is one.
+            Whether nobody has led the run since. If somebody has, an active run may be missing from
+            the lists of active runs now.
         """
 
     def last_event_id(self) -> str:
-        """The id of the newest event, ``0-0`` where there is none."""
+        """The id of the newest event, ``0-0`` if there is none."""
 
     def read_events(self, after: str, *, block_ms: int | None = None) -> list[Event]:
-        """The events after an id, oldest first: what at most 1,000 transitions told.
+        """The events after an id, oldest first: those of at most 1,000 transitions.
 
         Args:
-            after: the id of the last event that is known; ``0-0`` for none.
-            block_ms: how long to wait where there is none, in milliseconds; 0 waits for ever, None
-                does not wait.
+            after: the id of the last known event; ``0-0`` for none.
+            block_ms: how long to wait for one, in milliseconds; 0 waits for ever, None does not
+                wait.
         """
 
     def trim_events(self, epoch: int, first_kept: str) -> None:
@@ -73,16 +72,16 @@ class CoordinatorPort(Protocol):
 
         Args:
             epoch: the caller's.
-            batch: the one that holds the claim.
-            lost: what becomes of the task, with the token of the claim, by which this is
+            batch: the batch that holds the claim.
+            lost: what becomes of the task, with the token of the claim, which makes this
                 idempotent.
 
         Returns:
-            RECORDED, or REFUSED where the claim has moved on.
+            RECORDED, or REFUSED if the claim has changed.
         """
 
     def end_batch(self, epoch: int, batch: str) -> Code:
-        """Give a lost batch up: OK, or BUSY where it holds a claim. Its worker is told so when it
+        """Give up a lost batch: OK, or BUSY if it holds a claim. Its worker learns that when it
         comes back.
         """
 
@@ -93,47 +92,46 @@ class CoordinatorPort(Protocol):
         *,
         forgotten: Sequence[RefusalKey] = (),
     ) -> set[str]:
-        """Give tasks that nobody holds an outcome.
+        """Record outcomes of tasks that nobody holds.
 
         Args:
             epoch: the caller's.
-            outcomes: a task and its encoded TaskResult each; one that it has already counts as
-                given.
-            forgotten: refusals that are taken away, once all is settled.
+            outcomes: pairs of a task and its encoded TaskResult; a task that has this outcome
+                already counts as settled.
+            forgotten: refusals to remove once everything is settled.
 
         Returns:
             The tasks that were left alone: they are claimed, or have another outcome.
         """
 
     def read_vitals(self) -> Vitals:
-        """How much there is of what events tell: read at one instant, cheap at any size."""
+        """The counters that events change: read at one instant, cheap at any size."""
 
     def record_repair(
         self, epoch: int, operation: str, repair: Repair, *, by: WorkerFacts = NAMELESS
     ) -> None:
-        """Count a repair, keep it in the history, and tell of it.
+        """Count a repair, record it in the history, and send an event.
 
         Args:
             epoch: the caller's.
-            operation: one id per repair, kept over retries: idempotent by it.
+            operation: one id per repair, the same in retries, which makes this idempotent.
             repair: what was found.
-            by: the worker that could not read a job, where that is what went wrong: it stays as a
-                refusal.
+            by: the worker that could not read a job, if that was wrong: it is kept as a refusal.
         """
 
     def hold_tasks(self, epoch: int, held: Sequence[HeldTask]) -> None:
-        """Say which tasks are held by frozen workers: these, and no others."""
+        """Record which tasks frozen workers hold: these, and no others."""
 
     def restore_indices(self) -> bool:
-        """List the run again where an index has lost it; returns whether one had."""
+        """List the run again in indices that have lost it; returns whether any had."""
 
     def begin_reopen(self, epoch: int, operation: str) -> None:
-        """Refuse claims until the reopening is ended; a new generation begins, and the refusals of
-        workers are forgotten. A reopening that was cut off is taken up: the same generation.
+        """Refuse claims until the reopening ends; start a new generation, and forget the refusals
+        of workers. A reopening that was cut off is continued, in the same generation.
 
         Args:
             epoch: the caller's.
-            operation: the id of this reopening, kept over retries: idempotent by it.
+            operation: the id of this reopening, the same in retries, which makes this idempotent.
 
         Raises:
             WrongState: the run was never completely submitted.
@@ -142,12 +140,13 @@ class CoordinatorPort(Protocol):
     def reopen_tasks(
         self, epoch: int, items: Sequence[tuple[str, TaskStatus | None, Progress, bool]]
     ) -> None:
-        """Set outcomes aside, in the order given: dependents before their dependencies. A task that
-        is not as the caller saw it, or is claimed, is left alone; so are successes and unknowns.
+        """Set outcomes aside, in the given order: dependents before their dependencies. A task that
+        has changed since the caller read it, or is claimed, is left alone; so are successes and
+        unknown tasks.
 
         Args:
             epoch: the caller's.
-            items: task, the status that the caller saw, its next progress, and whether the
+            items: task, the status that the caller read, its next progress, and whether the
                 evidence is kept for ever.
 
         Raises:
@@ -162,14 +161,15 @@ class CoordinatorPort(Protocol):
         clock_at: tuple[int, int] | None = None,
         stop_at: tuple[int, int] | None = None,
     ) -> None:
-        """The server's clock was set: move what the run waits for. Each is given by the time that
-        the caller saw, and the right one, in Unix milliseconds; what has changed since stays.
+        """The server's clock was set: move the times that the run waits for. Each comes as the time
+        that the caller read and the right one, in Unix milliseconds; a time that has changed since
+        stays.
 
         Args:
             epoch: the caller's.
-            waits: of tasks, by name: before when they do not run.
-            clock_at: since when the run's timeout counts.
-            stop_at: when what runs of a cancelled run is stopped.
+            waits: of tasks, by name: when they may run.
+            clock_at: when the run's timeout started to count.
+            stop_at: when the running tasks of a cancelled run are stopped.
         """
 
     def set_status(
@@ -182,20 +182,20 @@ class CoordinatorPort(Protocol):
         restart_clock: bool = False,
         grace_seconds: float | None = None,
     ) -> RunStatus:
-        """Move the run to another status, and return it; a repeated move is none.
+        """Move the run to another status, and return it; repeating a move changes nothing.
 
         Args:
-            new: where to.
-            allowed: from where.
+            new: the new status.
+            allowed: the statuses from which to move.
             epoch: the coordinator's; None for a person.
             reason: why it was stopped, for people.
-            restart_clock: its timeout starts anew.
-            grace_seconds: of a cancellation: how long what runs may take to end by itself. Where
-                the run is being cancelled already, the shorter grace counts.
+            restart_clock: whether its timeout starts anew.
+            grace_seconds: of a cancellation: how long running tasks may take to finish. If the run
+                is being cancelled already, the shorter grace counts.
 
         Raises:
             WrongState: it is in none of the allowed statuses; the message names its status.
-            LookAgain: others went on cancelling it meanwhile.
-            RunNotFound: there is no such run, says a person's call.
+            LookAgain: others carried on its cancellation in the meantime.
+            RunNotFound: there is no such run, in a call by a person.
             RunTooNew: a newer distflow made it.
         """
