@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from distflow.core.model import Task
 from distflow.runs.client import Client
 from tests.integration.cli_scene import Scene
-from tests.support.cli import command, kill_cli, start_cli
+from tests.support.cli import command
 from tests.support.redis_server import RedisServer
 from tests.support.stores import list_active_runs
 
@@ -62,32 +61,6 @@ def test_a_run_whose_keys_were_restored(scene: Scene) -> None:
     executor.begin(force=True)
     executor.end()
     assert scene.client.zrange("distflow:runs", 0, -1) == [b"run-1", b"younger"]
-
-
-@pytest.mark.parametrize("durability", ["aof-everysec", "aof-always"])
-def test_import_and_resume_warn_of_durability(
-    scene: Scene, tmp_path: Path, durability: str
-) -> None:
-    """A Redis that may forget that an at-most-once task has started is named where such a task
-    may yet start, as ``submit`` does.
-    """
-    half_a_run(scene)
-    file = tmp_path / "run"
-    scene.cli("export", "run-1", "-o", file)
-    words = ("import", file, "--run-id", "copy", "--gap", "run")
-    scene.client.config_set("appendfsync", durability.removeprefix("aof-"))
-    try:
-        imported = scene.cli(*words)
-    finally:
-        scene.client.config_set("appendfsync", "always")
-    warning = "warning: b must run at most once, but this Redis (durability: aof-everysec)"
-    assert (warning in imported.stderr) == (durability == "aof-everysec")
-    # There is no worker: what it says first is what it says before anything runs.
-    resumed = start_cli(scene.url, "resume", "copy")
-    assert resumed.stderr is not None
-    first = resumed.stderr.readline()
-    kill_cli(resumed)
-    assert first.startswith(warning if durability == "aof-everysec" else "resume copy: ")
 
 
 def test_export_spares_the_terminal(scene: Scene) -> None:

@@ -142,3 +142,22 @@ def test_import_refuses(scene: MemoryScene, tmp_path: Path) -> None:
     assert str(torn) in scene.refused("import", torn, "--run-id", "copy")
     assert "cannot be read" in scene.refused("import", tmp_path / "nope")
     assert [run["run_id"] for run in json.loads(scene.cli("runs", "--json").stdout)] == ["run-1"]
+
+
+@pytest.mark.parametrize("durability", ["aof-everysec", "aof-always"])
+def test_import_and_resume_warn_of_durability(
+    staffed: MemoryScene, tmp_path: Path, durability: str
+) -> None:
+    """A server that may forget that an at-most-once task has started is named where such a task
+    may yet start, as ``submit`` does.
+    """
+    half_a_run(staffed)
+    file = tmp_path / "run"
+    staffed.cli("export", "run-1", "-o", file)
+    staffed.backend.facts = staffed.backend.facts._replace(durability=durability)
+    imported = staffed.cli("import", file, "--run-id", "copy", "--gap", "run")
+    resumed = staffed.cli("resume", "copy")
+    for said in (imported.stderr, resumed.stderr):
+        first = said.splitlines()[0]
+        named = first.startswith("warning: b must run at most once") and durability in first
+        assert named == (durability == "aof-everysec"), first
