@@ -47,7 +47,7 @@ help:
 	@echo 'make docs    build the documentation into build/docs; a broken link is an error'
 	@echo 'make bench   measure it beside its peers: TABLE=throughput alone, ROUNDS=5, JSON=file'
 	@echo 'make bench-short  the same of almost nothing: to see that the harness works'
-	@echo 'make coverage  what the unit tests alone reach of the coordinator'
+	@echo 'make coverage  what the unit tests reach of the coordinator, and with the contract of all'
 	@echo 'make mutants break the policy in every way known, and see the tests fail'
 	@echo 'make format | lint | types | clean | distclean'
 
@@ -141,12 +141,18 @@ docs: $(DOCS)/.installed
 	  || { cat build/docs.log; exit 1; }
 	@echo 'build/docs/index.html'
 
+# Each kind of tests has its data: the second table is of both together.
 coverage: $(STAMP)
-	$(PYTHON) -m coverage run -m pytest tests/unit
-	$(PYTHON) -m coverage report --include='distflow/coordinator/*' --fail-under=85
 	@mkdir -p build
-	@$(PYTHON) -m coverage json -q --include='distflow/coordinator/*' -o build/coverage.json
+	$(PYTHON) -m coverage run --data-file=.coverage.unit -m pytest tests/unit
+	$(PYTHON) -m coverage report --data-file=.coverage.unit --include='distflow/coordinator/*' \
+	  --fail-under=85
+	@$(PYTHON) -m coverage json -q --data-file=.coverage.unit --include='distflow/coordinator/*' \
+	  -o build/coverage.json
 	@$(PYTHON) -m tests.support.covered build/coverage.json 75
+	$(PYTHON) -m coverage run --data-file=.coverage.contract -m pytest tests/contract
+	$(PYTHON) -m coverage combine -q --keep --data-file=.coverage .coverage.unit .coverage.contract
+	$(PYTHON) -m coverage report --fail-under=85
 
 mutants: $(STAMP)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check \
@@ -183,7 +189,7 @@ types: $(STAMP)
 	$(PYTHON) -m mypy
 
 clean:
-	rm -rf build dist mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist mutants .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find $(CODE) -name __pycache__ -prune \
 	  -exec rm -rf {} +
 
