@@ -182,6 +182,12 @@ class RedisFull(RedisRefuses):
     """Redis has reached its ``maxmemory`` and accepts no more work."""
 
 
+class RedisDenied(DistflowError):
+    """Redis refuses the login, or its user lacks a right: another try does not help."""
+
+    exit_code = 5
+
+
 class NotOnDisk(DistflowError):
     """Redis did not confirm that a write reached its disk."""
 

@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from distflow.core.readings import Apart, WorkerInfo
 from distflow.core.run import ServerFacts
-from distflow.errors import InvalidInput, RedisUnavailable
+from distflow.errors import InvalidInput, RedisDenied, RedisUnavailable
 from distflow.ports.backend import Backend
 from distflow.store.redis.cluster import refuse_cluster
 from distflow.store.redis.connection import check_redis, find_write_refusal, open_redis
@@ -23,7 +23,13 @@ from distflow.store.redis.durability import settle_server
 from distflow.store.redis.keepalive import keepalive_advice, server_drop_seconds
 from distflow.store.redis.keys import DEFAULT_PREFIX
 from distflow.store.redis.listing import list_runs
-from distflow.store.redis.patience import call_patiently, describe_trouble, hurry, is_passing
+from distflow.store.redis.patience import (
+    call_patiently,
+    describe_trouble,
+    hurry,
+    is_denied,
+    is_passing,
+)
 from distflow.store.redis.sentinel import follows_primary
 from distflow.store.redis.store import RedisRunStore
 
@@ -147,13 +153,14 @@ class RedisBackend(Backend):
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """Errors of redis-py become RedisUnavailable."""
+        """Errors of redis-py become RedisUnavailable, or RedisDenied."""
         try:
             yield
         except RedisError as error:
             if is_passing(error):
                 raise RedisUnavailable(describe_trouble(error)) from error
-            raise RedisUnavailable(f"Redis cannot be used: {error}") from error
+            kind = RedisDenied if is_denied(error) else RedisUnavailable
+            raise kind(f"Redis cannot be used: {error}") from error
 
     def close(self) -> None:
         """Close the connections of the client."""

@@ -11,7 +11,13 @@ from redis import Redis
 from redis import exceptions as redis_errors
 
 from distflow.backends.redis_rq import RedisBackend, open_backend
-from distflow.errors import InvalidInput, RedisRefuses, RedisUnavailable
+from distflow.errors import (
+    DistflowError,
+    InvalidInput,
+    RedisDenied,
+    RedisRefuses,
+    RedisUnavailable,
+)
 from distflow.ports.backend import Backend
 from distflow.runs.client import Client
 
@@ -25,20 +31,40 @@ def away(patience_seconds: float = 60.0) -> RedisBackend:
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "words", "kind"),
     [
         (
             redis_errors.NoPermissionError("NOPERM no right"),
             "Redis cannot be used: NOPERM no right",
+            RedisDenied,
         ),
-        (redis_errors.AuthenticationError("WRONGPASS"), "Redis cannot be used: WRONGPASS"),
-        (redis_errors.ConnectionError("refused"), "Redis cannot be reached: refused"),
-        (redis_errors.ResponseError("MISCONF x"), "Redis refuses with MISCONF: it could not save"),
+        (
+            redis_errors.AuthenticationError("WRONGPASS"),
+            "Redis cannot be used: WRONGPASS",
+            RedisDenied,
+        ),
+        (
+            redis_errors.ResponseError("unknown"),
+            "Redis cannot be used: unknown",
+            RedisUnavailable,
+        ),
+        (
+            redis_errors.ConnectionError("refused"),
+            "Redis cannot be reached: refused",
+            RedisUnavailable,
+        ),
+        (
+            redis_errors.ResponseError("MISCONF x"),
+            "Redis refuses with MISCONF: it could not save",
+            RedisUnavailable,
+        ),
     ],
 )
-def test_errors_of_redis_py_become_ours(error: Exception, words: str) -> None:
+def test_errors_of_redis_py_become_ours(
+    error: Exception, words: str, kind: type[DistflowError]
+) -> None:
     """Whatever it is, nobody above the backend need know its class."""
-    with pytest.raises(RedisUnavailable) as raised, away().translate_errors():
+    with pytest.raises(kind) as raised, away().translate_errors():
         raise error
     assert str(raised.value).startswith(words)
     assert raised.value.__cause__ is error

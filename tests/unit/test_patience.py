@@ -11,7 +11,7 @@ from redis import Redis
 from redis import exceptions as redis_errors
 from redis._parsers import base as redis_parsers
 
-from distflow.errors import RedisRefuses, RedisUnavailable
+from distflow.errors import RedisDenied, RedisRefuses, RedisUnavailable
 from distflow.store.redis import patience
 from distflow.store.redis.patience import (
     REFUSALS,
@@ -239,8 +239,28 @@ def test_who_is_told_to_end_waits_no_longer(clock: Clock) -> None:
 
 def test_what_lasts_is_raised_at_once(clock: Clock) -> None:
     """As it came."""
-    with pytest.raises(redis_errors.NoPermissionError):
-        call_patiently(always("NOPERM no"), 60)
+    with pytest.raises(redis_errors.ResponseError, match="unknown command"):
+        call_patiently(always("ERR unknown command 'OOM'"), 60)
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "NOPERM no",
+        "NOAUTH Authentication required.",
+        "WRONGPASS invalid username-password pair or user is disabled.",
+        "ERR ACL failure in script: User worker has no permissions to run the 'set' command",
+        "ERR The user executing the script can't run this command or subcommand",
+    ],
+)
+def test_a_missing_right_is_an_error_of_ours(clock: Clock, said: str) -> None:
+    """Who waits for a Redis that is away does not wait for that: it is none of those errors."""
+    with pytest.raises(RedisDenied, match="Redis cannot be used: ") as raised:
+        call_patiently(always(said), 60)
+    assert raised.value.exit_code == 5
+    assert not isinstance(raised.value, RedisUnavailable)
+    assert isinstance(raised.value.__cause__, redis_errors.RedisError)
     assert clock.slept == []
 
 

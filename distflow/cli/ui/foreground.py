@@ -21,7 +21,7 @@ from distflow.cli.ui.progress import Display, View, open_display
 from distflow.cli.ui.waits import Stall, describe_wait
 from distflow.core.picture import Picture, ResumePlan
 from distflow.core.status import RESTING_RUNS, RunStatus
-from distflow.errors import RedisUnavailable
+from distflow.errors import RedisDenied, RedisUnavailable
 from distflow.events.notice import Interrupt, Notice
 from distflow.runs.documents import status_document
 from distflow.runs.run import Run
@@ -116,10 +116,11 @@ class Foreground:
         try:
             with self._run.engine.backend.translate_errors():
                 return self._see(lambda: self._session.finish(reopen=reopen, force=force))
-        except RedisUnavailable as error:
+        except (RedisUnavailable, RedisDenied) as error:
             again = self._again or next_command("resume", self._run.run_id)
             what = str(error).rstrip(".")
-            raise RedisUnavailable(f"{what}; once it is back, continue with `{again}`") from error
+            kind = RedisDenied if isinstance(error, RedisDenied) else RedisUnavailable
+            raise kind(f"{what}; once it is back, continue with `{again}`") from error
 
     def follow(self) -> RunStatus | None:
         """Watch a run that somebody else leads, without changing it: see :meth:`Session.follow`."""

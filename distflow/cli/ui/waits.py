@@ -11,7 +11,7 @@ from distflow.cli.ui.common import next_command
 from distflow.cli.ui.views import step_command
 from distflow.core.run import RunInfo
 from distflow.core.waits import stall_waits
-from distflow.errors import RedisUnavailable
+from distflow.errors import RedisDenied, RedisUnavailable
 from distflow.ports.backend import Backend
 from distflow.runs.facts import read_stall
 from distflow.runs.outlook import stall_step
@@ -79,7 +79,7 @@ def describe_wait(
     try:
         with impatient.translate_errors():
             facts = read_stall(impatient, run_id, counts, queues, leading=leading)
-    except RedisUnavailable as error:
+    except (RedisUnavailable, RedisDenied) as error:
         return str(error)
     except OSError as error:
         return f"Redis cannot be reached: {error}"

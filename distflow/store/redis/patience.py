@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from redis import exceptions as redis_errors
 
-from distflow.errors import RedisRefuses, RedisUnavailable
+from distflow.errors import RedisDenied, RedisRefuses, RedisUnavailable
 from distflow.logs import get_logger
 
 _log = get_logger("distflow.redis")
@@ -27,6 +27,9 @@ _AWAY = (redis_errors.ConnectionError, redis_errors.TimeoutError)
 
 #: redis-py derives these from the above, but waiting does not help.
 _LASTING = (redis_errors.AuthenticationError, redis_errors.AuthorizationError)
+
+#: How scripts tell of a missing right: from Redis 7 on, and up to 6.2.
+_DENIED_IN_SCRIPT = ("ACL failure in script", "The user executing the script can't")
 
 #: Seconds between two tries, growing, so that a restarting server is left alone.
 _FIRST_PAUSE_SECONDS = 0.2
@@ -198,6 +201,16 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, _AWAY) and not isinstance(error, _LASTING)
 
 
+def is_denied(error: BaseException) -> bool:
+    """Whether Redis does not know the user, or the user lacks a right, in a script too."""
+    if isinstance(error, (redis_errors.NoPermissionError, *_LASTING)):
+        return True
+    said = str(error)
+    return isinstance(error, redis_errors.ResponseError) and any(
+        words in said for words in _DENIED_IN_SCRIPT
+    )
+
+
 def is_full(error: BaseException) -> bool:
     """Whether Redis has reached its maxmemory."""
     refusal = find_refusal(error)
@@ -225,6 +238,7 @@ def call_patiently(call: Callable[[], _T], patience_seconds: float, client: Any 
     Raises:
         RedisRefuses: Redis refused for all that time.
         RedisUnavailable: Redis was away for all that time.
+        RedisDenied: at once; the login or a right is missing.
     """
     try:
         return outlast(
@@ -234,6 +248,8 @@ def call_patiently(call: Callable[[], _T], patience_seconds: float, client: Any 
             client=client,
         )
     except redis_errors.RedisError as error:
+        if is_denied(error):
+            raise RedisDenied(f"Redis cannot be used: {error}") from error
         if not is_passing(error):
             raise
         kind = RedisUnavailable if find_refusal(error) is None else RedisRefuses
