@@ -79,6 +79,7 @@ def test_no_batch_is_made_for_longer_than_half_a_second() -> None:
     [
         (2, 2, [[0], [1]]),
         (3, 2, [[0, 1], [2]]),
+        (3, 3, [[0], [1], [2]]),
         (3, 4, [[0], [1], [2]]),
         (4, 2, [[0, 1], [2, 3]]),
         (2, 1, [[0, 1]]),
@@ -235,6 +236,44 @@ def test_what_waits_behind_a_task_and_does_not_rest_on_it() -> None:
     assert find_behind(batch, graph.parents, lambda index: index in (1, 2, 3)) == [2]
     assert find_behind(batch, graph.parents, lambda index: index > 1) == []
     assert find_behind(batch, graph.parents, lambda _index: False) == []
+
+
+def test_of_a_mixture_what_was_never_measured_is_spread() -> None:
+    """What was measured travels along with either half of it."""
+    tasks = [Task(f"t{i}", f"m:{name}") for i, name in enumerate(["short", "short", "new", "new"])]
+    assert compose(fresh(*tasks), known(short=0.1), idle=2) == [[0, 1, 2], [3]]
+
+
+def test_an_even_share_is_one_in_whole_tasks() -> None:
+    """Ten tasks for three workers that idle are four, three and three."""
+    batches = compose(fan(10), known(short=9.8), workers=4, idle=3)
+    assert [len(batch) for batch in batches] == [4, 3, 3]
+
+
+def test_what_nobody_idles_for_takes_along_what_follows() -> None:
+    """The one worker that idles has its batch; the next one waits, and may as well have more."""
+    last = [Task(name, "m:short", depends_on=("t6",)) for name in ("a", "b")]
+    tasks = [*[Task(f"t{i}", "m:short") for i in range(7)], *last]
+    batches = compose(fresh(*tasks), known(short=9.8), idle=1, slots=2)
+    assert batches == [[0, 1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+def test_after_a_costly_setup_all_workers_have_a_share() -> None:
+    """Also where all of them are at work: half each of what is worth a setup to both."""
+    batches = compose(fan(8), with_setup(200, short=19.8), idle=0)
+    assert [len(batch) for batch in batches] == [4, 4]
+
+
+def test_a_batch_has_so_many_tasks_at_most() -> None:
+    """However short they are; and where nothing is ready there is no work."""
+    state, limits = fan(7), LIMITS._replace(tasks=3)
+    composer = BatchComposer(
+        *(state.graph, state.unmet, frozenset[int]().__contains__, known(short=0.01), limits)
+    )
+    ready = state.ready("default")
+    batches = list(composer.compose(ready, Crew(1, 1), slots=99))
+    assert [len(batch) for batch in batches] == [3, 3, 1]
+    assert composer.work_ms(ready) == 0
 
 
 def test_long_tasks_travel_alone() -> None:

@@ -163,6 +163,13 @@ def test_a_cycle_of_eleven_tasks_is_shown_whole() -> None:
         Graph.compile(ring(12))
 
 
+def test_a_name_that_breaks_lines_is_quoted_in_a_path() -> None:
+    """A message stays one line."""
+    tasks = [Task("a\nb", "m:f", depends_on=("c",)), Task("c", "m:f", depends_on=("a\nb",))]
+    with pytest.raises(WorkflowInvalid, match=r"cycle: 'a\\nb' -> c -> 'a\\nb'"):
+        Graph.compile(tasks)
+
+
 def test_ten_cycles_are_told_at_most() -> None:
     """Who made more finds them when these are broken."""
     for count, told in ((9, 9), (12, 10)):

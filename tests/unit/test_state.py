@@ -130,6 +130,7 @@ def test_a_started_claim_is_restored_as_started() -> None:
         ({"a": S.FAILURE, "c": S.CANCELLED}, False, RunStatus.FAILURE),
         ({"a": S.CANCELLED}, False, RunStatus.CANCELLED),
         ({"a": S.FAILURE}, True, RunStatus.CANCELLED),
+        ({"a": S.SUCCESS, "b_ok": S.SUCCESS, "c": S.SUCCESS}, True, RunStatus.SUCCESS),
         ({"a": S.FAILURE, "b_ok": S.UNKNOWN}, True, RunStatus.BLOCKED),
     ],
 )
