@@ -90,3 +90,13 @@ def test_a_cancelled_run_asks_nobody() -> None:
     state.on_finished(1, S.UNKNOWN)
     state.cancel_open()
     assert (state.is_over, state.verdict(cancelled=True)) == (True, RunStatus.BLOCKED)
+
+
+def test_a_question_is_given_up_once() -> None:
+    """Where no worker can ask it; who has none, or whose question was answered, is no part."""
+    state = state_of(hooked("a"), hooked("b"), Task("c", "m:f"), a=S.UNKNOWN, b=S.UNKNOWN)
+    assert state.questions.take("default", 1) == [0]
+    assert state.questions.give_up([0, 1, 2]) == [0, 1]
+    assert state.questions.give_up([0, 1]) == []
+    assert (state.questions.take("default", 9), state.questions.take_unanswered()) == ([], [])
+    assert (len(state.questions), state.questions.queues()) == (0, [])
