@@ -321,6 +321,14 @@ def test_estimates_believe_bad_news_at_once() -> None:
     assert estimates.run_ms("m:f") == pytest.approx(8000)
 
 
+@pytest.mark.parametrize(("ms", "expected"), [(40.5, 16.1), (41.5, 41.5)])
+def test_news_are_bad_from_four_times_as_much(ms: float, expected: float) -> None:
+    """And a millisecond: less counts slowly."""
+    estimates = known(f=10)
+    estimates.learn("m:f", ms / 1000)
+    assert estimates.run_ms("m:f") == pytest.approx(expected)
+
+
 def test_a_task_that_must_travel_alone_does() -> None:
     """One that has lost a worker, or whose user said so."""
     assert compose(fan(5), known(short=0.1), alone=frozenset({2})) == [[0, 1], [2], [3, 4]]
@@ -339,6 +347,15 @@ def test_what_a_snapshot_knows_enables_nothing_twice() -> None:
     outcomes = {"u": TaskStatus.UNKNOWN, "known": TaskStatus.SUCCESS}
     state = TaskStateManager(Graph.compile(tasks), outcomes, {}, {}, 0)
     assert compose(state, known(f=0.1)) == [[1]]
+
+
+def test_what_rests_on_two_tasks_follows_both() -> None:
+    """A diamond travels as one, also where one of its tasks has its outcome already."""
+    needs = {"root": (), "a": ("root",), "b": ("root",), "join": ("a", "b")}
+    tasks = [Task(name, "m:f", depends_on=parents) for name, parents in needs.items()]
+    assert compose(fresh(*tasks), known(f=0.1)) == [[0, 1, 2, 3]]
+    state = TaskStateManager(Graph.compile(tasks), {"a": TaskStatus.SUCCESS}, {}, {}, 0)
+    assert compose(state, known(f=0.1)) == [[0, 2, 3]]
 
 
 @st.composite
