@@ -91,8 +91,6 @@ class MisfitWatch:
 
     def __init__(self, patience_seconds: float) -> None:
         self._patience_seconds = patience_seconds
-        #: Scope -> the workers that have refused it.
-        self._refused: dict[str, set[Registration]] = {}
         self._live: Mapping[str, Collection[Registration]] = {}
         #: Queue -> all workers ever seen there; and when the first was seen.
         self._seen: dict[str, set[Registration]] = {}
@@ -112,10 +110,10 @@ class MisfitWatch:
 
         ``now`` is the monotonic clock, in seconds.
         """
-        self._refused = {}
+        refused_by: dict[str, set[Registration]] = {}
         for refusal in refusals:
             by = Registration(refusal.worker, refusal.born)
-            self._refused.setdefault(refusal.scope, set()).add(by)
+            refused_by.setdefault(refusal.scope, set()).add(by)
         self._live = live
         for queue, workers in live.items():
             seen = self._seen.setdefault(queue, set())
@@ -124,7 +122,7 @@ class MisfitWatch:
                 self._newest_at[queue] = now
         held = {
             Held(scope, queue)
-            for scope, refused in self._refused.items()
+            for scope, refused in refused_by.items()
             for queue, workers in live.items()
             # A queue without workers lacks a worker, it has no misfit. A worker that cannot read
             # jobs says nothing about any task.

@@ -38,6 +38,7 @@ TASKS = (
     Task("b", "m:f", queue="other", condition="m:c"),
     Task("c", "m:g", verify="m:v", effects="at_most_once", depends_on=("a",)),
     Task("d", "m:g", loop=Loop("m:u", 3), condition="m:c"),
+    Task("pay the bill", "m:h"),
 )
 
 
@@ -50,6 +51,7 @@ TASKS = (
         ("until m:u", "d"),
         ("verify m:v", "c"),
         ("task b", "b"),
+        ("task pay the bill", "pay the bill"),
         ("task m:f", ""),
         ("function m:c", ""),
         ("condition None", ""),
@@ -142,6 +144,16 @@ def test_a_worker_that_comes_again_is_no_other() -> None:
     for now, live in ((100.0, [W1, W2]), (120.0, [W1]), (140.0, [W1, W2])):
         watch.look([refusal(W1), refusal(W2)], {"q": live}, now)
     assert watch.has_failed(Held(F, "q"), 160.0)
+
+
+def test_a_worker_is_new_to_each_queue_by_itself() -> None:
+    """That it was seen at another queue does not make it an old one here."""
+    watch = MisfitWatch(60.0)
+    both = [refusal(W1), refusal(W2)]
+    watch.look(both, {"q": [W1], "r": [W2]}, 100.0)
+    watch.look(both, {"q": [W1, W2], "r": [W2]}, 150.0)
+    assert not watch.has_failed(Held(F, "q"), 209.0)
+    assert watch.has_failed(Held(F, "r"), 160.0)
 
 
 def test_a_process_of_its_own_waits_for_nobody() -> None:
