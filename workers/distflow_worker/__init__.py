@@ -1,7 +1,7 @@
-"""What a worker host runs: RQ jobs name ``distflow_worker.batch.run_batch``.
+"""The code that runs in RQ workers: RQ jobs name ``distflow_worker.batch.run_batch``.
 
-The names below are for options of ``rq worker``; they are found at their first use, since work
-horses import this package for every job.
+The names below are for options of ``rq worker``. They are imported on first use, since work horses
+import this package for every job.
 """
 
 from __future__ import annotations

@@ -16,20 +16,22 @@ _Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class DeadlinePassed(BaseException):
-    """Raised in a task that ran too long; no ``except Exception`` of the task's swallows it."""
+    """Raised in a task that runs too long; an ``except Exception`` in the task does not catch
+    it.
+    """
 
 
 class Deadline:
-    """Raises :class:`DeadlinePassed` in the block after some seconds.
+    """Raises :class:`DeadlinePassed` in its block after some seconds.
 
-    It works in the main thread only, where RQ runs jobs; elsewhere, and for None, it does nothing.
+    Works only in the main thread, where RQ runs jobs; elsewhere, and for None, it does nothing.
     """
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
         self._armed = False
         self._over = False
-        #: Who rang before, while this is armed.
+        #: The previous signal handler, while this one is armed.
         self._replaced: _Handler = None
 
     def __enter__(self) -> Self:
@@ -46,8 +48,8 @@ class Deadline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take the alarm away."""
-        # First: a ring that comes before the timer is off must hit nobody.
+        """Clear the alarm."""
+        # First, since an alarm that comes before the timer is off must interrupt nothing.
         self._over = True
         if self._armed:
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,8 +1,8 @@
-"""Which functions this process may import, as ``DISTFLOW_ALLOW`` says.
+"""Which functions this process may import, according to ``DISTFLOW_ALLOW``.
 
-Its patterns, with commas between them, are ``MODULE``, for the ``@task`` functions of a module, or
-``MODULE:NAME``, for any function. In both parts ``*``, ``?`` and ``[...]`` stand for what they do
-in names of files, and ``*`` for dots too.
+Its patterns, separated by commas, are ``MODULE``, for the ``@task`` functions of a module, or
+``MODULE:NAME``, for any function. In both parts ``*``, ``?`` and ``[...]`` work as for file names;
+``*`` matches dots, too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from distflow.errors import NotAllowed
 
 
 def check_reference(reference: str) -> None:
-    """Before its module is imported, see that a function may be.
+    """Check that a function may be imported, before its module is.
 
     Args:
         reference: ``"pkg.module:name"``.
@@ -25,7 +25,7 @@ def check_reference(reference: str) -> None:
         NotAllowed: no pattern matches it.
     """
     allowed = config.allowed_functions()
-    # What is a task is known of what was imported.
+    # Whether it is a task is known only after the import.
     if allowed is None or _admits(allowed, reference, is_task=True):
         return
     raise NotAllowed(
@@ -35,18 +35,18 @@ def check_reference(reference: str) -> None:
 
 
 def check_home(reference: str, function: Any, *, is_task: bool) -> None:
-    """See that what an allowed name gave may be called: it is a task, or it was named; and it was
-    defined in that module, or is allowed where it was.
+    """Check that what was imported may be called: it is a task, or a pattern names it; and it was
+    defined in that module, or is also allowed where it was defined.
 
-    ``myapp.shell:run`` may have been imported there from ``subprocess``.
+    For example, ``myapp.shell:run`` may have been imported there from ``subprocess``.
 
     Args:
         reference: ``"pkg.module:name"``.
-        function: what was found there, without its ``@task``.
+        function: what was found there, with ``@task`` removed.
         is_task: whether it had one.
 
     Raises:
-        NotAllowed: it may not, or does not tell where it comes from.
+        NotAllowed: it may not be called, or does not tell where it was defined.
     """
     allowed = config.allowed_functions()
     if allowed is None:

@@ -43,7 +43,7 @@ from distflow_worker.steps import (
 )
 from distflow_worker.user_functions import Misfit, load_function, summarise
 
-#: What comes before the start: what is missing here another worker may have.
+#: The steps before the start: what is missing here, another worker may have.
 BEFORE_START = (
     Step(import_function, function_scope),
     Step(read_body),
@@ -54,7 +54,7 @@ BEFORE_START = (
     Step(fill_inputs),
 )
 
-#: From the mark that effects may follow to what was seen of them.
+#: The steps from the start mark to the outcome of the call.
 FROM_START: tuple[Act, ...] = (start, simulate, call)
 
 
@@ -62,23 +62,23 @@ class AttemptRun(AttemptRecord):
     """An attempt at a task."""
 
     def prepare(self) -> None:
-        """Read the body ahead of the claim, for a function that is imported already; what fails
-        fails again, and is told, when the task runs.
+        """Read the body ahead of the claim, for a function that is already imported. A failure will
+        happen again, and be reported, when the task runs.
         """
         with self.view.original, suppress(Exception):
             self.read_body()
             self.is_warm = not (self.task.condition or self.task.loop)
 
     def take(self, held: Held) -> None:
-        """The claim that was granted."""
+        """Take over the granted claim."""
         self.token, self.claim, self.started = held
 
     def run(self) -> Outcome:
-        """Run the task, and return what was seen; :meth:`finish` says what it means.
+        """Run the task, and return its outcome; :meth:`finish` decides what it means.
 
         Raises:
             ClaimVoid: the claim was lost before the function was called.
-            Misfit: something is missing here that comes before the start; nothing was called.
+            Misfit: something that is needed before the start is missing here; nothing was called.
         """
         try:
             with self.view.original:
@@ -98,7 +98,7 @@ class AttemptRun(AttemptRecord):
             misfit.scope = misfit.scope or step.scope(self)
             raise
         except BaseException as error:  # noqa: BLE001 - the user's imports and condition raise anything
-            # Below the step's own frame it is the user's code, or what the step has asked.
+            # Frames below the step's own are the user's code, or what the step has called.
             trace = error.__traceback__ and error.__traceback__.tb_next
             return raised_outcome(error.with_traceback(trace))._replace(permanent=True)
         return None
@@ -115,9 +115,10 @@ class AttemptRun(AttemptRecord):
         outcome: Outcome,
         deadline: Callable[[float | None], AbstractContextManager[object]],
     ) -> Outcome:
-        """The outcome with what ``until`` of its loop says of it, where that is to be asked.
+        """The outcome, with the answer of its loop's ``until`` if that has to be asked.
 
-        One that takes too long has not answered; one that raises ends the loop by that failure.
+        An ``until`` that takes too long counts as no answer; one that raises ends the loop with
+        that failure.
         """
         loop, context, self.looking = self.task.loop, self.looking, None
         if loop is None or loop.sees == "data" or context is None:
@@ -148,14 +149,14 @@ class AttemptRun(AttemptRecord):
         """Decide what the outcome means, and encode it.
 
         Raises:
-            NotEncodable: it cannot even be told that its data cannot be encoded: the task has
-                broken what this process encodes with.
+            NotEncodable: not even the failure can be encoded: the task has broken the encoding in
+                this process.
         """
         decision = self._decide(outcome)
         try:
             packed = self._encode(decision)
         except NotEncodable as error:
-            # It ran, and its data have no place: another try would bring the same.
+            # It ran, but its data cannot be encoded: a retry would give the same.
             said = str(error), summarise(error)
             outcome = Outcome(TaskStatus.FAILURE, None, *said, permanent=True)
             decision = self._decide(outcome)
@@ -169,5 +170,5 @@ class AttemptRun(AttemptRecord):
         except NotEncodable:
             raise
         except Exception as strange:
-            # The data's own methods raise anything.
+            # The data's own methods may raise anything.
             raise NotEncodable(f"data: encoding it raised {summarise(strange)}") from strange

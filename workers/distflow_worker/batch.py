@@ -1,4 +1,4 @@
-"""run_batch: the function that RQ jobs name. It takes a batch's tasks one after another."""
+"""run_batch: the function that RQ jobs name. It runs the tasks of a batch in sequence."""
 
 from __future__ import annotations
 
@@ -36,37 +36,37 @@ from distflow_worker.registration import find_registration
 from distflow_worker.sequence import BatchSequence
 
 if TYPE_CHECKING:
-    # Imported by the batches that need them alone.
+    # Imported only by batches that need them.
     from distflow_worker.guard import Guard
     from distflow_worker.outcomes import OutcomeKeeper
     from distflow_worker.verify import Verification
 
 _log = get_logger("distflow.worker")
 
-#: In a worker's hash: when it was told to stop.
+#: The field of a worker's hash that says when it was told to stop.
 _STOP_FIELD = "shutdown_requested_date"
 
-#: What keeps outcomes that Redis does not take, and what delivers them later: imported where there
-#: are any.
+#: Keeps outcomes that Redis does not accept, and delivers them later: imported only if there are
+#: any.
 _OUTCOMES = "distflow_worker.outcomes"
 _DELIVERY = "distflow_worker.delivery"
 
-#: What ends tasks in time: batches without a timeout need not pay for its import.
+#: Ends tasks in time: batches without a timeout need not pay for the import.
 _GUARD = "distflow_worker.guard"
 _GUARDIAN = "distflow_worker.guardian"
 
-#: Seconds that a batch, before anything of it has begun, waits for a Redis that refuses.
+#: Seconds for which a batch that has not begun waits for a Redis that refuses.
 _PATIENCE_SECONDS = 60.0
 
 
 def run_batch(payload: bytes) -> None:
-    """Run the tasks of a batch; what becomes of each is in the run's results.
+    """Run the tasks of a batch; their outcomes are in the run's results.
 
     Args:
-        payload: msgpack, made by the coordinator.
+        payload: msgpack, from the coordinator.
 
     Raises:
-        DistflowError: the payload is of a version that this worker does not know, or no batch.
+        DistflowError: the payload has a version that this worker cannot read, or is not a batch.
     """
     job = get_current_job()
     if job is None or job.connection is None:
@@ -75,8 +75,9 @@ def run_batch(payload: bytes) -> None:
 
 
 def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool:
-    """The same for a worker that says what it is; returns whether its process is fit for another
-    batch: a task that was interrupted by its timeout may go on in it, or something was missing.
+    """The same for a worker that identifies itself. Returns whether its process is fit for another
+    batch: it is not if a task that was interrupted by its timeout may still be running in it, or if
+    something was missing.
 
     Args:
         payload: as for :func:`run_batch`.
@@ -91,7 +92,7 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
     sent = decode_payload(payload)
     look_here_first()
     place: dict[str, Any] = {"prefix": sent.prefix}
-    # Read first: a setting that is no number ends nothing that has begun.
+    # Read first, so that an invalid setting ends nothing that has begun.
     spool, told_seconds = config.spool_folder(), config.outcome_seconds()
     store = WorkerStore(client, sent.run_id, **place)
     opening = store.begin_batch(sent.epoch, sent.batch, worker, job)
@@ -108,12 +109,12 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
     overdue = guard.is_overdue if guard else None
     stop = _StopWatch(client, worker)
     beats = Heartbeat(beating, sent.batch, worker, job, is_told=stop.is_told, is_overdue=overdue)
-    # A guardian is forked before there is a thread.
+    # A guardian is forked before there are threads.
     state = ProcessState()
     with guard or nullcontext(), store.own_connection(), beats as heartbeat, closing(state):
         params = unpack(opening.params, opaque=True)
-        # What a task needs is waited for as long as what it brought is told: that Redis is away is
-        # no failure of it.
+        # Wait for a task's inputs for as long as for recording its outcome: an outage of Redis is
+        # no failure of the task.
         patient = store.with_patience(max(store.patience_seconds, told_seconds))
         view = RunView(
             store=patient,
@@ -145,14 +146,14 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
             make_keeper=make_keeper,
         )
         sequence.run()
-    # The batch has ended: others have long been given what it could not run.
+    # The batch has ended: others have got the tasks that it could not run.
     _rest(registration.rest_seconds(sequence.refusal), stop.should_stop)
-    # A fresh process finds what was installed meanwhile.
+    # A fresh process finds what has been installed since.
     return (guard is None or not guard.overran) and not sequence.refusal
 
 
 def _rest(seconds: float, should_stop: Callable[[], bool]) -> None:
-    """Take no other batch for a while, unless the worker is to stop."""
+    """Take no other batch for a while, unless the worker was told to stop."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0 and not should_stop():
         time.sleep(min(BEAT_SECONDS, left))
@@ -161,7 +162,7 @@ def _rest(seconds: float, should_stop: Callable[[], bool]) -> None:
 def _make_keeper(
     sent: BatchPayload, redis: str, origin: str, spool: str | None, seconds: float
 ) -> OutcomeKeeper:
-    """What sees to the outcomes of a batch."""
+    """Make the keeper of a batch's outcomes."""
     module = import_module(_OUTCOMES)
     run = sent.prefix, sent.run_id, origin, sent.version
     home = module.Home(redis, *run, sent.epoch, sent.batch)
@@ -177,7 +178,7 @@ def _guard(
     max_result_bytes: int,
     make_keeper: Callable[[], OutcomeKeeper],
 ) -> Guard | None:
-    """What ends the tasks of a batch in time; None where no task of it has a timeout."""
+    """Make the guard that ends the tasks of a batch in time; None if no task has a timeout."""
     if all(header.timeout is None for header in sent.tasks):
         return None
     guarded = import_module(_GUARDIAN).Guarded(
@@ -188,7 +189,7 @@ def _guard(
         max_result_bytes=max_result_bytes,
         make_keeper=make_keeper,
     )
-    # A worker that runs jobs in its own process may lead a group in which strangers are.
+    # A worker that runs jobs in its own process may lead a group with unrelated processes in it.
     registered = call_patiently(
         lambda: connection.hget(worker_key(worker), "pid"), _PATIENCE_SECONDS, connection
     )
@@ -207,7 +208,7 @@ def _note_attempt(
 
 
 class _StopWatch:
-    """Whether RQ wants the worker to stop or to be suspended: asked once a second at most."""
+    """Whether RQ wants the worker to stop or suspend; read once a second at most."""
 
     def __init__(self, client: Any, worker: str) -> None:
         self._client = client
@@ -224,11 +225,11 @@ class _StopWatch:
         try:
             return any(pipeline.execute())
         except RedisError:
-            # An outcome may wait to be told, and the store is patient.
+            # An outcome may be waiting to be recorded, and the store is patient.
             return False
 
     def is_told(self) -> bool:
-        """Whether the worker is to stop, asked now."""
+        """Whether the worker was told to stop; reads it now."""
         try:
             return bool(self._client.hexists(self._key, _STOP_FIELD))
         except RedisError:

@@ -1,4 +1,4 @@
-"""The heartbeat of a batch: a thread that says each second that the batch lives."""
+"""Heartbeat: a thread that reports each second that the batch is alive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from distflow.store.redis.worker import WorkerStore
 from distflow_worker.attempt import AttemptRun
 
 if TYPE_CHECKING:
-    # Imported by the batches that need it alone.
+    # Imported only by batches that need it.
     from distflow_worker.verify import Verification
 
 _log = get_logger("distflow.worker")
@@ -25,10 +25,10 @@ _log = get_logger("distflow.worker")
 #: Seconds between two beats.
 BEAT_SECONDS = 1.0
 
-#: Statuses of a run in which nothing more is to start.
+#: Statuses of a run in which nothing more may start.
 _AT_REST = frozenset({"paused", "interrupted"})
 
-#: Seconds after one that Redis did not take: once it does, silence must end soon.
+#: Seconds until the next beat after one that failed: once Redis is back, the silence must end soon.
 _AGAIN_SECONDS = 0.3
 
 
@@ -40,10 +40,10 @@ class Heartbeat:
         batch: the batch's id.
         worker: the RQ worker's name.
         job: the RQ job's id.
-        is_told: whether the worker is to stop: asked after each beat.
-        is_overdue: whether the task at work has run longer than its timeout; None where none has
-            any.
-        at_once: whether the first beat comes now; the begin of a batch was its first.
+        is_told: returns whether the worker was told to stop; called after each beat.
+        is_overdue: returns whether the running task has exceeded its timeout; None if no task has a
+            timeout.
+        at_once: whether to beat at once; otherwise the begin of the batch counts as the first beat.
     """
 
     def __init__(
@@ -64,15 +64,15 @@ class Heartbeat:
         self._identity = (batch, worker, job)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="distflow-beat", daemon=True)
-        #: Name of the task at work, empty between two.
+        #: Name of the running task; empty between two.
         self.task = ""
-        #: Whether the run is being cancelled, or the batch was given to others.
+        #: Whether the run is being cancelled, or the batch was given up.
         self.cancelled = False
-        #: Whether the task at work does well to end soon.
+        #: Whether the running task should end soon.
         self.stopping = False
 
     def __enter__(self) -> Self:
-        """Start to beat."""
+        """Start beating."""
         self._thread.start()
         return self
 
@@ -82,11 +82,11 @@ class Heartbeat:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop, without waiting for a beat that is under way."""
+        """Stop, without waiting for a beat under way."""
         self._over.set()
 
     def on_attempt(self, attempt: AttemptRun | Verification | None) -> None:
-        """Beats name the task at work."""
+        """Let beats name the task of this attempt."""
         self.task = attempt.task.name if attempt else ""
 
     def _beat(self) -> None:
@@ -97,12 +97,12 @@ class Heartbeat:
                 overdue = self._is_overdue is not None and self._is_overdue()
                 code, status = self._store.beat(*self._identity, self.task, overdue=overdue)
             except (DistflowError, RedisError) as error:
-                # Once for each time that Redis is away, which may be for an hour.
+                # One warning per outage of Redis, which may last for an hour.
                 level = logging.DEBUG if told else logging.WARNING
                 _log.log(level, "batch %s: no heartbeat: %s", self._identity[0], error)
                 told, wait = True, _AGAIN_SECONDS
                 continue
             told = False
             self.cancelled = code != Code.OK or status == "cancelling"
-            # The worker's word is asked for last: Redis may go in between.
+            # The worker is asked last: Redis may go away in between.
             self.stopping = self.cancelled or status in _AT_REST or self._is_told()

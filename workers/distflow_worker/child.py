@@ -1,4 +1,6 @@
-"""The child of a FastWorker, as the worker sees it: forked ahead, given one batch after another."""
+"""The child of a FastWorker, as the worker sees it: forked ahead, and given one batch after
+another.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +19,20 @@ from distflow.logs import get_logger
 
 _log = get_logger("distflow.worker")
 
-#: Seconds that a child without work may take to end, once it is told to.
+#: Seconds that an idle child may take to end when told to.
 _END_SECONDS = 2.0
 
-#: Seconds between two looks whether the child is there, where the system does not say so itself.
+#: Seconds between two checks whether the child is alive, on systems that do not report it.
 _LOOK_SECONDS = 1.0
 
-#: Held back while a fork is made: the child must not answer them with its parent's handlers.
+#: Blocked during a fork: the child must not handle them with its parent's handlers.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 class Order(NamedTuple):
-    """A batch for the child: its RQ job, and the payload of that.
+    """A batch for the child: its RQ job and payload.
 
-    ``taken_to`` is the key of the list to which RQ moves the jobs that it takes off a queue.
+    ``taken_to`` is the key of the list to which RQ moves jobs that it pops from a queue.
     """
 
     job: str
@@ -41,7 +43,7 @@ class Order(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the child says of a batch: why it failed, empty if it did not, and whether the child
+    """The child's answer for a batch: why it failed (empty if it did not), and whether the child
     ends now.
     """
 
@@ -50,7 +52,7 @@ class Answer(NamedTuple):
 
 
 class Death(NamedTuple):
-    """How the child ended, as ``os.wait4`` says it."""
+    """How the child ended, from ``os.wait4``."""
 
     pid: int
     status: int
@@ -58,11 +60,11 @@ class Death(NamedTuple):
 
 
 class Child:
-    """Forks at once. The child leads a process group, so that what its tasks start ends with it.
+    """Forks at once. The child leads a process group, so that processes of its tasks end with it.
 
     Args:
-        serve: what the child does until the channel that it is given closes. Signals are held back
-            in it: :func:`take_signals` lets them in.
+        serve: runs in the child until its channel closes. Signals are blocked in it until it calls
+            :func:`take_signals`.
     """
 
     def __init__(self, serve: Callable[[Connection], None]) -> None:
@@ -72,13 +74,13 @@ class Child:
             self.pid = os.fork()
             if self.pid == 0:
                 self._become(theirs, serve)
-            # Here as well as there: nobody may find the child in the group of its parent.
+            # Done in both processes: nobody may see the child in its parent's group.
             with suppress(OSError):
                 os.setpgid(self.pid, self.pid)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
             theirs.close()
-        #: Whether it has a batch that it did not answer for.
+        #: Whether it has a batch without an answer yet.
         self.has_batch = False
         #: How it ended; None while it lives.
         self.death: Death | None = None
@@ -95,14 +97,14 @@ class Child:
             os.setpgrp()
             serve(channel)
             status = os.EX_OK
-        except BaseException:  # noqa: BLE001 - nothing of the worker's may run on in this process
+        except BaseException:  # noqa: BLE001 - no code of the worker may run on in this process
             _log.exception("the child of a worker failed")
         finally:
-            # Nothing of the worker's may be ended twice: no finaliser, no flush.
+            # Nothing of the worker's may be finalised or flushed twice.
             os._exit(status)
 
     def hand_over(self, order: Order) -> bool:
-        """Give it a batch; False if it is not there any more."""
+        """Give it a batch; False if it is gone."""
         try:
             self._channel.send_bytes(msgpack.packb(order))
         except OSError:
@@ -111,12 +113,12 @@ class Child:
         return True
 
     def wait(self, seconds: float) -> Answer | None:
-        """Its answer; None where ``death`` is known by now, or the time is up."""
+        """Its answer; None if it died (see ``death``), or the time is up."""
         if self._handle is None:
             seconds = min(seconds, _LOOK_SECONDS)
         answer = self._read(seconds)
         if answer is None and self.look() is not None:
-            # It may have answered just before it ended.
+            # It may have answered just before it died.
             answer = self._read(0.0)
         return answer
 
@@ -127,14 +129,14 @@ class Child:
         try:
             answer = Answer(*msgpack.unpackb(self._channel.recv_bytes()))
         except (EOFError, OSError):
-            # It died, or a task has closed the channel: then it goes on, and dies later.
+            # It died; or a task has closed the channel, and it will die later.
             self.let_go()
             return None
         self.has_batch = False
         return answer
 
     def look(self) -> Death | None:
-        """How it ended, if it did."""
+        """Check whether it has ended, and how."""
         if self.death is None:
             self._bury(os.WNOHANG)
         return self.death
@@ -143,14 +145,14 @@ class Child:
         try:
             pid, status, usage = os.wait4(self.pid, options)
         except ChildProcessError:
-            # Somebody has waited for it already: a cold shutdown does.
+            # It was already waited for, as a cold shutdown does.
             self.death = Death(self.pid, 0, None)
             return
         if pid:
             self.death = Death(pid, status, usage)
 
     def dismiss(self) -> None:
-        """End it, where it did not end itself; it has no batch."""
+        """End it unless it has ended itself; it has no batch."""
         self.let_go()
         if self.look() is None and self._handle is not None:
             self._poll.poll(_END_SECONDS * 1000)
@@ -164,12 +166,12 @@ class Child:
             self._handle = None
 
     def let_go(self) -> None:
-        """Close the channel: it ends with the batch that it has."""
+        """Close the channel: it ends after its current batch."""
         if not self._channel.closed:
             self._poll.unregister(self._channel.fileno())
             self._channel.close()
 
 
 def take_signals() -> None:
-    """Let in what was held back."""
+    """Unblock signals."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

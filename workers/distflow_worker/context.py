@@ -1,4 +1,4 @@
-"""What an attempt knows of its run, and what the task's function sees of that: ``ctx``."""
+"""What an attempt knows about its run, and what the task's function sees of it: ``ctx``."""
 
 from __future__ import annotations
 
@@ -15,45 +15,46 @@ from distflow_worker.process import Original, ProcessState
 from distflow_worker.user_functions import require_function, wants_snapshot
 
 if TYPE_CHECKING:
-    # The ports bring the coordinator's dataclasses: too dear for every job's import.
+    # The ports import the coordinator's dataclasses: too expensive for every job.
     from distflow.ports.worker import WorkerPort
 
 
-#: Bytes that ``ctx.save`` takes, encoded: it is for a handle, not for the thing itself.
+#: Most encoded bytes for ``ctx.save``: it is for a handle, not for the thing itself.
 MAX_NOTE_BYTES = 64 * 1024
 
 
 class RunView(NamedTuple):
-    """What an attempt needs to know of its run and of the process it is in."""
+    """What an attempt needs to know about its run and its process."""
 
     store: WorkerPort
     worker: str
     origin: str
     params: Any
-    #: Gives the context of the run in this process.
+    #: Returns the context of the run in this process.
     context: Callable[[], Any]
     max_result_bytes: int
     cancelled: Callable[[], bool]
     stopping: Callable[[], bool]
-    #: Guards a call that may take so many seconds, or any time; may raise DeadlinePassed in it.
+    #: Guards a call that may take this many seconds, None for no limit; may raise DeadlinePassed in
+    #: it.
     deadline: Callable[[float | None], AbstractContextManager[object]]
     #: This process.
     original: Original
-    #: What its tasks may change of it, where they have it to themselves, one after another.
+    #: The state of the process that tasks may change, if they run in it one after another.
     state: ProcessState | None = None
-    #: Which worker it is, for what it cannot run.
+    #: Identifies the worker in refusals.
     facts: WorkerFacts = NAMELESS
-    #: Whether this is a dry run: conditions are asked, and functions are not called.
+    #: Whether this is a dry run: conditions are called, functions are not.
     simulated: bool = False
 
 
 class SavedNote:
-    """What the attempts at a task have saved: read when it is looked at first.
+    """What the attempts at a task have saved; read on first use.
 
     Args:
         store: the run.
         task: the task.
-        token: of the claim that may save; None where nobody may.
+        token: of the claim that may save; None if nobody may.
     """
 
     __slots__ = ("_packed", "_store", "_task", "_token")
@@ -62,11 +63,11 @@ class SavedNote:
         self._store = store
         self._task = task
         self._token = token
-        #: None: not read yet; empty: there is none.
+        #: None: not read yet; empty: nothing was saved.
         self._packed: bytes | None = None
 
     def load(self) -> Any:
-        """What was saved last, None where nothing was."""
+        """What was last saved; None if nothing was."""
         if self._packed is None:
             self._packed = self._store.fetch_note(self._task) or b""
         return unpack(self._packed) if self._packed else None
@@ -98,12 +99,11 @@ class TaskContext:
     Attributes:
         run_id: the run.
         task: the task's name.
-        attempt: which try this is, from 1 and on through resumes.
-        iteration: which iteration of a loop, from 1.
-        key: the same over attempts, resumes, export and import, and different for every task of
-            every original run: an idempotency key to hand to others.
-        params: the run's parameters.
-        context: what the workflow's context factory returned, or None.
+        attempt: the number of this attempt, from 1, counted through all resumes. iteration: the
+        number of the loop's iteration, from 1. key: an idempotency key for calls to other systems:
+        the same over attempts, resumes, export and import, and different for every task of every
+        original run. params: the run's parameters. context: what the workflow's context factory
+        returned, or None.
     """
 
     __slots__ = (
@@ -149,13 +149,13 @@ class TaskContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the task should stop: its run is being cancelled. A second old at most."""
+        """Whether the task should stop: its run is being cancelled. At most a second old."""
         return self._cancelled()
 
     @property
     def stopping(self) -> bool:
         """Whether the task should end soon: its worker was told to stop, or its run is
-        paused, interrupted or being cancelled. A second or two old at most.
+        paused, interrupted or being cancelled. At most two seconds old.
 
         Only a cancellation is enforced: a worker waits for its current task.
         """
@@ -163,19 +163,19 @@ class TaskContext:
 
     @property
     def saved(self) -> Any:
-        """What :meth:`save` was given last, in this attempt or an earlier one; None where nothing
+        """What was last passed to :meth:`save`, in this attempt or an earlier one; None if nothing
         was.
         """
         return self._note.load()
 
     def save(self, handle: Any) -> None:
-        """Keep a small note of this attempt, such as the id of a job that it has started elsewhere.
+        """Save a small note about this attempt, such as the id of a job that it started elsewhere.
 
-        Once this returns, the note outlives the death of the worker: the task's next attempts and
-        its verify hook have it as :attr:`saved`.
+        Once this returns, the note survives the death of the worker: later attempts at the task and
+        its verify hook read it as :attr:`saved`.
 
         Args:
-            handle: anything that a result may hold, 64 KiB encoded at most.
+            handle: anything that a result may contain, at most 64 KiB encoded.
 
         Raises:
             NotEncodable: it cannot be encoded, or is too large.
@@ -200,7 +200,7 @@ def task_context(
     note: SavedNote,
     fetch: Callable[[Sequence[str]], list[bytes | None]],
 ) -> TaskContext:
-    """What the user's code sees of a task; ``fetch`` reads the results of its dependencies.
+    """Make the ``ctx`` of a task; ``fetch`` reads the results of its dependencies.
 
     Raises:
         Exception: whatever the workflow's context factory raises.
@@ -230,8 +230,7 @@ def task_context(
 
 
 class RecordedResults(Mapping[str, TaskResult]):
-    """The outcomes that a run has at the moment, by task: each is read when it is
-    looked at.
+    """The present outcomes of a run, by task; each is read when it is accessed.
 
     Args:
         store: the run.
@@ -258,20 +257,20 @@ class RecordedResults(Mapping[str, TaskResult]):
         return f"<RecordedResults of run {self._store.run_id}>"
 
 
-#: The contexts of this process by the key of their run, each with the epoch that it was made in.
+#: The contexts of this process by the key of their run, each with the epoch it was made in.
 _contexts: dict[str, tuple[int, Any]] = {}
 
 
 def run_context(factory: str, params: Any, results: RecordedResults, run: str, epoch: int) -> Any:
-    """The context of a run in this process; None where ``factory`` is empty.
+    """The context of a run in this process; None if ``factory`` is empty.
 
     Args:
         factory: see :func:`make_context`; called once per run, epoch and process.
         params: of the run.
         results: of the run.
         run: the key of the run in Redis.
-        epoch: of its coordinator: a resume makes the context anew, and a run that was deleted has
-            nothing in common with another of its name.
+        epoch: of its coordinator. A resume makes a new context; so does another run with the name
+            of a deleted one.
 
     Raises:
         Misfit: the factory cannot be imported here.

@@ -1,4 +1,4 @@
-"""What other processes of this host could not tell is delivered by whoever works here next."""
+"""Delivers outcomes that earlier processes on this host could not record."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 _log = get_logger("distflow.worker")
 
-#: Seconds that a batch spends on it at most: the next one goes on.
+#: The longest time, in seconds, that a batch spends on it; the next batch continues.
 _MOST_SECONDS = 2.0
 
 
 def deliver(folder: str, client: Redis, redis: str, prefix: str) -> int:
-    """Deliver what the spool has for a Redis, and return how many outcomes that were. It raises
-    nothing: whoever calls this has something else to do.
+    """Deliver the outcomes that the spool has for a Redis, and return how many there were. Raises
+    nothing: the caller has other work to do.
 
     Args:
         folder: of the spool.
@@ -47,7 +47,7 @@ def deliver(folder: str, client: Redis, redis: str, prefix: str) -> int:
 
 
 def _tell(client: Redis, found: FoundOutcome) -> bool:
-    """Tell one, which its token fences; whether it is settled."""
+    """Record one outcome, fenced by its token; returns whether it is settled."""
     home, finish = found.home, found.finish
     if home.wire not in READ_VERSIONS:
         return False
@@ -55,7 +55,7 @@ def _tell(client: Redis, found: FoundOutcome) -> bool:
     origin = store.fetch_origin()
     if origin == home.origin:
         code = store.advance(home.epoch, home.batch, [finish]).finishes[0]
-        # The run may have been deleted at this very moment.
+        # The run may have been deleted in the same moment.
         what = "its run is gone" if code == Code.GONE else code.name
     else:
         what = "its run is gone" if origin is None else "another run has its id by now"

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from rq.job import Job
     from rq.queue import Queue
 
-#: Seconds after which RQ is told of a batch that goes on; before that, of its end alone.
+#: RQ is told about a batch that runs for this many seconds; of a shorter one, only its end.
 _TELL_AFTER_SECONDS = 0.02
 
-#: Seconds by which a heartbeat may differ from the last one and need not be sent.
+#: A heartbeat that differs by less than this many seconds from the last one is not sent.
 _SAME_BEAT_SECONDS = 1.0
 
-#: Bytes at the begin of a job's data in which the name of its function is.
+#: The function's name is within this many bytes from the start of a job's data.
 _HEAD_BYTES = 128
 
 
@@ -45,49 +45,49 @@ def _read_limits() -> dict[str, int]:
     try:
         return {"jobs": config.fast_jobs(), "rss_mb": config.fast_rss_mb()}
     except InvalidInput as error:
-        # Nobody catches it: RQ's commands would show where it comes from, and not what it says.
+        # Nobody would catch it: RQ's commands would print a traceback without the message.
         print(visible(f"distflow: {error}"), file=sys.stderr)  # noqa: T201 - before there is a log
         raise SystemExit(error.exit_code) from None
 
 
 class _Line:
-    """The worker's connection for commands: whether it is a new one since the child was forked."""
+    """Whether the worker's command connection is a new one since the child was forked."""
 
     is_new = False
 
     def note(self, _connection: Any) -> None:
-        """It was made anew."""
+        """Note that the connection was made anew."""
         self.is_new = True
 
 
 class FastWorker(AdaptedWorker):
     """For ``rq worker -w distflow_worker.FastWorker``.
 
-    Jobs of distflow go to a child that was forked ahead; every other job runs as under RQ's own
+    distflow's jobs go to a child that was forked ahead; any other job runs as under RQ's own
     worker. ``DISTFLOW_FAST_JOBS`` and ``DISTFLOW_FAST_RSS_MB`` say when the child is replaced.
 
     Raises:
-        SystemExit: one of these variables is no number of at least 1; a line on stderr says so.
+        SystemExit: one of these variables is not a number of at least 1; a line on stderr says so.
     """
 
     def __init__(self, queues: Any, name: str | None = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(queues, name or new_worker_name(), *args, **kwargs)
-        # Whatever connection class the worker was given: it outlasts a Redis that refuses.
+        # Used whatever connection class the worker was given, to outlast a Redis that refuses.
         self.use_connection(WorkerRedis.over(self.connection.connection_pool))
         self._limits = _read_limits()
         self._child: Child | None = None
-        #: Id of the batch's job that the child is at.
+        #: Id of the RQ job whose batch the child runs.
         self._batch_job: str | None = None
-        #: Held where a batch begins and ends: a command to stop it must not hit the next one.
+        #: Held while a batch begins or ends: a command to stop it must not hit the next one.
         self._handing = threading.RLock()
         self._line = _Line()
-        #: As Redis has it.
+        #: The worker's state as stored in Redis.
         self._shown_state: str | None = None
         #: When the registration ends, on the monotonic clock.
         self._expires_at = 0.0
-        #: Whether a job was taken off a queue and is not at work yet: no stop may lose it.
+        #: Whether a job was popped and does not run yet: a stop must not lose it.
         self._has_job = False
-        #: Whether it is known already that the next job may be taken.
+        #: Whether it is already known that the next job may be taken.
         self._may_go_on = False
 
     # The work
@@ -95,18 +95,18 @@ class FastWorker(AdaptedWorker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
-        """As RQ's, with a child that waits as well."""
+        """As RQ's, with a child ready."""
         self._ready_child()
         self._has_job = False
         return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
 
     def reorder_queues(self, reference_queue: Queue) -> None:
-        """As RQ's, which says so first of a job that it has taken."""
+        """As RQ's, which calls this first after popping a job."""
         self._has_job = True
         super().reorder_queues(reference_queue)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Give a batch to the child; fork for anything else."""
+        """Give a batch to the child; fork for any other job."""
         payload = self._payload_of(job)
         if payload is None:
             super().execute_job(job, queue)
@@ -122,19 +122,19 @@ class FastWorker(AdaptedWorker):
         self.set_state(WorkerStatus.IDLE)
 
     def _payload_of(self, job: Job) -> bytes | None:
-        """What a batch's job carries; None for any other job: nothing of those is unpickled here,
-        but in their own process.
+        """The payload of a batch's job; None for any other job, which is unpickled only in its own
+        process.
         """
         data = job.data
         if BATCH_FUNCTION.encode() not in data[:_HEAD_BYTES]:
             return None
         try:
-            # What is plain but no tuple is no job's data.
+            # Plain data other than a tuple are not those of a job.
             _function, _instance, (payload,), _options = SafeSerializer.loads(data)
             readable = job.func_name == BATCH_FUNCTION
         except (UntrustedBytes, DeserializationError, ValueError, TypeError):
             readable = False
-        # A worker whose serializer cannot read it says so in RQ's own way.
+        # If the worker's serializer cannot read it, RQ reports that in its own way.
         return payload if readable else None
 
     def _run_batch(self, job: Job, queue: Queue, payload: bytes) -> None:
@@ -161,7 +161,7 @@ class FastWorker(AdaptedWorker):
                 job.ended_at = now()
                 self.fail_job(job, queue, answer.error)
             else:
-                # RQ judges as if it had waited for a work horse.
+                # RQ judges the job as if it had waited for a work horse.
                 self.judge_horse(job, queue)
             self._drop(job)
         if answer is None or answer.last:
@@ -196,7 +196,7 @@ class FastWorker(AdaptedWorker):
         BatchServing(self, channel, **self._limits).run()
 
     def subscribe(self) -> None:
-        """As RQ's. While a process of the worker has this connection, the worker counts as alive:
+        """As RQ's. The worker counts as alive while any of its processes has this connection, so
         after a reconnection the child needs a copy of the new one.
         """
         super().subscribe()  # type: ignore[no-untyped-call]
@@ -204,13 +204,13 @@ class FastWorker(AdaptedWorker):
         pubsub.connection.register_connect_callback(self._line.note)
 
     def teardown(self) -> None:
-        """As RQ's, and end the child."""
+        """As RQ's, and ends the child."""
         super().teardown()  # type: ignore[no-untyped-call]
         child = self._child
         if child is None or self.is_horse:
             return
         if child.look() is None and child.has_batch:
-            # This worker ends by an error: what it has begun is ended all the same.
+            # This worker ends with an error: the child still ends what it has begun.
             child.let_go()
         else:
             child.dismiss()
@@ -218,7 +218,7 @@ class FastWorker(AdaptedWorker):
     # Commands
 
     def handle_payload(self, message: Any) -> None:
-        """As RQ's; whatever concerns the child's batch is for that batch alone."""
+        """As RQ's; a command about the child's batch affects that batch alone."""
         payload = parse_payload(message)
         with self._handing:
             if self._batch_job is not None and self.obey(payload, self._batch_job):
@@ -226,13 +226,13 @@ class FastWorker(AdaptedWorker):
         super().handle_payload(message)  # type: ignore[no-untyped-call]
 
     def kill_horse(self, sig: Any = SHUTDOWN_SIGNAL) -> None:
-        """Kill the process group at work, if there is one."""
+        """Kill the process group of the running job, if there is one."""
         with self._handing:
             if self.horse_pid:
                 super().kill_horse(sig)
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
-        """As RQ's. A child ends without an answer in no good way: 0 is no good status for it."""
+        """As RQ's. For a child that ends without an answer, 0 does not count as success."""
         child = self._child
         if child is None or child.pid != self.horse_pid or child.death is None:
             return super().wait_for_horse()
@@ -241,8 +241,8 @@ class FastWorker(AdaptedWorker):
     # What RQ is told
 
     def _tell(self, job: Job) -> bool:
-        """Record that the worker is busy, and with what, as RQ's worker and its work horse do;
-        returns whether it is.
+        """Record that the worker is busy with a job, as RQ's worker and its work horse do; returns
+        whether that succeeded.
         """
         self._shown_state = WorkerStatus.BUSY
         try:
@@ -262,7 +262,7 @@ class FastWorker(AdaptedWorker):
             self.log.warning("Worker %s: no heartbeat: %s", self.name, error)
 
     def _drop(self, job: Job) -> None:
-        """What RQ has left of the executions of a job that did not end well."""
+        """Clean up what RQ left of the executions of a job that did not end well."""
         with self._handing:
             executions = self.release_executions()
         pipeline = self.connection.pipeline(transaction=False)
@@ -271,7 +271,7 @@ class FastWorker(AdaptedWorker):
             pipeline.execute()
 
     def _release(self, job: Job, queue: Queue, *, told: bool) -> None:
-        """A batch's end: its job leaves nothing behind, since its results are elsewhere."""
+        """End a batch's job, leaving nothing behind: its results are elsewhere."""
         assert job.started_at is not None
         took = now() - job.started_at
         with self._handing:
@@ -281,7 +281,7 @@ class FastWorker(AdaptedWorker):
             with commit("release_job"):
                 pipeline = self.connection.pipeline(transaction=False)
                 self.forget_job(job, executions, pipeline)
-                # It stays busy in its own eyes: a signal must not end it in the midst of this.
+                # Its own state stays busy: a signal must not end it in the middle of this.
                 pipeline.hset(self.key, "state", WorkerStatus.IDLE)
                 self.increment_successful_job_count(pipeline)
                 self.increment_total_working_time(took, pipeline)
@@ -302,20 +302,20 @@ class FastWorker(AdaptedWorker):
 
     @property
     def _moves_jobs(self) -> bool:
-        """Whether RQ moves jobs from the queue to a list of its own: then they are taken off it."""
+        """Whether RQ moves popped jobs to a list of its own, from which they must be removed."""
         return len(self.queues) == 1
 
     # What RQ's loop says again and again
 
     def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001 - RQ's signature
-        """As RQ's; the end of a batch has asked already."""
+        """As RQ's; skipped if the end of a batch has just checked it."""
         if self._may_go_on:
             self._may_go_on = False
             return
         super().check_for_suspension(burst)
 
     def set_state(self, state: str, pipeline: Any = None) -> None:
-        """As RQ's; what Redis has already is not said again."""
+        """As RQ's; skipped if Redis has this state already."""
         if pipeline is None and state == self._shown_state:
             self.note_state(state)
             return
@@ -323,7 +323,7 @@ class FastWorker(AdaptedWorker):
         self._shown_state = state
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """As RQ's; one that was just sent is not sent again."""
+        """As RQ's; skipped if one was just sent."""
         if self.stop_is_requested and not self._has_job and self.get_state() != WorkerStatus.BUSY:
             raise StopRequested
         expires_at = time.monotonic() + (timeout or self.worker_ttl + 60)

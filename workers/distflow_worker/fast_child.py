@@ -1,4 +1,4 @@
-"""What the child of a FastWorker does: batches, one after another."""
+"""The code of a FastWorker's child: runs one batch after another."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from distflow_worker.batch import take_batch
 from distflow_worker.child import Answer, Order, take_signals
 from distflow_worker.serializer import BATCH_FUNCTION
 
-#: Seconds between two looks whether the parent is there: another of its children may hold the
-#: other end of the channel.
+#: Seconds between two checks whether the parent is alive: another of its children may hold the
+#: other end of the channel open.
 _LOOK_SECONDS = 1.0
 
-#: Characters of an error that are told: its end says what it was.
+#: Characters of an error that are reported, from its end, which says what it was.
 _ERROR_CHARACTERS = 16 * 1024
 
 _MIB = 1024 * 1024
 
-#: Descriptors that this process may have open beyond those that it has at first: tasks may keep
-#: some, as connections, and leak others. A process has 1,024 in all, where nobody says otherwise.
+#: Descriptors that this process may open beyond those it starts with: tasks may keep some, such as
+#: connections, and leak others. The usual limit of a process is 1,024.
 _MORE_FILES = 512
 
 
 class BatchServing:
-    """Takes batches until the parent is gone, or this process has had enough.
+    """Runs batches until the parent is gone, or this process must be replaced.
 
     Args:
-        worker: the parent's, as it was when the fork was made.
+        worker: the parent's, as of the fork.
         channel: to the parent.
-        jobs: how many batches.
-        rss_mb: the memory in MiB that it may have beyond what it has now.
+        jobs: how many batches to run.
+        rss_mb: by how many MiB its memory may grow.
     """
 
     def __init__(self, worker: BaseWorker, channel: Connection, *, jobs: int, rss_mb: int) -> None:
@@ -52,7 +52,7 @@ class BatchServing:
         self._parent = os.getppid()
 
     def run(self) -> None:
-        """Serve; a batch that was begun is ended, whoever dies meanwhile."""
+        """Serve; completes a batch that has begun, whoever dies meanwhile."""
         random.seed()
         self._worker.setup_work_horse_signals()  # type: ignore[no-untyped-call]
         take_signals()
@@ -81,7 +81,7 @@ class BatchServing:
     def _work(self, order: Order) -> Answer:
         worker = self._worker
         os.environ["RQ_JOB_ID"] = order.job
-        # For tasks that ask RQ for their job; nothing of it is read from Redis again.
+        # For tasks that ask RQ for their job; it is not read from Redis again.
         job = worker.job_class(order.job, worker.connection, worker.serializer)
         job.origin, job.description, job.worker_name = order.origin, order.description, worker.name
         job.func_name, job.args = BATCH_FUNCTION, (order.payload,)
@@ -90,7 +90,7 @@ class BatchServing:
             try:
                 fit = take_batch(order.payload, worker.connection, worker.name, order.job)
                 error = ""
-            except BaseException:  # noqa: BLE001 - RQ's own handlers are told of anything
+            except BaseException:  # noqa: BLE001 - RQ's own handlers get any error
                 worker.handle_exception(job, *sys.exc_info())
                 fit, error = False, traceback.format_exc()[-_ERROR_CHARACTERS:]
         self._jobs_left -= 1
@@ -98,7 +98,7 @@ class BatchServing:
 
     @property
     def is_tired(self) -> bool:
-        """Whether this process has had enough."""
+        """Whether this process must be replaced."""
         return (
             self._jobs_left <= 0
             or resident_bytes() > self._most_bytes
@@ -106,7 +106,7 @@ class BatchServing:
         )
 
     def _forget(self, order: Order) -> None:
-        """Nobody is there to do it: RQ would take the job for abandoned."""
+        """The parent is gone and cannot do it: RQ would count the job as abandoned."""
         worker = self._worker
         job = worker.job_class(order.job, worker.connection, worker.serializer)
         job.origin = order.origin

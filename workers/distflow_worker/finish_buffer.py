@@ -1,7 +1,7 @@
-"""FinishBuffer: what a batch has to tell Redis, and what it has claimed ahead.
+"""FinishBuffer: the outcomes that a batch has to record, and the claims that it holds ahead.
 
 Outcomes of ordinary tasks go with the next claim, in one round trip. Those of ``idempotent`` tasks
-may wait for each other, for 50 ms and 256 KiB at most: what is lost of them may run again.
+may wait for each other, up to 50 ms and 256 KiB: if they are lost, their tasks may run again.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from distflow.logs import get_logger
 from distflow_worker.inputs import LARGE_BYTES
 
 if TYPE_CHECKING:
-    # The ports bring the coordinator's dataclasses: too dear for every job's import.
+    # The ports import the coordinator's dataclasses: too expensive for every job.
     from distflow.ports.worker import WorkerPort
     from distflow_worker.outcomes import OutcomeKeeper
 
 _log = get_logger("distflow.worker")
 
-#: Seconds that one call may take where another follows: the store of a buffer whose outcomes are
-#: kept is that patient.
+#: Patience, in seconds, of one call that will be repeated: the store of a buffer with a keeper has
+#: it.
 PIECE_SECONDS = 1.0
 
 FLUSH_SECONDS, HELD_SECONDS = FLUSH_MS / 1000, HELD_MS / 1000
 
 
 class Held(NamedTuple):
-    """A claim that was granted; ``started`` says that it marked the attempt as started."""
+    """A granted claim; ``started`` says that it marked the attempt as started."""
 
     token: str
     reply: ClaimReply
@@ -57,9 +57,9 @@ class FinishBuffer:
         store: the run.
         epoch: of the coordinator that sent the batch.
         batch: its id.
-        make_keeper: makes what sees to outcomes that the store does not take; None where it takes
-            all, at once.
-        facts: which worker it is, for what it cannot run.
+        make_keeper: makes the keeper of outcomes that the store does not accept; None for a store
+            that always does.
+        facts: identify the worker in refusals.
     """
 
     def __init__(
@@ -74,28 +74,28 @@ class FinishBuffer:
         self._store = store
         self._facts = facts
         self._make_keeper = make_keeper
-        #: Made when the store first did not take something.
+        #: Made when the store first fails to accept something.
         self._keeper: OutcomeKeeper | None = None
         self._epoch = epoch
         self._batch = batch
         self._finishes: list[Finish] = []
-        #: How much they are, encoded.
+        #: Their encoded size.
         self._bytes = 0
         self._oldest = 0.0
-        #: When the task at work was taken, on the monotonic clock.
+        #: When the running task was taken, on the monotonic clock.
         self._taken_at = 0.0
-        #: Claimed ahead and not begun, by task.
+        #: Claims held ahead and not begun, by task.
         self._held: dict[str, Held] = {}
-        #: Claims that are to be given back: task and token.
+        #: Claims to give back: task and token.
         self._released: list[tuple[str, str]] = []
-        #: What this worker cannot run, to be given back as well.
+        #: Tasks that this worker cannot run, to give back as well.
         self._refused: list[Refused] = []
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._flusher: threading.Thread | None = None
 
     def add(self, finish: Finish) -> None:
-        """An outcome: it is recorded with the next claim, or by :meth:`flush_due`."""
+        """Add an outcome; it is recorded with the next claim, or by :meth:`flush_due`."""
         with self._lock:
             if not self._finishes:
                 self._oldest = time.monotonic()
@@ -103,26 +103,26 @@ class FinishBuffer:
             self._bytes += len(finish.packed)
 
     def take_held(self, task: str) -> Held | None:
-        """The claim on a task that was claimed ahead; from now on it is at work."""
+        """The claim on a task that was claimed ahead; from now on the task is running."""
         with self._lock:
             self._taken_at = time.monotonic()
             return self._held.pop(task, None)
 
     def release(self, task: str, token: str) -> None:
-        """Give a claim back with the next call: nothing was done with it."""
+        """Give a claim back, with the next call: nothing was done with it."""
         with self._lock:
             self._released.append((task, token))
 
     def refuse(self, refused: Refused) -> None:
-        """Say with the next call that this worker cannot run something."""
+        """Report, with the next call, that this worker cannot run something."""
         with self._lock:
             self._refused.append(refused)
 
     def claim(
         self, requests: Sequence[ClaimRequest], meanwhile: Callable[[], object] | None = None
     ) -> ClaimReply:
-        """Record what there is and claim tasks; the answer is that of the first. The others are
-        held, as far as they were granted. ``meanwhile`` may be called while Redis is at it.
+        """Record the outcomes and claim tasks; returns the reply to the first claim. Other granted
+        claims are held. ``meanwhile`` may be called while Redis works.
         """
         with self._lock:
             replies = self._advance(requests, meanwhile=meanwhile)
@@ -133,7 +133,7 @@ class FinishBuffer:
             return replies[0]
 
     def flush_due(self) -> None:
-        """Record the outcomes if the oldest has waited long enough, or they are much."""
+        """Record the outcomes if the oldest has waited long enough, or if they are large."""
         is_old = time.monotonic() - self._oldest >= FLUSH_SECONDS
         if self._finishes and (is_old or self._bytes > LARGE_BYTES):
             with self._lock:
@@ -149,7 +149,7 @@ class FinishBuffer:
                 self._keeper.let_go()
 
     def save(self, error: BaseException) -> None:
-        """The batch ends by an error: what it has done is kept all the same."""
+        """The batch ends with an error: keep its outcomes nevertheless."""
         self._over.set()
         with self._lock:
             if self._finishes and self._keeper is None and self._make_keeper is not None:
@@ -159,8 +159,8 @@ class FinishBuffer:
                 self._keeper.let_go()
 
     def watch(self) -> None:
-        """From now on let no outcome wait behind a task that takes longer than it was thought to:
-        a thread records them meanwhile, and gives back what was claimed behind it.
+        """From now on let no outcome wait behind a task that takes longer than expected: a thread
+        then records them, and gives back the claims behind that task.
         """
         if self._flusher is None:
             self._flusher = threading.Thread(
@@ -171,7 +171,7 @@ class FinishBuffer:
     def _flush_in_time(self) -> None:
         while not self._over.wait(FLUSH_SECONDS):
             with self._lock:
-                # The first of a group has nothing to record before it, and may be long as well.
+                # The first task of a group has nothing to record before it, and may be long, too.
                 since = self._oldest if self._finishes else self._taken_at
                 late = time.monotonic() - since >= HELD_SECONDS
                 waits = self._finishes or self._held
@@ -181,7 +181,7 @@ class FinishBuffer:
                 try:
                     self._advance((), once=True)
                 except (DistflowError, RedisError) as error:
-                    # The batch's own thread tries again, and says so if it cannot.
+                    # The batch's own thread tries again, and reports a failure.
                     _log.debug("batch %s: not flushed: %s", self._batch, error)
 
     def _give_back(self) -> None:
@@ -197,7 +197,7 @@ class FinishBuffer:
         meanwhile: Callable[[], object] | None = None,
         once: bool = False,
     ) -> Sequence[ClaimReply]:
-        """What is sent stays here until it is answered: a call that fails is made again whole."""
+        """Everything sent is kept until the reply: a call that fails is repeated as a whole."""
         todo = [meanwhile] if meanwhile else []
 
         def call() -> Advance:
@@ -232,7 +232,7 @@ class FinishBuffer:
         return advanced.claims
 
     def _give_up(self, finish: Finish) -> None:
-        """There is no such run any more. Where Redis has forgotten it, it may come back."""
+        """The run no longer exists. If Redis has forgotten it, it may come back."""
         gone = self._store.explain_gone()
         what = f"task {finish.task} attempt {finish.attempt}: its outcome {finish.status}"
         if not isinstance(gone, RunForgotten) or self._make_keeper is None:

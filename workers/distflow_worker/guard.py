@@ -1,7 +1,7 @@
-"""Guard: the horse's side of what ends its tasks in time.
+"""Guard: the work horse's side of enforcing timeouts.
 
-The soft attempt comes from inside: :class:`Deadline` raises in the task. What does not heed it is
-ended from outside, by a guardian.
+First comes a soft attempt from inside: :class:`Deadline` raises in the task. A task that ignores it
+is ended from outside, by a guardian.
 """
 
 from __future__ import annotations
@@ -24,22 +24,21 @@ from distflow_worker.guardian import DISARMED, Call, Guarded, guard
 from distflow_worker.process_group import ProcessGroup
 
 if TYPE_CHECKING:
-    # Imported by the batches that need it alone.
+    # Imported only by batches that need it.
     from distflow_worker.verify import Verification
 
 _log = get_logger("distflow.worker")
 
-#: Seconds that a guardian may take to answer; then it is taken for lost.
+#: Seconds that a guardian may take to answer before it counts as lost.
 _ANSWER_SECONDS = 10.0
 
 
 class Guard:
-    """Has a guardian while its block runs: enter it before any thread is started.
+    """Has a guardian while its block runs. Enter it before any thread is started.
 
     Args:
         guarded: the batch.
-        leads: whether this process has a process group of its own, in which nothing is but what
-            its tasks have started.
+        leads: whether this process leads a process group that contains only what its tasks started.
     """
 
     def __init__(self, guarded: Guarded, *, leads: bool) -> None:
@@ -48,13 +47,13 @@ class Guard:
         self._channel: socket.socket | None = None
         self._guardian = 0
         self._attempt: AttemptRun | Verification | None = None
-        #: On the monotonic clock; None between two calls.
+        #: When the running call is due, on the monotonic clock; None between two calls.
         self._due_at: float | None = None
-        #: Whether a call was interrupted: what it has left behind may go on in this process.
+        #: Whether a call was interrupted: what it left behind may still be running in this process.
         self.overran = False
 
     def __enter__(self) -> Self:
-        """Fork the guardian; where there can be none, the soft attempt has to do."""
+        """Fork the guardian; if that fails, the soft attempt must do."""
         with ExitStack() as opened:
             try:
                 mine, theirs = map(opened.enter_context, socket.socketpair())
@@ -77,23 +76,23 @@ class Guard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Dismiss the guardian. Where a task was interrupted, end what it has left behind."""
+        """Dismiss the guardian. If a task was interrupted, end what it left behind."""
         if self.overran and self._group.leads:
             self._group.end(spare=self._group.pid)
         self._dismiss()
 
     def on_attempt(self, attempt: AttemptRun | Verification | None) -> None:
-        """The attempt or verification at work."""
+        """Set the running attempt or verification."""
         self._attempt = attempt
 
     def is_overdue(self) -> bool:
-        """Whether the call at work has taken longer than it may."""
+        """Whether the running call has exceeded its timeout."""
         due_at = self._due_at
         return due_at is not None and time.monotonic() >= due_at
 
     @contextmanager
     def deadline(self, seconds: float | None) -> Iterator[None]:
-        """Guard a call that may take so many seconds; None is any time."""
+        """Guard a call that may take this many seconds; None is no limit."""
         if seconds is None:
             yield
             return
@@ -106,7 +105,8 @@ class Guard:
             self.overran = True
             raise
         finally:
-            # Once this is answered, the process is not ended; unanswered, it is being ended.
+            # Once this is answered, the guardian will not end the process; without an answer, it is
+            # doing so.
             self._tell(None)
             self._due_at = None
 
@@ -133,7 +133,7 @@ class Guard:
     def _dismiss(self) -> None:
         if self._channel is None:
             return
-        # Not by a word: one that is frozen would hear it later, and end another task.
+        # Killed, not told: a frozen one would read the message later, and end another task.
         with suppress(ProcessLookupError):
             os.kill(self._guardian, signal.SIGKILL)
         with suppress(ChildProcessError):

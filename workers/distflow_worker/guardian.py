@@ -1,8 +1,8 @@
 """Guardian: the process that ends a work horse whose task does not end by itself.
 
-It is forked from the horse, before any task runs, and shares nothing with it but a socket: what
-swallows exceptions, holds the interpreter lock or blocks in C has no hold on it. A task that it has
-ended it also records, since the horse cannot any more.
+It is forked from the horse before any task runs, and shares only a socket with it: a task that
+swallows exceptions, holds the interpreter lock or blocks in C cannot affect it. It also records the
+outcome of a task that it has ended, since the horse no longer can.
 """
 
 from __future__ import annotations
@@ -40,18 +40,19 @@ from distflow_worker.redis_client import open_like
 from distflow_worker.sequence import VERIFY
 
 if TYPE_CHECKING:
-    # Imported when there is something to record.
+    # Imported only if there is something to record.
     from distflow_worker.outcomes import OutcomeKeeper
 
 _log = get_logger("distflow.worker")
 
-#: Seconds beyond the timeout that a task has to end by itself, once it was interrupted.
+#: Seconds that an interrupted task has to end by itself, beyond its timeout.
 SOFT_SECONDS = 1.0
 
-#: Seconds between two looks whether the horse is still there: a child of its may hold the socket.
+#: Seconds between two checks whether the horse is alive: one of its children may hold the socket
+#: open.
 _LOOK_SECONDS = 0.5
 
-#: What answers that a task is guarded no more.
+#: The answer that a task is no longer guarded.
 DISARMED = b"."
 
 
@@ -63,17 +64,17 @@ class Guarded(NamedTuple):
     worker: str
     job: str
     max_result_bytes: int
-    #: Makes what sees to outcomes that Redis does not take.
+    #: Makes the keeper of outcomes that Redis does not accept.
     make_keeper: Callable[[], OutcomeKeeper]
 
     def store(self, **options: Any) -> WorkerStore:
-        """The run, over a connection of the caller's own."""
+        """The store of the run, over a connection of its own."""
         client = open_like(self.connection)
         return WorkerStore(client, self.payload.run_id, prefix=self.payload.prefix, **options)
 
 
 class Call(NamedTuple):
-    """The call of a task's function, as the horse announces it.
+    """A call of a task's function, as announced by the horse.
 
     ``token``, ``reply`` and ``started_at`` are those of its claim; a verify hook has none.
     """
@@ -89,9 +90,10 @@ class Guardian:
     """Watches one batch for one horse.
 
     Args:
-        channel: to the horse: a Call before each, None after it, which is answered.
+        channel: to the horse, which sends a Call before each call, and None after it; None is
+            answered.
         guarded: the batch.
-        group: what to end.
+        group: the processes to end.
     """
 
     def __init__(self, channel: socket.socket, guarded: Guarded, group: ProcessGroup) -> None:
@@ -145,12 +147,12 @@ class Guardian:
             self._channel.send(DISARMED)
 
     def _bury(self) -> None:
-        """The horse was killed: what its task has started must not go on without it."""
+        """The horse was killed: end what its task started."""
         if self._call is not None:
             self._group.end()
 
     def _look(self, call: Call) -> bool:
-        """Whether the task was ended."""
+        """Check the time; returns whether the task was ended."""
         now = time.monotonic()
         if now >= self._due_at and self._heartbeat is None:
             self._heartbeat = self._beat(call)
@@ -161,13 +163,14 @@ class Guardian:
         try:
             self._record(call)
         except (DistflowError, RedisError) as error:
-            # The coordinator finds the batch lost, and knows from the beats what it was lost of.
+            # The coordinator will find the batch lost, and know from its beats that the task was
+            # overdue.
             _log.warning("task %s: its timeout was not recorded: %s", call.task, error)
         return True
 
     def _beat(self, call: Call) -> Heartbeat:
-        """Beat in the place of a horse that may hold the interpreter lock: whatever happens next,
-        it is known that the task was overdue.
+        """Beat on behalf of a horse that may hold the interpreter lock: whatever happens next,
+        Redis knows that the task was overdue.
         """
         guarded = self._guarded
         heartbeat = Heartbeat(
@@ -182,7 +185,7 @@ class Guardian:
         return heartbeat.__enter__()
 
     def _record(self, call: Call) -> None:
-        """Tell the outcome, and end the batch."""
+        """Record the outcome, and end the batch."""
         guarded = self._guarded
         store = guarded.store()
         view = RunView(
@@ -220,35 +223,36 @@ class Guardian:
         held = Held(call.token, ClaimReply(*call.reply))  # type: ignore[arg-type]
         attempt = AttemptRun(view, header, BatchInputs(view.store.fetch_results, []), position)
         attempt.take(held)
-        # The user's modules, which may have registered types, are not imported here.
+        # The user's modules, which may register types, are not imported here.
         attempt.read_body(opaque=True)
         attempt.started = True
-        # The clock may have been set back since.
+        # The clock may have been set back since the task started.
         attempt.started_at = call.started_at
         attempt.ended_at = max(call.started_at, time.time())
         return attempt.finish(timed_out(call.seconds))
 
 
 def guard(channel: socket.socket, guarded: Guarded, group: ProcessGroup) -> None:
-    """What the forked process does, from its first to its last moment."""
+    """The whole life of the forked process."""
     try:
-        # Signals to the horse's group and session are not for its guardian.
+        # Keep out of signals to the horse's group and session.
         os.setsid()
         for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         _let_go_of_files(channel.fileno())
         Guardian(channel, guarded, group).run()
-    except BaseException:  # noqa: BLE001 - nothing of the horse's may run on in this process
+    except BaseException:  # noqa: BLE001 - no code of the horse may run on in this process
         _log.exception("the guardian of batch %s failed", guarded.payload.batch)
     finally:
-        # Nothing of the horse's may be ended twice: no finaliser, no flush.
+        # Nothing of the horse's may be finalised or flushed twice.
         os._exit(0)
 
 
 def _let_go_of_files(kept: int) -> None:
-    """Close what was open in the horse: its worker counts as alive while a connection of it is.
+    """Close the horse's files: its worker would count as alive as long as a connection of it is
+    open.
 
-    Each number is given to /dev/null instead: an object that still knows it may close it later.
+    Point each descriptor to /dev/null instead: an object that still has it may close it later.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:

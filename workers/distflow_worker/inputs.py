@@ -1,4 +1,6 @@
-"""What the tasks of a batch get from their dependencies: fetched for several tasks at once."""
+"""BatchInputs: the results that a batch's tasks get from dependencies, fetched for several tasks at
+once.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +12,24 @@ from distflow.core.status import TaskStatus
 from distflow.wire.codec import decode_result, status_of, unpack
 from distflow_worker.user_functions import MISSING, Misfit
 
-#: Tasks whose inputs are fetched along with those of the task at hand: few at first, since nobody
-#: knows how large they are, and more as long as they are small.
+#: For how many tasks to fetch inputs along with the current one: few at first, since their size is
+#: unknown, and more as long as they are small.
 _FIRST_AHEAD = 4
 _MOST_AHEAD = 64
 
-#: Bytes of a result beyond which it is neither kept nor held back, and nothing is fetched ahead any
-#: more: a batch may have more of them than fit into memory.
+#: A result larger than this, in bytes, is neither kept nor held back, and stops fetching ahead: a
+#: batch may have more of them than fit into memory.
 LARGE_BYTES = 256 * 1024
 
-#: Bytes of what is kept for later tasks, of what was fetched and of what the batch has made each,
-#: and of what is fetched at once for others than the task at hand, as far as that can be told.
+#: Most bytes kept for later tasks, for fetched results and for the batch's own results separately;
+#: and, as far as it can be estimated, fetched ahead at once.
 _KEPT_BYTES = 8 * 1024 * 1024
 
 
 class _Kept:
-    """Results by task, the newest ones, as many as have room.
+    """The newest results by task, as many as there is room for.
 
-    What a batch has made and not yet recorded is much less than that: it is never what goes.
+    Results that the batch has not recorded yet take much less, so they are never dropped.
     """
 
     def __init__(self) -> None:
@@ -49,7 +51,7 @@ class BatchInputs:
 
     Args:
         fetch: reads the results of tasks.
-        bodies: the batch's tasks as they travel, by name, in the batch's order.
+        bodies: the batch's encoded tasks, by name, in the batch's order.
     """
 
     def __init__(
@@ -64,14 +66,14 @@ class BatchInputs:
         self._ahead = _FIRST_AHEAD
 
     def note(self, name: str, packed: bytes) -> None:
-        """A task of the batch itself has this outcome. A large one is fetched where it is wanted,
-        since it is recorded by then.
+        """Keep the outcome of a task of this batch. A large one is fetched when needed: it is
+        recorded by then.
         """
         if _is_small(packed):
             self._made.add(name, packed)
 
     def get(self, names: Sequence[str], position: int) -> list[bytes | None]:
-        """The results of tasks, for the task at a position of the batch."""
+        """The results of tasks, for the task at this position in the batch."""
         found = {name: self._known(name) for name in names}
         missing = [name for name, packed in found.items() if packed is None]
         if missing:
@@ -95,7 +97,7 @@ class BatchInputs:
         return found
 
     def _next_ahead(self, sizes: Sequence[int]) -> int:
-        """Of how many tasks the inputs are fetched the next time, by what came the last time."""
+        """For how many tasks to fetch inputs the next time, judging by the last time."""
         largest = max(sizes, default=0)
         if self._ahead == 1 or largest > LARGE_BYTES:
             return 1
@@ -112,11 +114,11 @@ def fill_arguments(
     kwargs: dict[str, Any],
     get: Callable[[Sequence[str]], list[bytes | None]],
 ) -> tuple[list[Any], dict[str, Any]]:
-    """A task's arguments with the data of its dependencies in the places of their Refs.
+    """A task's arguments with each Ref replaced by the data of that dependency.
 
     Raises:
         LookupError: Redis has lost the result of a dependency.
-        Misfit: this worker cannot read one.
+        Misfit: this worker cannot decode one of them.
     """
     names = sorted({ref.task for ref in _refs([args, kwargs])})
     if not names:
@@ -129,7 +131,7 @@ def fill_arguments(
 
 
 def _refs(value: Any) -> list[Ref]:
-    """Every Ref in arguments: users nest them in lists, tuples and dicts."""
+    """Every Ref in arguments, also nested in lists, tuples and dicts."""
     if type(value) is Ref:
         return [value]
     if isinstance(value, dict):
@@ -140,7 +142,7 @@ def _refs(value: Any) -> list[Ref]:
 
 
 def _input(name: str, packed: bytes | None) -> Any:
-    """What a dependency gives its dependents: None in place of a tolerated failure."""
+    """What dependents receive from a dependency: None for a tolerated failure."""
     if packed is None:
         raise LookupError(f"Redis has no result of {name!r} any more: restore its data")
     if status_of(packed) != TaskStatus.SUCCESS:

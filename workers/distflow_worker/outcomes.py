@@ -1,4 +1,4 @@
-"""OutcomeKeeper: no outcome that a worker holds is thrown away because Redis does not take it."""
+"""OutcomeKeeper: no outcome is lost because Redis does not accept it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _log = get_logger("distflow.worker")
 
 _T = TypeVar("_T")
 
-#: What writes outcomes to disk: imported when the first is not taken, which few processes need.
+#: Writes outcomes to disk; imported when the first one is not accepted: few processes need it.
 _SPOOL = "distflow_worker.spool"
 
-#: Seconds that a call which brings no outcome is tried.
+#: Seconds for which a call without outcomes is tried.
 _CLAIM_SECONDS = 60.0
 
-#: After so many seconds calls are so far apart.
+#: After this many seconds of trouble, calls are this many seconds apart.
 _BUSY_SECONDS = 60.0
 _PAUSE_SECONDS = 1.0
 
 
 class Home(NamedTuple):
-    """Where outcomes belong: which Redis (see ``connection.name_of``), run and batch."""
+    """Where outcomes belong: the Redis (see ``redis_client.name_of``), run and batch."""
 
     redis: str
     prefix: str
     run_id: str
-    #: Of the run: another one of its id has another.
+    #: The run's origin: another run with the same id has a different one.
     origin: str
     #: The version of the run.
     wire: int
@@ -41,47 +41,47 @@ class Home(NamedTuple):
 
 
 class Kept(Protocol):
-    """An outcome on disk that this process tells Redis itself."""
+    """An outcome on disk that this process will record itself."""
 
     def drop(self) -> None:
-        """Redis has it."""
+        """Redis has it: delete the file."""
 
     def let_go(self) -> None:
-        """Others may deliver it."""
+        """Let other processes deliver it."""
 
 
 class OutcomeKeeper:
-    """Sees to the outcomes of one batch.
+    """Keeps the outcomes of one batch until Redis has them.
 
-    They are told again and again; as soon as Redis has not taken them for a moment they are on disk
-    as well, so that they outlive this process, whatever ends it. While it lives, nobody else
-    delivers them.
+    It sends them again and again. As soon as Redis has not accepted them for a moment it also
+    writes them to disk, so that they survive this process, whatever ends it. While it lives, no
+    other process delivers them.
 
     Args:
         home: where they belong.
-        folder: for those that Redis does not take; None keeps nothing on disk.
-        seconds: how long they are told.
+        folder: for outcomes that Redis does not accept; None keeps nothing on disk.
+        seconds: how long to keep sending them.
     """
 
     def __init__(self, home: Home, folder: str | None, seconds: float) -> None:
         self._home = home
         self._folder = folder
         self._seconds = seconds
-        #: By token.
+        #: Files by token.
         self._kept: dict[str, Kept] = {}
         self._has_warned = False
 
     def tell(self, finishes: Sequence[Finish], call: Callable[[], _T], *, once: bool = False) -> _T:
-        """Call until Redis has taken these outcomes, and return the answer.
+        """Call until Redis has accepted these outcomes, and return its reply.
 
         Args:
-            finishes: what the call brings; a call without any is tried for a minute.
+            finishes: the outcomes that the call records; a call without any is tried for a minute.
             call: tries for about a second, and may be repeated.
-            once: whether somebody else tries again.
+            once: try once, since the caller will try again.
 
         Raises:
-            RedisUnavailable: the time is up, and they are on disk, unless nothing is to be kept
-                there. While the disk refuses them they are told for as long as it takes.
+            RedisUnavailable: the time is up, and they are on disk, unless that is switched off. If
+                the disk refuses them, this continues for as long as it takes.
         """
         began = time.monotonic()
         while True:
@@ -105,7 +105,7 @@ class OutcomeKeeper:
         return answer
 
     def settle(self, finishes: Sequence[Finish], call: Callable[[], _T]) -> _T:
-        """As :meth:`tell`, for a process that ends then: what it could not tell is on disk.
+        """As :meth:`tell`, for a process that ends afterwards: unrecorded outcomes are on disk.
 
         Raises:
             RedisUnavailable: as :meth:`tell`.
@@ -119,7 +119,9 @@ class OutcomeKeeper:
             self.let_go()
 
     def keep(self, finishes: Sequence[Finish], why: str) -> bool:
-        """Write outcomes to disk, unless they are there; returns whether they are."""
+        """Write outcomes to disk, unless they are there already; returns whether they are on
+        disk.
+        """
         fresh = [finish for finish in finishes if finish.token not in self._kept]
         if not fresh:
             return True
@@ -149,13 +151,13 @@ class OutcomeKeeper:
         return True
 
     def let_go(self) -> None:
-        """From now on the next batch on this host delivers what is on disk."""
+        """Leave what is on disk to the next batch on this host."""
         for kept in self._kept.values():
             kept.let_go()
         self._kept.clear()
 
     def _warn(self, what: str) -> None:
-        """Once, until Redis has taken something."""
+        """Warn once, until Redis has accepted something."""
         if not self._has_warned:
             self._has_warned = True
             _log.warning("batch %s: %s", self._home.batch, what)

@@ -1,9 +1,9 @@
-"""WorkerRedis: RQ's connection class for workers that outlast a Redis that is away, or refuses.
+"""WorkerRedis: a connection class for RQ workers that outlast a Redis that is away or refuses.
 
-RQ sends commands that must not run twice. A refused command has not run, and is sent again; of one
-whose reply was lost nobody knows, and redis-py, with whatever retries it was given, and RQ treat
-it as they always did: it is sent again as well. What it may have left behind, a job between two
-lists, a count, RQ or a coordinator finds.
+RQ sends commands that must not run twice. A refused command has not run, and is sent again. After a
+lost reply nobody knows whether the command ran; redis-py, with its configured retries, and RQ send
+it again, as always. What that may leave behind, such as a job between two lists or a wrong count,
+RQ or a coordinator finds.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ _log = get_logger("distflow.worker")
 
 _T = TypeVar("_T")
 
-#: Seconds that a worker waits for a Redis which has never answered it: its URL may be wrong. After
-#: that it waits for as long as it takes: who ends would take its work horse along.
+#: Seconds for which a worker waits for a Redis that has never answered: the URL may be wrong. Once
+#: it has answered, the worker waits for as long as it takes: ending would kill its work horse.
 _FIRST_CONTACT_SECONDS = 40.0
 
-#: Seconds for which the last word of a worker is tried.
+#: Seconds for which a worker tries to deregister.
 _LAST_WORD_SECONDS = 2.0
 
-#: Seconds before RQ tries a transaction again from the beginning.
+#: Seconds before RQ restarts a transaction from the beginning.
 _WATCH_PAUSE_SECONDS = 0.5
 
-#: Seconds before a worker that does not listen tries to.
+#: Seconds before a worker without a subscription tries to subscribe again.
 _LISTEN_PAUSE_SECONDS = 0.3
 
 _FOR_EVER = float("inf")
 
 
 class WorkerRedis(Redis):
-    """For ``RQ_CONNECTION_CLASS=distflow_worker.WorkerRedis``: every URL that distflow takes, and
-    commands that wait for Redis.
+    """For ``RQ_CONNECTION_CLASS=distflow_worker.WorkerRedis``: accepts every URL that distflow
+    does, and its commands wait for Redis.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -63,7 +63,7 @@ class WorkerRedis(Redis):
         """
         with open_redis(url) as probe:
             if not hasattr(probe.connection_pool, "sentinel_manager"):
-                # Asked once: one that is away is waited for, and asked by each batch.
+                # Probed once, without retries: if Redis is away, each batch will check it later.
                 probe.set_retry(Retry(NoBackoff(), 0))
             refuse_cluster(probe, f"Redis at {hide_password(url)}")
         client = cls.over(open_redis(url).connection_pool)
@@ -72,18 +72,18 @@ class WorkerRedis(Redis):
 
     @classmethod
     def over(cls, pool: ConnectionPool) -> WorkerRedis:
-        """A client on the connections of another."""
+        """A client that shares the connections of another."""
         return cls(connection_pool=pool)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """As redis-py's, once Redis does it."""
+        """As redis-py's, but waits until Redis executes it."""
         return self._patience.outlast(
             lambda: super(WorkerRedis, self).execute_command(*args, **dict(options)),  # type: ignore[no-untyped-call]
             self,
         )
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:  # noqa: FBT001, FBT002 - redis-py's signature
-        """As redis-py's, and as patient."""
+        """As redis-py's, but as patient as this client."""
         pipeline = _PatientPipeline(
             self.connection_pool, self.response_callbacks, transaction, shard_hint
         )
@@ -91,12 +91,12 @@ class WorkerRedis(Redis):
         return pipeline
 
     def pubsub(self, **options: Any) -> PubSub:
-        """As redis-py's; a refusal does not end the thread that listens."""
+        """As redis-py's; a refusal does not end the listening thread."""
         return _PatientPubSub(self.connection_pool, **options)
 
 
 class _Patience:
-    """How long the commands of one client are tried."""
+    """How long to try the commands of one client."""
 
     def __init__(self) -> None:
         self._has_answered = False
@@ -110,7 +110,7 @@ class _Patience:
                 client=client,
             )
         except redis_errors.TimeoutError as error:
-            # RQ ends at this one, and tries again at the other.
+            # RQ exits on the original error, and tries again on this one.
             raise redis_errors.ConnectionError(str(error)) from error
         self._has_answered = True
         return answer
@@ -120,7 +120,7 @@ class _PatientPipeline(Pipeline):
     patience: _Patience
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - redis-py's signature
-        """As redis-py's. What has run of the pipeline does not run again."""
+        """As redis-py's. Commands of the pipeline that have run do not run again."""
         stack = [(args, options) for args, options in self.command_stack]
         if _is_last_word(stack):
             return self._say_last_word()
@@ -130,7 +130,7 @@ class _PatientPipeline(Pipeline):
         return replies
 
     def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
-        """As redis-py's, for what is read before the transaction."""
+        """As redis-py's, for reads before the transaction."""
         is_watching = self.watching
 
         def call() -> Any:
@@ -149,7 +149,7 @@ class _PatientPipeline(Pipeline):
         return self.patience.outlast(call, self)
 
     def _execute_watching(self, stack: list[Any]) -> list[Any]:
-        """A transaction that rests on what was read before runs now, or from the beginning."""
+        """Run a transaction that depends on earlier reads now, or from the beginning."""
         try:
             return self._send(stack)
         except redis_errors.RedisError as error:
@@ -158,8 +158,8 @@ class _PatientPipeline(Pipeline):
             raise self._begin_again(error) from error
 
     def _execute(self, stack: list[Any]) -> list[Any]:
-        """A transaction runs whole, or not at all where a command of it is refused before EXEC.
-        Of a pipeline, and of scripts in a transaction, those that were refused are sent again.
+        """A transaction runs as a whole, or not at all if one of its commands is refused before
+        EXEC. In a pipeline, and for scripts in a transaction, only refused commands are sent again.
         """
         replies: list[Any] = [None] * len(stack)
         left = list(range(len(stack)))
@@ -182,7 +182,7 @@ class _PatientPipeline(Pipeline):
         return replies
 
     def _say_last_word(self) -> list[Any]:
-        """A worker that ends need not be heard: its registration lapses."""
+        """A worker that ends need not reach Redis: its registration lapses."""
         stack = self.command_stack
         try:
             return outlast(
@@ -197,20 +197,20 @@ class _PatientPipeline(Pipeline):
             return []
 
     def _let_go(self) -> None:
-        """Give the connection up, and what it watches: the server may be the primary no more."""
+        """Drop the connection and its watches: the server may no longer be the primary."""
         if self.connection is not None:
             self.connection.disconnect()  # type: ignore[no-untyped-call]
         self.watching = False
         self.reset()
 
     def _send(self, stack: list[Any]) -> list[Any]:
-        # redis-py empties what it sends, and takes options off as it uses them.
+        # redis-py empties the stack as it sends, and removes options as it uses them.
         self.command_stack = [(args, dict(options)) for args, options in stack]
         return super().execute(raise_on_error=False)
 
     def _begin_again(self, error: redis_errors.RedisError) -> redis_errors.WatchError:
-        """What makes RQ read again what its transaction rests on: nothing watches over that any
-        more. Redis has refused, so that RQ must not come back at once.
+        """The error that makes RQ repeat the reads of its transaction, which are no longer watched.
+        Redis has refused, so RQ must not come back at once.
         """
         if is_elsewhere(error):
             self.connection_pool.disconnect(inuse_connections=False)
@@ -219,24 +219,24 @@ class _PatientPipeline(Pipeline):
 
 
 def _is_last_word(stack: list[Any]) -> bool:
-    """Whether RQ says by it that a worker has ended."""
+    """Whether this is the command by which RQ deregisters a worker."""
     return any(args[0] == "HSET" and args[2] == "death" for args, _options in stack)
 
 
 class _PatientPubSub(PubSub):
-    """RQ's thread that listens ends at a refusal, and sleeps for two seconds where its connection
-    is lost. A worker that is silent and does not listen counts as lost.
+    """RQ's listening thread ends on a refusal, and sleeps for two seconds after a lost connection;
+    but a worker that is silent and does not listen counts as lost.
     """
 
     _is_told = False
 
     def on_connect(self, connection: Any) -> None:
-        """As redis-py's. What was asked on the connection before is not answered any more."""
+        """As redis-py's. Requests on the previous connection will get no reply."""
         self.health_check_response_counter = 0
         super().on_connect(connection)
 
     def parse_response(self, block: bool = True, timeout: float = 0) -> Any:  # noqa: FBT001, FBT002 - redis-py's signature
-        """As redis-py's; nothing came where Redis is away or refuses."""
+        """As redis-py's; returns None while Redis is away or refuses."""
         try:
             response = super().parse_response(block, timeout)  # type: ignore[no-untyped-call]
         except redis_errors.RedisError as error:
@@ -250,10 +250,10 @@ class _PatientPubSub(PubSub):
     def _note(self, error: redis_errors.RedisError) -> None:
         if isinstance(error, redis_errors.ResponseError):
             if self.health_check_response_counter > 0:
-                # The connection is well: who answered PING with a refusal has answered.
+                # The connection is fine: a refusal is an answer to PING, too.
                 self.health_check_response_counter -= 1
                 return
-            # It is the subscription that was refused: a new connection subscribes again.
+            # The subscription itself was refused: a new connection subscribes again.
             connection: Any = self.connection
             connection.disconnect()
         if not self._is_told:
@@ -262,6 +262,6 @@ class _PatientPubSub(PubSub):
         time.sleep(_LISTEN_PAUSE_SECONDS)
 
     def unsubscribe(self, *channels: Any) -> Any:
-        """As redis-py's; a worker that ends does not care whether Redis hears it."""
+        """As redis-py's; a worker that ends does not wait for Redis."""
         with suppress(redis_errors.ConnectionError, redis_errors.TimeoutError):
             return super().unsubscribe(*channels)  # type: ignore[no-untyped-call]

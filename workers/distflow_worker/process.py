@@ -1,4 +1,4 @@
-"""The process that runs tasks: there is one of it, and each task finds it as the last one did."""
+"""The process that runs tasks: exactly one, and each task finds it as the one before did."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from distflow.logs import get_logger
 
 _log = get_logger("distflow.worker")
 
-#: Those that programs handle.
+#: Signals that programs handle.
 _SIGNALS = (
     *(signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2),
     *(signal.SIGPIPE, signal.SIGALRM, signal.SIGTERM, signal.SIGCHLD),
 )
 _NUMBERS = tuple(map(int, _SIGNALS))
 
-#: All of this is looked at after each task, in 5 µs. The wrappers in ``signal`` look every answer
-#: up in an enumeration, and ``os.environ`` decodes each of its values: with them it would be 100.
+#: All of this is checked after each task, in 5 µs. The wrappers in ``signal`` look up every result
+#: in an enumeration, and ``os.environ`` decodes each value: with them it would take 100.
 _signal: Any = import_module("_signal")
 _environ: dict[bytes, bytes] = getattr(os.environ, "_data", {})
 
@@ -33,9 +33,9 @@ _STANDARD = (0, 1, 2)
 
 
 class Original:
-    """The process that began a batch. A copy of it that reaches the end of a block ends without a
-    word: a task has forked, and returned in both. What there is to tell the original tells, and
-    they share their connections. Nothing of the original's is flushed or finalised.
+    """The process that began a batch. If a task forks and returns in both processes, the copy ends
+    silently when it reaches the end of a block: the original reports everything, and the two share
+    their connections. The copy flushes and finalises nothing of the original's.
     """
 
     def __init__(self) -> None:
@@ -59,12 +59,12 @@ class Original:
 
 
 class _File(NamedTuple):
-    """What a standard descriptor stands for, and whether it waits."""
+    """The file behind a standard descriptor, and whether it blocks."""
 
     number: int
     inode: int
     blocks: bool
-    #: A descriptor of the same.
+    #: A duplicate of the descriptor.
     kept: int
 
 
@@ -72,7 +72,7 @@ class _Noted(NamedTuple):
     umask: int
     folder: str
     environ: dict[bytes, bytes]
-    #: Of whoever runs the tasks.
+    #: Whether the runner of the tasks uses the timer.
     has_timer: bool
     handlers: list[Any]
     mask: Any
@@ -80,17 +80,17 @@ class _Noted(NamedTuple):
 
 
 class ProcessState:
-    """What a task may change of its process, and what ends with it: the umask, the working
-    directory, the environment, the standard descriptors, signal handlers, mask and timer. Of
-    threads, modules and other descriptors nobody knows whose they are.
+    """What a task may change in its process and is restored when it ends: the umask, the working
+    directory, the environment, the standard descriptors, signal handlers, mask and timer. Not
+    restored: threads, modules and other descriptors, whose owner is unknown.
     """
 
     def __init__(self) -> None:
         self._noted: _Noted | None = None
 
     def note(self, *, again: bool = True) -> None:
-        """From here on is restored what is now: what imports have changed stays, as they do. Where
-        nothing was imported, what was noted need not be noted ``again``.
+        """Note the present state, to be restored later. Changes made by imports stay, as the
+        imports do. If nothing was imported, what was noted need not be noted ``again``.
         """
         if self._noted is not None and not again:
             return
@@ -108,7 +108,7 @@ class ProcessState:
         )
 
     def restore(self) -> None:
-        """Let the next task find what was noted."""
+        """Restore the noted state for the next task."""
         noted = self._noted
         if noted is None or _is_as(noted):
             return
@@ -121,7 +121,7 @@ class ProcessState:
         _log.info("what a task has changed of its process is undone: %s", ", ".join(changed))
 
     def close(self) -> None:
-        """Let go of what was kept to restore it."""
+        """Release what was kept for restoring."""
         if self._noted is not None:
             for file in self._noted.files:
                 with suppress(OSError):
@@ -130,7 +130,7 @@ class ProcessState:
 
 
 def _is_as(noted: _Noted) -> bool:
-    """Whether nothing has changed; of stdin it is only seen whether it was closed."""
+    """Whether nothing has changed; for stdin, only whether it was closed."""
     try:
         for number, inode, blocks, _kept in noted.files:
             if os.get_blocking(number) != blocks:
@@ -150,7 +150,7 @@ def _is_as(noted: _Noted) -> bool:
 
 
 def _file(number: int) -> _File | None:
-    """A standard descriptor; None where it is closed."""
+    """A standard descriptor; None if it is closed."""
     try:
         return _File(number, os.fstat(number).st_ino, os.get_blocking(number), os.dup(number))
     except OSError:
@@ -193,15 +193,15 @@ def _restore_environ(noted: Mapping[bytes, bytes]) -> Iterator[str]:
 
 
 def _restore_signals(noted: _Noted) -> Iterator[str]:
-    # First: where its handler is gone, a timer ends the process.
+    # First: a timer without its handler would end the process.
     if not noted.has_timer and _signal.getitimer(_TIMER) != _NO_TIMER:
         yield "timer"
         signal.setitimer(signal.ITIMER_REAL, 0.0)
     for number, handler in zip(_SIGNALS, noted.handlers, strict=True):
-        # One that was not set from Python is none that Python can set.
+        # Python cannot set a handler that was not set from Python.
         if handler is not None and _signal.getsignal(int(number)) != handler:
             yield number.name
-            # Only the main thread may, and only there can a task have done so.
+            # Only the main thread may, and only there can a task have changed it.
             with suppress(ValueError):
                 signal.signal(number, handler)
     if _signal.pthread_sigmask(_BLOCK, ()) != noted.mask:
@@ -213,5 +213,5 @@ def _folder() -> str:
     try:
         return os.getcwd()  # noqa: PTH109 - after each task: a Path takes ten times as long
     except OSError:
-        # It was deleted.
+        # The directory was deleted.
         return ""

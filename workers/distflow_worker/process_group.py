@@ -1,4 +1,4 @@
-"""The process that runs tasks, with whatever they have started in its process group."""
+"""ProcessGroup: the process that runs tasks, with everything they started in its process group."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from distflow.procfs import iter_processes
 #: Seconds between SIGTERM and SIGKILL.
 TERM_SECONDS = 2.0
 
-#: Seconds that what got SIGKILL may take to be gone: it may be inside the kernel.
+#: Seconds for a process to disappear after SIGKILL: it may be inside the kernel.
 _KILL_SECONDS = 5.0
 
 _POLL_SECONDS = 0.02
@@ -24,8 +24,8 @@ class ProcessGroup:
 
     Args:
         pid: of the process.
-        leads: whether it has a process group of its own, in which nothing is but what its tasks
-            have started. Else it is alone in what is done to it.
+        leads: whether it leads a process group that contains only what its tasks started. Otherwise
+            only the process itself is ended.
     """
 
     def __init__(self, pid: int, *, leads: bool) -> None:
@@ -36,8 +36,8 @@ class ProcessGroup:
         """SIGTERM, then SIGKILL, to the process and its group; returns when they are gone.
 
         Args:
-            spare: the one process that goes on; where the members of a group cannot be told
-                apart, it ends with them.
+            spare: the one process to leave alone; if the members of a group cannot be told apart,
+                it ends with them.
         """
         self._signal(signal.SIGTERM, spare)
         if not _wait_until(lambda: not self._alive(spare), TERM_SECONDS):
@@ -47,7 +47,7 @@ class ProcessGroup:
     def _signal(self, number: signal.Signals, spare: int | None) -> None:
         with suppress(ProcessLookupError):
             if self.leads and (spare is None or self._members() is None):
-                # At once: a member must not see another die and start a third.
+                # To all at once: a member must not see another die and start a third.
                 os.killpg(self.pid, number)
                 return
         for pid in self._alive(spare):
@@ -61,7 +61,7 @@ class ProcessGroup:
         return [pid for pid in members if pid != spare]
 
     def _members(self) -> list[int] | None:
-        """The processes that are still there; None where this host does not list them."""
+        """The processes that are still alive; None if this host does not list them."""
         everyone = list(iter_processes())
         if not everyone:
             return None

@@ -11,30 +11,28 @@ from redis.exceptions import RedisError
 from redis.utils import str_if_bytes
 from rq.connections import get_connection_kwargs
 
-#: Imported where there are Sentinels, or is a cluster, alone.
+#: Imported only for Sentinels or a cluster.
 _SENTINEL = "distflow.store.redis.sentinel"
 
 _CLUSTER = "distflow.store.redis.cluster"
 
-#: Seconds that one command may take. RQ's own limit is minutes, which would hide a cut.
+#: Timeout of one command in seconds. RQ's own is minutes, which would hide a lost connection.
 _SOCKET_TIMEOUT_SECONDS = 10.0
 _CONNECT_TIMEOUT_SECONDS = 3.0
 
-#: What lets a client speak in other bytes than ours.
+#: Options that change a client's encoding.
 _SPEECH = ("decode_responses", "encoding", "encoding_errors")
 
 #: Names of this very host.
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
-#: The clients of this process by the pool that each is like. A fork may take them along: a pool
-#: that finds itself in another process begins anew, without a connection.
+#: The clients of this process, by the pool that each resembles. A fork may inherit them: a pool in
+#: a new process starts without connections.
 _opened: WeakKeyDictionary[ConnectionPool, Redis] = WeakKeyDictionary()
 
 
 def open_like(connection: Redis) -> Redis:
-    """A client of the same server, or of the same service of Sentinels, with timeouts of ours, that
-    answers in bytes.
-    """
+    """A client of the same server or Sentinel service, with our timeouts, that answers in bytes."""
     pool = connection.connection_pool
     options = get_connection_kwargs(connection)
     options["socket_timeout"] = _SOCKET_TIMEOUT_SECONDS
@@ -48,8 +46,8 @@ def open_like(connection: Redis) -> Redis:
 
 
 def name_of(connection: Redis) -> str:
-    """Which Redis a client is of, the same for all workers of a host that are given one address,
-    and without what is secret: ``localhost:6379/0``.
+    """A name for a client's Redis, without secrets: ``localhost:6379/0``. The same for all workers
+    of a host that use the same address.
     """
     pool = connection.connection_pool
     options = pool.connection_kwargs
@@ -64,7 +62,7 @@ def name_of(connection: Redis) -> str:
 
 
 def reuse_like(connection: Redis) -> Redis:
-    """The same, made once per process: a process that runs many batches connects once.
+    """The same, made once per process, so that a process that runs many batches connects once.
 
     Raises:
         InvalidInput: the server belongs to a Redis Cluster.
@@ -80,8 +78,8 @@ def reuse_like(connection: Redis) -> Redis:
 
 
 def _mode_of(client: Redis) -> str:
-    """What the server said of itself when it was connected to, which costs nothing; empty where it
-    said nothing, or where it cannot be reached: the store is patient.
+    """The server's mode from its greeting, which costs nothing; empty if it gave none or cannot be
+    reached: the store is patient.
     """
     pool: Any = client.connection_pool
     try:

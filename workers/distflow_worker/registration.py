@@ -1,4 +1,4 @@
-"""Registration: which worker this process belongs to, and how long it rests after a misfit."""
+"""Registration: the worker that this process belongs to, and how long it rests after a refusal."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from distflow.core.claim import WorkerFacts
 from distflow.rq_compat.rq_keys import worker_key
 from distflow.store.redis.keys import workers_key
 
-#: What writes notes: few batches do.
+#: Writes notes: few batches need it.
 _NOTES = "distflow.store.redis.worker_notes"
 
-#: Seconds after which a note is written again: it stays for a day.
+#: Seconds after which a note is written again; it is kept for a day.
 _AGAIN_SECONDS = 3600.0
 
-#: Seconds for which a process that stays asks Redis nothing of its worker.
+#: Seconds for which a long-lived process does not ask Redis about its worker again.
 _KNOWN_SECONDS = 600.0
 
-#: Seconds that a worker rests at most.
+#: The longest rest of a worker, in seconds.
 LONGEST_REST_SECONDS = 30.0
 
-#: Of processes that stay, by their client and then by prefix and worker.
+#: For long-lived processes: client -> (prefix, worker) -> registration.
 _known: WeakKeyDictionary[Redis, dict[tuple[str, str], Registration]] = WeakKeyDictionary()
 
 
 class Registration:
-    """A worker's registration with RQ, and the note that it keeps of itself. Redis may refuse to
-    tell or to take it: that ends nothing.
+    """A worker's registration with RQ, and its note about itself. If Redis refuses to return or
+    accept it, nothing ends.
 
     Args:
         client: its Redis.
@@ -54,7 +54,7 @@ class Registration:
         self._worker = worker
         self.read_at = time.monotonic()
         born, pid, host, packed = self._read()
-        #: Whether all was told that there is to know.
+        #: Whether everything about the worker is known.
         self.is_known = bool(born)
         directory = _directory()
         self.facts = WorkerFacts(
@@ -81,8 +81,8 @@ class Registration:
         return born, pid, host, None if isinstance(packed, Exception) else packed
 
     def rest_seconds(self, refusal: str) -> float:
-        """How long to rest after a batch: 1, 2, 4 ... 30 seconds where it held something that this
-        worker cannot run, so that it does not draw the work of its queue to itself; 0 where not.
+        """How long to rest after a batch: 1, 2, 4 ... 30 seconds if it had something that this
+        worker cannot run, so that the worker does not attract all work of its queue; otherwise 0.
 
         Args:
             refusal: what was missing; empty for nothing.
@@ -114,12 +114,12 @@ class Registration:
         try:
             notes.write_note(self._client, self._prefix, self._worker, note)
         except (RedisError, OSError):
-            # It is for people, and is written again.
+            # The note is for people, and will be written again.
             self.is_known = False
 
 
 def find_registration(client: Redis, prefix: str, worker: str) -> Registration:
-    """The registration of this process's worker: a process that stays asks seldom."""
+    """The registration of this process's worker, cached in a long-lived process."""
     mine = _known.setdefault(client, {})
     found = mine.get((prefix, worker))
     is_old = found is not None and time.monotonic() - found.read_at > _KNOWN_SECONDS
@@ -129,7 +129,7 @@ def find_registration(client: Redis, prefix: str, worker: str) -> Registration:
 
 
 def _parse(packed: bytes | None) -> dict[str, Any]:
-    """The note that Redis has; empty where there is none that can be read."""
+    """Parse the note in Redis; empty if there is none that can be read."""
     try:
         known = msgpack.unpackb(packed or b"")
     except (ValueError, msgpack.UnpackException):

@@ -1,6 +1,6 @@
 """A reader for pickles of plain data: None, booleans, numbers, text, bytes, tuples, lists, dicts.
 
-It is no unpickler: there is nothing in it that could import, call or build anything else.
+It is not an unpickler: nothing in it can import, call or build anything else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from distflow.errors import UntrustedBytes
 
 _Stack = list[Any]
 
-#: What may be a dict's key: a nested tuple could take for ever to hash.
+#: Types of dict keys: a nested tuple could take for ever to hash.
 _KEYS = (str, bytes, int, float, type(None))
 
 #: Operations whose argument is the value itself.
@@ -36,21 +36,21 @@ _NEW: dict[str, Callable[[], Any]] = {
     "EMPTY_DICT": dict,
 }
 
-#: Operations that make a tuple of so many values.
+#: Operations that make a tuple of this many values.
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
-#: Operations of the envelope, which say nothing about the value.
+#: Framing operations, which carry no value.
 _FRAMING = frozenset({"PROTO", "FRAME"})
 
 
 def read_plain(data: bytes) -> Any:
-    """The value that a pickle of plain data holds. Time and memory are in proportion to the data.
+    """The value in a pickle of plain data. Time and memory are proportional to the data.
 
     Args:
-        data: as protocols 4 and 5 of pickle write it.
+        data: a pickle of protocol 4 or 5.
 
     Raises:
-        UntrustedBytes: it holds anything else, or is no pickle.
+        UntrustedBytes: it contains anything else, or is not a pickle.
     """
     reader = _Reader()
     try:
@@ -64,7 +64,7 @@ def read_plain(data: bytes) -> Any:
 
 
 class _Reader:
-    """The pickle machine, as far as plain data need it."""
+    """The part of the pickle machine that plain data need."""
 
     def __init__(self) -> None:
         self._stack: _Stack = []
@@ -73,7 +73,7 @@ class _Reader:
         self._memo: list[Any] = []
 
     def value(self) -> Any:
-        """What is left at the end."""
+        """The value that is left at the end."""
         (value,) = self._stack
         return value
 
@@ -81,7 +81,7 @@ class _Reader:
         """Do one operation.
 
         Raises:
-            UntrustedBytes: plain data have no such operation.
+            UntrustedBytes: plain data do not use this operation.
         """
         stack = self._stack
         if name in _VALUES:

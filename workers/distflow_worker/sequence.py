@@ -1,4 +1,4 @@
-"""The tasks of a batch, one after another, with one round trip between two."""
+"""BatchSequence: runs the tasks of a batch in sequence, with one round trip between two."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from distflow_worker.steps import ClaimVoid
 from distflow_worker.user_functions import Misfit
 
 if TYPE_CHECKING:
-    # The ports bring the coordinator's dataclasses: too dear for every job's import.
+    # The ports import the coordinator's dataclasses: too expensive for every job.
     from distflow.ports.worker import WorkerPort
     from distflow_worker.outcomes import OutcomeKeeper
     from distflow_worker.verify import Verification
 
 _log = get_logger("distflow.worker")
 
-#: What asks verify hooks: few batches do, and every job would pay for its import.
+#: Asks verify hooks: few batches do, and every job would pay for the import.
 VERIFY = "distflow_worker.verify"
 
-#: Answers after which nothing more of the batch may run.
+#: Replies after which no more tasks of the batch may run.
 _ENDS_BATCH = frozenset({Code.STALE_EPOCH, Code.STOPPED, Code.GONE})
 
 
@@ -40,11 +40,11 @@ class BatchSequence:
     """Claims, runs and finishes the tasks of a batch that has begun.
 
     Args:
-        store: the run, for what is claimed and recorded.
-        view: what attempts need to know of the run and of this process.
-        payload: the batch as it travels.
-        should_stop: asked between two tasks.
-        on_attempt: told the attempt or verification at work, and None between two.
+        store: the run, for claiming and recording.
+        view: what attempts need to know about the run and this process.
+        payload: the decoded batch payload.
+        should_stop: called between two tasks.
+        on_attempt: called with the running attempt or verification, and with None between two.
         make_keeper: see :class:`FinishBuffer`.
     """
 
@@ -61,7 +61,7 @@ class BatchSequence:
         self._view = view
         self._batch = payload.batch
         self._headers = headers = payload.tasks
-        #: Run times in ms by function: as the coordinator knows them, then as they are here.
+        #: Run times in ms by function: the coordinator's estimates, then replaced by measurements.
         self._expected = dict(payload.expected)
         self._should_stop = should_stop
         self._on_attempt = on_attempt
@@ -70,28 +70,28 @@ class BatchSequence:
         )
         bodies = [(header.name, header.body) for header in headers]
         self._inputs = BatchInputs(view.store.fetch_results, bodies)
-        #: The tasks that this batch held, and the final outcomes of those that it ran.
+        #: The tasks that this batch has claimed, and the final outcomes of those that it ran.
         self._taken: set[str] = set()
         self._ended: dict[str, str] = {}
-        #: Functions that were called in this batch.
+        #: Functions that this batch has called.
         self._called: set[str] = set()
-        #: An attempt that was prepared while its claim was on its way.
+        #: An attempt that was prepared while its claim was under way.
         self._next: AttemptRun | None = None
         #: Whether the last task was interrupted by its timeout.
         self._overran = False
-        #: When its first task was called, on the monotonic clock: what a batch pays before that is
-        #: no work.
+        #: When its first task was called, on the monotonic clock: what comes before is setup, not
+        #: work.
         self._called_at: float | None = None
-        #: What this worker cannot run, by its scope: it is not tried again within the batch.
+        #: What this worker cannot run, by scope: not tried again within the batch.
         self._misfits: dict[str, Misfit] = {}
 
     @property
     def refusal(self) -> str:
-        """What this worker lacked last for a task of the batch; empty where it could run all."""
+        """What this worker last lacked for a task of the batch; empty if it could run all."""
         return next((str(misfit) for misfit in reversed(self._misfits.values())), "")
 
     def run(self) -> None:
-        """Take every task that can be claimed, and end the batch."""
+        """Run every task that can be claimed, and end the batch."""
         try:
             self._buffer.end(self._take_all())
         except BaseException as error:
@@ -99,7 +99,7 @@ class BatchSequence:
             raise
 
     def _take_all(self) -> list[str]:
-        """The tasks that it did not start."""
+        """Run all tasks; returns those that were not started."""
         unstarted: list[str] = []
         names = [header.name for header in self._headers]
         for position, header in enumerate(self._headers):
@@ -112,7 +112,7 @@ class BatchSequence:
                 continue
             held = self._buffer.take_held(header.name)
             if held is None and self._has_worked_long():
-                # Its worker is free for whatever comes first by now.
+                # Free the worker for the best ready task.
                 unstarted += names[position:]
                 break
             held = held or self._claim(position)
@@ -129,7 +129,7 @@ class BatchSequence:
                 if not self._attempt(position, held):
                     unstarted.append(header.name)
                 if self._overran:
-                    # What the task has left behind goes on in this process, if it can.
+                    # What the task left behind may still be running in this process.
                     unstarted += names[position + 1 :]
                     break
             else:
@@ -139,13 +139,13 @@ class BatchSequence:
         return unstarted
 
     def _has_worked_long(self) -> bool:
-        """Whether the batch claims no more."""
+        """Whether the batch has worked for so long that it claims no more tasks."""
         called_at = self._called_at
         return called_at is not None and has_worked_long(time.monotonic() - called_at)
 
     def _verify(self, header: TaskHeader) -> bool:
-        """Ask what became of an unknown task: nothing is claimed for that. Whether its hook is
-        there.
+        """Ask the hook of an unknown task, which needs no claim. Returns whether the hook could be
+        loaded.
         """
         question: Verification = import_module(VERIFY).Verification(
             self._view, header.name, header.body
@@ -161,20 +161,21 @@ class BatchSequence:
         return True
 
     def _refuse(self, task: str, token: str, misfit: Misfit) -> None:
-        """Give back what this worker cannot run: nothing of it was called."""
+        """Give back a task that this worker cannot run: nothing of it was called."""
         if misfit.scope not in self._misfits:
-            # Where there is no other worker, the failure says it.
+            # If there is no other worker, the failure says it.
             level = logging.WARNING if self._view.facts.name else logging.INFO
             _log.log(level, "task %s cannot be run here: %s", task, misfit)
         self._misfits[misfit.scope] = misfit
         self._buffer.refuse(misfit.to_refused(task, token))
 
     def _claim(self, position: int) -> Held:
-        """Record the last outcomes and claim the next task, or the next few."""
+        """Record the last outcomes, and claim the next task or group."""
         group = self._group_at(position)
         if len(group) > 1:
             self._buffer.watch()
-        # The first is told of always: that the batch has begun, and what comes before its call.
+        # The first claim always adds an event: it shows that the batch has begun, and how long its
+        # setup takes.
         tells = position == 0 and len(self._headers) > 1
         requests = [
             self._request(
@@ -190,37 +191,37 @@ class BatchSequence:
 
     @staticmethod
     def _request(header: TaskHeader, *, in_group: bool, quiet: bool) -> ClaimRequest:
-        # What a condition may leave out starts when that has said yes. Of a task so short that only
-        # its end is told, the end says whether it was called.
+        # A task with a condition starts only after that said yes. For a quiet task, the event of
+        # its end says whether it was called.
         start = header.effects != "at_most_once" and (quiet or not header.asks)
         return ClaimRequest(header.name, new_token(), start, header.needs, in_group, quiet)
 
     def _knows(self, header: TaskHeader) -> bool:
-        """Whether what comes before a task's call is harmless and quick: nothing is imported, and
-        nobody watches its time.
+        """Whether preparing a task is harmless and quick: it imports nothing and needs no
+        timeout.
         """
         return header.function in self._called and header.timeout is None
 
     def _prepare(self, position: int) -> None:
-        """Get a task ready while Redis decides on its claim."""
+        """Prepare a task while Redis decides on its claim."""
         self._next = AttemptRun(self._view, self._headers[position], self._inputs, position)
         self._next.prepare()
 
     def _group_at(self, position: int) -> Sequence[TaskHeader]:
-        """The task at a position, and those behind it that are claimed along with it."""
+        """The task at a position, and those behind it that are claimed together with it."""
         headers = self._headers
         run_times = (self._grouped_ms(headers[i]) for i in range(position, len(headers)))
         return headers[position : position + max(1, count_group(run_times))]
 
     def _grouped_ms(self, header: TaskHeader) -> float | None:
-        """The run time of a task that may be claimed along with others; None of any other."""
+        """The run time of a task that may be claimed together with others; None for any other."""
         run_ms = self._expected.get(header.function)
         grouped = not header.verify and is_grouped(header.effects, header.timeout, run_ms)
         return run_ms if grouped else None
 
     def _may_run(self, header: TaskHeader) -> bool:
-        """Whether a claim still holds good: one that was made ahead rests on tasks that had not run
-        yet, and the run may have been cancelled since.
+        """Whether a claimed task may run: one that was claimed ahead depends on tasks that had not
+        run yet, and the run may have been cancelled since.
         """
         if self._view.cancelled():
             return False
@@ -228,7 +229,7 @@ class BatchSequence:
             status = self._ended.get(name)
             if status == "success" or (tolerated and status == "failure"):
                 continue
-            # What this batch has not run itself, the claim has looked for.
+            # Dependencies outside of this batch were checked by the claim.
             if status is not None or name in self._taken:
                 return False
         return True
@@ -238,7 +239,7 @@ class BatchSequence:
         self._expected[function] = ms if known is None or ms > known else (known + ms) / 2
 
     def _attempt(self, position: int, held: Held) -> bool:
-        """Run a task; whether this worker can."""
+        """Run a task; returns whether this worker can."""
         header = self._headers[position]
         known = self._misfits.get(scope_of("function", header.function))
         if known is not None:

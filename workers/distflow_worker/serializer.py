@@ -1,4 +1,4 @@
-"""SafeSerializer: what ``rq worker -S distflow_worker.SafeSerializer`` reads job data with."""
+"""SafeSerializer: reads job data for ``rq worker -S distflow_worker.SafeSerializer``."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 from distflow.errors import UntrustedBytes
 from distflow_worker.safe_pickle import read_plain
 
-#: What RQ jobs of distflow name.
+#: The function that distflow's RQ jobs name.
 BATCH_FUNCTION = "distflow_worker.batch.run_batch"
 
 
 class SafeSerializer:
-    """RQ's serializer for a worker that runs distflow's batches and trusts nobody's pickles.
+    """A serializer for RQ workers that run only distflow's batches and trust no pickles.
 
-    Stock workers load what it writes with their default serializer: the data of distflow's jobs
-    are plain, and the user's arguments msgpack inside.
+    Stock workers can load what it writes with their default serializer: the data of distflow's jobs
+    are plain, with the user's arguments as msgpack inside.
     """
 
     @staticmethod
     def dumps(value: Any) -> bytes:
-        """A pickle, protocol 4; what is not plain data in it will not be read."""
+        """A pickle of protocol 4; only plain data in it can be read back."""
         return pickle.dumps(value, protocol=4)
 
     @staticmethod
     def loads(data: bytes) -> Any:
-        """Plain data; of jobs, those of distflow alone: RQ calls whatever function a job names.
+        """Load plain data; of jobs, only distflow's, since RQ calls whatever function a job names.
 
         Raises:
             UntrustedBytes: it is anything else.
         """
         value = read_plain(data)
-        # RQ's other data are a dict, text or None.
+        # RQ's other data are dicts, texts or None.
         if isinstance(value, tuple):
             _check_job(value)
         return value

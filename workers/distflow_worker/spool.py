@@ -1,4 +1,4 @@
-"""Spool: outcomes on the disk of a worker's host that Redis has not taken yet, a file for each."""
+"""Spool: outcomes on a worker's disk that Redis has not accepted yet, one file each."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from distflow_worker.outcomes import Home
 
 _log = get_logger("distflow.worker")
 
-#: Of what a file holds: another one is for another distflow to read.
+#: The format of a file's content: other releases read other formats.
 _FORMAT = 1
 
 _SUFFIX = ".outcome"
 
-#: What cannot be read is kept beside the others, and looked at no more.
+#: The suffix of unreadable files: they are kept with the others, and ignored.
 _DAMAGED_SUFFIX = ".damaged"
 
-#: Seconds that a file is kept: a week.
+#: How long a file is kept, in seconds: a week.
 _KEPT_SECONDS = 7 * 24 * 3600.0
 
-#: Bytes of a file: no string of Redis can hold more than 512 MiB, so that no result is larger.
+#: Most bytes of a file: a Redis string holds at most 512 MiB, so no result is larger.
 _MOST_BYTES = 513 * 1024 * 1024
 
-#: Digits that say for which Redis and prefix a file is.
+#: Digits of a file's name that identify its Redis and prefix.
 _PLACE_DIGITS = 12
 
 
 class KeptFile:
-    """A file with an outcome, which nobody else may deliver until it is let go.
+    """A file with an outcome, which no other process may deliver until it is let go.
 
     Args:
         path: of the file.
@@ -53,20 +53,20 @@ class KeptFile:
         self._descriptor = descriptor
 
     def drop(self) -> None:
-        """Redis has the outcome, or nobody wants it any more."""
+        """Delete it: Redis has the outcome, or nobody needs it any more."""
         with commit("drop_outcome"), suppress(FileNotFoundError):
             self.path.unlink()
         self.let_go()
 
     def let_go(self) -> None:
-        """Others may deliver it."""
+        """Let other processes deliver it."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 class FoundOutcome(KeptFile):
-    """An outcome that nobody else delivers while this block runs."""
+    """An outcome that no other process delivers while this block runs."""
 
     def __init__(self, path: Path, descriptor: int, home: Home, finish: Finish) -> None:
         super().__init__(path, descriptor)
@@ -88,7 +88,7 @@ class FoundOutcome(KeptFile):
 
 
 class Spool:
-    """The folder of one user on one host; it is made when the first outcome is kept.
+    """The folder of one user on one host; created when the first outcome is kept.
 
     Args:
         folder: where it is.
@@ -98,15 +98,16 @@ class Spool:
         self._folder = Path(folder)
 
     def keep(self, home: Home, finish: Finish) -> KeptFile:
-        """Write an outcome down. Once this returns, it outlives the process and the host.
+        """Write an outcome to disk. Once this returns, it survives the process and a crash of the
+        host.
 
         Raises:
-            OSError: the disk does not take it, or the folder is another user's.
+            OSError: the disk does not accept it, or the folder belongs to another user.
         """
         with commit("keep_outcome"):
             self._open_folder()
             name = f"{_place(home.redis, home.prefix)}-{home.run_id}-{finish.token}"
-            # It appears whole, and locked.
+            # The file appears complete and locked.
             draft = self._folder / f".{name}-{os.getpid()}"
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
             descriptor = os.open(draft, flags, 0o600)
@@ -125,8 +126,8 @@ class Spool:
             return KeptFile(path, descriptor)
 
     def find(self, redis: str, prefix: str) -> Iterator[FoundOutcome]:
-        """The outcomes for a Redis whose processes have let them go, the oldest first. What is
-        older than a week, for whatever Redis, is deleted.
+        """The outcomes for a Redis that no process holds any more, oldest first. Deletes files
+        older than a week, for any Redis.
         """
         if not self._is_own():
             return
@@ -157,7 +158,7 @@ class Spool:
             self._folder.chmod(0o700)
 
     def _is_own(self) -> bool:
-        # In a shared /var/tmp another person may have made it first.
+        # In a shared /var/tmp another user may have created it first.
         try:
             status = self._folder.lstat()
         except FileNotFoundError:
@@ -170,7 +171,7 @@ class Spool:
             (self._folder / name).unlink()
 
     def _take(self, path: Path) -> FoundOutcome | None:
-        """The outcome in a file; None where another process has it, or it is none."""
+        """The outcome in a file; None if another process holds it, or it is not an outcome."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
@@ -189,7 +190,7 @@ class Spool:
         home_and_finish = None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who had it a moment ago may have dropped it.
+            # The process that held it a moment ago may have deleted it.
             if os.fstat(descriptor).st_nlink and sound and status.st_size <= _MOST_BYTES:
                 home_and_finish = _unpack(_read_all(descriptor))
         except BlockingIOError:
@@ -221,7 +222,7 @@ def _unpack(packed: bytes) -> tuple[Home, Finish]:
     """What :func:`_pack` packed.
 
     Raises:
-        ValueError, TypeError, KeyError: it is anything else.
+        ValueError, TypeError, KeyError: it is something else.
     """
     record = unpackb(packed)
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
@@ -233,7 +234,7 @@ def _unpack(packed: bytes) -> tuple[Home, Finish]:
     return home, finish
 
 
-#: What the fields are like.
+#: Samples with the types of the fields.
 _A_HOME = Home("", "", "", "", 1, 1, "")
 _A_FINISH = Finish("", "", 1, "final", "", b"")
 

@@ -1,7 +1,7 @@
 """The steps of an attempt at a task, from its claim to its outcome, each with one job.
 
-A step is given the record of the attempt, and leaves there what later ones need. It answers with
-the outcome by which the attempt is over, or with None: the next one follows.
+A step gets the record of the attempt, and stores there what later steps need. It returns the
+outcome that ends the attempt, or None: then the next step follows.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from distflow_worker.user_functions import (
 
 
 class ClaimVoid(Exception):
-    """The claim was given to another, or the run is gone: there is nothing to finish."""
+    """The claim was given to another worker, or the run is gone: there is nothing to record."""
 
 
 class AttemptRecord:
-    """What is known of an attempt: what it is given first, and what its steps leave.
+    """What is known about an attempt: its inputs, and what its steps have stored.
 
     Args:
         view: the run and the process.
-        header: the task as it travels.
-        inputs: what the batch's tasks get from their dependencies.
+        header: the encoded task's header.
+        inputs: the results that the batch's tasks get from dependencies.
         position: of the task in the batch.
     """
 
@@ -55,41 +55,39 @@ class AttemptRecord:
         self.header = header
         self.inputs = inputs
         self.position = position
-        #: The whole task, once its body is read.
+        #: The whole task, once its body was read.
         self._task: Task | None = None
-        #: Whether nothing that is imported or made for the first time comes before its call.
+        #: Whether nothing has to be imported or made for the first time before the call.
         self.is_warm = False
-        #: The claim: its token is empty before it was granted.
+        #: The claim; its token is empty until it is granted.
         self.token = ""
         self.claim = ClaimReply(Code.NOT_READY)
         #: Whether the attempt is marked as started: the function may have had effects.
         self.started = False
         self.started_at: float | None = None
         self.ended_at = 0.0
-        #: When the function was called, on the monotonic clock; 0 where it was not.
+        #: When the function was called, on the monotonic clock; 0 if it was not.
         self.called_at = 0.0
         self.function: Callable[..., Any] | None = None
         self.wants_context = False
-        #: What the user's code is given of the run, and the arguments of the function.
+        #: The ``ctx`` of the user's code, and the arguments of the function.
         self.context: TaskContext | None = None
         self.arguments: tuple[list[Any], dict[str, Any]] = [], {}
-        #: What ``until`` of a loop is called with; None before the function is.
+        #: The ``ctx`` for a loop's ``until``; None before the function is called.
         self.looking: TaskContext | None = None
 
     def read_body(self, *, opaque: bool = False) -> None:
-        """From now on all is known of the task; values of registered types are left as they are
-        where ``opaque``.
-        """
+        """Decode the whole task. With ``opaque``, values of registered types are left encoded."""
         self._task = decode_task(unpack(self.header.body, opaque=opaque))
 
     @property
     def has_body(self) -> bool:
-        """Whether all is known of the task."""
+        """Whether the whole task was decoded."""
         return self._task is not None
 
     @property
     def task(self) -> Task:
-        """What is known of the task: little, before its body is read."""
+        """The task as far as known: little, before its body is read."""
         if self._task is not None:
             return self._task
         header = self.header
@@ -97,13 +95,15 @@ class AttemptRecord:
 
     @property
     def asks_condition(self) -> bool:
-        """Whether its condition is asked: once for all tries of a generation."""
+        """Whether to call its condition: once for all attempts of a generation."""
         claim = self.claim
         asks = self.task.condition is not None
         return asks and claim.attempt == claim.base + 1 and claim.iteration == 1
 
     def end(self) -> None:
-        """Note when the call ended: by how long it took, since the clock may have been set."""
+        """Note when the call ended, computed from its duration, since the clock may have been
+        set.
+        """
         if self.started_at is not None:
             self.ended_at = self.started_at + time.monotonic() - self.called_at
 
@@ -112,25 +112,25 @@ Act = Callable[[AttemptRecord], Outcome | None]
 
 
 def task_scope(record: AttemptRecord) -> str:
-    """What is missing is missing for this task alone: its arguments, its inputs."""
+    """Something is missing for this task alone: its arguments, its inputs."""
     return scope_of("task", record.header.name)
 
 
 def function_scope(record: AttemptRecord) -> str:
-    """What is missing is missing for all tasks of the function."""
+    """Something is missing for all tasks of the function."""
     return scope_of("function", record.header.function)
 
 
 def context_scope(record: AttemptRecord) -> str:
-    """What the context needs is needed by all tasks of a function that is given it."""
+    """Something is missing for all tasks of the function, if it gets the context."""
     return function_scope(record) if record.wants_context else task_scope(record)
 
 
 class Step(NamedTuple):
-    """A step that comes before the start: whatever it raises, the function was not called.
+    """A step before the start: whatever it raises, the function was not called.
 
-    ``scope`` tells of which tasks it is true that this worker cannot run them, where the step has
-    found something missing and does not say so itself.
+    ``scope`` returns which tasks this worker cannot run, if the step finds something missing and
+    does not say so itself.
     """
 
     act: Act
@@ -138,14 +138,16 @@ class Step(NamedTuple):
 
 
 def import_function(record: AttemptRecord) -> None:
-    """Before the body is read: the module may register types that are in it."""
+    """Import the function, before the body is read: the module may register types that are in
+    it.
+    """
     reference = record.header.function
     record.function = require_function(reference)
     record.wants_context = wants_context(reference)
 
 
 def read_body(record: AttemptRecord) -> None:
-    """Unless it was read while the claim was on its way."""
+    """Read the body, unless it was read while the claim was under way."""
     if record.has_body:
         return
     try:
@@ -155,7 +157,9 @@ def read_body(record: AttemptRecord) -> None:
 
 
 def import_hooks(record: AttemptRecord) -> None:
-    """What a loop asks afterwards, and the condition: if missing, then before the call."""
+    """Import the condition and the loop's ``until``, so that a missing one is found before the
+    call.
+    """
     task = record.task
     if task.loop:
         require_function(task.loop.until, scope_of("until", task.loop.until))
@@ -164,26 +168,26 @@ def import_hooks(record: AttemptRecord) -> None:
 
 
 def make_context(record: AttemptRecord) -> None:
-    """What the user's code is given of the run, where any of it is to be called with that."""
+    """Make the ``ctx``, if any of the user's code takes it."""
     view, task = record.view, record.task
     for_call = (record.wants_context or task.loop) and not view.simulated
     if not (for_call or record.asks_condition):
         return
     note = SavedNote(view.store, task.name, record.token)
-    # What the batch has made itself may not be recorded yet.
+    # Results of the batch itself may not be recorded yet.
     fetch = partial(record.inputs.get, position=record.position)
     at = record.claim.attempt, record.claim.iteration
     record.context = task_context(view, task, *at, note, fetch)
 
 
 def note_process(record: AttemptRecord) -> None:
-    """What the function changes of its process is undone: all that comes from here on."""
+    """Note the state of the process: changes from here on will be undone."""
     if record.view.state is not None:
         record.view.state.note(again=not record.is_warm)
 
 
 def ask_condition(record: AttemptRecord) -> Outcome | None:
-    """The attempt is over where it says no."""
+    """Call the condition; the attempt is over if it says no."""
     condition = record.task.condition
     if condition is None or not record.asks_condition or load_function(condition)(record.context):
         return None
@@ -191,7 +195,7 @@ def ask_condition(record: AttemptRecord) -> Outcome | None:
 
 
 def fill_inputs(record: AttemptRecord) -> None:
-    """The arguments, with what dependencies have returned in the places of their Refs."""
+    """Make the arguments, with each Ref replaced by the result of that dependency."""
     task = record.task
     args, kwargs = list(task.args), dict(task.kwargs)
     if task.depends_on:
@@ -203,17 +207,18 @@ def fill_inputs(record: AttemptRecord) -> None:
 
 
 def start(record: AttemptRecord) -> Outcome | None:
-    """Mark that effects may follow; the attempt is over where the run was cancelled in the
-    meantime, and where a mark that must not be forgotten is not on disk.
+    """Mark that effects may follow. The attempt is over if the run was cancelled in the meantime,
+    or if a mark that must be on disk is not.
 
     Raises:
-        ClaimVoid: the claim is another's by now.
+        ClaimVoid: another worker holds the claim by now.
     """
     view = record.view
-    # A copy that a condition has made ends here.
+    # A copy of the process that a condition has forked ends here.
     view.original.end_copy()
     cancelled = "the run was cancelled before it started"
-    # A condition may have taken long; a start that rode with the claim knows nothing of it.
+    # A condition may have taken long; a start that was recorded with the claim does not reflect
+    # that.
     if record.asks_condition and view.cancelled():
         return Outcome(TaskStatus.CANCELLED, message=cancelled)
     if not record.started:
@@ -221,7 +226,7 @@ def start(record: AttemptRecord) -> Outcome | None:
         try:
             code = view.store.start_task(record.task.name, record.token, on_disk=once)
         except NotOnDisk as error:
-            # A mark that Redis may forget marks nothing: the function is not called.
+            # A mark that Redis may forget is useless: the function is not called.
             said = str(error), summarise(error)
             return Outcome(TaskStatus.FAILURE, None, *said, not_done=True)
         if code == Code.STOPPED:
@@ -234,7 +239,7 @@ def start(record: AttemptRecord) -> Outcome | None:
 
 
 def simulate(record: AttemptRecord) -> Outcome | None:
-    """A dry run ends here."""
+    """End a dry run here."""
     if not record.view.simulated:
         return None
     record.end()
@@ -242,7 +247,7 @@ def simulate(record: AttemptRecord) -> Outcome | None:
 
 
 def call(record: AttemptRecord) -> Outcome:
-    """Call the function within its timeout, and say what came of it."""
+    """Call the function within its timeout, and return the outcome."""
     with commit("call"):
         return _call(record)
 
@@ -254,7 +259,8 @@ def _call(record: AttemptRecord) -> Outcome:
     assert record.function is not None, "its import comes first"
     try:
         met = None
-        # A copy ends before the deadline does, whose guardian is that of both.
+        # A copy of the process ends before the deadline block does, since both have the same
+        # guardian.
         with view.deadline(task.timeout), view.original:
             returned = record.function(*args, **kwargs)
             view.original.end_copy()
@@ -276,10 +282,10 @@ def _call(record: AttemptRecord) -> Outcome:
 
 
 def returned_outcome(returned: Any, *, met: bool | None = None) -> Outcome:
-    """What is seen of a function that has returned.
+    """The outcome of a function that has returned.
 
     Raises:
-        InvalidInput: it says of itself that it is pending.
+        InvalidInput: it returned a pending TaskResult.
     """
     if isinstance(returned, TaskResult):
         if returned.status == TaskStatus.PENDING:
@@ -290,7 +296,7 @@ def returned_outcome(returned: Any, *, met: bool | None = None) -> Outcome:
 
 
 def raised_outcome(error: BaseException) -> Outcome:
-    """What is seen of code that has raised; the traceback begins below the caller."""
+    """The outcome of code that has raised; the traceback begins below the caller."""
     return Outcome(
         TaskStatus.FAILURE,
         message=message_of(error) or type(error).__name__,

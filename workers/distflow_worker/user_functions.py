@@ -1,4 +1,4 @@
-"""The user's functions, found by ``"pkg.module:name"``, and what a worker says that lacks one."""
+"""Loads the user's functions by ``"pkg.module:name"``, and describes what a worker lacks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from distflow import config
 from distflow.core.claim import Refused
 from distflow.places import find_other_copy, place_of
 
-#: What refuses functions: few workers are told which they may import.
+#: Refuses functions: few workers restrict what they import.
 _ALLOW_LIST = "distflow_worker.allow_list"
 
-#: Characters of an error that are told, and of a traceback: the end of that says what it was.
+#: Characters of an error that are reported, and of a traceback, from its end.
 _MOST_WORDS = 500
 _MOST_TRACE = 8000
 
-#: What makes a worker a misfit: anything that an import raises. A module may end the interpreter.
+#: What makes a worker a misfit: anything that an import raises. A module may call ``sys.exit``.
 MISSING = (Exception, SystemExit)
 
 
@@ -31,7 +31,7 @@ def load_function(reference: str) -> Callable[..., Any]:
     Raises:
         NotAllowed: ``DISTFLOW_ALLOW`` is set and does not allow it.
         ImportError: the module or the name in it cannot be found.
-        TypeError: what is found there cannot be called.
+        TypeError: what was found there cannot be called.
         Exception: whatever the module's own code raises.
     """
     allow_list = None if config.allowed_functions() is None else import_module(_ALLOW_LIST)
@@ -51,9 +51,9 @@ def load_function(reference: str) -> Callable[..., Any]:
     if not callable(found):
         kind = type(found).__name__
         raise TypeError(f"{reference!r} ({place}) is a {kind}, not a function")
-    # A decorator above @task may have copied what that has: it is no task for that.
+    # A decorator above @task may have copied its attributes: that does not make it a task.
     is_task = getattr(type(found), "__distflow_task__", False)
-    # What @task made wraps it, and would only lengthen every traceback.
+    # The wrapper of @task would only lengthen every traceback.
     function: Callable[..., Any] = found.__distflow_function__ if is_task else found
     if allow_list is not None:
         allow_list.check_home(reference, function, is_task=is_task)
@@ -66,14 +66,14 @@ def wants_context(reference: str) -> bool:
     try:
         return "ctx" in inspect.signature(load_function(reference)).parameters
     except ValueError:
-        # Some functions written in C do not tell.
+        # Some functions written in C have no signature.
         return False
 
 
 @cache
 def wants_snapshot(reference: str) -> bool:
-    """Whether a context factory has a second parameter for the run's results: it is named
-    ``snapshot``, or it must be given.
+    """Whether a context factory takes the run's results as a second parameter: it is named
+    ``snapshot``, or has no default.
     """
     try:
         parameters = list(inspect.signature(load_function(reference)).parameters.values())
@@ -86,14 +86,14 @@ def wants_snapshot(reference: str) -> bool:
 
 
 class Misfit(Exception):
-    """Something that a task needs before its start cannot be had here. Another worker may have it:
-    the task was not begun, and is given back.
+    """Something that a task needs before its start is missing here. Another worker may have it: the
+    task was not begun, and is given back.
 
     Args:
-        what: could not be had.
-        error: why not.
-        scope: of which tasks that is true, see :func:`~distflow.core.claim.scope_of`; empty where
-            only who asked for it knows.
+        what: is missing.
+        error: why.
+        scope: which tasks need it, see :func:`~distflow.core.claim.scope_of`; empty if only the
+            caller knows.
     """
 
     def __init__(self, what: str, error: BaseException, scope: str = "") -> None:
@@ -104,7 +104,7 @@ class Misfit(Exception):
         self.scope = scope
 
     def to_refused(self, task: str, token: str) -> Refused:
-        """What is told of a task that this worker cannot run; ``token`` is that of its claim."""
+        """The report of a task that this worker cannot run; ``token`` is that of its claim."""
         return Refused(task, token, self.scope, self.what, self.words, self.trace)
 
 
@@ -121,17 +121,17 @@ def require_function(reference: str, scope: str = "") -> Callable[..., Any]:
 
 
 def _sendable(text: str) -> str:
-    """Text that UTF-8 can say."""
+    """Text that can be encoded as UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def summarise(error: BaseException) -> str:
-    """``Type: message``, of an exception of the user's code, whatever its own methods do."""
+    """``Type: message`` of an exception from the user's code, whatever its own methods do."""
     return f"{type(error).__name__}: {message_of(error)}"
 
 
 def message_of(error: BaseException) -> str:
-    """What an exception says of itself, if it can."""
+    """The message of an exception, if it can be made."""
     try:
         return str(error)
     except BaseException as another:  # noqa: BLE001 - it is the user's own method
@@ -143,5 +143,5 @@ def trace_of(error: BaseException) -> str | None:
     trace = error.__traceback__.tb_next if error.__traceback__ else None
     try:
         return "".join(traceback.format_exception(type(error), error, trace))
-    except BaseException:  # noqa: BLE001 - an exception that cannot be printed is one all the same
+    except BaseException:  # noqa: BLE001 - an exception that cannot be printed is still one
         return None

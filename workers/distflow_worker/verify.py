@@ -1,6 +1,6 @@
-"""An unknown task whose verify hook is asked what became of it.
+"""Verification: asks the verify hook of an unknown task what became of it.
 
-A work horse imports this only when it is given such a task: the others need not pay for it.
+A work horse imports this only for such a task: others need not pay for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from distflow_worker.user_functions import MISSING, Misfit, require_function, su
 
 _log = get_logger("distflow.worker")
 
-#: Characters of a note that are kept: it goes to the history for ever.
+#: Characters of a note that are kept: it stays in the history for ever.
 _NOTE_CHARS = 2000
 
 
@@ -31,7 +31,7 @@ class Verification:
     Args:
         view: the run and the process.
         name: of the task.
-        body: the task as it travels.
+        body: the encoded task.
     """
 
     def __init__(self, view: RunView, name: str, body: bytes) -> None:
@@ -39,15 +39,15 @@ class Verification:
         self._body = body
         self.task = Task(name=name, function="")
         self._who = f"verify on {view.worker}"
-        #: Kept over the retries of the decision, whose reply may be lost.
+        #: The same for all retries of the decision, whose reply may be lost.
         self._operation = new_token()
         self._unknown: Unknown | None = None
 
     def run(self) -> None:
-        """Ask, and tell what was answered; nothing where somebody has decided meanwhile.
+        """Ask, and record the answer; does nothing if somebody has decided meanwhile.
 
         Raises:
-            Misfit: the hook cannot be had here: nobody was asked.
+            Misfit: the hook cannot be loaded here, so nobody was asked.
         """
         self._unknown = self._view.store.fetch_unknown(self.task.name)
         if self._unknown is None:
@@ -69,14 +69,14 @@ class Verification:
         self._tell(verdict)
 
     def time_out(self, seconds: float) -> None:
-        """Tell in the place of a hook that cannot be interrupted that it takes too long."""
+        """Record, on behalf of a hook that cannot be interrupted, that it takes too long."""
         if self._unknown is None:
-            # Another process had asked it.
+            # Another process was asking it.
             self._unknown = self._view.store.fetch_unknown(self.task.name)
         self._tell(self._late(seconds))
 
     def _ask(self, about: TaskResult) -> Any:
-        # The function's module may register types that are in the task, its note or its inputs.
+        # Imported first, since it may register types that are in the task, its note or its inputs.
         require_function(unpack(self._body, opaque=True)["function"])
         try:
             self.task = task = decode_task(unpack(self._body))
@@ -92,7 +92,8 @@ class Verification:
         if state is not None:
             state.note()
         try:
-            # A copy ends before the deadline does, whose guardian is that of both.
+            # A copy of the process ends before the deadline block does, since both have the same
+            # guardian.
             with self._view.deadline(task.timeout), self._view.original:
                 return hook(context.key, context)
         except NotDone as error:
@@ -105,14 +106,14 @@ class Verification:
         return Verdict("undecided", f"it took longer than the task's timeout of {seconds or 0:g} s")
 
     def _encode(self, verdict: Verdict) -> tuple[Verdict, bytes]:
-        """The verdict with its encoded result; undecided where that has no place."""
+        """The verdict with its encoded result; undecided if that cannot be encoded."""
         if verdict.result is None:
             return verdict, b""
         try:
             return verdict, encode_result(verdict.result, self._view.max_result_bytes)
         except NotEncodable as error:
             why = str(error)
-        except Exception as error:  # noqa: BLE001 - the data's own methods raise anything
+        except Exception as error:  # noqa: BLE001 - the data's own methods may raise anything
             why = summarise(error)
         return Verdict("undecided", f"what it returned cannot be stored: {why}"), b""
 
