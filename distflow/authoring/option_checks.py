@@ -59,7 +59,7 @@ def check_options(options: Mapping[str, Any], owner: str) -> None:
             raise WorkflowInvalid(f"{owner}: there is no option {name!r}{hint}")
         wanted = _WANTED[name](value)
         if wanted:
-            raise WorkflowInvalid(f"{owner}: {name} is {wanted}, not {value!r:.60}")
+            raise WorkflowInvalid(f"{owner}: {name} must be {wanted}, not {value!r:.60}")
     if options.get("loop") is not None and options.get("effects") == "at_most_once":
         raise WorkflowInvalid(
             f"{owner}: loop runs a task again, which effects='at_most_once' forbids; "
@@ -80,4 +80,4 @@ def check_name(name: object, owner: str) -> None:
     """
     wanted = check_text(name)
     if wanted:
-        raise WorkflowInvalid(f"{owner}: name is {wanted}, not {name!r:.60}")
+        raise WorkflowInvalid(f"{owner}: name must be {wanted}, not {name!r:.60}")

@@ -64,7 +64,7 @@ def _made_of(kind: type[Retry | Loop], value: object) -> str | None:
     try:
         kind(*value)
     except InvalidInput as error:
-        return f"a {kind.__name__}(...) that is right ({error})"
+        return f"a valid {kind.__name__}(...) ({error})"
     return None
 
 

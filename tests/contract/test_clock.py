@@ -119,7 +119,7 @@ def test_a_grace_that_changes_while_it_is_compared(
     assert graces == []
     assert info.stop_at == pytest.approx(info.as_of + 10.0, abs=1.0)
     graces += [9.9 - number / 10 for number in reversed(range(40))]
-    with pytest.raises(LookAgain, match="cancelled by others"):
+    with pytest.raises(LookAgain, match="others are cancelling"):
         store.set_status(RunStatus.CANCELLING, ACTIVE_RUNS, grace_seconds=1.0)
 
 

@@ -136,9 +136,9 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (lambda: Snapshot({}, fingerprints=7), "fingerprints must be a mapping"),  # type: ignore[arg-type]
     (lambda: Snapshot.load(7), "a snapshot is read from a path, not from 7"),  # type: ignore[arg-type]
     (lambda: Snapshot({}).dump(7), "the target must be a path or a binary stream"),  # type: ignore[arg-type]
-    (lambda: FLOW(7), "workflow: name is a text"),
+    (lambda: FLOW(7), "workflow: name must be a text"),
     (lambda: FLOW("x", context=7), "workflow 'x': context: 7 is neither a function"),
-    (lambda: FLOW("x").add(7, "time:sleep"), "task: name is a text"),
+    (lambda: FLOW("x").add(7, "time:sleep"), "task: name must be a text"),
     (lambda: FLOW("x").add("a", 7), "task 'a': 7 is neither a function"),
     (
         lambda: FLOW("x").add("a", "time:sleep", "x"),
@@ -149,8 +149,11 @@ CASES: list[tuple[Callable[[], Any], str]] = [
         lambda: FLOW("x").add("a", "time:sleep", (), {1: 1}),
         "a name in task 'a': kwargs must be text",
     ),
-    (lambda: FLOW("x").add("a", "time:sleep", retry=3), "task 'a': retry is a Retry(...), not 3"),
-    (lambda: FLOW("x").add("a", "time:sleep", effects=[]), "task 'a': effects is 'normal' or"),
+    (
+        lambda: FLOW("x").add("a", "time:sleep", retry=3),
+        "task 'a': retry must be a Retry(...), not 3",
+    ),
+    (lambda: FLOW("x").add("a", "time:sleep", effects=[]), "task 'a': effects must be 'normal' or"),
     (lambda: FLOW("x").add("a", "time:sleep", retries=7), "task 'a': there is no option 'retries'"),
     (lambda: FLOW("x").build("x"), "workflow 'x': params must be a mapping of values by name"),
     (lambda: FLOW("x").to_mermaid(7), "statuses must be a mapping of statuses by task"),

@@ -97,7 +97,7 @@ def test_a_wrong_value_is_one_line(option: TaskOption) -> None:
     """It names the task, the option and what that may be."""
     wrong: Any = {option.name: object()}
     named = "a dependency" if option.name == "depends_on" else option.name
-    with pytest.raises(WorkflowInvalid, match=f"task 't': {named} is .*, not <object"):
+    with pytest.raises(WorkflowInvalid, match=f"task 't': {named} must be .*, not <object"):
         Workflow("dag").add("t", recording.receipt, ARGS, **wrong)
 
 
@@ -108,9 +108,9 @@ def test_a_retry_or_loop_that_is_wrong_names_its_task() -> None:
         "loop": Loop("pkg:until", 1)._replace(max_iterations=0),
     }
     said = {
-        "retry": r"task 't': retry is .*"
+        "retry": r"task 't': retry must be .*"
         r"\(Retry: attempts and lost must be whole numbers, 0 or more\), not ",
-        "loop": r"task 't': loop is .*"
+        "loop": r"task 't': loop must be .*"
         r"\(Loop: max_iterations must be a whole number, 1 or more\), not ",
     }
     for name, value in wrong.items():

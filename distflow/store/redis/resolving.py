@@ -60,6 +60,6 @@ def overtaken(run_id: str, code: Code, task: str, status: str, begun: str) -> Wr
     if begun:
         return begun_already(task, begun)
     return WrongState(
-        f"task {task!r} changed to {status or 'not ended'} in the meantime: look again with "
+        f"task {task!r} is {status or 'not ended'} now, which changed meanwhile: look again with "
         f"`{shlex.join(('distflow', 'show', run_id, task))}`"
     )
