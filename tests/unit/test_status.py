@@ -15,6 +15,7 @@ from distflow.core.status import (
     RunStatus,
     TaskStatus,
     check_move,
+    shown_status,
 )
 from distflow.errors import IllegalTransition
 
@@ -83,3 +84,10 @@ def test_runs_that_have_ended_need_no_leader() -> None:
 def test_users_see_the_plain_words() -> None:
     """The value is the text in Redis, in JSON and in messages."""
     assert f"{S.UNKNOWN} {RunStatus.BLOCKED}" == "unknown blocked"
+
+
+def test_people_have_one_word_for_a_task_at_work() -> None:
+    """Whether it was claimed or has started as well; every other status is its own word."""
+    at_work = {S.CLAIMED, S.STARTED}
+    assert {shown_status(status) for status in at_work} == {"running"}
+    assert all(shown_status(status) == status.value for status in set(TaskStatus) - at_work)
