@@ -126,7 +126,8 @@ class LeaseKeeper:
             try:
                 self.renew()
                 warned = False
-            except RedisUnavailable as error:
+            except DistflowError as error:
+                # Whatever it is, a right taken away included: the leases lapse unless this goes on.
                 # One warning per outage of Redis: a person reads this.
                 level = logging.DEBUG if warned else logging.WARNING
                 _log.log(level, "the leases of %s were not renewed: %s", self._owner, error)

@@ -10,7 +10,7 @@ import pytest
 
 from distflow.clock import SYSTEM_CLOCK
 from distflow.coordinator.leases import LeaseKeeper, renew_with
-from distflow.errors import DistflowError, RedisUnavailable, StaleEpoch
+from distflow.errors import DistflowError, RedisDenied, RedisUnavailable, StaleEpoch
 from distflow.ports.service import Renewal
 from distflow.store.memory.store import MemoryRunStore
 from tests.support.stores import open_run
@@ -27,7 +27,8 @@ class Redis:
         self.renewed: list[Renewal] = []
         #: By run and epoch.
         self.refused: dict[tuple[str, int], DistflowError] = {}
-        self.away = False
+        #: What each renewal raises; None where Redis is there.
+        self.trouble: DistflowError | None = None
         #: While it is not set, a renewal takes its time.
         self.quick = threading.Event()
         self.quick.set()
@@ -36,8 +37,8 @@ class Redis:
     def renew(self, renewals: Sequence[Renewal]) -> list[DistflowError | None]:
         self.under_way.set()
         self.quick.wait(10)
-        if self.away:
-            raise RedisUnavailable("Redis cannot be reached")
+        if self.trouble is not None:
+            raise self.trouble
         self.renewed += renewals
         return [self.refused.get((each.run_id, each.epoch)) for each in renewals]
 
@@ -135,18 +136,26 @@ def test_the_refusal_of_an_older_lease_loses_no_newer_one(
     assert keeper.lost("r") is None
 
 
-def test_it_outlasts_a_redis_that_is_away(
-    keeper: LeaseKeeper, redis: Redis, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "trouble",
+    [RedisUnavailable("Redis cannot be reached"), RedisDenied("Redis refuses with NOPERM")],
+    ids=["away", "denied"],
+)
+def test_it_outlasts_a_redis_that_renews_nothing(
+    keeper: LeaseKeeper,
+    redis: Redis,
+    caplog: pytest.LogCaptureFixture,
+    trouble: DistflowError,
 ) -> None:
     """It goes on, and says so once for each time."""
     keeper.add("r", 7, lambda: (0, 0))
     renewed(redis, "r")
     with caplog.at_level(logging.DEBUG, "distflow.coordinator"):
         for number in (1, 2):
-            redis.away = True
+            redis.trouble = trouble
             said = len(caplog.records)
             wait_for(lambda: len(caplog.records) >= said + 3, what="some tries")  # noqa: B023
-            redis.away = False
+            redis.trouble = None
             renewed(redis, "r")
             warnings = [record for record in caplog.records if record.levelname == "WARNING"]
             assert len(warnings) == number

@@ -99,11 +99,12 @@ class TaskContext:
     Attributes:
         run_id: the run.
         task: the task's name.
-        attempt: the number of this attempt, from 1, counted through all resumes. iteration: the
-        number of the loop's iteration, from 1. key: an idempotency key for calls to other systems:
-        the same over attempts, resumes, export and import, and different for every task of every
-        original run. params: the run's parameters. context: what the workflow's context factory
-        returned, or None.
+        attempt: the number of this attempt, from 1, counted through all resumes.
+        iteration: the number of the loop's iteration, from 1.
+        key: an idempotency key for calls to other systems: the same over attempts, resumes, export
+            and import, and different for every task of every original run.
+        params: the run's parameters.
+        context: what the workflow's context factory returned, or None.
     """
 
     __slots__ = (
