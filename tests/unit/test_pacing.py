@@ -117,6 +117,16 @@ def test_a_queue_of_a_full_redis_rests_for_a_moment() -> None:
     assert rests.is_resting("q", 3.9)
 
 
+def test_a_queue_that_rests_for_the_first_time() -> None:
+    """It did not rest before; no room is no failure, so that the first of those rests a second."""
+    rests = QueueRests()
+    assert rests.until("q") == 0.0
+    rests.note_full("q", 0.0)
+    assert rests.until("q") == 1.0
+    rests.note_failed("q", 5.0)
+    assert rests.until("q") == 6.0
+
+
 def test_little_work_waits_for_more() -> None:
     """For a moment, once, and only while batches are out that may bring it."""
     lingering = Lingering(10.0, 5.0)

@@ -75,6 +75,14 @@ def test_not_done_must_end() -> None:
     assert decide(NotDone, MAX_LOST).decision == "undecided"
 
 
+def test_one_that_was_not_done_gives_no_reason_where_none_was_given() -> None:
+    """Nor an empty pair of parentheses."""
+    for answer in (NotDone, NotDone("")):
+        assert decide(answer).note == "it was not done"
+        note = decide(answer, lost=MAX_LOST).note
+        assert note == f"it was not done; after {MAX_LOST} such rounds it is not run again"
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
