@@ -191,7 +191,8 @@ def ended(
         runs = [Client(redis).submit(flow) for flow in flows]
         stopped: dict[str, str] = {}
         for name, run in zip(STOPPED, runs[-len(STOPPED) :], strict=True):
-            wait_for(partial(said, log, name), 20, "the next task to begin")
+            # Seven tasks come first, on one worker.
+            wait_for(partial(said, log, name), 60, "the next task to begin")
             (beat,) = run.store.read_beats().values()
             told_worker = partial(redis.hget, f"rq:job:{beat.job}", "worker_name")
             wait_for(told_worker, what="its worker")
@@ -199,7 +200,7 @@ def ended(
             stopped[name] = beat.job
         results: dict[str, TaskResult] = {}
         for run in runs:
-            run.wait(30)
+            run.wait(60)
             results.update(run.results())
         yield Ended(log, results, stopped)
 

@@ -27,7 +27,7 @@ def single(function: Callable[..., Any], *words: object, queue: str, **options: 
 def look(client: Client, queue: str) -> dict[str, Any]:
     """What a task sees of its process now."""
     run = client.submit(single(fastened.look, queue=queue))
-    assert run.wait(20) == "success"
+    assert run.wait(60) == "success"
     seen: dict[str, Any] = run.results()["look"].data
     return seen
 
