@@ -40,6 +40,9 @@ class Announcer:
 
     def tell_event(self, event: Event, task: Task, before: TaskStatus) -> None:
         """Report an event of the stream; ``before`` is the task's status before it."""
-        if self._listener is not None:
-            for notice in self._translator.notices_of(event, task, before):
-                self._listener(notice)
+        listener = self._listener
+        # A run has many thousand events: without plugins and callbacks none becomes a notice.
+        if listener is None or getattr(listener, "is_silent", False):
+            return
+        for notice in self._translator.notices_of(event, task, before):
+            listener(notice)

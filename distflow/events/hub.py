@@ -17,6 +17,8 @@ class EventHub:
     def __init__(self) -> None:
         #: Replaced, never changed: a callback may register another one.
         self._callbacks: dict[str, tuple[Callback, ...]] = dict.fromkeys(EVENTS, ())
+        #: Whether nobody has registered for anything: then no notice need be made.
+        self.is_silent = True
         #: Names and versions of the installed plugins.
         self.plugins: dict[str, str] = {}
 
@@ -32,6 +34,7 @@ class EventHub:
         if not callable(callback):
             raise InvalidInput(f"the callback for {event} is {callback!r:.60}, not a function")
         self._callbacks[event] = (*registered, callback)
+        self.is_silent = False
 
     def off(self, event: str, callback: Callback) -> None:
         """Call back no more: the opposite of one :meth:`on`.
@@ -44,6 +47,7 @@ class EventHub:
             raise InvalidInput(f"{callback!r:.60} is not registered for {event}")
         left.remove(callback)
         self._callbacks[event] = tuple(left)
+        self.is_silent = not any(self._callbacks.values())
 
     def _registered(self, event: object) -> tuple[Callback, ...]:
         if not isinstance(event, str) or event not in self._callbacks:

@@ -9,6 +9,8 @@ import pytest
 from distflow.core.model import Task
 from distflow.core.run import Event
 from distflow.core.status import TaskStatus
+from distflow.events.announcer import Announcer
+from distflow.events.hub import EventHub
 from distflow.events.notice import Notice
 from distflow.events.translation import Translator
 from distflow.events.vocabulary import EVENTS, VOCABULARY, EventKind
@@ -111,3 +113,20 @@ def test_the_reference_has_each_event(kind: str) -> None:
     row = f"| `{kind}` | {meaning.told} | {fields} |"
     pages = [page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md")]
     assert sum(row in page for page in pages) == 1
+
+
+def test_a_hub_without_callbacks_is_told_nothing_until_somebody_listens() -> None:
+    """Nothing is made that nobody hears; who registers in the midst of a run hears from then on."""
+    hub, heard = EventHub(), list[Notice]()
+    announcer = Announcer(MemoryRunStore("r"), hub, lambda: 0.0)
+    silent = [hub.is_silent]
+    announcer.tell_event(STREAM[0], TASKS["plain"], TaskStatus.QUEUED)
+    hub.on("task_start", heard.append)
+    hub.on("task_end", print)
+    silent.append(hub.is_silent)
+    announcer.tell_event(STREAM[3], TASKS["asked"], TaskStatus.QUEUED)
+    assert [(notice.kind, notice.task) for notice in heard] == [("task_start", "asked")]
+    hub.off("task_start", heard.append)
+    silent.append(hub.is_silent)
+    hub.off("task_end", print)
+    assert [*silent, hub.is_silent] == [True, False, False, True]
