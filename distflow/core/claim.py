@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
+from distflow.core.expansion import Growth
 from distflow.errors import RunTooNew
 
 #: The versions of runs, and so of their bytes in Redis and RQ jobs, that this distflow reads. It
@@ -69,6 +70,8 @@ class Code(IntEnum):
     TOO_NEW = 14
     #: What the caller based its decision on has changed: read again, and decide anew.
     LOOK_AGAIN = 15
+    #: An expansion would make the run larger than it may be.
+    TOO_LARGE = 16
 
 
 class Progress(NamedTuple):
@@ -126,6 +129,14 @@ class Finish(NamedTuple):
     keep: bool = False
     #: For a failure that will be retried: the error in short, for displays.
     note: str = ""
+    #: Whether its task is a growing node: without ``growth``, the chunks of its token go away.
+    grows: bool = False
+    #: What a growing node has made: its expansion is recorded together with its success.
+    growth: Growth | None = None
+    #: What is noted where it failed or is unknown: whether the failure is tolerated, and whether
+    #: the task has a verify hook.
+    tolerated: bool = False
+    hooked: bool = False
 
     @property
     def history_kind(self) -> str:

@@ -205,6 +205,37 @@ class Loop(_LoopFields):
         return super().__new__(cls, until, max_iterations, interval, sees)
 
 
+class Grow(NamedTuple):
+    """What makes a task a growing node: it adds tasks to its run.
+
+    ``child`` is what a ``map`` makes of each element: a task without a name, whose ``kwargs`` are
+    the fixed arguments. ``key`` is the item or attribute of an element that names its child, or a
+    ``"pkg.module:name"`` that returns it. ``max_failures`` is a count, or a share between 0 and 1.
+    ``shapes`` are the mapped nodes that the node follows element by element: it needs their
+    expansion, not the results of their children.
+    """
+
+    kind: Literal["map", "plan"]
+    child: Task | None = None
+    key: str | None = None
+    max_failures: float | None = None
+    shapes: tuple[str, ...] = ()
+
+
+#: The function of a ``map`` node: distflow's own.
+MAP_FUNCTION = "distflow:map"
+
+
+class Expanded(NamedTuple):
+    """The data of a growing node that has expanded: what it stands for is in its expansion.
+
+    ``token`` is that of the claim that made the expansion, ``children`` the number of its tasks.
+    """
+
+    token: str
+    children: int
+
+
 class Task(NamedTuple):
     """One node of the graph, frozen: everything a worker needs to run it.
 
@@ -228,6 +259,8 @@ class Task(NamedTuple):
     effects: Effects = "normal"
     verify: str | None = None
     batch: bool = True
+    #: Set for a growing node; its ``args`` are what it maps, or those of the plan.
+    grow: Grow | None = None
 
 
 class Metrics(NamedTuple):

@@ -20,7 +20,7 @@ FIRST, NEWEST = READ_VERSIONS[0], READ_VERSIONS[-1]
 #: The fields that version 1 does not know, by their class. A run is of version 2 if one of them
 #: differs from its default. Writers of version 1 leave them out.
 ADDED_FIELDS: Mapping[type, tuple[str, ...]] = {
-    Task: tuple(option.name for option in TASK_OPTIONS if option.since > FIRST),
+    Task: (*(option.name for option in TASK_OPTIONS if option.since > FIRST), "grow"),
     Retry: ("on", "not_on", "delays"),
     Loop: ("sees",),
     RunOptions: tuple(option.name for option in RUN_OPTIONS if option.since > FIRST),

@@ -6,13 +6,13 @@ scripts read the status from its first bytes without unpacking the data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # By name: what tasks put in the place of msgpack's functions (msgpack-numpy does) is not for us.
 from msgpack import ExtType, Packer, unpackb
 
-from distflow.core.model import Loop, Metrics, Retry, Task, TaskResult
+from distflow.core.model import Grow, Loop, Metrics, Retry, Task, TaskResult
 from distflow.core.status import OUTCOME_OF, TaskStatus
 from distflow.errors import Damaged, InvalidInput, NotEncodable
 from distflow.text import clean_text, public_name
@@ -324,7 +324,19 @@ def encode_task(task: Task) -> dict[str, Any]:
         value = getattr(task, name)
         if value != _DEFAULTS[name]:
             fields[name] = value
+    if task.grow:
+        fields["grow"] = _encode_grow(task.grow)
     return fields
+
+
+def _encode_grow(grow: Grow) -> list[Any]:
+    child = encode_task(grow.child) if grow.child else None
+    return [grow.kind, child, grow.key, grow.max_failures, list(grow.shapes)]
+
+
+def _decode_grow(fields: Sequence[Any]) -> Grow:
+    kind, child, key, max_failures, shapes = fields
+    return Grow(kind, child and decode_task(child), key, max_failures, tuple(shapes))
 
 
 #: Fields of a Retry and of a Loop in version 1.
@@ -332,14 +344,14 @@ _RETRY_1, _LOOP_1 = 6, 3
 
 #: What travels under its own name, and its defaults: see ``core/options.py``, which work horses can
 #: do without.
-_OPTIONS = Task._fields[Task._fields.index("loop") + 1 :]
+_OPTIONS = Task._fields[Task._fields.index("loop") + 1 : Task._fields.index("grow")]
 _DEFAULTS = {name: Task._field_defaults[name] for name in _OPTIONS}
 
 
 def decode_task(fields: Mapping[str, Any]) -> Task:
     """Plain map -> Task."""
     retry = fields.get("retry")
-    loop = fields.get("loop")
+    loop, grow = fields.get("loop"), fields.get("grow")
     return Task(
         fields["name"],
         fields["function"],
@@ -348,6 +360,7 @@ def decode_task(fields: Mapping[str, Any]) -> Task:
         tuple(fields.get("depends_on", ())),
         Retry(*retry) if retry else None,
         loop=Loop(*[*loop, "data"][: _LOOP_1 + 1]) if loop else None,
+        grow=_decode_grow(grow) if grow else None,
         **{name: fields[name] for name in fields.keys() & _DEFAULTS.keys()},
     )
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from msgpack import ExtType
 
-from distflow.core.model import Ref
+from distflow.core.model import Expanded, Ref
 from distflow.errors import InvalidInput
 from distflow.text import visible
 
@@ -42,6 +42,8 @@ _BUILT_IN = (
     Extension(7, timedelta, lambda t: [t.days, t.seconds, t.microseconds], lambda t: timedelta(*t)),
     Extension(9, uuid.UUID, lambda value: value.bytes, lambda raw: uuid.UUID(bytes=raw)),
     Extension(10, complex, lambda value: [value.real, value.imag], lambda parts: complex(*parts)),
+    # The data of a node that has expanded.
+    Extension(11, Expanded, list, lambda fields: Expanded(*fields)),
 )
 _DECIMAL = 8
 _by_type: dict[type, Extension] = {extension.type: extension for extension in _BUILT_IN}

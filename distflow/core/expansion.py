@@ -1,0 +1,64 @@
+"""Expansions: what growing nodes have added to their runs.
+
+Work horses import this module for every job: named tuples only, see ``model.py``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+#: How deep growing nodes may nest.
+MOST_NESTED = 100
+
+#: Most tasks of a run, unless it says otherwise.
+MAX_TASKS = 1_000_000
+
+#: Tasks in one chunk of an expansion.
+CHUNK_TASKS = 4096
+
+
+class Growth(NamedTuple):
+    """What a growing node has made, as its attempt commits it.
+
+    ``chunks`` is the number of chunks that were written under the claim's token, ``children`` the
+    number of tasks in them, ``queues`` those of the tasks.
+    """
+
+    chunks: int
+    children: int
+    queues: tuple[str, ...]
+
+
+class Expansion(NamedTuple):
+    """The record of what a growing node has added to its run.
+
+    ``token`` is that of the claim that made it, and part of the names of its chunks; ``seq`` is its
+    place among the expansions of the run, from 1. The rest is as in :class:`Growth`.
+    """
+
+    token: str
+    seq: int
+    chunks: int
+    children: int
+    queues: tuple[str, ...]
+
+
+def child_name(node: str, key: str | int) -> str:
+    """The name of the child that a ``map`` node makes of the element with this key: ``clean[7]``,
+    ``clean[DE]``. In a key, ``%``, ``[``, ``]``, ``.`` and control characters are escaped.
+    """
+    text = str(key)
+    if not text.isalnum():
+        text = "".join(_escaped(letter) for letter in text)
+    return f"{node}[{text}]"
+
+
+def _escaped(letter: str) -> str:
+    if letter in "%[]." or not letter.isprintable():
+        return "".join(f"%{byte:02X}" for byte in letter.encode())
+    return letter
+
+
+def is_below(name: str, node: str) -> bool:
+    """Whether a name is one of those that belong to the children of a growing node."""
+    return name.startswith(node) and name[len(node) : len(node) + 1] in ("[", ".")
