@@ -172,7 +172,7 @@ class OpenBatches:
 
     def _travels_alone(self, index: int) -> bool:
         batched = self._info.options.batch and self._graph.tasks[index].batch
-        return not batched or self._state.is_suspect(index)
+        return not batched or self._state.travels_alone(index)
 
     def _send(self, queue: str, tasks: list[int], now: float, *, verify: bool = False) -> Batch:
         self.number += 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
-from distflow.core.expansion import Growth
 from distflow.errors import RunTooNew
 
 #: The versions of runs, and so of their bytes in Redis and RQ jobs, that this distflow reads. It
@@ -105,6 +104,18 @@ class Unknown(NamedTuple):
     def lost(self) -> int:
         """How many workers the task has cost so far in its generation."""
         return self.last.lost
+
+
+class Growth(NamedTuple):
+    """What a growing node has made, as its attempt commits it.
+
+    ``chunks`` is the number of chunks that were written under the claim's token, ``children`` the
+    number of tasks in them, ``queues`` those of the tasks.
+    """
+
+    chunks: int
+    children: int
+    queues: tuple[str, ...]
 
 
 class Finish(NamedTuple):

@@ -1,7 +1,4 @@
-"""Expansions: what growing nodes have added to their runs.
-
-Work horses import this module for every job: named tuples only, see ``model.py``.
-"""
+"""Expansions: what growing nodes have added to their runs, and how their children are named."""
 
 from __future__ import annotations
 
@@ -17,23 +14,12 @@ MAX_TASKS = 1_000_000
 CHUNK_TASKS = 4096
 
 
-class Growth(NamedTuple):
-    """What a growing node has made, as its attempt commits it.
-
-    ``chunks`` is the number of chunks that were written under the claim's token, ``children`` the
-    number of tasks in them, ``queues`` those of the tasks.
-    """
-
-    chunks: int
-    children: int
-    queues: tuple[str, ...]
-
-
 class Expansion(NamedTuple):
     """The record of what a growing node has added to its run.
 
     ``token`` is that of the claim that made it, and part of the names of its chunks; ``seq`` is its
-    place among the expansions of the run, from 1. The rest is as in :class:`Growth`.
+    place among the expansions of the run, from 1. The rest is as in
+    :class:`~distflow.core.claim.Growth`.
     """
 
     token: str

@@ -8,11 +8,11 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
 
+from distflow.core.graph_order import order_grown, read_grown
 from distflow.core.model import Task
-from distflow.errors import Problem, WorkflowInvalid
+from distflow.errors import Damaged, Problem, WorkflowInvalid
 from distflow.text import counted
 
 #: How many tasks of a cycle a message shows; a longer one is cut in the middle.
@@ -24,19 +24,39 @@ _MOST_CYCLES = 10
 _RENAME = "give them different names"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Graph:
-    """A validated DAG. Make one with :meth:`compile`; indices are positions in ``tasks``."""
+    """A validated DAG that may grow. Make one with :meth:`compile`; indices are positions in
+    ``tasks`` and never change.
 
-    tasks: tuple[Task, ...]
-    #: Name of a task -> its index.
-    index: dict[str, int]
-    #: Indices of each task's direct dependencies, each once, in the order of ``depends_on``.
-    parents: list[tuple[int, ...]]
-    #: Indices of each task's direct dependents, ascending.
-    children: list[tuple[int, ...]]
-    #: Every index once, dependencies before their dependents.
-    order: array[int]
+    A growing node that has expanded is *grown*. Whatever depends on it waits for its *join*, the
+    end of all of its children, except for nodes that follow it element by element: these need its
+    expansion alone.
+    """
+
+    __slots__ = ("_grown", "_makers", "_order", "_static", "children", "index", "parents", "tasks")
+
+    def __init__(
+        self,
+        tasks: list[Task],
+        index: dict[str, int],
+        parents: list[tuple[int, ...]],
+        children: list[Sequence[int]],
+        order: array[int],
+    ) -> None:
+        self.tasks = tasks
+        #: Name of a task -> its index.
+        self.index = index
+        #: Indices of each task's direct dependencies, each once, in the order of ``depends_on``.
+        self.parents = parents
+        #: Indices of each task's direct dependents, ascending. The children that a node has made
+        #: are not among them.
+        self.children = children
+        self._order: array[int] | None = order
+        #: How many tasks are of no expansion, and by which node each later task was made.
+        self._static = len(tasks)
+        self._makers = array("l")
+        #: Grown nodes -> the indices of their children.
+        self._grown: dict[int, range] = {}
 
     @classmethod
     def compile(cls, tasks: Sequence[Task]) -> Graph:
@@ -46,26 +66,111 @@ class Graph:
             WorkflowInvalid: two tasks share a name, a dependency is missing, or the dependencies
                 form a cycle; it has every such problem.
         """
-        frozen = tuple(tasks)
-        index = {task.name: position for position, task in enumerate(frozen)}
-        problems = _find_duplicates(frozen) if len(index) < len(frozen) else []
+        listed = list(tasks)
+        index = {task.name: position for position, task in enumerate(listed)}
+        problems = _find_duplicates(listed) if len(index) < len(listed) else []
         try:
-            parents = [_parent_indices(task, index) if task.depends_on else () for task in frozen]
+            parents = [_parent_indices(task, index) if task.depends_on else () for task in listed]
         except KeyError:
-            problems += _find_missing(frozen, index)
-            parents = [_parent_indices(_without_missing(task, index), index) for task in frozen]
+            problems += _find_missing(listed, index)
+            parents = [_parent_indices(_without_missing(task, index), index) for task in listed]
         children = _invert(parents)
         order = _topological_order(parents, children)
-        if len(order) < len(frozen) and len(index) == len(frozen):
-            problems += _find_cycles(frozen, parents, order)
+        if len(order) < len(listed) and len(index) == len(listed):
+            problems += _find_cycles(listed, parents, order)
         if problems:
             raise WorkflowInvalid(problems=problems)
-        return cls(frozen, index, parents, children, order)
+        return cls(listed, index, parents, children, order)
+
+    # Growth
+
+    def grow(self, node: int, tasks: Sequence[Task]) -> range:
+        """Append children that a growing node has made, in time linear in them. An expansion comes
+        in chunks, one after another, and no other expansion comes between.
+
+        Args:
+            node: the index of the growing node.
+            tasks: a chunk of its children, dependencies before their dependents; none for a node
+                without children.
+
+        Returns:
+            The indices of these tasks.
+
+        Raises:
+            Damaged: one of the tasks has a name that exists, or a dependency that does not.
+        """
+        start = len(self.tasks)
+        added = range(start, start + len(tasks))
+        known = self._grown.get(node, range(start, start))
+        if known.stop != start:
+            raise Damaged(f"the expansion of {self.tasks[node].name!r} is not in one piece")
+        index = self.index
+        for position, task in enumerate(tasks, start):
+            if index.setdefault(task.name, position) != position:
+                raise Damaged(f"two tasks are named {task.name!r}")
+        try:
+            parents = [_parent_indices(task, index) if task.depends_on else () for task in tasks]
+        except KeyError as missing:
+            raise Damaged(f"a child of {self.tasks[node].name!r} depends on {missing}") from None
+        self.tasks += tasks
+        self.parents += parents
+        self.children += [()] * len(tasks)
+        self._makers.extend([node] * len(tasks))
+        for child, its_parents in enumerate(parents, start):
+            for parent in its_parents:
+                dependents = self.children[parent]
+                if not isinstance(dependents, list):
+                    self.children[parent] = dependents = list(dependents)
+                dependents.append(child)
+        self._grown[node] = range(known.start, added.stop)
+        self._order = None
+        return added
+
+    def is_grown(self, node: int) -> bool:
+        """Whether the task is a growing node whose expansion is in the graph, at least in part."""
+        return node in self._grown
+
+    def expansion_of(self, node: int) -> range | None:
+        """The indices of the children that a node has made so far; None if it has not expanded."""
+        return self._grown.get(node)
+
+    def grown_nodes(self) -> Mapping[int, range]:
+        """The grown nodes, in the order of their expansions, with the indices of their children."""
+        return self._grown
+
+    def maker(self, index: int) -> int:
+        """The index of the node that made a task; -1 for a task of no expansion."""
+        return -1 if index < self._static else self._makers[index - self._static]
+
+    def follows(self, index: int, node: int) -> bool:
+        """Whether a task follows a mapped node, one of its dependencies, element by element."""
+        grow = self.tasks[index].grow
+        return grow is not None and self.tasks[node].name in grow.shapes
+
+    def gathers(self, index: int) -> bool:
+        """Whether a task takes what a grown node stands for: the results of all of its children."""
+        grown = self._grown
+        return bool(grown) and any(
+            node in grown and not self.follows(index, node) for node in self.parents[index]
+        )
+
+    # Orders
+
+    @property
+    def order(self) -> array[int]:
+        """Every index once, dependencies before their dependents; ``~node`` is the join of a grown
+        node, which comes after its children. Worked out anew after the graph has grown.
+        """
+        if self._order is None:
+            self._order = order_grown(self)
+        return self._order
 
     def reading_order(self) -> Sequence[int]:
         """Every index once, dependencies before their dependents, otherwise in the order of
-        definition.
+        definition; the children of a node come after it.
         """
+        if self._grown:
+            return read_grown(self)
         defined = range(len(self.tasks))
         if all(not above or max(above) < index for index, above in enumerate(self.parents)):
             return defined
@@ -142,7 +247,7 @@ def _parent_indices(task: Task, index: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(dict.fromkeys([index[name] for name in task.depends_on]))
 
 
-def _invert(parents: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+def _invert(parents: Sequence[Sequence[int]]) -> list[Sequence[int]]:
     children: list[list[int] | None] = [None] * len(parents)
     for child, its_parents in enumerate(parents):
         for parent in its_parents:

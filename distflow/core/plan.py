@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from distflow.core.claim import Progress
-from distflow.core.ending import verdict_of
+from distflow.core.ending import find_tolerated, verdict_of
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.run import Claim
@@ -45,7 +45,10 @@ def plan_resume(
     """
     items = []
     tasks, success = graph.tasks, TaskStatus.SUCCESS
+    rests_on = _held_up(graph, statuses, claims)
     for index in reversed(graph.order):
+        if index < 0:
+            continue
         status = statuses[index]
         if status is success:
             items.append(PlanItem(index, "keep", "done", status, None))
@@ -61,6 +64,10 @@ def plan_resume(
                 reason = "at most once: it started and failed"
                 items.append(PlanItem(index, "keep", reason, status, None))
                 continue
+            if index in rests_on:
+                reason = "tolerated: a running task rests on it"
+                items.append(PlanItem(index, "keep", reason, status, None))
+                continue
             # The attempts of the generation that ends here are used up; the new one has a full
             # budget.
             again = Progress(attempt=result.attempt + 1, base=result.attempt)
@@ -73,25 +80,59 @@ def plan_resume(
     return items
 
 
+def _held_up(
+    graph: Graph, statuses: Sequence[TaskStatus | None], claims: Mapping[str, Claim]
+) -> set[int]:
+    """The tolerated failures on which a claimed task rests: it has their None already, or reads it
+    while it runs.
+    """
+    held: set[int] = set()
+    if not claims or TaskStatus.FAILURE not in statuses:
+        return held
+    is_tolerated = find_tolerated(graph, statuses)
+    for name in claims:
+        index = graph.index.get(name)
+        rests = [] if index is None else list(graph.parents[index])
+        # What a grown node stands for is made of its children. The list grows while it is iterated.
+        for each in rests:
+            rests += graph.expansion_of(each) or ()
+        held |= {
+            each for each in rests if statuses[each] == TaskStatus.FAILURE and is_tolerated(each)
+        }
+    return held
+
+
 def changes_nothing(graph: Graph, plan: Sequence[PlanItem], ended: RunStatus) -> bool:
     """Whether a resume by this plan would run nothing and end the run as it has ``ended``: every
     task that is not kept was skipped behind a kept outcome, and would be skipped again. A decision
     made since may change the end.
     """
     seen = {item.task: item.seen for item in plan}
-    if verdict_of(graph, [seen[index] for index in range(len(graph))]) != ended:
+    statuses = [seen[index] for index in range(len(graph))]
+    is_tolerated = find_tolerated(graph, statuses)
+    if verdict_of(graph, statuses, is_tolerated) != ended:
         return False
-    #: Tasks behind which nothing can run.
+    #: Tasks behind which nothing can run, and grown nodes that do not join.
     barred: set[int] = set()
+    unjoined: set[int] = set()
+
+    def is_behind(index: int) -> bool:
+        return any(
+            parent in barred or (parent in unjoined and not graph.follows(index, parent))
+            for parent in graph.parents[index]
+        )
+
     # Dependencies before their dependents.
     for item in reversed(plan):
         if item.action == "keep":
-            task = graph.tasks[item.task]
-            tolerated = item.seen == TaskStatus.FAILURE and task.continue_on_error
-            if item.seen != TaskStatus.SUCCESS and not tolerated:
-                barred.add(item.task)
-        elif item.seen == TaskStatus.SKIPPED and not barred.isdisjoint(graph.parents[item.task]):
-            barred.add(item.task)
-        else:
+            tolerated = item.seen == TaskStatus.FAILURE and is_tolerated(item.task)
+            if item.seen == TaskStatus.SUCCESS or tolerated:
+                continue
+        elif not (item.seen == TaskStatus.SKIPPED and is_behind(item.task)):
             return False
+        barred.add(item.task)
+        above = graph.maker(item.task)
+        while above >= 0:
+            unjoined.add(above)
+            above = graph.maker(above)
     return True

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from distflow.core.claim import Progress
+from distflow.core.dependencies import Consequences, Dependencies
 from distflow.core.ending import verdict_of
 from distflow.core.graph import Graph
 from distflow.core.questions import HookQuestions
@@ -38,7 +39,6 @@ def _reached_from(status: TaskStatus) -> frozenset[TaskStatus]:
 #: The statuses that a task may be seen in next, since events may skip steps.
 _REACHED = {status: _reached_from(status) for status in TaskStatus}
 
-_BAD = frozenset({_S.FAILURE, _S.SKIPPED, _S.CANCELLED})
 _UNHELD = frozenset({_S.PENDING, _S.READY, _S.QUEUED, _S.WAITING})
 _ON_ITS_WAY = frozenset({_S.QUEUED, _S.CLAIMED, _S.STARTED})
 _OPEN = (_S.READY, _S.QUEUED, _S.CLAIMED, _S.STARTED, _S.WAITING)
@@ -74,10 +74,8 @@ class TaskStateManager:
         self.statuses = [_S.PENDING] * len(graph)
         self.counts = dict.fromkeys(TaskStatus, 0)
         self.counts[_S.PENDING] = len(graph)
-        #: How many dependencies of each task are not satisfied.
-        self._unmet = [len(parents) for parents in graph.parents]
-        #: Task that ended badly -> the task that was the first cause.
-        self._roots: dict[int, int] = {}
+        #: What the end of one task means for others.
+        self.dependencies = Dependencies(graph, self.statuses)
         #: Ready tasks by queue.
         self._ready: dict[str, ReadyQueue] = {}
         #: Tasks that have lost a worker: they may be what killed it.
@@ -93,6 +91,14 @@ class TaskStateManager:
         self._restore(outcomes, claims, progress, now_ms)
 
     # What happened
+
+    def grow(self, node: int, added: range) -> None:
+        """The graph has got these children of a growing node: a chunk of its expansion. Its success
+        is reported once all of them are there.
+        """
+        self.statuses += [_S.PENDING] * len(added)
+        self.counts[_S.PENDING] += len(added)
+        self._follow(self.dependencies.grow(node, added))
 
     def on_queued(self, index: int) -> None:
         """The task was put into a batch, perhaps behind dependencies that are not satisfied yet."""
@@ -192,7 +198,7 @@ class TaskStateManager:
             index
             for index in indices
             if self._waits_for_worker(index)
-            or (self.statuses[index] in sent and not self._unmet[index])
+            or (self.statuses[index] in sent and not self.dependencies.unmet[index])
         ]
 
     def _waits_for_worker(self, index: int) -> bool:
@@ -212,11 +218,14 @@ class TaskStateManager:
         """
         if self.statuses[index] != _S.PENDING or index in self._barred:
             return None
-        return self._unmet[index]
+        return self.dependencies.unmet[index]
 
-    def is_suspect(self, index: int) -> bool:
-        """Whether the task has lost a worker before."""
-        return index in self._suspects
+    def travels_alone(self, index: int) -> bool:
+        """Whether the task must be the only one in its batch: it has lost a worker before, grows
+        the graph, or gathers what a grown node stands for.
+        """
+        grows = self.graph.tasks[index].grow is not None
+        return grows or index in self._suspects or self.graph.gathers(index)
 
     def queues(self) -> list[str]:
         """The queues with ready tasks or with hooks to ask."""
@@ -241,7 +250,6 @@ class TaskStateManager:
         cancelled = [index for index, status in enumerate(self.statuses) if status in _UNHELD]
         for index in cancelled:
             self._set(index, _S.CANCELLED)
-            self._roots[index] = index
         return cancelled
 
     def next_due(self) -> int | None:
@@ -269,13 +277,15 @@ class TaskStateManager:
 
     def verdict(self, *, cancelled: bool) -> RunStatus:
         """How a run that is over has ended."""
-        if self.counts[_S.UNKNOWN]:
+        # A pending task waits for an unknown one. If it ever did not, the run would not have
+        # succeeded either.
+        if self.counts[_S.UNKNOWN] or self.counts[_S.PENDING]:
             return RunStatus.BLOCKED
         if cancelled and self.counts[_S.SUCCESS] < len(self.graph):
             return RunStatus.CANCELLED
         if not self.counts[_S.FAILURE] and not self.counts[_S.CANCELLED]:
             return RunStatus.SUCCESS
-        return verdict_of(self.graph, self.statuses)
+        return verdict_of(self.graph, self.statuses, self.dependencies.is_tolerated)
 
     # How
 
@@ -286,20 +296,23 @@ class TaskStateManager:
         progress: Mapping[str, Progress],
         now_ms: int,
     ) -> None:
-        graph = self.graph
+        graph, unmet = self.graph, self.dependencies.unmet
         for index in graph.order:
+            if index < 0:
+                # A join: its node has joined when its last child was restored.
+                continue
             name = graph.tasks[index].name
             outcome = outcomes.get(name)
             claim = claims.get(name)
             if outcome is not None:
-                self._force(index, outcome)
-                self._spread_restored(index)
+                self._restore_outcome(index, outcome)
             elif claim is not None:
                 self._force(index, _S.STARTED if claim.started else _S.CLAIMED)
-            elif self._unmet[index]:
-                if self._doomed_by(index) is not None:
-                    self._skip(index)
-                    self._spread_restored(index)
+            elif unmet[index]:
+                root = self.dependencies.doomed_by(index)
+                if root is not None:
+                    self._skip(index, root)
+                    self.dependencies.settle(index)
             elif (known := progress.get(name)) is None:
                 self._make_ready(index)
             else:
@@ -308,49 +321,32 @@ class TaskStateManager:
                 self._force(index, _S.WAITING)
                 self.on_waiting(index, known.not_before, now_ms)
 
-    def _spread_restored(self, index: int) -> None:
-        """Tell the children, which come later in the order, how their parent ended."""
-        if self._satisfies(index):
-            for child in self.graph.children[index]:
-                self._unmet[child] -= 1
-        elif self.statuses[index] in _BAD:
-            doomed_by = self._doomed_by(index)
-            self._roots[index] = index if doomed_by is None else self._roots[doomed_by]
-
-    def _doomed_by(self, index: int) -> int | None:
-        for parent in self.graph.parents[index]:
-            if self.statuses[parent] in _BAD and not self._satisfies(parent):
-                return parent
-        return None
-
-    def _satisfies(self, index: int) -> bool:
-        status = self.statuses[index]
-        return status == _S.SUCCESS or (
-            status == _S.FAILURE and self.graph.tasks[index].continue_on_error
-        )
+    def _restore_outcome(self, index: int, outcome: TaskStatus) -> None:
+        """Dependents come later in the order: they see then what follows."""
+        self._force(index, outcome)
+        if outcome != _S.UNKNOWN:
+            self.dependencies.settle(index)
 
     def _spread(self, index: int) -> None:
         """Propagate a final outcome to the dependents."""
-        if self._satisfies(index):
-            for child in self.graph.children[index]:
-                self._unmet[child] -= 1
-                if self._unmet[child] == 0 and self.statuses[child] == _S.PENDING:
-                    self._make_ready(child)
-            return
-        self._roots.setdefault(index, index)
-        reached = [index]
-        while reached:
-            parent = reached.pop()
-            for child in self.graph.children[parent]:
-                if self.statuses[child] == _S.PENDING:
-                    self._skip(child, parent)
-                    reached.append(child)
+        self._follow(self.dependencies.settle(index))
 
-    def _skip(self, index: int, parent: int | None = None) -> None:
-        if parent is None:
-            parent = self._doomed_by(index)
-        root = index if parent is None else self._roots[parent]
-        self._roots[index] = root
+    def _follow(self, found: Consequences) -> None:
+        """Make tasks ready, or skip them and what depends on them."""
+        following = [found]
+        while following:
+            met, doomed = following.pop()
+            for index in met:
+                if self.statuses[index] == _S.PENDING:
+                    self._make_ready(index)
+            for index, root in doomed:
+                if self.statuses[index] == _S.PENDING:
+                    self._skip(index, root)
+                    following.append(self.dependencies.settle(index))
+
+    def _skip(self, index: int, root: int) -> None:
+        """Skip a task, because of the task that was the first cause."""
+        self.dependencies.set_root(index, root)
         self._set(index, _S.SKIPPED)
         cause = self.graph.tasks[root].name
         self._skips.append(Skip(index, f"not run: {cause!r} ended as {self.statuses[root]}"))
@@ -365,10 +361,10 @@ class TaskStateManager:
 
     def _reconsider(self, index: int) -> None:
         """Nobody holds the task: make it ready, pending or skipped, by its dependencies."""
-        if self._unmet[index] == 0:
+        if not self.dependencies.unmet[index]:
             self._make_ready(index)
-        elif self._doomed_by(index) is not None:
-            self._skip(index)
+        elif (root := self.dependencies.doomed_by(index)) is not None:
+            self._skip(index, root)
             self._spread(index)
         else:
             self._set(index, _S.PENDING)

@@ -106,8 +106,11 @@ FINAL = OUTCOMES - {_T.UNKNOWN}
 #: Outcomes by their text in Redis and snapshots.
 OUTCOME_OF = {status.value: status for status in OUTCOMES}
 
+#: Outcomes after which what depends on the task does not run, unless a failure is tolerated.
+BAD = frozenset({_T.FAILURE, _T.SKIPPED, _T.CANCELLED})
+
 #: Outcomes that a person's resume evaluates again (except for a started ``at_most_once`` task).
-REOPENED = frozenset({_T.FAILURE, _T.SKIPPED, _T.CANCELLED})
+REOPENED = BAD
 
 #: Runs that somebody should lead; a coordinator service adopts them.
 ACTIVE_RUNS = frozenset({RunStatus.RUNNING, RunStatus.REOPENING, RunStatus.CANCELLING})

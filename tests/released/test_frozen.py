@@ -176,8 +176,8 @@ def test_a_new_option_names_its_version(
 
 
 def test_codes_keys_and_types(shapes: dict[str, Any], present: dict[str, Any]) -> None:
-    """Codes and keys may be added; a type that 0.1 cannot decode is of runs of version 2 alone: what
-    stands for the expansion of a growing node.
+    """Codes and keys may be added; a type that 0.1 cannot decode is of runs of version 2 alone: the
+    data of a growing node that has expanded.
     """
     assert shapes["codes"].items() <= present["codes"].items()
     assert set(shapes["keys"]) <= set(present["keys"])

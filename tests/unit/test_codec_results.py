@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distflow.core.model import Loop, Metrics, Ref, Retry, Task, TaskResult
+from distflow.core.model import Grow, Loop, Metrics, Ref, Retry, Task, TaskResult
 from distflow.core.status import OUTCOMES, TaskStatus
 from distflow.errors import NotEncodable
 from distflow.wire import codec
@@ -136,6 +136,15 @@ tasks = st.builds(
     continue_on_error=st.booleans(),
     queue=st.just("default") | text,
     effects=st.sampled_from(["normal", "idempotent", "at_most_once"]),
+    grow=st.none()
+    | st.builds(
+        Grow,
+        st.sampled_from(["map", "plan"]),
+        st.none() | st.just(Task("", "m:child", kwargs={"x": Ref("a")}, retry=Retry(1))),
+        st.none() | text,
+        st.none() | st.integers(0, 9) | st.floats(0.1, 0.9),
+        st.lists(text, max_size=2).map(tuple),
+    ),
 )
 
 

@@ -141,7 +141,7 @@ def test_verdicts(outcomes: dict[str, TaskStatus], cancelled: bool, verdict: Run
 
 def test_a_verdict_needs_the_status_of_every_task() -> None:
     """A run is not taken for a success by the half of it that is known."""
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="1 statuses of 2 tasks"):
         verdict_of(graph_of(a="", b=""), [S.SUCCESS])
 
 
@@ -247,13 +247,13 @@ def test_what_a_worker_gives_back_is_ready_again() -> None:
     assert {skip.message for skip in state.take_skips()} == {"not run: 'a' ended as failure"}
 
 
-def test_a_task_that_has_lost_a_worker_is_suspect() -> None:
+def test_a_task_that_has_lost_a_worker_travels_alone() -> None:
     """Also for a coordinator that reads of it: by what was lost in this generation."""
     progress = {"a": Progress(lost=1), "b": Progress(attempt=2)}
     state = TaskStateManager(graph_of(a="", b="", c=""), {}, {}, progress, 0)
-    assert [state.is_suspect(index) for index in range(3)] == [True, False, False]
+    assert [state.travels_alone(index) for index in range(3)] == [True, False, False]
     state.on_lost(2)
-    assert [state.is_suspect(index) for index in range(3)] == [True, False, True]
+    assert [state.travels_alone(index) for index in range(3)] == [True, False, True]
 
 
 @pytest.mark.parametrize("status", TaskStatus)

@@ -91,7 +91,7 @@ class Model:
         return sorted(found, key=lambda index: (-tasks[index].priority, index))
 
     def verdict(self) -> RunStatus:
-        if S.UNKNOWN in self.outcomes.values():
+        if S.UNKNOWN in self.outcomes.values() or self.having(S.PENDING):
             return RunStatus.BLOCKED
         if not all(self.satisfied(i) for i, s in self.outcomes.items() if s == S.FAILURE):
             return RunStatus.FAILURE
