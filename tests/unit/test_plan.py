@@ -66,6 +66,22 @@ def test_what_is_not_success_is_evaluated_again() -> None:
         assert item.progress == Progress(attempt=5, iteration=1, base=4, lost=0)
 
 
+def test_a_tolerated_failure_stays_while_a_running_task_rests_on_it() -> None:
+    """The task may read it at any moment. Once that has ended, a resume evaluates it again."""
+    graph = Graph.compile(
+        [Task("a", "m:f", continue_on_error=True), Task("b", "m:f", depends_on=("a",))]
+    )
+    details = {0: TaskResult(S.FAILURE, attempt=1)}
+    statuses = [S.FAILURE, None]
+
+    def action(claims: dict[str, Claim]) -> str:
+        items = plan_resume(graph, statuses, details, claims, {})
+        return next(item.action for item in items if item.task == 0)
+
+    assert action({"b": CLAIM}) == "keep"
+    assert action({}) == "again"
+
+
 def test_what_never_ran_has_its_first_attempt_before_it() -> None:
     """A task that was skipped because of another has used no attempt."""
     assert plan_of(TaskResult(S.SKIPPED)).progress == Progress(attempt=1, base=0)

@@ -13,9 +13,9 @@ local beats, events, history = KEYS[5], KEYS[6], KEYS[7]
 local troubles, traits, refusals = KEYS[8], KEYS[9], KEYS[10]
 local request = cmsgpack.unpack(ARGV[1])
 
-local run = redis.call('HMGET', meta, 'epoch', 'status', 'concurrency', 'clock_offset_ms')
+local refused, run = refusal(nil, false, 'status', 'concurrency', 'clock_offset_ms')
 local finish_codes, claim_replies = {}, {}
-if refusal() then
+if refused then
   for i = 1, #request.finishes do finish_codes[i] = CODE.GONE end
   for i = 1, #request.claims do claim_replies[i] = {CODE.GONE} end
   return {finish_codes, claim_replies}
@@ -65,7 +65,7 @@ local function finish_without_claim(done, packed)
   note_trouble(troubles, traits, done.task, '')
   count('unknown', -1)
   unblock()
-  run[2] = redis.call('HGET', meta, 'status')
+  run[3] = redis.call('HGET', meta, 'status')
 end
 
 local function finish(done, held, packed)
@@ -131,11 +131,11 @@ for _, refused in ipairs(request.refused or {}) do
 end
 
 -- Read after the finishes: one of them may have unblocked the run.
-local run_epoch, run_status, concurrency = run[1], run[2], tonumber(run[3])
+local run_epoch, run_status, concurrency = run[1], run[3], tonumber(run[4])
 local begun, now
 if #request.claims > 0 then
   begun = redis.call('HEXISTS', beats, request.batch) == 1
-  now = now_ms(run[4] or '0')
+  now = now_ms(run[5] or '0')
 end
 
 -- Other batches that hold claims. A batch runs one task at a time, so it counts once.

@@ -36,17 +36,18 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
--- The guard of every call on a run: the code that refuses it, or nil. epoch: that of a coordinator
--- (nil for other callers): one that slept knows nothing of what its successor sees and does.
--- must_read: whether the caller must be able to read the run: one that cannot must not lead, move
--- or remove it.
-local function refusal(epoch, must_read)
-  local run = redis.call('HMGET', META, 'epoch', 'v')
+-- The guard of every call on a run: the code that refuses it, or nil and fields of the run, which are
+-- read along: epoch, v, then those that are named. epoch: that of a coordinator (nil for other
+-- callers): one that slept knows nothing of what its successor sees and does. must_read: whether the
+-- caller must be able to read the run: one that cannot must not lead, move or remove it.
+local function refusal(epoch, must_read, ...)
+  local run = redis.call('HMGET', META, 'epoch', 'v', ...)
   if not run[1] and redis.call('EXISTS', META) == 0 then return CODE.GONE end
   if must_read and run[2] and (tonumber(run[2]) or math.huge) > POLICY.NEWEST_VERSION then
     return CODE.TOO_NEW
   end
   if epoch and run[1] ~= epoch then return CODE.STALE_EPOCH end
+  return nil, run
 end
 
 -- The guard of calls that create a run: refuses another creation of the same name, and a run whose

@@ -5,7 +5,7 @@
 -- Events  started
 local claims, events = KEYS[2], KEYS[3]
 local task, token = ARGV[1], ARGV[2]
-local refused = refusal()
+local refused, run = refusal(nil, false, 'status', 'clock_offset_ms')
 if refused then return refused end
 local claim = read_claim(claims, task)
 -- The claim was given to another worker while this one was away: it must not start.
@@ -17,8 +17,8 @@ if claim[6] ~= 0 then
   return CODE.GRANTED
 end
 -- A cancelled run starts nothing more, not even claimed tasks.
-if POLICY.UNSTARTED_IN[redis.call('HGET', META, 'status')] then return CODE.STOPPED end
-claim[6] = now_ms()
+if POLICY.UNSTARTED_IN[run[3]] then return CODE.STOPPED end
+claim[6] = now_ms(run[4] or '0')
 redis.call('HSET', claims, task, pack_claim(claim))
 tell('started', task, '', claim[1], claim[4])
 publish(events)
