@@ -26,3 +26,6 @@ class Batch(NamedTuple):
     version: int = 1
     #: How many queue entries carry it: one worker begins it, the others drop theirs.
     copies: int = 1
+    #: The expansions that its tasks are of, as pairs of a node and the token of its record: a claim
+    #: under a record that the run does not have is refused.
+    records: tuple[tuple[str, str], ...] = ()
