@@ -25,7 +25,7 @@ from distflow.cli.ui.progress import open_display
 from distflow.cli.ui.task_view import task_lines
 from distflow.cli.ui.views import step_command
 from distflow.core.graph import Graph
-from distflow.core.render import to_dot, to_mermaid
+from distflow.core.render import to_dot, to_mermaid, to_text
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput
 from distflow.runs.client import Client
@@ -33,6 +33,9 @@ from distflow.runs.documents import read_task, status_document, task_document
 from distflow.runs.lookup import find_task, live_statuses
 from distflow.runs.outlook import next_steps, read_outlook
 from distflow.runs.run import Run
+
+#: How graphs are drawn.
+_FORMATS = {"mermaid": to_mermaid, "dot": to_dot, "text": to_text}
 
 #: Seconds between two looks of ``watch`` at a run that nobody leads.
 _POLL_SECONDS = 0.5
@@ -97,9 +100,10 @@ def show(
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["mermaid", "dot"]),
+    type=click.Choice(list(_FORMATS)),
     default="mermaid",
     show_default=True,
+    help="text has a line per task.",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write to this file, not to stdout."
@@ -115,7 +119,10 @@ def graph(
     redis_url: str | None,
     data_dir: Path | None,
 ) -> None:
-    """Draw the DAG of a workflow, or of a run."""
+    """Draw the DAG of a workflow, or of a run.
+
+    The tasks that a map or a plan has added are one box with their number.
+    """
     if (workflow is None) == (run_id is None):
         raise InvalidInput("graph draws one thing: give MODULE:WORKFLOW or --run RUN_ID")
     statuses: dict[str, TaskStatus] | None = None
@@ -130,7 +137,7 @@ def graph(
             run = Client(backend).run(run_id or "")
             drawn = run.graph()
             statuses = live_statuses(run.store, drawn, run.info().as_of)
-    text = (to_mermaid if form == "mermaid" else to_dot)(drawn, statuses)
+    text = _FORMATS[form](drawn, statuses)
     if output is None or str(output) == "-":
         for each in text.splitlines():
             put(each)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 
-from distflow.core.model import Task
+from distflow.core.model import Grow, Task
 from distflow.wire import codec
 
 #: The codec's extension codes of set and frozenset, whose order says nothing.
@@ -18,16 +18,26 @@ def fingerprint(task: Task) -> str:
     """16 hex digits that are the same for the same task in any process.
 
     They depend on its function, its arguments (a Ref among them by the name of its task) and the
-    names of its dependencies; not on the order of dict keys, set elements or dependencies, nor
-    on its name and policy.
+    names of its dependencies; for a growing node also on what it makes of each element. Not on the
+    order of dict keys, set elements or dependencies, nor on its name and policy.
 
     Raises:
         NotEncodable: an argument cannot be encoded.
     """
-    packed = codec.pack(
-        [task.function, list(task.args), dict(task.kwargs), sorted(set(task.depends_on))]
-    )
-    return hashlib.sha256(_canonical(packed)).hexdigest()[:16]
+    said = [task.function, list(task.args), dict(task.kwargs), sorted(set(task.depends_on))]
+    if task.grow is not None:
+        said.append(_grown(task.grow))
+    return hashlib.sha256(_canonical(codec.pack(said))).hexdigest()[:16]
+
+
+def _grown(grow: Grow) -> list[Any]:
+    """What a growing node makes of each element, and under which names."""
+    child = grow.child
+    made = None
+    if child is not None:
+        inner = None if child.grow is None else _grown(child.grow)
+        made = [child.function, list(child.args), dict(child.kwargs), inner]
+    return [grow.kind, made, grow.key, sorted(grow.shapes)]
 
 
 def _canonical(packed: bytes) -> bytes:

@@ -124,6 +124,7 @@ def test_graph_of_a_workflow(scene: MemoryScene, tmp_path: Path) -> None:
     target = tmp_path / "dag.mmd"
     assert scene.cli(*words, "-o", target).exit_code == 0
     assert target.read_text() == text
+    assert scene.cli(*words, "--format", "text").stdout.splitlines()[1].startswith("charge: after")
     assert scene.asked is None
 
 
