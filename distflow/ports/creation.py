@@ -60,14 +60,19 @@ class CreationPort(Protocol):
     def read_creation(self) -> Creation | None:
         """How far the creation has come; None where the run is made, or there is none."""
 
-    def discard_creation(self, operation: str, *, unlist: bool = False) -> None:
+    def discard_creation(self, operation: str, *, unlist: bool = False, made: bool = False) -> None:
         """Remove what an operation has written of a run that it has not sealed, so that the run can
-        be created anew: whoever still writes under that operation is told RunGone or WrongState.
-        The run's entries in lists stay, since its next creation has them too, unless ``unlist``
-        says that there will be none. Where there is no such run there is nothing else to do.
+        be created anew: whoever still writes under that operation gets RunGone or WrongState. If
+        there is no such run, there is nothing else to do.
+
+        Args:
+            operation: the id of the creation.
+            unlist: remove the run's entries in lists too, since there will be no next creation.
+            made: remove a run that the operation has sealed as well, as long as nobody has led it:
+                none of its tasks can have run.
 
         Raises:
-            LookAgain: the run was sealed, or created anew, since the caller looked.
+            LookAgain: the run was sealed, led, or created anew, since the caller looked.
             RunTooNew: a newer distflow writes it.
         """
 

@@ -84,10 +84,7 @@ def write_run(
     except RunExists:
         raise
     except BaseException:
-        # The run may have been created or not; asked again, Redis says so only of our operation.
-        with suppress(DistflowError):
-            undo.create_run(spec, operation)
-            undo.delete_run(force=True)
+        take_back(undo, operation)
         raise
     if is_small:
         return
@@ -109,12 +106,11 @@ def write_run(
 
 
 def take_back(store: RunStore, operation: str) -> None:
-    """Remove what a creation has written that failed midway, as far as Redis lets us. Others may
-    have created the run anew, if this process was frozen or Redis away for long; or it was sealed
-    after all, and tasks of it may have run: then it stays.
+    """Remove what a creation that failed has written, as far as Redis allows. A run that somebody
+    leads by now stays, since tasks of it may have run; so does one that others have created anew.
     """
     with suppress(DistflowError):
-        store.discard_creation(operation, unlist=True)
+        store.discard_creation(operation, unlist=True, made=True)
 
 
 def _check_params(spec: RunSpec) -> None:

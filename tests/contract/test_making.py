@@ -283,6 +283,23 @@ def test_what_is_discarded_for_good_is_in_no_list(subject: Subject) -> None:
     assert subject.list_active_runs() == []
 
 
+def test_a_made_run_is_discarded_until_somebody_leads_it(subject: Subject) -> None:
+    """Its writer does not know whether it was made; who leads it may have run its tasks already."""
+    store = subject.store
+    store.create_run(make_spec(), "first", [Task("a", "m:f")])
+    with pytest.raises(LookAgain):
+        store.discard_creation("second", unlist=True, made=True)
+    store.discard_creation("first", unlist=True, made=True)
+    assert subject.list_runs() == subject.list_active_runs() == []
+    store.create_run(make_spec(), "second", [Task("a", "m:f")])
+    store.acquire_lease("somebody", 30.0)
+    before = picture(subject)
+    with pytest.raises(LookAgain):
+        store.discard_creation("second", unlist=True, made=True)
+    assert picture(subject) == before
+    assert subject.list_active_runs() == ["run-1"]
+
+
 def test_a_run_created_anew_while_it_is_deleted_stays_listed(
     redis_subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -273,10 +273,10 @@ class FailingStore(RedisRunStore):
         assert self.read_info().counts["success"] == 1
         raise RedisUnavailable
 
-    def discard_creation(self, operation: str, *, unlist: bool = False) -> None:
+    def discard_creation(self, operation: str, *, unlist: bool = False, made: bool = False) -> None:
         if self.dies:
             raise RedisUnavailable
-        super().discard_creation(operation, unlist=unlist)
+        super().discard_creation(operation, unlist=unlist, made=made)
 
 
 def test_an_import_that_fails_midway_leaves_nothing(

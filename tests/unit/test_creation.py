@@ -10,7 +10,7 @@ from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
-from distflow.errors import RedisRefuses, RunNotFound
+from distflow.errors import RedisRefuses, RedisUnavailable, RunNotFound
 from distflow.runs.run_writer import write_run
 from distflow.store.memory.store import MemoryRunStore, MemoryServer
 
@@ -39,6 +39,32 @@ def test_who_has_waited_in_vain_does_not_wait_again() -> None:
     assert store.calls == 1
     with pytest.raises(RunNotFound):
         undo.read_info()
+
+
+@pytest.mark.parametrize("is_led", [False, True])
+def test_a_run_whose_making_nobody_confirmed(is_led: bool) -> None:
+    """Its writer gives up without a reply. Without a leader the run goes away; with one it stays,
+    since tasks of it may have run.
+    """
+    server = MemoryServer()
+
+    class Unanswered(MemoryRunStore):
+        """Redis has made the run, and the reply never comes."""
+
+        def create_run(
+            self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
+        ) -> None:
+            super().create_run(spec, operation, tasks)
+            if is_led:
+                undo.acquire_lease("a service", 30.0)
+            raise RedisUnavailable
+
+    store, undo = Unanswered("r", server=server), MemoryRunStore("r", server=server)
+    with pytest.raises(RedisUnavailable):
+        write_run(
+            store, RunSpec("r", "m:flow", {}, "o"), Graph.compile([Task("a", "m:f")]), undo=undo
+        )
+    assert bool(server.runs) == is_led
 
 
 def test_a_writer_that_slept_takes_back_its_own_alone() -> None:

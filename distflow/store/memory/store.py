@@ -99,13 +99,14 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
             written = len(run.graph), len(run.results), len(run.progress), len(run.notes)
             return Creation(run.operation, written)
 
-    def discard_creation(self, operation: str, *, unlist: bool = False) -> None:
+    def discard_creation(self, operation: str, *, unlist: bool = False, made: bool = False) -> None:
         with self.server.changed:
             run = self._find()
             if run is None:
                 return
             check_version(self.run_id, run.spec.version)
-            if run.operation != operation or run.status != RunStatus.CREATING:
+            is_unused = run.status == RunStatus.CREATING or (made and not run.epoch)
+            if run.operation != operation or not is_unused:
                 raise LookAgain(f"run {self.run_id} was changed in the meantime: try again")
             del self.server.runs[self.run_id]
             if unlist:

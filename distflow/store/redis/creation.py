@@ -89,8 +89,8 @@ class CreationStore(StoreBase, CreationPort):
             return None
         return Creation(operation.decode(), (chunks, outcomes, progress, notes))
 
-    def discard_creation(self, operation: str, *, unlist: bool = False) -> None:
-        code = self._run("delete_run", self._deleted_keys, 1, operation)
+    def discard_creation(self, operation: str, *, unlist: bool = False, made: bool = False) -> None:
+        code = self._run("delete_run", self._deleted_keys, 1, operation, int(made))
         if code == Code.WRONG_STATE:
             raise LookAgain(f"run {self.run_id} was changed in the meantime: try again")
         if code != Code.GONE:
@@ -106,7 +106,7 @@ class CreationStore(StoreBase, CreationPort):
     def delete_run(self, *, force: bool = False) -> None:
         used = self._deleted_keys
         try:
-            code = self._run("delete_run", used, int(force), "")
+            code = self._run("delete_run", used, int(force), "", 0)
             if code == Code.TOO_NEW:
                 self._require(code)
         except DamagedRun:
