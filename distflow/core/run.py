@@ -57,6 +57,8 @@ class RunSpec:
     #: The lowest version to use: see ``version.py``. The writer raises it to what the tasks and
     #: options need.
     version: int = 1
+    #: What its workflow returned, encoded: a template with Refs; None if it returned nothing.
+    returns: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class RunInfo:
     held: tuple[HeldTask, ...] = ()
     #: The queues of its tasks, in alphabetical order.
     queues: tuple[str, ...] = ()
+    #: What its workflow returned, encoded: a template with Refs; None if it returned nothing.
+    returns: bytes | None = None
 
     @property
     def durability(self) -> str:
@@ -207,7 +211,8 @@ class Repair(NamedTuple):
 
 class Vitals(NamedTuple):
     """How many outcomes and claims the store has, the id of the newest event (``0-0``: none), the
-    run's status (empty if there is no such run), and how many of the outcomes are unknown.
+    run's status (empty if there is no such run), how many of the outcomes are unknown, and how many
+    nodes have expanded.
     """
 
     outcomes: int
@@ -215,6 +220,7 @@ class Vitals(NamedTuple):
     newest_event: str
     status: str
     unknown: int
+    expansions: int = 0
 
 
 class Claim(NamedTuple):

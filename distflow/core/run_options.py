@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import NamedTuple, TypedDict
 
+from distflow.core.expansion import MAX_TASKS
 from distflow.given import check_count, check_flag, check_seconds
 
 #: Most bytes of an encoded result: 16 MiB.
@@ -30,6 +31,8 @@ class RunOptions:
         context: ``"pkg.module:factory"`` called once per run in each worker process.
         max_result_bytes: a task whose encoded result is larger fails.
         batch: whether short tasks travel together.
+        max_tasks: an expansion that makes the run larger is refused.
+        max_graph_bytes: likewise, of all encoded tasks.
     """
 
     concurrency: int | None = None
@@ -37,6 +40,8 @@ class RunOptions:
     context: str | None = None
     max_result_bytes: int = MAX_RESULT_BYTES
     batch: bool = True
+    max_tasks: int = MAX_TASKS
+    max_graph_bytes: int = MAX_GRAPH_BYTES
 
 
 #: The options of a run that asks for nothing.
@@ -51,12 +56,13 @@ class NewRunOptions:
         concurrency: how many tasks may run at once.
         timeout: seconds after which the run is cancelled.
         max_result_bytes: limit for one encoded result.
-        max_graph_bytes: limit for all encoded tasks.
+        max_graph_bytes: limit for all encoded tasks, those of expansions included.
         durability: ``"waitaof"`` makes workers wait until the starts and outcomes of
             ``at_most_once`` tasks are on Redis's disk; None relies on its settings.
         allow_eviction: use a Redis whose ``maxmemory-policy`` is not ``noeviction``.
         detach: leave the run to a coordinator service.
         batch: whether short tasks travel together.
+        max_tasks: how many tasks expansions may let the run have.
 
     Raises:
         InvalidInput: an option has an invalid value; the message says which and what it may be.
@@ -70,6 +76,7 @@ class NewRunOptions:
     allow_eviction: bool = False
     detach: bool = False
     batch: bool = True
+    max_tasks: int = MAX_TASKS
 
     def __post_init__(self) -> None:
         for option in RUN_OPTIONS:
@@ -95,6 +102,7 @@ class RunKeywords(TypedDict, total=False):
     allow_eviction: bool
     detach: bool
     batch: bool
+    max_tasks: int
 
 
 class _Always:
@@ -120,12 +128,13 @@ RUN_OPTIONS = (
     RunOption("timeout", check_seconds, (int, float), unsaid=None),
     RunOption("context", None, (str,)),
     RunOption("max_result_bytes", check_count, (int,)),
-    RunOption("max_graph_bytes", check_count),
+    RunOption("max_graph_bytes", check_count, (int,), since=2),
     # What a Redis can provide is known only to the store.
     RunOption("durability", None),
     RunOption("allow_eviction", check_flag),
     RunOption("detach", check_flag),
     RunOption("batch", check_flag, (bool,)),
+    RunOption("max_tasks", check_count, (int,), since=2),
 )
 
 #: The options that a run keeps, with their types.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from distflow.core.claim import Progress
+from distflow.core.expansion import Expansion
 from distflow.core.model import Task
 from distflow.core.readings import Problems, RunHead, RunReading, ServerInfo
 from distflow.core.run import Beat, Claim, HistoryEntry, Refusal, RunInfo, TaskCut
@@ -55,7 +56,30 @@ class ReadingPort(Protocol):
         """
 
     def iter_tasks(self, start: int = 0) -> Iterator[list[Task]]:
-        """The graph, a chunk at a time, from chunk number ``start`` on."""
+        """The graph that the run was created with, a chunk at a time, from chunk number ``start``
+        on.
+        """
+
+    def read_expansions(self) -> dict[str, Expansion]:
+        """What growing nodes have added to the graph, by node, in the order of their ``seq``."""
+
+    def read_expansion(self, node: str) -> Expansion | None:
+        """What a node has added; None where it has not expanded."""
+
+    def read_chunk(self, token: str, number: int) -> list[Task]:
+        """The tasks of one chunk of an expansion.
+
+        Args:
+            token: of the expansion.
+            number: of the chunk, from 0.
+
+        Raises:
+            LookAgain: there is no such chunk (any more): nor is the expansion recorded.
+            RunNotFound: there is no such run.
+        """
+
+    def read_stand_in(self, token: str) -> bytes | None:
+        """What an expansion stands for, encoded; None where there is no such expansion."""
 
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
         """The outcomes' statuses without their data, in order; None where there is none yet."""

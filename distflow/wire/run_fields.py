@@ -58,6 +58,8 @@ def encode_spec(spec: RunSpec, queues: Collection[str] | None = None) -> Fields:
             fields[name] = int(value) if isinstance(value, bool) else value
     if spec.detached:
         fields["detached"] = 1
+    if spec.returns is not None:
+        fields["returns"] = spec.returns
     if queues is not None:
         fields["queues"] = pack(sorted(queues))
     return fields
@@ -107,6 +109,7 @@ def decode_spec(run_id: str, meta: Meta) -> RunSpec:
         server=ServerFacts(*(_text(meta, name) or UNKNOWN for name in ServerFacts._fields)),
         detached=_text(meta, "detached") == "1",
         version=_version(meta),
+        returns=meta.get(b"returns"),
     )
 
 
@@ -171,6 +174,7 @@ def decode_info(
         # What was held may have ended since.
         held=_held(meta[b"held"]) if claimed and b"held" in meta else (),
         queues=tuple(sorted(msgpack.unpackb(meta[b"queues"]))) if b"queues" in meta else (),
+        returns=spec.returns,
     )
 
 

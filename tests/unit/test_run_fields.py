@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
+from distflow.core.model import Ref
 from distflow.core.run import RunSpec, ServerFacts
 from distflow.core.run_options import (
     KEPT_TYPES,
@@ -26,6 +27,8 @@ SAID: dict[str, Any] = {
     "context": "pkg:make",
     "max_result_bytes": 1000,
     "batch": False,
+    "max_tasks": 7,
+    "max_graph_bytes": 9000,
 }
 PLAIN = RunSpec("r", "pkg:flow", {"day": 1}, "0123", server=ServerFacts("rdb", "redis 7", "x"))
 
@@ -45,6 +48,7 @@ def test_a_plain_run_has_the_fields_of_the_first_release() -> None:
 def test_what_is_written_is_read(version: int, detached: bool) -> None:
     """Every option of a run, and all that it was created from."""
     spec = RunSpec("r", "f", {}, "0", RunOptions(**SAID), detached=detached, version=version)
+    spec = replace(spec, returns=pack([Ref("a")]))
     meta = as_kept(encode_spec(spec))
     assert (b"wire" in meta, b"v" in meta) == (version == 1, version == 2)
     assert (meta[b"batch"], meta[b"timeout"]) == (b"0", b"2.5")
@@ -91,4 +95,4 @@ def test_a_wrong_option_is_one_line(name: str, value: Any) -> None:
     with pytest.raises(InvalidInput, match=f"^{name} must be .*, not "):
         NewRunOptions(**{name: value})
     asked = NewRunOptions(concurrency=2, batch=False, detach=True, max_graph_bytes=5)
-    assert asked.kept("pkg:make") == RunOptions(2, None, "pkg:make", batch=False)
+    assert asked.kept("pkg:make") == RunOptions(2, None, "pkg:make", batch=False, max_graph_bytes=5)

@@ -54,5 +54,6 @@ def test_what_is_refused(name: str, value: object) -> None:
 def test_what_a_run_keeps() -> None:
     """How it is executed, with its workflow's context; not what was asked for its creation."""
     asked = NewRunOptions(3, 2.5, 1000, 2000, "waitaof", allow_eviction=True, batch=False)
-    assert asked.kept("shop:context") == RunOptions(3, 2.5, "shop:context", 1000, batch=False)
+    expected = RunOptions(3, 2.5, "shop:context", 1000, batch=False, max_graph_bytes=2000)
+    assert asked.kept("shop:context") == expected
     assert NewRunOptions().kept() == RunOptions(None, None, None, MAX_RESULT_BYTES, batch=True)

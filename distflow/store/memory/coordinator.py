@@ -155,8 +155,14 @@ class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
             if run is None:
                 return Vitals(0, 0, "0-0", "", 0)
             newest = run.events[-1].id if run.events else "0-0"
-            counts = len(run.results), len(run.claims)
-            return Vitals(*counts, newest, run.status.value, run.count().get(TaskStatus.UNKNOWN, 0))
+            return Vitals(
+                outcomes=len(run.results),
+                claims=len(run.claims),
+                newest_event=newest,
+                status=run.status.value,
+                unknown=run.count().get(TaskStatus.UNKNOWN, 0),
+                expansions=len(run.expansions.records),
+            )
 
     def record_repair(
         self, epoch: int, operation: str, repair: Repair, *, by: WorkerFacts = NAMELESS

@@ -34,6 +34,7 @@ from distflow.core.run import (
 from distflow.core.status import RESTING_RUNS, UNBLOCKED, RunStatus, TaskStatus
 from distflow.core.stopping import stop_moment
 from distflow.errors import RedisRefuses, RunGone, RunNotFound, StaleEpoch
+from distflow.store.memory.expansions import MemoryExpansions
 from distflow.wire.codec import status_of
 
 _T = TypeVar("_T")
@@ -81,6 +82,7 @@ class MemoryRun:
     waiting: int = 0
     lease: Lease | None = None
     graph: dict[int, list[Task]] = field(default_factory=dict)
+    expansions: MemoryExpansions = field(default_factory=MemoryExpansions)
     results: dict[str, bytes] = field(default_factory=dict)
     #: Task -> the operation that last decided it.
     resolved: dict[str, str] = field(default_factory=dict)

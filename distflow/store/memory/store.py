@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from distflow.core.claim import Progress, check_version
+from distflow.core.expansion import Expansion
 from distflow.core.model import Task
 from distflow.core.readings import Creation, Problems, RunHead, RunReading, ServerInfo
 from distflow.core.run import (
@@ -28,6 +29,7 @@ from distflow.store.memory.coordinator import MemoryCoordinatorStore
 from distflow.store.memory.resolving import MemoryResolvingStore
 from distflow.store.memory.server import MemoryRun, MemoryServer
 from distflow.store.memory.worker import MemoryWorkerStore
+from distflow.store.redis.reading import no_chunk
 from distflow.wire.codec import pack, status_of
 from distflow.wire.run_fields import as_kept, decode_spec, encode_spec
 
@@ -186,9 +188,8 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
                 reason=run.reason,
                 repairs=dict(run.repairs),
                 held=run.held if run.claims else (),
-                queues=tuple(
-                    sorted({task.queue for tasks in run.graph.values() for task in tasks})
-                ),
+                queues=tuple(sorted(_queues(run))),
+                returns=run.spec.returns,
             )
 
     def read_head(self, *, with_tasks: bool = True, with_server: bool = True) -> RunHead:
@@ -215,6 +216,29 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
             run = self._find()
             chunks = [list(run.graph[index]) for index in sorted(run.graph)[start:]] if run else []
         yield from chunks
+
+    def read_expansions(self) -> dict[str, Expansion]:
+        with self.server.changed:
+            run = self._find()
+            return dict(run.expansions.records) if run else {}
+
+    def read_expansion(self, node: str) -> Expansion | None:
+        return self.read_expansions().get(node)
+
+    def read_chunk(self, token: str, number: int) -> list[Task]:
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                raise self._missing()
+            tasks = run.expansions.read_chunk(token, number)
+        if tasks is None:
+            raise no_chunk(self.run_id, token, number)
+        return tasks
+
+    def read_stand_in(self, token: str) -> bytes | None:
+        with self.server.changed:
+            run = self._find()
+            return run.expansions.read_stand_in(token) if run else None
 
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
         return [
@@ -298,6 +322,12 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
             raise WrongState(f"run {self.run_id} is not being created by this operation")
         self._need_room()
         return run
+
+
+def _queues(run: MemoryRun) -> set[str]:
+    """The queues of its tasks."""
+    queues = {task.queue for tasks in run.graph.values() for task in tasks}
+    return queues.union(*(record.queues for record in run.expansions.records.values()))
 
 
 def _seconds(milliseconds: int | None) -> float | None:

@@ -120,9 +120,9 @@ class CoordinatorStore(StoreBase, CoordinatorPort):
 
     def read_vitals(self) -> Vitals:
         keys = self.keys
-        used = (keys.meta, keys.results, keys.claims, keys.events)
-        outcomes, claims, newest, status, unknown = self._run("read_vitals", used)
-        return Vitals(outcomes, claims, newest.decode(), status.decode(), unknown)
+        used = (keys.meta, keys.results, keys.claims, keys.events, keys.expansions)
+        outcomes, claims, newest, status, *more = self._run("read_vitals", used)
+        return Vitals(outcomes, claims, newest.decode(), status.decode(), *more)
 
     def record_repair(
         self, epoch: int, operation: str, repair: Repair, *, by: WorkerFacts = NAMELESS

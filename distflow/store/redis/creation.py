@@ -10,6 +10,7 @@ from distflow.core.model import Task
 from distflow.core.readings import Creation
 from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
+from distflow.core.version import FIRST
 from distflow.errors import DamagedRun, LookAgain, RunExists, WrongState
 from distflow.faults import commit
 from distflow.ports.creation import CreationPort
@@ -27,8 +28,11 @@ class CreationStore(StoreBase, CreationPort):
         self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
     ) -> None:
         fields = encode_spec(spec, None if tasks is None else _queues(tasks))
-        flat = [part for pair in fields.items() for part in pair]
         packed = b"" if tasks is None else _pack_tasks(tasks)
+        if spec.version > FIRST:
+            # A graph that grows later has more chunks than these.
+            fields |= {"base_chunks": int(tasks is not None), "graph_bytes": len(packed)}
+        flat = [part for pair in fields.items() for part in pair]
         status = (RunStatus.CREATING if tasks is None else RunStatus.RUNNING).value
         # The indices are in other slots. They are written first, so that no run is ever unlisted. A
         # run that exists keeps its place.

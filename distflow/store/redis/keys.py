@@ -17,6 +17,7 @@ class RunKeys:
         "beats",
         "claims",
         "events",
+        "expansions",
         "graph",
         "history",
         "lease",
@@ -32,6 +33,7 @@ class RunKeys:
     beats: str
     claims: str
     events: str
+    expansions: str
     graph: str
     history: str
     lease: str
@@ -50,6 +52,15 @@ class RunKeys:
     def all(self) -> list[str]:
         """Every key of the run, in the order of their names."""
         return [getattr(self, name) for name in self.__slots__]
+
+
+#: The number that stands for the stand-in among the chunks of an expansion.
+STAND_IN = -1
+
+
+def chunk_field(token: str, number: int) -> str:
+    """The field of ``graph`` with a chunk of an expansion, or with its stand-in."""
+    return f"{token}:{'value' if number == STAND_IN else number}"
 
 
 @lru_cache(maxsize=4096)

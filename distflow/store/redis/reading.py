@@ -11,6 +11,7 @@ from redis import exceptions as redis_errors
 from redis.client import Pipeline
 
 from distflow.core.claim import Progress, check_version
+from distflow.core.expansion import Expansion
 from distflow.core.model import Task
 from distflow.core.readings import Problems, RunHead, RunReading, ServerInfo
 from distflow.core.run import (
@@ -22,9 +23,12 @@ from distflow.core.run import (
     TaskCut,
 )
 from distflow.core.status import RunStatus, TaskStatus
+from distflow.errors import LookAgain
 from distflow.ports.reading import ReadingPort
 from distflow.store.redis.base import StoreBase, reading
+from distflow.store.redis.keys import STAND_IN, chunk_field
 from distflow.store.redis.scripts import load_into, queue_script
+from distflow.wire.expansion_record import decode_expansion
 from distflow.wire.run_fields import decode_info
 from distflow.wire.tasks import decode_tasks
 
@@ -114,12 +118,47 @@ class ReadingStore(StoreBase, ReadingPort):
         return RunStatus(status.decode())
 
     def iter_tasks(self, start: int = 0) -> Iterator[list[Task]]:
-        chunks = self._patiently(lambda: self.client.hlen(self.keys.graph))
-        for index in range(start, chunks):
-            packed = self._patiently(partial(self.client.hget, self.keys.graph, str(index)))
+        for index in range(start, self._count_base_chunks()):
+            packed = self._read_graph(str(index))
             if packed is None:
                 raise self._missing()
             yield self._decode_tasks(packed)
+
+    @reading
+    def _count_base_chunks(self) -> int:
+        def ask(pipeline: Pipeline) -> None:
+            pipeline.hget(self.keys.meta, "base_chunks")
+            pipeline.hlen(self.keys.graph)
+
+        base, written = self._at_once(ask)
+        # A run of version 1 does not say: its graph has nothing else.
+        return int(written if base is None else base)
+
+    def _read_graph(self, field: str) -> bytes | None:
+        found: bytes | None = self._patiently(lambda: self.client.hget(self.keys.graph, field))
+        return found
+
+    @reading
+    def read_expansions(self) -> dict[str, Expansion]:
+        found = self._patiently(lambda: self.client.hgetall(self.keys.expansions))
+        records = {node.decode(): decode_expansion(packed) for node, packed in found.items()}
+        return dict(sorted(records.items(), key=lambda item: item[1].seq))
+
+    @reading
+    def read_expansion(self, node: str) -> Expansion | None:
+        packed = self._patiently(lambda: self.client.hget(self.keys.expansions, node))
+        return None if packed is None else decode_expansion(packed)
+
+    def read_chunk(self, token: str, number: int) -> list[Task]:
+        packed = self._read_graph(chunk_field(token, number))
+        if packed is not None:
+            return self._decode_tasks(packed)
+        # A deleted run has no status: that is another error.
+        self.read_status()
+        raise no_chunk(self.run_id, token, number)
+
+    def read_stand_in(self, token: str) -> bytes | None:
+        return self._read_graph(chunk_field(token, STAND_IN))
 
     @reading
     def _decode_tasks(self, packed: bytes) -> list[Task]:
@@ -221,6 +260,11 @@ class ReadingStore(StoreBase, ReadingPort):
             return replies
 
         return self._patiently(call)
+
+
+def no_chunk(run_id: str, token: str, number: int) -> LookAgain:
+    """The error for a chunk that is gone, and the record of its expansion with it."""
+    return LookAgain(f"run {run_id}: chunk {number} of the expansion {token} is not there any more")
 
 
 def _claim(packed: bytes) -> Claim:

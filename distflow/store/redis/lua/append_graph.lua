@@ -1,4 +1,5 @@
--- Append a chunk of tasks to the graph of a run that is being created.
+-- Append a chunk of tasks to the graph of a run that is being created. What may grow keeps how many
+-- chunks it began with, and how many bytes they have.
 -- KEYS    meta graph traits
 -- ARGV    operation, index of the chunk, packed chunk, packed list of the queues of its tasks, packed
 --         list of task and traits in turn: c (its failure is tolerated), v (it has a verify hook)
@@ -9,8 +10,16 @@ local operation, index, packed = ARGV[1], ARGV[2], ARGV[3]
 local its_queues, its_traits = cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[5])
 local refused = making_refusal(operation)
 if refused then return refused end
+local run = redis.call('HMGET', meta, 'queues', 'base_chunks', 'graph_bytes')
+if run[2] then
+  -- A chunk that is sent again replaces itself.
+  local before = redis.call('HGET', graph, index) or ''
+  local chunks = math.max(tonumber(run[2]), tonumber(index) + 1)
+  local bytes = tonumber(run[3]) + #packed - #before
+  redis.call('HSET', meta, 'base_chunks', text(chunks), 'graph_bytes', text(bytes))
+end
 redis.call('HSET', graph, index, packed)
-local known = redis.call('HGET', meta, 'queues')
+local known = run[1]
 local queues, seen = known and cmsgpack.unpack(known) or {}, {}
 for _, queue in ipairs(queues) do seen[queue] = true end
 for _, queue in ipairs(its_queues) do
