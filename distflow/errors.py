@@ -230,5 +230,9 @@ class RetryAfter(DistflowError):
         return type(self), (self.seconds, str(self))
 
 
+class Incomplete(DistflowError):
+    """A node that has expanded does not have the results of all of its children."""
+
+
 class ClaimLost(DistflowError):
     """Another worker holds this task now: the outcome of this attempt no longer counts."""

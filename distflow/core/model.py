@@ -39,6 +39,30 @@ class Ref(NamedTuple):
     task: str
 
 
+def find_refs(value: Any) -> list[Ref]:
+    """Every Ref in a value, also nested in lists, tuples and dicts."""
+    if type(value) is Ref:
+        return [value]
+    if isinstance(value, dict):
+        return [ref for element in value.values() for ref in find_refs(element)]
+    if isinstance(value, (list, tuple)):
+        return [ref for element in value for ref in find_refs(element)]
+    return []
+
+
+def fill_refs(value: Any, data: Mapping[str, Any]) -> Any:
+    """A value with each Ref replaced by the data of its task."""
+    if type(value) is Ref:
+        return data[value.task]
+    if isinstance(value, dict):
+        return {key: fill_refs(element, data) for key, element in value.items()}
+    if isinstance(value, list):
+        return [fill_refs(element, data) for element in value]
+    if type(value) is tuple:
+        return tuple(fill_refs(element, data) for element in value)
+    return value
+
+
 class _RetryFields(NamedTuple):
     attempts: int
     delay: float

@@ -56,6 +56,8 @@ class BatchPayload(NamedTuple):
     tasks: tuple[TaskHeader, ...]
     #: Run times in ms by function, of those that were measured.
     expected: Mapping[str, float]
+    #: See :class:`~distflow.core.batches.Batch`.
+    records: tuple[tuple[str, str], ...] = ()
 
 
 def batch_payload(batch: Batch, prefix: str) -> BatchPayload:
@@ -75,7 +77,7 @@ def batch_payload(batch: Batch, prefix: str) -> BatchPayload:
         for task in batch.tasks
     )
     whose = batch.version, prefix, batch.run_id, batch.epoch, batch.id
-    return BatchPayload(*whose, headers, batch.expected)
+    return BatchPayload(*whose, headers, batch.expected, batch.records)
 
 
 def _needs(task: Task, mates: Mapping[str, bool]) -> tuple[tuple[str, bool], ...]:
@@ -84,17 +86,18 @@ def _needs(task: Task, mates: Mapping[str, bool]) -> tuple[tuple[str, bool], ...
 
 def encode_payload(payload: BatchPayload) -> bytes:
     """BatchPayload -> the bytes of its job."""
-    return pack_decoded(
-        {
-            "wire": payload.version,
-            "prefix": payload.prefix,
-            "run_id": payload.run_id,
-            "epoch": payload.epoch,
-            "batch": payload.batch,
-            "tasks": [_encode_header(header) for header in payload.tasks],
-            "expected": dict(payload.expected),
-        }
-    )
+    fields = {
+        "wire": payload.version,
+        "prefix": payload.prefix,
+        "run_id": payload.run_id,
+        "epoch": payload.epoch,
+        "batch": payload.batch,
+        "tasks": [_encode_header(header) for header in payload.tasks],
+        "expected": dict(payload.expected),
+    }
+    if payload.records:
+        fields["records"] = [list(record) for record in payload.records]
+    return pack_decoded(fields)
 
 
 def _encode_header(header: TaskHeader) -> dict[str, Any]:
@@ -138,6 +141,7 @@ def decode_payload(packed: bytes) -> BatchPayload:
             fields["batch"],
             tuple([_decode_header(header) for header in fields["tasks"]]),
             fields["expected"],
+            tuple([(node, token) for node, token in fields.get("records", ())]),
         )
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise Damaged(f"the job is not a batch ({type(error).__name__}: {error})") from error

@@ -6,7 +6,7 @@ scripts read the status from its first bytes without unpacking the data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 # By name: what tasks put in the place of msgpack's functions (msgpack-numpy does) is not for us.
@@ -57,36 +57,46 @@ def pack(value: Any) -> bytes:
     return pack_decoded(value)
 
 
-def unpack(packed: bytes, *, opaque: bool = False) -> Any:
+def unpack(packed: bytes, *, opaque: bool = False, sealed: bool = False) -> Any:
     """Decode what :func:`pack` encoded.
 
     Args:
         packed: the bytes.
         opaque: leave unregistered extensions as they are, to be packed again unchanged: a
             coordinator passes on what only the user's code can read.
+        sealed: leave all extensions of users as they are, registered or not: none of their code is
+            called.
 
     Raises:
         Damaged: the bytes are not a msgpack value.
         NotEncodable: they hold an unregistered extension.
     """
     try:
-        return _unpack_nested(packed, _MAX_EXTENSION_DEPTH, opaque=opaque)
+        find = _find_own if sealed else extension_of_code
+        return _unpack_nested(packed, _MAX_EXTENSION_DEPTH, find, opaque=opaque or sealed)
     except NotEncodable:
         raise
     except Exception as error:
         raise Damaged(f"not a msgpack value: {str(error) or type(error).__name__}") from error
 
 
-def _unpack_nested(packed: bytes, depth: int, *, opaque: bool) -> Any:
+def _find_own(code: int) -> Extension | None:
+    """What travels under a code of distflow's own."""
+    return None if code in USER_CODES else extension_of_code(code)
+
+
+def _unpack_nested(
+    packed: bytes, depth: int, find: Callable[[int], Extension | None], *, opaque: bool
+) -> Any:
     def restore(code: int, inner: bytes) -> Any:
-        extension = extension_of_code(code)
+        extension = find(code)
         if extension is None:
             if opaque:
                 return ExtType(code, inner)
             raise NotEncodable(f"extension type {code} is not registered here: see register_type")
         if depth == 0:
             raise NotEncodable(_TOO_DEEP)
-        return extension.restore(_unpack_nested(inner, depth - 1, opaque=opaque))
+        return extension.restore(_unpack_nested(inner, depth - 1, find, opaque=opaque))
 
     return unpackb(packed, ext_hook=restore, strict_map_key=False)
 
@@ -224,12 +234,15 @@ def encode_result(result: TaskResult, max_result_bytes: int = _MAX_BYTES) -> byt
     return packed
 
 
-def decode_result(packed: bytes, *, opaque: bool = False, task: str = "") -> TaskResult:
+def decode_result(
+    packed: bytes, *, opaque: bool = False, sealed: bool = False, task: str = ""
+) -> TaskResult:
     """Msgpack map -> TaskResult; fields that this version does not know are left out.
 
     Args:
         packed: the bytes.
         opaque: as for :func:`unpack`.
+        sealed: as for :func:`unpack`.
         task: the task of the result, for errors.
 
     Raises:
@@ -237,7 +250,7 @@ def decode_result(packed: bytes, *, opaque: bool = False, task: str = "") -> Tas
         NotEncodable: they hold an unregistered extension.
     """
     try:
-        return _result_of(unpack(packed, opaque=opaque))
+        return _result_of(unpack(packed, opaque=opaque, sealed=sealed))
     except Damaged as error:
         raise _no_result(task, error) from error
     except MALFORMED as error:

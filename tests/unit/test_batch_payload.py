@@ -34,9 +34,11 @@ def test_it_travels_under_the_names_of_the_first_release() -> None:
 
 
 @pytest.mark.parametrize("verify", [False, True])
-def test_a_worker_reads_what_was_sent(verify: bool) -> None:
+@pytest.mark.parametrize("records", [(), (("n", "t1"), ("n[3]", "t2"))])
+def test_a_worker_reads_what_was_sent(verify: bool, records: tuple[tuple[str, str], ...]) -> None:
     """There and back, and past what a later release may say besides."""
-    sent = batch_payload(BATCH._replace(verify=verify), "p")
+    sent = batch_payload(BATCH._replace(verify=verify, records=records), "p")
+    assert sent.records == records
     assert decode_payload(encode_payload(sent)) == sent
     fields = unpack(encode_payload(sent))
     fields["later"] = 1
@@ -55,6 +57,8 @@ def test_a_worker_reads_what_was_sent(verify: bool) -> None:
         {"tasks": [{"name": 1, "function": "m:f", "effects": "", "needs": [], "body": b""}]},
         {"tasks": [{"name": "a", "function": "m:f", "effects": "", "needs": [1], "body": b""}]},
         {"expected": []},
+        {"records": [["n"]]},
+        {"records": 1},
     ],
 )
 def test_what_is_no_batch_is_damage(more: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from distflow.core.model import Ref
+from distflow.core.model import fill_refs, find_refs
 from distflow.core.status import TaskStatus
 from distflow.wire.codec import decode_result, status_of, unpack
 from distflow_worker.user_functions import MISSING, Misfit
@@ -120,25 +120,14 @@ def fill_arguments(
         LookupError: Redis has lost the result of a dependency.
         Misfit: this worker cannot decode one of them.
     """
-    names = sorted({ref.task for ref in _refs([args, kwargs])})
+    names = sorted({ref.task for ref in find_refs([args, kwargs])})
     if not names:
         return list(args), dict(kwargs)
     found = get(names)
     data = {name: _input(name, packed) for name, packed in zip(names, found, strict=True)}
-    return [_fill(value, data) for value in args], {
-        key: _fill(value, data) for key, value in kwargs.items()
+    return [fill_refs(value, data) for value in args], {
+        key: fill_refs(value, data) for key, value in kwargs.items()
     }
-
-
-def _refs(value: Any) -> list[Ref]:
-    """Every Ref in arguments, also nested in lists, tuples and dicts."""
-    if type(value) is Ref:
-        return [value]
-    if isinstance(value, dict):
-        return [ref for element in value.values() for ref in _refs(element)]
-    if isinstance(value, (list, tuple)):
-        return [ref for element in value for ref in _refs(element)]
-    return []
 
 
 def _input(name: str, packed: bytes | None) -> Any:
@@ -151,15 +140,3 @@ def _input(name: str, packed: bytes | None) -> Any:
         return decode_result(packed).data
     except MISSING as error:
         raise Misfit(f"the result of {name}", error) from error
-
-
-def _fill(value: Any, data: dict[str, Any]) -> Any:
-    if type(value) is Ref:
-        return data[value.task]
-    if isinstance(value, dict):
-        return {key: _fill(element, data) for key, element in value.items()}
-    if isinstance(value, list):
-        return [_fill(element, data) for element in value]
-    if type(value) is tuple:
-        return tuple(_fill(element, data) for element in value)
-    return value
