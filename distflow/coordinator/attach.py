@@ -52,10 +52,8 @@ def attach(
         known: the part that need not be read.
         reopen: a person resumes the run: evaluate again every task that did not succeed.
     """
-    graph, plan, reading = read_run(
-        tools.store, epoch, head, known, reopen=reopen, chance=tools.chance
-    )
-    mirror = RunMirror(tools, epoch, graph, reading)
+    plan, standing = read_run(tools.store, epoch, head, known, reopen=reopen, chance=tools.chance)
+    mirror = RunMirror(tools, epoch, standing)
     return Attached(mirror, make_duties(mirror, tools), RunEnd(mirror, tools), plan)
 
 

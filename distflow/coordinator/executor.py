@@ -14,6 +14,7 @@ from distflow.coordinator.pictures import Onlooker, Pictures
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.tools import Tools
+from distflow.coordinator.unheld import write_skips
 from distflow.core.batches import Batch
 from distflow.core.batching import Estimates
 from distflow.core.readings import KnownGraph
@@ -166,7 +167,7 @@ class WorkflowExecutor:
                 now = clock.monotonic()
         if self._tools.interrupt.is_set():
             return end.leave()
-        mirror.write_skips()
+        write_skips(mirror, self._tools)
         return end.ask()
 
     def take_batches(self, limit: int | None = None) -> list[Batch]:
@@ -201,6 +202,8 @@ class WorkflowExecutor:
         now = self._tools.clock.monotonic()
         moments = [duty.due(now) for duty in attached.duties]
         mirror = attached.mirror
+        if mirror.is_growing:
+            moments.append(now)
         # A run that is paused or cancelled sends nothing, however long it waits.
         send_at = mirror.outbox.send_at if mirror.status == RunStatus.RUNNING else None
         return min(moments if send_at is None else [send_at, *moments])

@@ -72,10 +72,10 @@ class Leadership:
         """
         mirror = self.led.mirror
         raise_unless_forgotten(error, mirror, self._tools)
-        known = mirror.known
+        graph, known = mirror.graph, mirror.known
         self.drop()
         self._acquire_again()
-        tell_restored(self._attach(reopen=False).mirror, self._tools, known)
+        tell_restored(self._attach(reopen=False).mirror, self._tools, graph, known)
 
     def leave(self) -> None:
         """Release the lease; the run continues when another coordinator leads it."""

@@ -60,12 +60,12 @@ class LostClaims:
             held: what it kept at the last check; None if it was not frozen then.
             silent_seconds: how long the batch has been silent.
         """
-        graph, beats = self._mirror.graph, self._mirror.beats
+        beats = self._mirror.beats
         mine = {name: claim for name, claim in self._mirror.claims.items() if claim.batch == batch}
         kept = [
             name
             for name, claim in mine.items()
-            if claim.started and graph.tasks[graph.index[name]].effects != "idempotent"
+            if claim.started and self._mirror.task_of(name).effects != "idempotent"
         ]
         given = {name: claim for name, claim in mine.items() if name not in kept}
         cause = frozen_words(worker, beats.get(batch))
@@ -94,8 +94,7 @@ class LostClaims:
         return settled
 
     def _lost_finish(self, name: str, claim: Claim, worker: str, cause: str) -> Finish:
-        graph, beats = self._mirror.graph, self._mirror.beats
-        task = graph.tasks[graph.index[name]]
+        beats, task = self._mirror.beats, self._mirror.task_of(name)
         started = claim.started > 0
         metrics = None
         if started:

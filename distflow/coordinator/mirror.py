@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
+from distflow.coordinator.growth import GraphOutdated, Standing, read_grown
 from distflow.coordinator.missing import Known
 from distflow.coordinator.open_batches import OpenBatches
 from distflow.coordinator.own_times import find_deadline, place_waits
-from distflow.coordinator.standing import read_standing
 from distflow.coordinator.tools import Tools
-from distflow.core.graph import Graph
-from distflow.core.model import MAX_LOST, TaskResult
+from distflow.core.expansion import CHUNK_TASKS
+from distflow.core.model import MAX_LOST, Task
 from distflow.core.outcome import left_of_wait_ms
 from distflow.core.readings import RunReading
 from distflow.core.resolution import Resolution
-from distflow.core.run import Beat, Claim, Event, RefusalKey, event_ms
+from distflow.core.run import Beat, Claim, Event, event_ms
 from distflow.core.state import TaskStateManager
 from distflow.core.status import FINAL, RunStatus, TaskStatus
 from distflow.errors import StaleEpoch, WrongState
 from distflow.logs import get_logger
-from distflow.wire.codec import encode_result
 
 _log = get_logger("distflow.coordinator")
 
+#: A chunk of an expansion counts as so many tasks at least, for the round trips that it takes.
+_LEAST_OF_CHUNK = 64
+
 #: A dict, since calling the enumeration takes longer, and each task needs it.
 _STATUSES = {status.value: status for status in TaskStatus}
+_SUCCESS = TaskStatus.SUCCESS.value
 
 
 class RunMirror:
@@ -35,18 +37,20 @@ class RunMirror:
     Args:
         tools: the run's store, and what the coordinator works with.
         epoch: the coordinator's.
-        graph: the run's.
-        reading: the state of the run when it was read. Events report what happened since.
+        standing: the run when it was read. Events report what happened since.
     """
 
-    def __init__(self, tools: Tools, epoch: int, graph: Graph, reading: RunReading) -> None:
+    def __init__(self, tools: Tools, epoch: int, standing: Standing) -> None:
+        reading = standing.reading
         self._tools = tools
         self._store = tools.store
         self._announcer = tools.announcer
         self._estimates = tools.fleet.estimates
         self._clock = tools.clock
         self.epoch = epoch
-        self.graph = graph
+        #: The graph, and which expansions are in it.
+        self.growth = standing.growth
+        self.graph = standing.graph
         #: First tasks of their batches, by index, with the time of their claim in Unix ms.
         self._claimed_ms: dict[int, int] = {}
         #: Whether to note which worker ran which task; and what was noted.
@@ -63,8 +67,9 @@ class RunMirror:
         self.rested_at = float("-inf")
         # From here on: what :meth:`read_again` replaces when events do not suffice.
         self._check(reading)
-        #: Id of the last applied event.
+        #: Id of the last applied event, and whether later ones wait for a large expansion.
         self.last_event = reading.last_event
+        self.is_growing = False
         self.info = reading.info
         self.status = reading.info.status
         #: How often Redis's clock had been set when times were last converted to this host's clock.
@@ -83,13 +88,15 @@ class RunMirror:
         if not self.info.is_first_led:
             self.withdraw()
 
-    def read_again(self, reading: RunReading | None = None) -> None:
+    def read_again(self, standing: Standing | None = None) -> None:
         """Read the state of every task, unless the caller has it. The stream's last id is read
         first: what happens while the hashes are read is then seen twice rather than not at all.
         """
-        reading = reading or read_standing(self._store, self.graph)
+        standing = standing or read_grown(self._store, self.growth)
+        reading = standing.reading
         self._check(reading)
-        self.last_event = reading.last_event
+        self.growth, self.graph = standing.growth, standing.graph
+        self.last_event, self.is_growing = reading.last_event, False
         self.info = reading.info
         self.status = reading.info.status
         self.clock_sets = self._tools.server.sets
@@ -137,7 +144,12 @@ class RunMirror:
 
     def _make_outbox(self, number: int) -> OpenBatches:
         return OpenBatches(
-            self._tools.fleet, self.info, self.epoch, self.graph, self.state, number=number
+            self._tools.fleet,
+            self.info,
+            self.epoch,
+            self.state,
+            self.growth.records,
+            number=number,
         )
 
     def own_ms(self) -> int:
@@ -149,14 +161,28 @@ class RunMirror:
     @property
     def known(self) -> Known:
         """What is known about the run now, to compare with what is read later."""
-        return Known(self.state.statuses, self.confirmed_claims, self.status, self.last_event)
+        tokens = self.growth.tokens()
+        return Known(
+            self.state.statuses, self.confirmed_claims, self.status, self.last_event, tokens
+        )
+
+    def task_of(self, name: str) -> Task:
+        """A task by its name. One that is not in the graph is of an expansion that Redis has lost,
+        or that was not read yet: whatever holds it may be settled as if it were idempotent.
+        """
+        index = self.graph.index.get(name)
+        return Task(name, "", effects="idempotent") if index is None else self.graph.tasks[index]
+
+    def find_timeout(self, name: str) -> float | None:
+        """The timeout of a task in seconds; None if it has none."""
+        return self.task_of(name).timeout
 
     @property
     def is_at_work(self) -> bool:
         """Whether tasks are queued or running, or hooks are being asked."""
         # What events report comes first: this is called several times at each turn of the loop.
         state = self.state
-        busy = self.running or state.in_flight or state.questions
+        busy = self.running or state.in_flight or state.questions or self.is_growing
         return bool(busy) or self.outbox.has_refused
 
     @property
@@ -171,63 +197,6 @@ class RunMirror:
     def withdraw(self) -> None:
         """Take the run's waiting jobs off the queues."""
         self._tools.dispatcher.withdraw(self._store.run_id, self.outbox.queues)
-
-    def settle_unheld(
-        self,
-        kind: str,
-        outcomes: Sequence[tuple[int, TaskResult]],
-        forgotten: Sequence[RefusalKey] = (),
-    ) -> list[int]:
-        """Give an outcome to tasks that nobody holds, and announce it by an event of this kind, if
-        one is given. Returns these tasks; or none, if some of them had moved on: then the run is
-        read again.
-        """
-        # Keep the number of attempts so far: a resume must not count from 1 again.
-        tried: dict[str, int] = {}
-        if outcomes:
-            found = self._store.read_progress()
-            tried = {name: known.attempt - 1 for name, known in found.items()}
-        named = [(self.graph.tasks[index].name, result) for index, result in outcomes]
-        left = self._store.settle_unheld(
-            self.epoch,
-            [
-                (name, encode_result(replace(result, attempt=tried.get(name, 0))))
-                for name, result in named
-            ],
-            forgotten=forgotten,
-        )
-        for name, result in named:
-            if kind and name not in left:
-                self._announcer.tell(kind, name, status=result.status, message=result.message or "")
-        if left:
-            # The store is right: read what it has.
-            _log.warning(
-                "run %s: reading it again: %d tasks had moved on", self._store.run_id, len(left)
-            )
-            self.read_again()
-            return []
-        return [index for index, _result in outcomes]
-
-    def write_skips(self) -> None:
-        """Record as skipped the tasks that cannot run because a dependency ended badly."""
-        skips = self.state.take_skips()
-        if skips:
-            outcomes = [
-                (skip.task, TaskResult(TaskStatus.SKIPPED, message=skip.message)) for skip in skips
-            ]
-            self.settle_unheld("task_skipped", outcomes)
-
-    def settle_failed(
-        self, outcomes: Sequence[tuple[int, TaskResult]], forgotten: Sequence[RefusalKey]
-    ) -> None:
-        """Fail tasks that no worker can run, and forget the refusals that led to it."""
-        settled = self.settle_unheld("", outcomes, forgotten)
-        for index in settled:
-            name = self.graph.tasks[index].name
-            told = Event("", "finished", name, TaskStatus.FAILURE.value)
-            before = self.state.statuses[index]
-            self.state.on_finished(index, TaskStatus.FAILURE)
-            self._announcer.tell_event(told, self.graph.tasks[index], before)
 
     def take_back(
         self,
@@ -248,6 +217,12 @@ class RunMirror:
         for index in self.state.questions.take_unanswered():
             words = f"asked {MAX_LOST + 1} times and lost its worker each time"
             self.tell_unanswered(index, f"its verify hook was {words}")
+
+    def note_lost(self, name: str) -> None:
+        """A task was running when its worker was lost."""
+        index = self.graph.index.get(name)
+        if index is not None:
+            self.state.on_lost(index)
 
     def tell_unanswered(self, index: int, note: str) -> None:
         """Give up on the verify hook of a task: a person decides."""
@@ -276,27 +251,55 @@ class RunMirror:
         self.apply(self._store.read_events(self.last_event))
 
     def apply(self, events: Sequence[Event]) -> None:
-        """Apply events in their order. Applying one twice changes nothing."""
+        """Apply events in their order. Applying one twice changes nothing. A large expansion takes
+        several calls: the success of its node, and what follows, are then left for the next one.
+        """
+        try:
+            self._apply(events)
+        except GraphOutdated:
+            # Redis came back with older data.
+            self.read_again()
+
+    def _apply(self, events: Sequence[Event]) -> None:
         now = self._clock.monotonic()
+        # For how many more tasks there is time; and the last event of the transition before.
+        room, before = CHUNK_TASKS, self.last_event
         for event in events:
-            self.last_event = event.id
+            if event.id != self.last_event:
+                before, self.last_event = self.last_event, event.id
             index = self.graph.index.get(event.task)
+            if index is not None and _expands(event, self.graph.tasks[index]):
+                room = self._grow(index, room)
+                if not self.growth.is_settled(index):
+                    self.last_event, self.is_growing = before, True
+                    return
             if event.kind == "batch_ended":
                 self.take_back(event.batch, unasked=bool(event.unstarted))
             elif event.kind == "moved":
                 self.status = RunStatus(event.status)
             elif index is not None:
                 self._apply_to_task(event, index, now)
+        self.is_growing = self.is_growing and not events
         if not self.is_at_work:
             self.rested_at = now
+
+    def _grow(self, node: int, room: int) -> int:
+        """Take in what a node has added to its run, a chunk at a time while there is room. Returns
+        the room that is left.
+        """
+        while room > 0 and (added := self.growth.advance(node)) is not None:
+            self.outbox.serve(self.growth.records[node].queues)
+            self.state.grow(node, added)
+            room -= max(len(added), _LEAST_OF_CHUNK)
+        return room
 
     def note_at_work(self, claims: Mapping[str, Claim]) -> None:
         """Note the tasks that beats report as running: no event reports a task that was claimed in
         a group.
         """
         for name, claim in claims.items():
-            index = self.graph.index[name]
-            if self.state.statuses[index] == TaskStatus.QUEUED:
+            index = self.graph.index.get(name)
+            if index is not None and self.state.statuses[index] == TaskStatus.QUEUED:
                 told = Event(
                     self.last_event, "claimed", name, attempt=claim.attempt, batch=claim.batch
                 )
@@ -330,6 +333,7 @@ class RunMirror:
             # The note, if there is one, says what the worker lacks.
             self.was_refused |= bool(event.note)
         elif event.kind == "resolved":
+            # Data that a person gives for a growing node are plain data.
             self._apply_decision(index, TaskStatus(event.status))
         self._announcer.tell_event(event, self.graph.tasks[index], before)
 
@@ -351,6 +355,11 @@ class RunMirror:
         if claimed_ms is not None:
             took_ms = event_ms(event.id) - claimed_ms
             estimates.learn_setup(function, took_ms - event.duration * 1000)
+
+
+def _expands(event: Event, task: Task) -> bool:
+    """Whether an event reports the success of a growing node."""
+    return task.grow is not None and event.kind == "finished" and event.status == _SUCCESS
 
 
 def _started(reading: RunReading) -> set[str]:

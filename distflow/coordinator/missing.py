@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from distflow.core.graph import Graph
@@ -18,13 +19,15 @@ _CLAIMED = frozenset({TaskStatus.CLAIMED, TaskStatus.STARTED})
 
 class Known(NamedTuple):
     """What a coordinator knew about its run: the statuses of the tasks by index, the claims that it
-    last read, the run's status, and the last event that it applied.
+    last read, the run's status, the last event that it applied, and the expansions, as node ->
+    token.
     """
 
     statuses: Sequence[TaskStatus]
     claims: Mapping[str, Claim]
     status: RunStatus
     last_event: str
+    expansions: Mapping[str, str] = MappingProxyType({})
 
 
 def find_missing(
@@ -33,14 +36,16 @@ def find_missing(
     found: RunReading,
     events: Sequence[Event],
     *,
+    expansions: Mapping[str, str] | None = None,
     restarted: bool,
 ) -> list[str]:
     """What was recorded and is missing now, one short text per loss: ``a: success``.
 
     Args:
-        graph: the run's.
+        graph: the run's, as the coordinator knew it.
         known: what the coordinator knew.
-        found: what the store has now.
+        found: what the store has now, with the statuses of the tasks of that graph.
+        expansions: those that the run has now, as node -> token; None where they were not read.
         events: those after ``known.last_event``, read later than ``found``: a change that they
             report is no loss.
         restarted: whether another Redis process answers. If not, only outcomes count as missing:
@@ -54,6 +59,12 @@ def find_missing(
             lost = _lost(name, status, known, found, restarted=restarted)
             if lost:
                 missing.append(f"{name}: {lost}")
+    if expansions is not None:
+        missing += [
+            f"{node}: expansion"
+            for node, token in known.expansions.items()
+            if expansions.get(node) != token
+        ]
     if not restarted:
         return missing
     if known.status != found.info.status and not any(event.kind == "moved" for event in events):

@@ -9,7 +9,7 @@ from distflow.coordinator.fleet import Fleet
 from distflow.coordinator.silence import Silence
 from distflow.core.batches import Batch
 from distflow.core.batching import BatchComposer, find_behind
-from distflow.core.graph import Graph
+from distflow.core.expansion import Expansion
 from distflow.core.pacing import (
     UNCOUNTED_CREW,
     Bounces,
@@ -45,8 +45,8 @@ class OpenBatches:
         fleet: how many batches may be out, and what functions cost; shared with other runs.
         info: the run.
         epoch: the coordinator's.
-        graph: the run's.
-        state: the state of its tasks.
+        state: the state of its tasks, which knows its graph.
+        records: node -> the record of its expansion, of those in the graph; the owner adds more.
         number: of the last batch that this epoch has sent. Ids are never used twice.
     """
 
@@ -55,16 +55,17 @@ class OpenBatches:
         fleet: Fleet,
         info: RunInfo,
         epoch: int,
-        graph: Graph,
         state: TaskStateManager,
+        records: Mapping[int, Expansion],
         *,
         number: int = 0,
     ) -> None:
         self._fleet = fleet
         self._info = info
         self._epoch = epoch
-        self._graph = graph
+        self._graph = graph = state.graph
         self._state = state
+        self._records = records
         self._sent: dict[str, _Sent] = {}
         #: For each of these: when it was last looked for or seen; at first, when it was sent.
         self._looked: dict[str, float] = {}
@@ -92,8 +93,16 @@ class OpenBatches:
             weigh=weigh_arguments,
         )
         self._held_seconds = fleet.limits.held_ms / 1000
+        #: Those of the run's tasks, in order.
         self.queues = sorted({task.queue for task in graph.tasks})
         fleet.serve(self.queues)
+
+    def serve(self, queues: Iterable[str]) -> None:
+        """The run has got tasks on these queues."""
+        new = set(queues).difference(self.queues)
+        if new:
+            self.queues = sorted(new.union(self.queues))
+            self._fleet.serve(new)
 
     def close(self) -> None:
         """Forget every batch, so that other runs can use the room."""
@@ -181,15 +190,21 @@ class OpenBatches:
         found = tuple(self._graph.tasks[index] for index in tasks)
         expected = self._expected(tasks)
         copies = self._fleet.copies.take(queue, self._fleet.workers)
-        batch = Batch(
-            batch_id, queue, found, run_id, self._epoch, verify, expected, version, copies
-        )
+        records = self._records_of(tasks) if self._records else ()
+        whose = batch_id, queue, found, run_id, self._epoch
+        batch = Batch(*whose, verify, expected, version, copies, records)
         self._sent[batch_id] = _Sent(batch, tasks, now)
         self._looked[batch_id] = now
         self._fleet.out[queue] += 1
         if not verify:
             self._carrier.update(dict.fromkeys(tasks, batch_id))
         return batch
+
+    def _records_of(self, tasks: list[int]) -> tuple[tuple[str, str], ...]:
+        """The expansions that some tasks are of, by node and token."""
+        nodes = dict.fromkeys(map(self._graph.maker, tasks))
+        named = self._graph.tasks
+        return tuple([(named[node].name, self._records[node].token) for node in nodes if node >= 0])
 
     def _expected(self, tasks: list[int]) -> Mapping[str, float]:
         functions = {self._graph.tasks[index].function for index in tasks}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from distflow.chance import Chance
-from distflow.coordinator.standing import CHUNK, read_graph, read_standing, read_statuses
+from distflow.coordinator.growth import GraphGrowth, Standing, follow_growth, read_grown
+from distflow.coordinator.standing import CHUNK, read_graph, read_statuses
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
 from distflow.core.plan import PlanItem, changes_nothing, plan_resume
@@ -19,13 +21,10 @@ from distflow.wire.codec import decode_result
 
 
 class Reading(NamedTuple):
-    """A run as it was read: its graph, the plan of a reopening (empty if there was none), and the
-    state of its tasks.
-    """
+    """A run as it was read, and the plan of a reopening (empty if there was none)."""
 
-    graph: Graph
     plan: list[PlanItem]
-    standing: RunReading
+    standing: Standing
 
 
 def read_run(
@@ -41,28 +40,31 @@ def read_run(
     to, or if a reopening was cut off: the next coordinator completes it.
     """
     graph = known.graph if known and known.is_of(head) else read_graph(store, head)
+    growth = GraphGrowth(store, graph)
     if reopen and head.info.status in OVER_RUNS:
-        done = _read_over(store, graph)
+        done = _read_over(store, growth)
         if done is not None:
             return done
     if reopen or head.info.status == RunStatus.REOPENING:
-        plan, standing = reopen_run(store, epoch, graph, chance)
-        return Reading(graph, plan, standing or read_standing(store, graph))
-    return Reading(graph, [], _fresh(head, graph) if head.is_fresh else read_standing(store, graph))
+        return reopen_run(store, epoch, growth, chance)
+    if head.is_fresh:
+        return Reading([], Standing(growth, _fresh(head, graph)))
+    return Reading([], read_grown(store, growth))
 
 
-def _read_over(store: RunStore, graph: Graph) -> Reading | None:
+def _read_over(store: RunStore, growth: GraphGrowth) -> Reading | None:
     """A run that has ended and that a resume does not change: it keeps its end. None if there is
     something to do.
     """
-    standing = read_standing(store, graph)
-    plan, _statuses = _read_plan(store, graph)
+    standing = read_grown(store, growth)
+    ended = standing.reading.info.status
+    found = _read_plan(store, standing.growth)
     # A decision made since then lets the run continue.
-    unmoved = standing.info.status in OVER_RUNS and store.read_status() == standing.info.status
-    if unmoved and changes_nothing(graph, plan, standing.info.status):
+    unmoved = ended in OVER_RUNS and store.read_status() == ended
+    if unmoved and changes_nothing(found.growth.graph, found.plan, ended):
         # Skipped tasks are not evaluated again in this case.
-        kept = [item for item in plan if item.action == "keep"]
-        return Reading(graph, kept, standing)
+        kept = [item for item in found.plan if item.action == "keep"]
+        return Reading(kept, standing)
     return None
 
 
@@ -71,11 +73,18 @@ def _fresh(head: RunHead, graph: Graph) -> RunReading:
     return RunReading("0-0", head.info, [None] * len(graph), {}, {})
 
 
-def _read_plan(store: RunStore, graph: Graph) -> tuple[list[PlanItem], list[TaskStatus | None]]:
-    """What a resume of the run would do now, see :func:`distflow.core.plan.plan_resume`; and the
-    statuses that the plan is based on.
-    """
-    statuses = read_statuses(store, graph)
+class _Planned(NamedTuple):
+    """What a resume of a run would do, and the graph and statuses that this is based on."""
+
+    growth: GraphGrowth
+    plan: list[PlanItem]
+    statuses: list[TaskStatus | None]
+
+
+def _read_plan(store: RunStore, growth: GraphGrowth) -> _Planned:
+    """What a resume of the run would do now, see :func:`distflow.core.plan.plan_resume`."""
+    growth, statuses = _read_statuses(store, growth)
+    graph = growth.graph
     again = [index for index, status in enumerate(statuses) if status in REOPENED]
     details: dict[int, TaskResult] = {}
     for start in range(0, len(again), CHUNK):
@@ -88,39 +97,43 @@ def _read_plan(store: RunStore, graph: Graph) -> tuple[list[PlanItem], list[Task
                 details[index] = decode_result(packed, opaque=True, task=graph.tasks[index].name)
                 statuses[index] = details[index].status
     plan = plan_resume(graph, statuses, details, store.read_claims(), store.read_progress())
-    return plan, statuses
+    return _Planned(growth, plan, statuses)
 
 
-def reopen_run(
-    store: RunStore, epoch: int, graph: Graph, chance: Chance
-) -> tuple[list[PlanItem], RunReading | None]:
-    """Reopen a run that this epoch leads. Returns the plan, and the state of the tasks afterwards
-    if it is known.
+def _read_statuses(
+    store: RunStore, growth: GraphGrowth
+) -> tuple[GraphGrowth, list[TaskStatus | None]]:
+    return follow_growth(store, growth, partial(read_statuses, store))
+
+
+def reopen_run(store: RunStore, epoch: int, growth: GraphGrowth, chance: Chance) -> Reading:
+    """Reopen a run that this epoch leads.
 
     A reopening that was cut off anywhere is completed by the next one.
     """
     store.begin_reopen(epoch, chance.new_token())
     before = store.last_event_id()
-    plan, statuses = _read_plan(store, graph)
+    growth, plan, statuses = _read_plan(store, growth)
     reach("reopen:planned")
     items: Sequence[PlanItem] = [item for item in plan if item.progress is not None]
     try:
-        _set_aside(store, epoch, graph, items)
+        _set_aside(store, epoch, growth.graph, items)
         # An event after this id reports every later change of an outcome. An outcome that an
         # earlier event reported may have been set aside since.
         last_event = store.last_event_id()
         if last_event != before:
-            statuses = read_statuses(store, graph)
+            # A node that a worker had may have expanded.
+            growth, statuses = _read_statuses(store, growth)
         store.set_status(RunStatus.RUNNING, {RunStatus.REOPENING}, epoch=epoch, restart_clock=True)
     except WrongState:
         # It was cancelled in the same moment: the coordinator carries that out.
-        return plan, None
+        return Reading(plan, read_grown(store, growth))
     if last_event == before:
         for item in plan:
             if item.action == "again":
                 statuses[item.task] = None
-    standing = store.read_standing([])
-    return plan, standing._replace(last_event=last_event, statuses=statuses)
+    reading = store.read_standing([])._replace(last_event=last_event, statuses=statuses)
+    return Reading(plan, Standing(growth, reading))
 
 
 def _set_aside(store: RunStore, epoch: int, graph: Graph, items: Sequence[PlanItem]) -> None:

@@ -5,11 +5,13 @@ Somebody deleted events or outcomes, or Redis came back with older data.
 
 from __future__ import annotations
 
+from distflow.coordinator.growth import read_grown
 from distflow.coordinator.mirror import RunMirror
 from distflow.coordinator.missing import Known, find_missing, name_missing
 from distflow.coordinator.standing import read_standing
 from distflow.coordinator.tools import Tools
 from distflow.core.claim import NAMELESS, WorkerFacts
+from distflow.core.graph import Graph
 from distflow.core.run import Event, Repair
 from distflow.errors import DistflowError, RunGone, RunNotFound, StaleEpoch
 
@@ -36,10 +38,17 @@ def read_again(
         why: what was noticed, in words.
         restarted: whether another Redis process answers.
     """
-    known = mirror.known
-    found = read_standing(tools.store, mirror.graph)
+    known, graph = mirror.known, mirror.graph
+    found = read_grown(tools.store, mirror.growth)
     events = _read_events(tools, known.last_event)
-    missing = find_missing(mirror.graph, known, found, events, restarted=restarted)
+    missing = find_missing(
+        graph,
+        known,
+        found.of(graph),
+        events,
+        expansions=found.growth.tokens(),
+        restarted=restarted,
+    )
     if missing:
         kind, why = "data_lost", f"{why}; Redis has lost {name_missing(missing)}"
     elif restarted:
@@ -50,12 +59,12 @@ def read_again(
     mirror.read_again(found)
 
 
-def tell_restored(mirror: RunMirror, tools: Tools, known: Known) -> None:
-    """Report that Redis came back with data from before this coordinator led the run; ``known`` is
-    what it knew about the run before that.
+def tell_restored(mirror: RunMirror, tools: Tools, graph: Graph, known: Known) -> None:
+    """Report that Redis came back with data from before this coordinator led the run; ``graph`` and
+    ``known`` are what it knew about the run before that.
     """
-    found = read_standing(tools.store, mirror.graph)
-    missing = find_missing(mirror.graph, known, found, (), restarted=True)
+    found, expansions = read_standing(tools.store, graph), mirror.growth.tokens()
+    missing = find_missing(graph, known, found, (), expansions=expansions, restarted=True)
     names = name_missing(["its coordinator's lease", *missing])
     note = f"Redis came back with older data, without {names}: the run is led anew"
     record_repair(mirror, tools, Repair("data_lost", "", "", note))

@@ -58,27 +58,34 @@ class ScopeIndex:
     """The tasks of each scope, by index in the graph.
 
     Args:
-        graph: the run's.
+        graph: the run's; it may grow.
     """
 
     def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+        self.graph = graph
         self._tasks: dict[str, dict[int, None]] = {}
-        for index, task in enumerate(graph.tasks):
-            for scope in scopes_of(task):
-                self._tasks.setdefault(scope, {})[index] = None
+        #: How many tasks were listed so far.
+        self._listed = 0
 
     def tasks(self, scope: str) -> Mapping[int, None]:
         """The tasks of a scope, in the graph's order."""
         kind, _, name = scope.partition(" ")
         if kind == "task":
-            index = self._graph.index.get(name)
+            index = self.graph.index.get(name)
             return {} if index is None else {index: None}
+        if self._listed < len(self.graph):
+            self._list_new()
         return self._tasks.get(scope, {})
+
+    def _list_new(self) -> None:
+        for index in range(self._listed, len(self.graph)):
+            for scope in scopes_of(self.graph.tasks[index]):
+                self._tasks.setdefault(scope, {})[index] = None
+        self._listed = len(self.graph)
 
     def tasks_of(self, held: Held) -> list[int]:
         """The tasks of the scope that are on the queue, too."""
-        tasks = self._graph.tasks
+        tasks = self.graph.tasks
         return [index for index in self.tasks(held.scope) if tasks[index].queue == held.queue]
 
 

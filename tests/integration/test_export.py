@@ -16,6 +16,7 @@ import pytest
 from redis import Redis
 
 from distflow.chance import SYSTEM_CHANCE
+from distflow.coordinator.growth import GraphGrowth
 from distflow.coordinator.reopening import reopen_run
 from distflow.coordinator.standing import read_graph
 from distflow.core.claim import Finish
@@ -158,7 +159,7 @@ def test_a_tolerated_failure_that_was_set_aside_is_superseded(
         finish(store, epoch, final(name, name, "failure", data=data))
     complete(store, epoch, "end")
     store.set_status(RunStatus.FAILURE, {RunStatus.RUNNING}, epoch=epoch)
-    reopen_run(store, epoch, read_graph(store), SYSTEM_CHANCE)
+    reopen_run(store, epoch, GraphGrowth(store, read_graph(store)), SYSTEM_CHANCE)
     complete(store, epoch, "a", "skipped")
     path = tmp_path / "s"
     assert export_run(store, path).superseded == 2

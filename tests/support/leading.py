@@ -19,8 +19,9 @@ from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.batches import Batch
 from distflow.core.claim import ClaimRequest, Code, Finish, Refused, WorkerFacts, scope_of
+from distflow.core.expansion import Expansion
 from distflow.core.misfit import Registration
-from distflow.core.model import Effects, Task, TaskResult
+from distflow.core.model import Effects, Expanded, Grow, Task, TaskResult
 from distflow.core.readings import JobFailure, WorkerProbe
 from distflow.core.run import RunInfo, RunSpec
 from distflow.core.run_options import RunOptions
@@ -29,7 +30,7 @@ from distflow.core.status import RunStatus
 from distflow.errors import RedisFull
 from distflow.events.notice import Interrupt, Notice
 from distflow.store.memory.store import MemoryRunStore, MemoryServer
-from distflow.wire.codec import decode_result
+from distflow.wire.codec import decode_result, encode_task, pack_decoded
 from tests.support.clock import Chance, Clock
 from tests.support.stores import again, final
 
@@ -40,6 +41,12 @@ _HEARTBEAT_SECONDS = 1.0
 def played(name: str, effects: Effects = "normal", **fields: Any) -> Task:
     """A task whose function nobody calls."""
     return Task(name, "m:f", effects=effects, **fields)
+
+
+def played_node(name: str, *after: str, **fields: Any) -> Task:
+    """A growing node: a plan, after these tasks, unless ``grow`` says otherwise."""
+    grow = fields.pop("grow", Grow("plan"))
+    return Task(name, "m:plan", depends_on=after, effects="idempotent", grow=grow, **fields)
 
 
 class Transport:
@@ -172,6 +179,21 @@ class PlayedWorker:
         """Tell how a task ended, and end the batch."""
         token, attempt = self.held.pop(task)
         return self.tell(final(task, token, status, attempt=attempt), ending=ending)
+
+    def expand(self, task: str, *chunks: Sequence[Task]) -> Code:
+        """Tell that a growing node has made these tasks, chunk by chunk, and end the batch."""
+        token, attempt = self.held.pop(task)
+        run = self._store.server.runs[self._store.run_id]
+        children = [child for chunk in chunks for child in chunk]
+        queues = tuple(sorted({child.queue for child in children}))
+        seq = len(run.expansions.records) + 1
+        record = Expansion(token, seq, len(chunks), len(children), queues)
+        packed = [pack_decoded([encode_task(child) for child in chunk]) for chunk in chunks]
+        run.expansions.records[task] = record
+        run.expansions.chunks[token] = dict(enumerate(packed))
+        run.total += len(children)
+        data = Expanded(token, len(children))
+        return self.tell(final(task, token, data=data, attempt=attempt))
 
     def fail(self, task: str, *, delay_ms: int) -> Code:
         """Tell that a task is to run again after a while, and end the batch."""

@@ -69,7 +69,7 @@ class Led:
         self.state = TaskStateManager(self.graph, {}, {}, {}, 0)
         store = MemoryRunStore(run_id)
         store.create_run(make_spec(run_id, concurrency), "creation")
-        self.outbox = OpenBatches(fleet, store.read_info(), 1, self.graph, self.state)
+        self.outbox = OpenBatches(fleet, store.read_info(), 1, self.state, {})
         self.take_batches = partial(self.outbox.take_batches, 0.0)
 
     @property

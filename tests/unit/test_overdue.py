@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from distflow.core.graph import Graph
 from distflow.core.model import Retry, Task
 from distflow.core.outcome import Attempt, decide_lost
 from distflow.core.run import Beat, Claim
@@ -12,7 +11,7 @@ from distflow.core.status import TaskStatus
 from distflow.core.watch.overdue import OverdueTasks
 
 #: One that may take 2 s, and one that may take any time; both started at 100 s.
-GRAPH = Graph.compile([Task("a", "m:f", timeout=2.0), Task("b", "m:f")])
+TIMEOUTS = {"a": 2.0}
 CLAIMS = {
     name: Claim(1, 1, f"t-{name}", f"batch-{name}", 100_000, 100_000, 0, 0) for name in ("a", "b")
 }
@@ -36,7 +35,7 @@ def looks(
 
 def test_a_beat_that_says_so_is_believed() -> None:
     """A batch whose beat calls its task overdue for 5 s is stopped, and is lost of that."""
-    watch = OverdueTasks(GRAPH, 5.0)
+    watch = OverdueTasks(TIMEOUTS.get, 5.0)
     assert looks(watch, set(), [3.0, 7.0, 8.5], overdue=True) == [set(), set(), {"batch-a"}]
     assert watch.is_overdue("a", "batch-a", beats())
     assert watch.is_overdue("a", "batch-a", beats(overdue=True))
@@ -44,14 +43,14 @@ def test_a_beat_that_says_so_is_believed() -> None:
 
 def test_a_worker_that_beats_knows_better() -> None:
     """The call may be much later than the claim: no beat says that it is overdue."""
-    watch = OverdueTasks(GRAPH, 5.0)
+    watch = OverdueTasks(TIMEOUTS.get, 5.0)
     assert looks(watch, set(), [3.0, 9.0, 60.0]) == [set()] * 3
     assert not watch.is_overdue("a", "batch-a", beats())
 
 
 def test_a_beat_is_about_its_own_task() -> None:
     """What was said of the task before says nothing of this one."""
-    watch = OverdueTasks(GRAPH, 5.0)
+    watch = OverdueTasks(TIMEOUTS.get, 5.0)
     assert looks(watch, set(), [3.0, 9.0], task="before", overdue=True) == [set()] * 2
     assert not watch.is_overdue("a", "batch-a", beats(task="before", overdue=True))
 
@@ -60,7 +59,7 @@ def test_a_silent_task_counts_from_its_start() -> None:
     """One that holds the interpreter lock lets nobody beat: the coordinator's clock decides, and
     not about a task that may take any time. Lost before, it is only lost.
     """
-    watch = OverdueTasks(GRAPH, 5.0)
+    watch = OverdueTasks(TIMEOUTS.get, 5.0)
     silent = {"batch-a", "batch-b"}
     assert looks(watch, silent, [1.0, 3.0, 7.0]) == [set()] * 3
     assert not watch.is_overdue("a", "batch-a", beats())
@@ -100,13 +99,13 @@ def test_lost_of_its_timeout(
 
 def test_a_task_that_takes_its_whole_timeout_is_not_overdue() -> None:
     """It may take 2 s, and counts as overdue from the first look after them."""
-    watch = OverdueTasks(GRAPH, 5.0)
+    watch = OverdueTasks(TIMEOUTS.get, 5.0)
     assert looks(watch, {"batch-a"}, [1.0, 2.0, 7.25, 12.25, 12.5]) == [set()] * 4 + [{"batch-a"}]
 
 
 def test_a_lost_worker_may_have_said_it_before_anybody_looked() -> None:
     """Its last beat is enough; without one nothing is known."""
-    watch = OverdueTasks(GRAPH, 5.0)
+    watch = OverdueTasks(TIMEOUTS.get, 5.0)
     assert watch.is_overdue("a", "batch-a", beats(overdue=True))
     assert not watch.is_overdue("a", "batch-a", {})
     assert not watch.is_overdue("b", "batch-a", beats(overdue=True))
@@ -126,7 +125,7 @@ def test_a_start_is_seen_once(clock: dict[float, float], started_ms: int) -> Non
     """However Redis's clock is set later, and never in the future; what has not started is not
     overdue.
     """
-    watch = OverdueTasks(GRAPH, 5.0)
+    watch = OverdueTasks(TIMEOUTS.get, 5.0)
     claims = {"a": CLAIMS["a"]._replace(started=started_ms)}
     for monotonic, now in clock.items():
         assert watch.look({}, claims, {"batch-a"}, monotonic=monotonic, now=now) == set()
@@ -134,7 +133,7 @@ def test_a_start_is_seen_once(clock: dict[float, float], started_ms: int) -> Non
 
 def test_a_claim_of_a_task_that_the_run_lacks_is_nobodys_timeout() -> None:
     """Somebody wrote into the store: what is not known is not judged."""
-    watch = OverdueTasks(GRAPH, 5.0)
+    watch = OverdueTasks(TIMEOUTS.get, 5.0)
     for second in (1.0, 9.0, 60.0):
         assert (
             watch.look({}, {"x": CLAIMS["a"]}, {"batch-a"}, monotonic=second, now=second) == set()

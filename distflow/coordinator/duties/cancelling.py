@@ -7,6 +7,7 @@ from collections.abc import Callable
 from distflow.coordinator.duties.duty import NEVER, Duty
 from distflow.coordinator.mirror import RunMirror
 from distflow.coordinator.tools import Tools
+from distflow.coordinator.unheld import settle_unheld
 from distflow.core.model import TaskResult
 from distflow.core.status import RunStatus, TaskStatus
 
@@ -57,7 +58,8 @@ class CancelDuty(Duty):
         if cancelled:
             reason = store.read_info().reason or "cancelled"
             result = TaskResult(TaskStatus.CANCELLED, message=reason)
-            mirror.settle_unheld("task_end", [(index, result) for index in cancelled])
+            outcomes = [(index, result) for index in cancelled]
+            settle_unheld(mirror, self._tools, "task_end", outcomes)
         if not mirror.state.claimed or now < self._look_at:
             return
         self._ask_at = now + self._tools.settings.tick_seconds

@@ -36,7 +36,7 @@ class LostWorkerDuty(Duty):
             run_id, settings.stale_seconds, settings.silent_seconds, tools.fleet.network
         )
         self._forgotten = ForgottenClaims(settings.stale_seconds)
-        self._overdue = OverdueTasks(mirror.graph, settings.overdue_seconds)
+        self._overdue = OverdueTasks(mirror.find_timeout, settings.overdue_seconds)
         self._claims = LostClaims(mirror, tools, self._overdue)
         self._restarts, self._clock_sets = tools.server.restarts, tools.server.sets
         #: When beats were last read, before when no worker is judged, and when all were last
@@ -117,7 +117,9 @@ class LostWorkerDuty(Duty):
             self._take_back(lost)
         self._tell_held(tuple(task for held in self._held.values() for task in held))
         now = tools.clock.monotonic()
-        if self._forgotten.look(mirror.running, mirror.claims, now):
+        # While events wait for a large expansion, they may report the end of any claim.
+        running = {} if mirror.is_growing else mirror.running
+        if self._forgotten.look(running, mirror.claims, now):
             read_again(
                 mirror,
                 tools,
@@ -195,7 +197,7 @@ class LostWorkerDuty(Duty):
         # Other workers may run what a frozen worker has not begun.
         mirror.take_back(lost.batch)
         for task in lost.settled:
-            mirror.state.on_lost(mirror.graph.index[task])
+            mirror.note_lost(task)
 
     def _tell_held(self, held: tuple[HeldTask, ...]) -> None:
         if held == self._told:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from distflow.coordinator.duties.duty import NEVER, Duty
 from distflow.coordinator.mirror import RunMirror
 from distflow.coordinator.tools import Tools
+from distflow.coordinator.unheld import settle_failed
 from distflow.core.misfit import (
     Held,
     MisfitWatch,
@@ -41,9 +42,10 @@ class MisfitDuty(Duty):
         self._live: Mapping[str, set[Registration]] = {}
         #: Built on the first refusal.
         self._scopes: ScopeIndex | None = None
-        #: What is held back, and the state that was told so.
+        #: What is held back, the state that was told so, and how many tasks it had.
         self._held: frozenset[Held] = frozenset()
         self._state: TaskStateManager = mirror.state
+        self._size = len(mirror.graph)
         #: What was reported already: about one worker, and about all of a queue.
         self._told: set[RefusalKey] = set()
         self._told_held: set[Held] = set()
@@ -150,7 +152,9 @@ class MisfitDuty(Duty):
 
     @property
     def _index(self) -> ScopeIndex:
-        self._scopes = self._scopes or ScopeIndex(self._mirror.graph)
+        graph = self._mirror.graph
+        if self._scopes is None or self._scopes.graph is not graph:
+            self._scopes = ScopeIndex(graph)
         return self._scopes
 
     def _settle(self, failed: Mapping[int, Held], forgotten: set[RefusalKey]) -> None:
@@ -162,15 +166,17 @@ class MisfitDuty(Duty):
         tasks = [index for index, held in failed.items() if not held.is_question]
         outcomes = [(index, results[failed[index]]) for index in mirror.state.unheld(tasks)]
         if outcomes or forgotten:
-            mirror.settle_failed(outcomes, sorted(forgotten))
+            settle_failed(mirror, self._tools, outcomes, sorted(forgotten))
             # Tasks that need the same thing are tried again at once.
             mirror.was_refused, self._look_at = True, self._tools.clock.monotonic()
 
     def _hold(self, now: float) -> None:
         """Bar what is held back, and try one task of it now and then."""
         mirror = self._mirror
-        if self._held != self._watch.held or self._state is not mirror.state:
+        known = self._held, self._state, self._size
+        if known != (self._watch.held, mirror.state, len(mirror.graph)):
             self._held, self._state = self._watch.held, mirror.state
+            self._size = len(mirror.graph)
             barred = [held for held in self._held if not held.is_question]
             mirror.state.bar({index for held in barred for index in self._index.tasks_of(held)})
         for held in self._held:

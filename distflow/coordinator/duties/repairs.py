@@ -80,7 +80,7 @@ class RepairDuty(Duty):
         for batch_id, failure in self._find_vanished(old).items():
             # Its end may be among events that were not read yet.
             mirror.catch_up()
-            if mirror.outbox.is_out(batch_id):
+            if mirror.outbox.is_out(batch_id) and not mirror.is_growing:
                 by = failure.by if failure else NAMELESS
                 record_repair(mirror, self._tools, vanished_repair(batch_id, failure), by)
                 mirror.take_back(batch_id, failed=failure is not None, vanished=failure is None)

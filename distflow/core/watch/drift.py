@@ -21,7 +21,7 @@ class DriftWatch:
         self._patience_seconds = patience_seconds
         self._since: float | None = None
         #: The difference that remained after everything was read again; not reported twice.
-        self._settled: tuple[int, int, int] | None = None
+        self._settled: tuple[int, int, int, int] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -51,9 +51,10 @@ class DriftWatch:
             # A decision changes an outcome, and adds none.
             vitals.unknown - state.counts[TaskStatus.UNKNOWN],
             min(0, vitals.claims - state.claimed),
+            vitals.expansions - len(state.graph.grown_nodes()),
         )
         behind = event_order(vitals.newest_event) > event_order(last_event)
-        same = differs in ((0, 0, 0), self._settled) and vitals.status in (status.value, "")
+        same = differs in ((0, 0, 0, 0), self._settled) and vitals.status in (status.value, "")
         if same:
             self._since = None
         if behind or same:

@@ -6,9 +6,8 @@ A worker normally ends such a task by itself, within 3 seconds. This is for work
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
-from distflow.core.graph import Graph
 from distflow.core.run import Beat, Claim
 
 
@@ -16,12 +15,12 @@ class OverdueTasks:
     """Watches the running tasks that have a timeout.
 
     Args:
-        graph: the run's.
+        timeout_of: returns the timeout of a task in seconds; None if it has none.
         patience_seconds: how long a task may be overdue.
     """
 
-    def __init__(self, graph: Graph, patience_seconds: float) -> None:
-        self._graph = graph
+    def __init__(self, timeout_of: Callable[[str], float | None], patience_seconds: float) -> None:
+        self._timeout = timeout_of
         self._patience_seconds = patience_seconds
         #: (batch, task) -> when it started, on the monotonic clock, as first computed: Redis's
         #: clock may be set later.
@@ -78,10 +77,6 @@ class OverdueTasks:
     def _has_passed(self, name: str, claim: Claim, monotonic: float) -> bool:
         timeout, began = self._timeout(name), self._began.get((claim.batch, name))
         return timeout is not None and began is not None and began < monotonic - timeout
-
-    def _timeout(self, name: str) -> float | None:
-        index = self._graph.index.get(name)
-        return None if index is None else self._graph.tasks[index].timeout
 
 
 def _tells(beat: Beat, task: str) -> bool:
