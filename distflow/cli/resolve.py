@@ -22,9 +22,10 @@ from distflow.cli.ui.waits import go_on_command
 from distflow.core.resolution import Decision
 from distflow.core.run import RunInfo
 from distflow.core.status import ACTIVE_RUNS, ENDED_RUNS, OVER_RUNS, TaskStatus
-from distflow.errors import Damaged, InvalidInput, RunNotFound, RunTooNew, WrongState
+from distflow.errors import Damaged, InvalidInput, LookAgain, RunNotFound, RunTooNew, WrongState
 from distflow.runs.client import Client
 from distflow.runs.decisions import NOTHING
+from distflow.runs.graph_reader import iter_graph
 from distflow.runs.outlook import read_outlook
 from distflow.runs.run import Run
 from distflow.text import counted, span
@@ -271,8 +272,8 @@ def _delete(client: Client, run_id: str, info: RunInfo | None, *, force: bool) -
     if info is None or info.status not in ENDED_RUNS:
         # A coordinator that was killed has left its jobs in the queues.
         try:
-            queues = {task.queue for tasks in store.iter_tasks() for task in tasks}
-        except Damaged:
+            queues = {task.queue for tasks in iter_graph(store) for task in tasks}
+        except (Damaged, LookAgain):
             # Nobody knows which jobs; a worker that takes one finds no run.
             if not force:
                 raise

@@ -126,6 +126,14 @@ class Graph:
         self._order = None
         return added
 
+    def copy(self) -> Graph:
+        """The same graph, which grows by itself."""
+        children = [list(each) if isinstance(each, list) else each for each in self.children]
+        copied = Graph([*self.tasks], dict(self.index), [*self.parents], children, array("l"))
+        copied._order, copied._static = self._order, self._static
+        copied._makers, copied._grown = self._makers[:], dict(self._grown)
+        return copied
+
     def is_grown(self, node: int) -> bool:
         """Whether the task is a growing node whose expansion is in the graph, at least in part."""
         return node in self._grown

@@ -81,6 +81,9 @@ class ReadingPort(Protocol):
     def read_stand_in(self, token: str) -> bytes | None:
         """What an expansion stands for, encoded; None where there is no such expansion."""
 
+    def read_stand_ins(self, tokens: Sequence[str]) -> list[bytes | None]:
+        """The same of several expansions, in one round trip."""
+
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
         """The outcomes' statuses without their data, in order; None where there is none yet."""
 

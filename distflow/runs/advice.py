@@ -8,6 +8,7 @@ from distflow.core.model import Task
 from distflow.core.run import SAFE_DURABILITIES, UNKNOWN, ServerFacts
 from distflow.core.status import TaskStatus
 from distflow.ports.run_store import RunStore
+from distflow.runs.graph_reader import iter_graph
 
 #: Statuses of an at-most-once task that may still start.
 _MAY_START = (None, TaskStatus.SKIPPED, TaskStatus.CANCELLED)
@@ -44,7 +45,7 @@ def durability_warnings(
 
 
 def _may_start_once(store: RunStore, tasks: Sequence[Task] | None) -> list[str]:
-    chunks = store.iter_tasks() if tasks is None else [tasks]
+    chunks = iter_graph(store) if tasks is None else [tasks]
     named = [task.name for chunk in chunks for task in chunk if task.effects == "at_most_once"]
     statuses = store.read_statuses(named) if named else []
     return [name for name, status in zip(named, statuses, strict=True) if status in _MAY_START]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from distflow.authoring.imports import did_you_mean
+from distflow.core.expansion import is_below
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.core.run import TaskCut
 from distflow.core.status import TaskStatus
 from distflow.errors import TaskNotFound
 from distflow.ports.run_store import RunStore
+from distflow.runs.graph_reader import iter_graph, read_chunks
 from distflow.wire.codec import status_of
 
 #: A larger graph is not searched for similar names.
@@ -21,7 +24,7 @@ _CHUNK = 1000
 
 
 def iter_cuts(store: RunStore) -> Iterator[tuple[Task, TaskCut]]:
-    """Every task, in the graph's order, with what the store has of it."""
+    """Every task with what the store has of it: in the graph's order, those of expansions last."""
     for tasks in _chunks(store):
         yield from zip(tasks, store.read_cut([task.name for task in tasks]), strict=True)
 
@@ -51,13 +54,14 @@ def live_statuses(store: RunStore, graph: Graph, now: float) -> dict[str, TaskSt
 
 
 def find_task(store: RunStore, name: str) -> Task:
-    """A task of a run by its name, found without compiling the graph.
+    """A task of a run by its name, found without compiling the graph. Of its expansions only that
+    one is read that may have the task.
 
     Raises:
         TaskNotFound: the run has no such task; the message has the closest name.
     """
     names: list[str] = []
-    for tasks in store.iter_tasks():
+    for tasks in chain(store.iter_tasks(), _read_made(store, name)):
         for task in tasks:
             if task.name == name:
                 return task
@@ -69,7 +73,15 @@ def find_task(store: RunStore, name: str) -> Task:
     )
 
 
+def _read_made(store: RunStore, name: str) -> Iterator[list[Task]]:
+    """What the innermost node has added to whose children this name belongs."""
+    records = store.read_expansions()
+    makers = [node for node in records if is_below(name, node)]
+    if makers:
+        yield from read_chunks(store, records[max(makers, key=len)])
+
+
 def _chunks(store: RunStore) -> Iterator[list[Task]]:
-    for tasks in store.iter_tasks():
+    for tasks in iter_graph(store):
         for start in range(0, len(tasks), _CHUNK):
             yield tasks[start : start + _CHUNK]

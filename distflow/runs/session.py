@@ -247,7 +247,9 @@ class _Ear:
         if event.task not in self._graph.index:
             # The run has more tasks now.
             self._graph = self._read_graph()
-        return self._graph.tasks[self._graph.index[event.task]]
+        index = self._graph.index.get(event.task)
+        # An older Redis may answer by now, which does not have it.
+        return None if index is None else self._graph.tasks[index]
 
     def end(self, status: RunStatus) -> None:
         """Report that the run has come to rest."""

@@ -240,6 +240,9 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
             run = self._find()
             return run.expansions.read_stand_in(token) if run else None
 
+    def read_stand_ins(self, tokens: Sequence[str]) -> list[bytes | None]:
+        return [self.read_stand_in(token) for token in tokens]
+
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
         return [
             None if packed is None else status_of(packed) for packed in self.fetch_results(names)

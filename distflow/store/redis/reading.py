@@ -160,6 +160,15 @@ class ReadingStore(StoreBase, ReadingPort):
     def read_stand_in(self, token: str) -> bytes | None:
         return self._read_graph(chunk_field(token, STAND_IN))
 
+    def read_stand_ins(self, tokens: Sequence[str]) -> list[bytes | None]:
+        if not tokens:
+            return []
+        wanted = [chunk_field(token, STAND_IN) for token in tokens]
+        found: list[bytes | None] = self._patiently(
+            lambda: self.client.hmget(self.keys.graph, wanted)
+        )
+        return found
+
     @reading
     def _decode_tasks(self, packed: bytes) -> list[Task]:
         return decode_tasks(packed)
