@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distflow.authoring import TaskRef, Workflow, task, workflow
+    from distflow.authoring import TaskRef, Workflow, plan, task, workflow
     from distflow.core.model import Loop, Metrics, Retry, TaskResult
     from distflow.core.status import RunStatus, TaskStatus
     from distflow.errors import DistflowError, GiveUp, NotDone, RetryAfter
@@ -43,6 +43,7 @@ _HOMES = {
     "TaskStatus": "distflow.core.status",
     "Workflow": "distflow.authoring",
     "connect": "distflow.runs.client",
+    "plan": "distflow.authoring",
     "register_type": "distflow.wire.extensions",
     "task": "distflow.authoring",
     "workflow": "distflow.authoring",
@@ -68,6 +69,7 @@ __all__ = [
     "TaskStatus",
     "Workflow",
     "connect",
+    "plan",
     "register_type",
     "task",
     "workflow",

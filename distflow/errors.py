@@ -35,7 +35,8 @@ class Problem(NamedTuple):
     """One thing that is wrong with a workflow.
 
     ``kind`` is ``duplicate_name``, ``missing_dependency``, ``cycle``, ``not_importable`` (a
-    function or hook), ``wrong_call`` (the function does not take the arguments), or ``invalid``
+    function or hook), ``wrong_call`` (the function does not take the arguments),
+    ``reserved_name`` (it is one of those that a growing node gives its children), or ``invalid``
     for what is refused as soon as it is written. ``task`` is the task's name; empty if the problem
     is not about a single task.
     """

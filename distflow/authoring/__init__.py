@@ -1,7 +1,7 @@
-"""What users write workflows with: ``@task``, ``@workflow`` and ``Workflow``."""
+"""What users write workflows with: ``@task``, ``@plan``, ``@workflow`` and ``Workflow``."""
 
 from distflow.authoring.check import check_importable, check_workflow
-from distflow.authoring.decorators import TaskFunction, task
+from distflow.authoring.decorators import PlanFunction, TaskFunction, plan, task
 from distflow.authoring.functions import takes_context
 from distflow.authoring.option_checks import TaskOptions
 from distflow.authoring.refs import TaskRef
@@ -9,6 +9,7 @@ from distflow.authoring.template import WorkflowFactory, WorkflowTemplate, workf
 from distflow.authoring.workflows import Workflow
 
 __all__ = [
+    "PlanFunction",
     "TaskFunction",
     "TaskOptions",
     "TaskRef",
@@ -17,6 +18,7 @@ __all__ = [
     "WorkflowTemplate",
     "check_importable",
     "check_workflow",
+    "plan",
     "takes_context",
     "task",
     "workflow",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import NamedTuple
 
 from distflow.authoring.functions import (
     Signature,
@@ -13,7 +13,8 @@ from distflow.authoring.functions import (
     import_function,
     read_signature,
 )
-from distflow.authoring.workflows import Workflow
+from distflow.authoring.maps import check_parameters
+from distflow.authoring.workflows import Workflow, is_plan
 from distflow.core.graph import Graph
 from distflow.core.model import Task
 from distflow.errors import Problem, WorkflowInvalid
@@ -50,12 +51,19 @@ def check_importable(workflow: Workflow) -> None:
     _ImportCheck().run(workflow)
 
 
+class _Imported(NamedTuple):
+    """What is known about a function."""
+
+    signature: Signature | None
+    is_plan: bool
+
+
 class _ImportCheck:
     """Collects what is wrong."""
 
     def __init__(self) -> None:
         self._problems: list[Problem] = []
-        self._signatures: dict[str, Signature | None] = {}
+        self._functions: dict[str, _Imported | None] = {}
         self._seen: set[tuple[str, int]] = set()
 
     def run(self, workflow: Workflow) -> None:
@@ -71,27 +79,39 @@ class _ImportCheck:
 
     def _check_task(self, task: Task) -> None:
         owner = f"task {task.name!r}"
-        if task.function not in self._signatures:
-            self._signatures[task.function] = None
-            with self._noting("not_importable", task.name):
-                function: Callable[..., Any] = import_function(task.function, owner)
-                self._signatures[task.function] = read_signature(function, owner)
-        signature = self._signatures[task.function]
-        if signature is not None:
-            with self._noting("wrong_call", task.name):
-                _check_call(task, signature, owner)
-        self._check_hook(task, task.condition, 1, f"{owner}: condition")
-        self._check_hook(task, task.verify, 2, f"{owner}: verify")
-        if task.loop is not None:
-            self._check_hook(task, task.loop.until, 2, f"{owner}: Loop.until")
+        grow = task.grow
+        if grow is None or grow.child is None:
+            self._check_function(task, owner)
+            return
+        # What a map runs is what its children are.
+        child = grow.child._replace(name=task.name, args=task.args, condition=task.condition)
+        self._check_function(child, owner, mapped=True)
+        if grow.key is not None and ":" in grow.key:
+            self._check_hook(task.name, grow.key, 1, f"{owner}: key")
 
-    def _check_hook(self, task: Task, path: str | None, count: int, owner: str) -> None:
+    def _check_function(self, task: Task, owner: str, *, mapped: bool = False) -> None:
+        if task.function not in self._functions:
+            self._functions[task.function] = None
+            with self._noting("not_importable", task.name):
+                function = import_function(task.function, owner)
+                found = _Imported(read_signature(function, owner), is_plan(function))
+                self._functions[task.function] = found
+        imported = self._functions[task.function]
+        if imported is not None:
+            with self._noting("wrong_call", task.name):
+                _check_call(task, imported, owner, mapped=mapped)
+        self._check_hook(task.name, task.condition, 1, f"{owner}: condition")
+        self._check_hook(task.name, task.verify, 2, f"{owner}: verify")
+        if task.loop is not None:
+            self._check_hook(task.name, task.loop.until, 2, f"{owner}: Loop.until")
+
+    def _check_hook(self, task: str, path: str | None, count: int, owner: str) -> None:
         if path is None or (path, count) in self._seen:
             return
         self._seen.add((path, count))
-        with self._noting("not_importable", task.name):
+        with self._noting("not_importable", task):
             function = import_function(path, owner)
-            with self._noting("wrong_call", task.name):
+            with self._noting("wrong_call", task):
                 check_accepts(function, (count,), owner)
 
     @contextmanager
@@ -102,8 +122,19 @@ class _ImportCheck:
             self._problems.append(Problem(kind, task, str(error)))
 
 
-def _check_call(task: Task, signature: Signature, owner: str) -> None:
-    args, _ = bind_arguments(signature, task.args, task.kwargs, owner)
+def _check_call(task: Task, imported: _Imported, owner: str, *, mapped: bool) -> None:
+    if imported.is_plan and task.grow is None:
+        raise WorkflowInvalid(
+            f"{owner}: {task.function!r} is a @plan: give it as the function itself, not as text, "
+            "so that its tasks join the run"
+        )
+    if imported.signature is None:
+        return
+    if mapped:
+        count = len(task.args)
+        check_parameters(imported.signature, count, task.kwargs, task.function, owner)
+        return
+    args, _ = bind_arguments(imported.signature, task.args, task.kwargs, owner)
     if len(args) < len(task.args):
         raise WorkflowInvalid(
             f"{owner}: {task.function!r} takes 'ctx' before other arguments: pass those after it "

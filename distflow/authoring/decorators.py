@@ -5,22 +5,23 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Unpack, overload
+from typing import Any, Self, Unpack, overload
 
-from distflow.authoring.option_checks import TaskOptions, check_options
+from distflow.authoring.maps import Key, map_plainly
+from distflow.authoring.option_checks import TaskOptions, check_options, check_plan_options
 from distflow.authoring.workflows import Workflow
 from distflow.errors import WorkflowInvalid
 
-#: The workflow that is being built. Threads that its function starts do not have it: there, as
-#: inside tasks, a ``@task`` function is the plain function.
+#: The workflow or plan that is being built. Threads that its function starts do not have it: there,
+#: as inside tasks, a ``@task`` function is the plain function.
 building: ContextVar[Workflow | None] = ContextVar("distflow_building", default=None)
 
 
 class TaskFunction:
     """A function with the options of a task.
 
-    Called inside a ``@workflow`` function it adds a task and returns its TaskRef; called
-    anywhere else it is the plain function.
+    Called inside a ``@workflow`` or ``@plan`` function it adds a task and returns its TaskRef;
+    called anywhere else it is the plain function.
     """
 
     #: Marks an instance, for code that does not import this class.
@@ -28,17 +29,22 @@ class TaskFunction:
 
     __name__: str
 
+    #: What it was decorated with.
+    _decorator = "@task"
+
     def __init__(self, function: Callable[..., Any], task_options: TaskOptions) -> None:
         if not callable(function):
             raise WorkflowInvalid(
-                f"@task got {function!r:.60}, which is not a function; pass options by name"
+                f"{self._decorator} got {function!r:.60}, which is not a function; pass options by "
+                "name"
             )
         functools.update_wrapper(self, function)
         #: What the function was decorated with.
         self.task_options = task_options
         #: The plain function, which workers call.
         self.__distflow_function__ = function
-        check_options({**task_options}, f"@task {getattr(function, '__name__', function)!r}")
+        owner = f"{self._decorator} {getattr(function, '__name__', function)!r}"
+        self._check({**task_options}, owner)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Returns a TaskRef while a workflow is built; anywhere else calls the function.
@@ -51,17 +57,72 @@ class TaskFunction:
             return self.__distflow_function__(*args, **kwargs)
         return workflow.add(None, self, args, kwargs)
 
-    def options(self, **options: Unpack[TaskOptions]) -> TaskFunction:
+    def map(
+        self,
+        *iterables: Any,
+        key: Key = None,
+        max_failures: float | None = None,
+        **fixed: Any,
+    ) -> Any:
+        """Run the function once per element, each time as a task of its own: a list of results.
+
+        While a workflow is built, it adds a node, ``clean``, that adds its tasks, ``clean[0]``,
+        ``clean[1]``, …, as soon as the elements are known, and returns a TaskRef that stands for
+        the list of their results. Whatever takes it waits for all of them. A map over a mapped task
+        follows it element by element: ``measure[7]`` runs as soon as ``clean[7]`` has.
+
+        Args:
+            iterables: lists, tuples, dicts (elements are ``(key, value)``) or TaskRefs of tasks
+                that return one; of several, equally long, the function gets one element of each.
+            key: names the tasks, as ``clean[DE]``: an item or attribute of each element, or a
+                module-level function of it, or its ``"pkg.module:name"``. Without it, the keys of
+                a dict name them if they are str or int, else positions. A map of ``at_most_once``
+                tasks needs one.
+            max_failures: how many of the tasks may fail, as a count or as a share between 0 and 1.
+                Within it, whatever takes the list gets None for those that did.
+            fixed: further arguments by name, the same for each element.
+
+        Raises:
+            WorkflowInvalid: names the node and what is wrong with it.
+        """
+        workflow = building.get()
+        if workflow is None:
+            owner = f"{self._decorator} {self.__name__!r}"
+            return map_plainly(self.__distflow_function__, iterables, fixed, owner)
+        return workflow.map(None, self, iterables, fixed, key=key, max_failures=max_failures)
+
+    def options(self, **options: Unpack[TaskOptions]) -> Self:
         """The same function with some options replaced, for one call.
 
         Raises:
             WorkflowInvalid: names the option and its valid values.
 
         """
-        return TaskFunction(self.__distflow_function__, {**self.task_options, **options})
+        return type(self)(self.__distflow_function__, {**self.task_options, **options})
+
+    def _check(self, options: dict[str, Any], owner: str) -> None:
+        check_options(options, owner)
 
     def __repr__(self) -> str:
-        return f"<task {getattr(self, '__module__', '?')}:{getattr(self, '__qualname__', '?')}>"
+        home = getattr(self, "__module__", "?")
+        return f"<{self._decorator[1:]} {home}:{getattr(self, '__qualname__', '?')}>"
+
+
+class PlanFunction(TaskFunction):
+    """A function that builds more of the graph, with the options of a task.
+
+    Called inside a ``@workflow`` or ``@plan`` function it adds a node. A worker calls the function
+    for it, with real values; the tasks that it calls then join the run, and the node stands for
+    what it returns. Called anywhere else it is the plain function, whose tasks are plain functions.
+    """
+
+    #: Marks an instance, for code that does not import this class.
+    __distflow_plan__ = True
+
+    _decorator = "@plan"
+
+    def _check(self, options: dict[str, Any], owner: str) -> None:
+        check_plan_options(options, owner)
 
 
 @overload
@@ -84,3 +145,25 @@ def task(
     if function is not None:
         return TaskFunction(function, options)
     return lambda decorated: TaskFunction(decorated, options)
+
+
+@overload
+def plan(function: Callable[..., Any], /) -> PlanFunction: ...
+@overload
+def plan(**options: Unpack[TaskOptions]) -> Callable[[Callable[..., Any]], PlanFunction]: ...
+def plan(
+    function: Callable[..., Any] | None = None, /, **options: Unpack[TaskOptions]
+) -> PlanFunction | Callable[[Callable[..., Any]], PlanFunction]:
+    """Make a module-level function a plan: ``@plan`` or ``@plan(retry=…, timeout=…)``.
+
+    Args:
+        function: what workers will import and call; it calls tasks to build more of the graph.
+        options: those of ``@task``, without ``loop`` and ``verify``. A plan is always
+            ``idempotent``.
+
+    Raises:
+        WorkflowInvalid: names the option and what it may be.
+    """
+    if function is not None:
+        return PlanFunction(function, options)
+    return lambda decorated: PlanFunction(decorated, options)

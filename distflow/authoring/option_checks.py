@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from distflow.authoring.imports import did_you_mean
 from distflow.core.model import Effects, Loop, Retry
 from distflow.core.options import TASK_OPTIONS, check_text
-from distflow.errors import WorkflowInvalid
+from distflow.core.status import TaskStatus
+from distflow.errors import InvalidInput, NotEncodable, WorkflowInvalid
+from distflow.given import check_mapping
+from distflow.wire import codec
 
 if TYPE_CHECKING:
     from distflow.authoring.refs import TaskRef
@@ -72,6 +75,26 @@ def check_options(options: Mapping[str, Any], owner: str) -> None:
         )
 
 
+def check_plan_options(options: Mapping[str, Any], owner: str) -> None:
+    """Check the options of a plan.
+
+    Raises:
+        WorkflowInvalid: names the option and its valid values, or one that a plan does not have.
+    """
+    if options.get("effects") == "at_most_once":
+        raise WorkflowInvalid(
+            f"{owner}: a plan builds tasks and is always idempotent; remove "
+            "effects='at_most_once', or give it to the tasks that the plan makes"
+        )
+    for name in ("loop", "verify"):
+        if options.get(name) is not None:
+            raise WorkflowInvalid(
+                f"{owner}: a plan has no {name}; remove it, or give it to a task that the plan "
+                "makes"
+            )
+    check_options(options, owner)
+
+
 def check_name(name: object, owner: str) -> None:
     """Check the name of a task.
 
@@ -81,3 +104,39 @@ def check_name(name: object, owner: str) -> None:
     wanted = check_text(name)
     if wanted:
         raise WorkflowInvalid(f"{owner}: name must be {wanted}, not {name!r:.60}")
+
+
+def check_named(what: str, arguments: object, owner: str) -> None:
+    """Check arguments by name.
+
+    Raises:
+        InvalidInput: they are no mapping, or one has no name.
+        WorkflowInvalid: ``ctx`` is among them.
+    """
+    if "ctx" in check_mapping(f"{owner}: {what}", arguments, "arguments by name"):
+        raise WorkflowInvalid(f"{owner}: distflow passes 'ctx' itself; do not pass it")
+
+
+def check_params(params: Mapping[str, Any], owner: str) -> None:
+    """Check that every parameter of a run can be recorded.
+
+    Raises:
+        InvalidInput: names the parameter that cannot be encoded.
+    """
+    for name, value in check_mapping(f"{owner}: params", params, "values by name").items():
+        try:
+            codec.pack({name: value})
+        except NotEncodable as error:
+            raise InvalidInput(f"{owner}: parameter {error}") from None
+
+
+def check_statuses(statuses: Mapping[str, TaskStatus] | None) -> Mapping[str, TaskStatus]:
+    """Check the statuses by task of a drawing, and return them.
+
+    Raises:
+        InvalidInput: one of them is no status.
+    """
+    for name, status in check_mapping("statuses", statuses or {}, "statuses by task").items():
+        if status not in [*TaskStatus]:
+            raise InvalidInput(f"statuses: task {name!r} has {status!r:.60}, which is not a status")
+    return statuses or {}

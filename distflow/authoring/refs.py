@@ -13,9 +13,10 @@ _MAX_DEPTH = 256
 
 
 class RefOwner(Protocol):
-    """The workflow that a TaskRef belongs to."""
+    """The workflow or plan that a TaskRef belongs to."""
 
     name: str
+    kind: str
 
     def order_after(self, task: str, dependencies: tuple[Any, ...]) -> None:
         """Make a task wait for others."""
@@ -24,15 +25,15 @@ class RefOwner(Protocol):
 def _refusal(use: str, hint: str) -> Any:
     def refuse(self: TaskRef, *_: object) -> Any:
         raise WorkflowInvalid(
-            f"the result of task {self.name!r} cannot be {use} while the workflow is built, "
-            f"because nothing has run yet; {hint}"
+            f"the result of task {self.name!r} cannot be {use} while the {self.owner.kind} is "
+            f"built, because the task has not run yet; {hint}"
         )
 
     return refuse
 
 
 _IN_TASK = "do it inside a task that takes it as an argument"
-_CONDITION = "use condition= of a task, or decide inside a task"
+_CONDITION = "use condition= of a task, or decide in a task or @plan that takes it as an argument"
 _compare = _refusal("compared", _CONDITION)
 _compute = _refusal("computed with", _IN_TASK)
 _convert = _refusal("converted", _IN_TASK)
@@ -68,7 +69,9 @@ class TaskRef:
         return f"<TaskRef {self.name!r}>"
 
     __bool__: Any = _refusal("used as true or false", _CONDITION)
-    __iter__: Any = _refusal("iterated over", _IN_TASK)
+    __iter__: Any = _refusal(
+        "iterated over", _IN_TASK + ", or use .map(...) to run a task for each element"
+    )
     __getitem__: Any = _refusal("indexed", _IN_TASK)
     __len__: Any = _refusal("measured with len()", _IN_TASK)
     __hash__: Any = _refusal(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, overload
+from typing import Any, Self, overload
 
 from distflow.authoring.check import check_workflow
 from distflow.authoring.decorators import building
 from distflow.authoring.functions import refuse_deferred
 from distflow.authoring.imports import did_you_mean
-from distflow.authoring.workflows import Workflow, check_params
+from distflow.authoring.option_checks import check_name, check_params
+from distflow.authoring.workflows import Workflow
 from distflow.errors import InvalidInput, WorkflowInvalid
 from distflow.given import check_mapping
 
@@ -44,6 +46,8 @@ class WorkflowTemplate:
         #: ``"module:name"`` of the function.
         self.reference = f"{function.__module__}:{function.__qualname__}"
         self._context = context
+        #: Whether its name was chosen for one call.
+        self._is_renamed = False
 
     @property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
@@ -66,6 +70,18 @@ class WorkflowTemplate:
             if name not in params and self.parameters[name].default is inspect.Parameter.empty:
                 raise InvalidInput(f"workflow {self.name!r} needs a value for parameter {name!r}")
 
+    def options(self, *, name: str) -> Self:
+        """The same workflow under another name: what the names of its tasks begin with, if it is
+        called while another workflow is built. Then the name must be unique.
+
+        Raises:
+            WorkflowInvalid: the name is empty or no text.
+        """
+        check_name(name, f"workflow {self.name!r}")
+        renamed = copy.copy(self)
+        vars(renamed).update(name=name, _is_renamed=True)
+        return renamed
+
     def build(self, params: Mapping[str, Any] | None = None) -> Workflow:
         """Run the workflow function: the workflow with its ``params`` and ``reference``.
 
@@ -79,11 +95,21 @@ class WorkflowTemplate:
         params = check_mapping(
             f"workflow {self.name!r}: params", {} if params is None else params, "values by name"
         )
+        outer = building.get()
+        if outer is not None:
+            raise WorkflowInvalid(
+                f"workflow {self.name!r} is built while {outer.kind} {outer.name!r} is: call it, "
+                f"and its tasks become tasks of {outer.name!r}"
+            )
         self.check_names(params)
-        return self._build((), params)
+        return self._build(self._bind((), params))
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Workflow:
-        """Build the workflow from arguments: ``etl(day="2026-01-01")``.
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the workflow from arguments: ``etl(day="2026-01-01")`` is a :class:`Workflow`.
+
+        Inside another ``@workflow`` function, or a ``@plan``, its tasks become tasks of that one:
+        their names begin with its own and a dot, ``ctx.params`` are those of the run, and the call
+        returns what the function returns, TaskRefs included.
 
         Raises:
             InvalidInput: the function does not take these arguments, or one cannot be encoded.
@@ -91,21 +117,35 @@ class WorkflowTemplate:
         """
         if not args:
             self.check_names(kwargs)
-        return self._build(args, kwargs)
-
-    def _build(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Workflow:
+        bound = self._bind(args, kwargs)
         outer = building.get()
-        if outer is not None:
-            raise WorkflowInvalid(
-                f"workflow {self.name!r} is called while {outer.name!r} is built: workflows do "
-                "not nest; share a plain function that calls the tasks instead"
-            )
+        return self._build(bound) if outer is None else self._inline(outer, bound)
+
+    def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> inspect.BoundArguments:
         refuse_deferred(self.function, f"workflow {self.name!r}")
         try:
             bound = inspect.signature(self.function).bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidInput(f"workflow {self.name!r}: {error}") from None
         bound.apply_defaults()
+        return bound
+
+    def _inline(self, outer: Workflow, bound: inspect.BoundArguments) -> Any:
+        """Make its tasks tasks of the one that is being built."""
+        if self._context is not None:
+            context = Workflow(self.name, self._context).context
+            if context != outer.context:
+                raise WorkflowInvalid(
+                    f"workflow {self.name!r} has context={context!r}, and a run has one context: "
+                    f"that of {outer.name!r}, {outer.context or 'none'}; remove it, or give "
+                    "both the same"
+                )
+        with outer.section(self.name, chosen=self._is_renamed):
+            returned = self.function(*bound.args, **bound.kwargs)
+        self._refuse_workflow(returned)
+        return returned
+
+    def _build(self, bound: inspect.BoundArguments) -> Workflow:
         params = _named_params(bound)
         check_params(params, f"workflow {self.name!r}")
         workflow = self._construct(bound).evolve(params, self.reference, built=True)
@@ -124,12 +164,16 @@ class WorkflowTemplate:
             returned = self.function(*bound.args, **bound.kwargs)
         finally:
             building.reset(token)
+        self._refuse_workflow(returned)
+        workflow.returns = workflow.freeze_returned(returned)
+        return workflow
+
+    def _refuse_workflow(self, returned: object) -> None:
         if isinstance(returned, Workflow):
             raise WorkflowInvalid(
                 f"workflow {self.name!r} returns a Workflow: remove @workflow from its "
                 "function, or call @task functions in it"
             )
-        return workflow
 
     def __repr__(self) -> str:
         return f"<workflow {self.reference}>"
@@ -165,7 +209,8 @@ def workflow(
 
     Args:
         function: builds the workflow by calling ``@task`` functions; it runs at submit, and
-            never on resume.
+            never on resume. What it returns is the result of the run: TaskRefs, in lists, tuples
+            and dicts or alone, and plain values.
         name: of the workflow; None takes the function's.
         context: see :class:`Workflow`.
     """

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import MappingProxyType
-from typing import Any, NoReturn, Self, Unpack
+from typing import Any, Self, Unpack
 
+from distflow.authoring.drafts import Draft, names_of, order_task
+from distflow.authoring.freezing import check_encodable, freeze_options
 from distflow.authoring.functions import (
     Signature,
     bind_arguments,
@@ -14,15 +17,33 @@ from distflow.authoring.functions import (
     function_path,
     read_signature,
 )
-from distflow.authoring.option_checks import AddOptions, check_name, check_options
+from distflow.authoring.maps import (
+    Key,
+    check_parameters,
+    check_sources,
+    check_tolerance,
+    freeze_key,
+    is_followable,
+    make_node,
+    order_node,
+)
+from distflow.authoring.namespace import Namespace
+from distflow.authoring.option_checks import (
+    AddOptions,
+    check_name,
+    check_named,
+    check_options,
+    check_params,
+    check_plan_options,
+    check_statuses,
+)
 from distflow.authoring.refs import TaskRef, freeze_refs
+from distflow.authoring.reserved import find_reserved
 from distflow.core.graph import Graph
-from distflow.core.model import Loop, Ref, Task
-from distflow.core.options import HOOKS, PLAIN_OPTIONS
+from distflow.core.model import Grow, Ref, Task
 from distflow.core.render import to_dot, to_mermaid
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, NotEncodable, WorkflowInvalid
-from distflow.given import check_mapping
 from distflow.text import counted
 from distflow.wire import codec
 
@@ -39,6 +60,9 @@ class Workflow:
         WorkflowInvalid: the name is empty, or workers could not import the context.
     """
 
+    #: What errors call it.
+    kind = "workflow"
+
     def __init__(self, name: str, context: Callable[..., Any] | str | None = None) -> None:
         check_name(name, "workflow")
         #: Its name, for people.
@@ -52,11 +76,13 @@ class Workflow:
         self.params: dict[str, Any] = {}
         #: The ``"module:name"`` where it was found; None for one that was built ad hoc.
         self.reference: str | None = None
+        #: What its function returned: a template with a Ref for each TaskRef; None for nothing.
+        self.returns: Any = None
         self._built = False
         self._tasks: dict[str, Task] = {}
         self._later: dict[str, dict[str, None]] = {}
         self._signatures: dict[str, Signature | None] = {}
-        self._next_suffix: dict[str, int] = {}
+        self._names = Namespace(f"workflow {name!r}")
 
     def add(
         self,
@@ -79,62 +105,112 @@ class Workflow:
         Raises:
             WorkflowInvalid: names the task and what is wrong with it.
         """
-        chosen: dict[str, Any] = {**getattr(function, "task_options", {}), **options}
-        if name is None:
-            name = chosen.get("name")
-        else:
-            check_name(name, "task")
-        owner = f"task {name!r}" if name else f"task {_short_name(function)!r}"
-        check_options(chosen, owner)
-        path = function_path(function, owner)
-        if name is None:
-            name = self._free_name(path.rpartition(":")[2])
-            owner = f"task {name!r}"
-        elif name in self._tasks:
-            raise WorkflowInvalid(
-                f"{owner}: workflow {self.name!r} has a task of this name already; "
-                "give one of them another name"
-            )
-        depends_on: dict[str, None] = {}
-
-        def note(ref: TaskRef | Ref) -> str:
-            dependency = self._name_of(ref, owner)
-            depends_on[dependency] = None
-            return dependency
-
+        draft = self._draft(name, function, options)
+        owner = draft.owner
         if not isinstance(args, list | tuple):
             raise WorkflowInvalid(f"{owner}: args must be a list or tuple, not {args!r:.60}")
-        check_mapping(f"{owner}: kwargs", kwargs, "arguments by name")
-        frozen_args = [freeze_refs(value, note) for value in args]
-        frozen_kwargs = {key: freeze_refs(value, note) for key, value in kwargs.items()}
-        for dependency in self._names_of(chosen.get("depends_on", ()), owner):
-            depends_on[dependency] = None
-        bound = self._bind(function, path, frozen_args, frozen_kwargs, owner)
-        _check_encodable(*bound, owner)
-        self._tasks[name] = Task(
-            name=name,
-            function=path,
-            args=bound[0],
-            kwargs=bound[1] or Task._field_defaults["kwargs"],
-            depends_on=tuple(depends_on),
-            retry=chosen.get("retry"),
-            loop=_freeze_loop(chosen.get("loop"), owner),
-            **_freeze_options(chosen, owner),
+        check_named("kwargs", kwargs, owner)
+        frozen_args = [draft.freeze(value) for value in args]
+        frozen_kwargs = {key: draft.freeze(value) for key, value in kwargs.items()}
+        draft.order()
+        bound = self._bind(function, draft.path, frozen_args, frozen_kwargs, owner)
+        check_encodable(*bound, owner)
+        fields = freeze_options(draft.chosen, owner)
+        if is_plan(function):
+            fields.update(effects="idempotent", grow=Grow("plan"))
+        return self._put(
+            Task(
+                name=draft.name,
+                function=draft.path,
+                args=bound[0],
+                kwargs=bound[1] or Task._field_defaults["kwargs"],
+                depends_on=tuple(draft.depends_on),
+                **fields,
+            )
         )
-        return TaskRef(name, self)
+
+    def map(
+        self,
+        name: str | None,
+        function: Callable[..., Any] | str,
+        iterables: Sequence[Any],
+        fixed: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        key: Key = None,
+        max_failures: float | None = None,
+        **options: Unpack[AddOptions],
+    ) -> TaskRef:
+        """Add a node that makes one task per element, once the elements are known.
+
+        Args:
+            name: of the node; None takes the function's name. Its tasks are ``name[0]``, ….
+            function: a task, a plan, a module-level function, or its ``"pkg.module:name"``.
+            iterables: what it maps over, as in :meth:`TaskFunction.map
+                <distflow.authoring.TaskFunction.map>`: one element of each is passed by position.
+            fixed: further arguments by name, the same for each element.
+            key: see there.
+            max_failures: see there.
+            options: those of ``@task``. ``condition`` and ``depends_on`` are the node's, the others
+                its tasks'.
+
+        Raises:
+            WorkflowInvalid: names the node and what is wrong with it.
+        """
+        draft = self._draft(name, function, options)
+        owner = draft.owner
+        check_sources(iterables, owner)
+        check_tolerance(max_failures, owner)
+        check_named("fixed", fixed, owner)
+        signature = self._signature_of(function, draft.path, owner)
+        if signature is not None:
+            check_parameters(signature, len(iterables), fixed, draft.path, owner)
+        sources = tuple([draft.freeze(source) for source in iterables])
+        arguments = {by_name: draft.freeze(value) for by_name, value in fixed.items()}
+        check_encodable(sources, arguments, owner)
+        # Whoever waits for a mapped node by name waits for the ends of all of its children.
+        complete = draft.order()
+        node = make_node(
+            draft,
+            sources=sources,
+            fixed=arguments,
+            key=freeze_key(key, sources[0], owner),
+            max_failures=max_failures,
+            follows=[ref for ref in self._followable(sources) if ref not in complete],
+            maps_plan=is_plan(function),
+        )
+        return self._put(node)
 
     def order_after(self, task: str, dependencies: Iterable[TaskRef | str]) -> None:
         """Make ``task`` wait for ``dependencies``: what :meth:`TaskRef.after` does."""
         later = self._later.setdefault(task, {})
-        later.update(dict.fromkeys(self._names_of(dependencies, f"task {task!r}: after")))
+        names = names_of(dependencies, self._full_name, f"task {task!r}: after")
+        later.update(dict.fromkeys(names))
+
+    def section(self, name: str, *, chosen: bool) -> AbstractContextManager[None]:
+        """See :meth:`Namespace.section <distflow.authoring.namespace.Namespace.section>`."""
+        check_name(name, "sub-workflow")
+        return self._names.section(name, chosen=chosen)
+
+    def freeze_returned(self, returned: Any) -> Any:
+        """What the function of a workflow or plan returned, with a Ref for each TaskRef.
+
+        Raises:
+            WorkflowInvalid: it cannot be stored, or has a TaskRef of another workflow or build.
+        """
+        owner = f"{self.kind} {self.name!r}: what it returns"
+        template = freeze_refs(returned, lambda ref: self._full_name(ref, owner))
+        try:
+            codec.pack(template)
+        except NotEncodable as error:
+            raise WorkflowInvalid(f"{owner}: {error}") from None
+        return template
 
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The tasks in the order in which they were added."""
         for name, later in self._later.items():
             task = self._tasks[name]
-            merged = tuple(dict.fromkeys((*task.depends_on, *later)))
-            self._tasks[name] = task._replace(depends_on=merged)
+            self._tasks[name] = order_node(task, later) if task.grow else order_task(task, later)
         self._later.clear()
         return tuple(self._tasks.values())
 
@@ -175,6 +251,7 @@ class Workflow:
             _built=built,
             _tasks={task.name: task for task in self.tasks},
             _later={},
+            _names=self._names.copy(),
         )
         return evolved
 
@@ -192,9 +269,18 @@ class Workflow:
         """The validated graph.
 
         Raises:
-            WorkflowInvalid: a dependency is missing, or there is a cycle.
+            WorkflowInvalid: a dependency is missing, there is a cycle, or a task has a name of
+                those that a growing node gives its children.
         """
-        return Graph.compile(self.tasks)
+        tasks = self.tasks
+        problems = find_reserved(tasks)
+        try:
+            graph = Graph.compile(tasks)
+        except WorkflowInvalid as error:
+            raise WorkflowInvalid(problems=[*error.problems, *problems]) from None
+        if problems:
+            raise WorkflowInvalid(problems=problems)
+        return graph
 
     def validate(self) -> None:
         """Check the whole workflow; functions given as text are imported by `check_importable`.
@@ -206,46 +292,59 @@ class Workflow:
 
     def to_mermaid(self, statuses: Mapping[str, TaskStatus] | None = None) -> str:
         """The workflow as a Mermaid flowchart, coloured by ``statuses`` where given."""
-        return to_mermaid(self.compile(), _check_statuses(statuses))
+        return to_mermaid(self.compile(), check_statuses(statuses))
 
     def to_dot(self, statuses: Mapping[str, TaskStatus] | None = None) -> str:
         """The workflow as a Graphviz digraph, coloured by ``statuses`` where given."""
-        return to_dot(self.compile(), _check_statuses(statuses))
+        return to_dot(self.compile(), check_statuses(statuses))
 
     def __repr__(self) -> str:
         return f"<Workflow {self.name!r} of {counted(len(self._tasks), 'task')}>"
 
-    def _free_name(self, base: str) -> str:
-        name = base
-        suffix = self._next_suffix.get(base, 2)
-        while name in self._tasks:
-            name = f"{base}_{suffix}"
-            suffix += 1
-        self._next_suffix[base] = suffix
-        return name
+    def _draft(
+        self, name: str | None, function: Callable[..., Any] | str, options: Mapping[str, Any]
+    ) -> Draft:
+        """Check the name and the options of a task, and find its function's path."""
+        chosen: dict[str, Any] = {**getattr(function, "task_options", {}), **options}
+        if name is None:
+            name = chosen.get("name")
+        else:
+            check_name(name, "task")
+        said = self._names.full(name or _short_name(function))
+        owner = f"task {said!r}"
+        check = check_plan_options if is_plan(function) else check_options
+        check(chosen, owner)
+        path = function_path(function, owner)
+        if name is None:
+            full = self._names.find_free(self._names.full(path.rpartition(":")[2]))
+            owner = f"task {full!r}"
+        else:
+            full = self._names.full(name)
+            self._names.check_free(full, owner)
+        return Draft(full, owner, path, chosen, self._full_name, {})
 
-    def _name_of(self, ref: TaskRef | Ref, owner: str) -> str:
+    def _followable(self, sources: Sequence[Any]) -> Iterable[str]:
+        """The sources that a map can follow element by element."""
+        refs = dict.fromkeys(source.task for source in sources if type(source) is Ref)
+        return [ref for ref in refs if ref in self._tasks and is_followable(self._tasks[ref])]
+
+    def _put(self, task: Task) -> TaskRef:
+        self._names.take(task.name, f"task {task.name!r}")
+        self._tasks[task.name] = task
+        return TaskRef(task.name, self)
+
+    def _full_name(self, ref: TaskRef | Ref | str, owner: str) -> str:
+        """The name of a task; one given as text is that of a task beside it."""
+        if isinstance(ref, str):
+            return self._names.full(ref)
         if isinstance(ref, Ref):
-            return ref.task
+            return self._names.full(ref.task)
         if ref.owner is not self:
             raise WorkflowInvalid(
                 f"{owner}: {ref.name!r} is a task of another workflow or another build "
                 f"({ref.owner.name!r}); its result cannot be used in {self.name!r}"
             )
         return ref.name
-
-    def _names_of(self, dependencies: object, owner: str) -> Iterable[str]:
-        if isinstance(dependencies, str | TaskRef):
-            dependencies = (dependencies,)
-        if not isinstance(dependencies, Iterable):
-            _refuse_dependency(dependencies, owner)
-        for dependency in dependencies:
-            if isinstance(dependency, TaskRef):
-                yield self._name_of(dependency, owner)
-            elif isinstance(dependency, str):
-                yield dependency
-            else:
-                _refuse_dependency(dependency, owner)
 
     def _bind(
         self,
@@ -255,82 +354,28 @@ class Workflow:
         kwargs: dict[str, Any],
         owner: str,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if "ctx" in kwargs:
-            raise WorkflowInvalid(f"{owner}: distflow passes 'ctx' itself; do not pass it")
-        if isinstance(function, str):
-            return tuple(args), kwargs
-        if path not in self._signatures:
-            self._signatures[path] = read_signature(function, owner)
-        signature = self._signatures[path]
+        signature = self._signature_of(function, path, owner)
         if signature is None:
             return tuple(args), kwargs
         return bind_arguments(signature, args, kwargs, owner)
 
+    def _signature_of(
+        self, function: Callable[..., Any] | str, path: str, owner: str
+    ) -> Signature | None:
+        """The signature of a function; None if it is not known here."""
+        if isinstance(function, str):
+            return None
+        if path not in self._signatures:
+            self._signatures[path] = read_signature(function, owner)
+        return self._signatures[path]
 
-def _check_statuses(statuses: Mapping[str, TaskStatus] | None) -> Mapping[str, TaskStatus]:
-    for name, status in check_mapping("statuses", statuses or {}, "statuses by task").items():
-        if status not in [*TaskStatus]:
-            raise InvalidInput(f"statuses: task {name!r} has {status!r:.60}, which is not a status")
-    return statuses or {}
 
-
-def check_params(params: Mapping[str, Any], owner: str) -> None:
-    """Check that every parameter of a run can be recorded.
-
-    Raises:
-        InvalidInput: names the parameter that cannot be encoded.
-    """
-    for name, value in check_mapping(f"{owner}: params", params, "values by name").items():
-        try:
-            codec.pack({name: value})
-        except NotEncodable as error:
-            raise InvalidInput(f"{owner}: parameter {error}") from None
+def is_plan(function: object) -> bool:
+    """Whether it is what ``@plan`` has made."""
+    return getattr(type(function), "__distflow_plan__", False)
 
 
 def _short_name(function: Callable[..., Any] | str) -> str:
     if isinstance(function, str):
         return function
     return getattr(function, "__name__", type(function).__name__)
-
-
-def _check_encodable(args: tuple[Any, ...], kwargs: dict[str, Any], owner: str) -> None:
-    try:
-        codec.pack([*args])
-        codec.pack(kwargs)
-    except NotEncodable as error:
-        raise WorkflowInvalid(f"{owner}: argument {error}") from None
-
-
-def _freeze_options(chosen: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """The options that travel under their own names, in the form the task has them."""
-    frozen = {name: chosen[name] for name in PLAIN_OPTIONS if name in chosen}
-    for name, count in HOOKS.items():
-        if name in chosen:
-            frozen[name] = _freeze_hook(chosen[name], count, f"{owner}: {name}")
-    return frozen
-
-
-def _freeze_hook(hook: Callable[..., Any] | str | None, count: int, owner: str) -> str | None:
-    """The path of a hook; ``count`` is the number of its arguments."""
-    if hook is None:
-        return None
-    path = function_path(hook, owner)
-    if callable(hook):
-        check_accepts(hook, (count,), owner)
-    return path
-
-
-def _freeze_loop(loop: Loop | None, owner: str) -> Loop | None:
-    if loop is None:
-        return None
-    path = function_path(loop.until, f"{owner}: Loop.until")
-    if callable(loop.until):
-        check_accepts(loop.until, (2,), f"{owner}: Loop.until")
-    return loop._replace(until=path)
-
-
-def _refuse_dependency(dependency: object, owner: str) -> NoReturn:
-    hint = "; a list is passed as .after(*refs)" if isinstance(dependency, list | tuple) else ""
-    raise WorkflowInvalid(
-        f"{owner}: a dependency must be a TaskRef or a task name, not {dependency!r:.60}{hint}"
-    )

@@ -48,3 +48,10 @@ def _escaped(letter: str) -> str:
 def is_below(name: str, node: str) -> bool:
     """Whether a name is one of those that belong to the children of a growing node."""
     return name.startswith(node) and name[len(node) : len(node) + 1] in ("[", ".")
+
+
+def nesting(name: str) -> int:
+    """How deep in expansions a task of this name is, at most: its name may have a ``[`` or ``.`` of
+    its own.
+    """
+    return name.count("[") + name.count(".")

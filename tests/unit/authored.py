@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from distflow.authoring import Workflow, task, workflow
+from distflow.authoring import Workflow, plan, task, workflow
 from distflow.core.model import Retry
 
 HERE = __name__
@@ -41,6 +41,36 @@ def ctx_first(ctx: Any, order: Any, amount: Any = 1) -> Any:
 @task
 def report() -> Any:
     return "done"
+
+
+@task(priority=3, queue="many", condition="tests.unit.authored:is_monday")
+def measure(row: Any, strict: Any = None) -> Any:
+    return row * 10
+
+
+@task
+def compare(left: Any, right: Any) -> Any:
+    return left - right
+
+
+@task
+def keyed(row: Any, key: Any = 1) -> Any:
+    return row
+
+
+@task
+def ctx_before(ctx: Any, row: Any) -> Any:
+    return row
+
+
+@plan(retry=Retry(1), timeout=9, queue="plans")
+def score_all(rows: Any, least: Any = 0) -> Any:
+    scores = [clean(row) for row in rows if row > least]
+    return {"best": merge(scores), "count": len(scores)}
+
+
+def name_of(row: Any) -> Any:
+    return row["name"]
 
 
 def plain(a: Any, b: Any = 1) -> Any:

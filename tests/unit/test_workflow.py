@@ -235,12 +235,6 @@ def test_a_workflow_may_take_any_parameters() -> None:
     assert open_flow(day="tue").params == {"day": "tue"}
 
 
-def test_workflows_do_not_nest() -> None:
-    """Calling a workflow while another is built is an error with a hint."""
-    with pytest.raises(WorkflowInvalid, match=r"'etl' is called while 'scratch' is built.*share"):
-        build_with(etl)
-
-
 def test_parameters_of_a_workflow_made_with_add() -> None:
     """A Workflow takes any parameters for its run; one that was built has its own already."""
     flow = Workflow("w")
