@@ -158,7 +158,7 @@ class WorkflowExecutor:
         mirror, duties, end, _plan = self._leadership.led
         clock = self._tools.clock
         self._leadership.lease.check()
-        mirror.apply(events)
+        self._leadership.apply(events)
         self._look()
         now = clock.monotonic()
         for duty in duties:

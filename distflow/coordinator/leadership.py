@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from distflow.coordinator.attach import Attached, attach
 from distflow.coordinator.fleet import Shared
 from distflow.coordinator.gc_pause import GcPause
@@ -9,6 +11,7 @@ from distflow.coordinator.leases import RunLease
 from distflow.coordinator.rereading import raise_unless_forgotten, tell_restored
 from distflow.coordinator.tools import Tools
 from distflow.core.readings import KnownGraph
+from distflow.core.run import Event
 from distflow.core.status import TaskStatus
 from distflow.errors import DistflowError, LeaseHeld
 
@@ -76,6 +79,12 @@ class Leadership:
         self.drop()
         self._acquire_again()
         tell_restored(self._attach(reopen=False).mirror, self._tools, graph, known)
+
+    def apply(self, events: Sequence[Event]) -> None:
+        """Apply events of the run, which may let its graph grow."""
+        mirror = self.led.mirror
+        mirror.apply(events)
+        self._gc_pause.spare(len(mirror.graph))
 
     def leave(self) -> None:
         """Release the lease; the run continues when another coordinator leads it."""

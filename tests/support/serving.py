@@ -127,6 +127,16 @@ class Serving:
             worker.end()
         return done
 
+    def begin(self, run_id: str, task: str) -> PlayedWorker:
+        """A worker inside a task, whose batch it has taken off its queue."""
+        found = [batch for batch in self.transport.queued.values() if batch.run_id == run_id]
+        (batch,) = [each for each in found if task in {named.name for named in each.tasks}]
+        del self.transport.queued[batch.id]
+        worker = PlayedWorker(self.open_run(run_id), self.clock, f"w{next(self._numbers)}")
+        assert worker.begin(batch) == Code.OK
+        assert worker.claim(task) == Code.GRANTED
+        return worker
+
     def info(self, run_id: str) -> RunInfo:
         """How a run stands."""
         return self.open_run(run_id).read_info()

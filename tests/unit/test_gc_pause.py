@@ -10,6 +10,7 @@ import pytest
 from distflow.coordinator.gc_pause import GcPause
 
 MANY = 50_000
+MUCH = 16_384
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +57,22 @@ def test_a_collector_that_is_off_stays_off() -> None:
     with GcPause().resting(MANY):
         assert not gc.isenabled()
     assert not gc.isenabled()
+
+
+def test_what_a_graph_grows_by_is_left_out_too() -> None:
+    """Once it is much: what is frozen with it is never collected while the run is led."""
+    pause = GcPause()
+    with pause.resting(10):
+        pass
+    pause.spare(10 + MUCH - 1)
+    assert gc.get_freeze_count() == 0
+    pause.spare(10 + MUCH)
+    frozen = gc.get_freeze_count()
+    assert frozen > 0
+    more: list[list[int]] = [[] for _ in range(1000)]
+    pause.spare(10 + 2 * MUCH - 1)
+    assert gc.get_freeze_count() <= frozen
+    pause.spare(10 + 2 * MUCH)
+    assert gc.get_freeze_count() >= len(more)
+    pause.walk_all()
+    assert gc.get_freeze_count() == 0

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from distflow.coordinator import mirror as mirror_module
 from distflow.core.status import RunStatus
 from distflow.errors import DamagedRun, RedisUnavailable
-from tests.support.leading import played
+from tests.support.leading import PlayedWorker, played, played_node
 from tests.support.serving import Serving
 
 LEASE_SECONDS = 10.0
@@ -246,3 +247,24 @@ def test_many_short_tasks_are_read_together(serving: Serving) -> None:
         if "r1" not in serving.service.led:
             break
     assert (done, serving.info("r1").status) == (200, RunStatus.SUCCESS)
+
+
+def test_a_run_that_grows_much_delays_no_other(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes in one chunk per turn, and the others do what they have to do in each."""
+    monkeypatch.setattr(mirror_module, "CHUNK_TASKS", 1)
+    store = serving.create("r1", played_node("n"))
+    for name in "abcdefgh":
+        serving.transport.workers[name] = PlayedWorker(store, serving.clock, name)
+    serving.create("r2", *[played(f"a{n}", depends_on=(f"a{n - 1}",) * (n > 0)) for n in range(5)])
+    serving.turn()
+    worker = serving.begin("r1", "n")
+    worker.expand("n", *[[played(f"n[{number}]")] for number in range(6)])
+    for turn in range(5):
+        serving.begin("r2", f"a{turn}").finish(f"a{turn}")
+        serving.turn()
+        grown = len(serving.service.led["r1"]._leadership.led.mirror.graph)
+        assert grown == 2 + turn
+    assert serving.info("r2").status == RunStatus.SUCCESS
+    assert serving.service.led["r1"].wake_at <= serving.clock.seconds
