@@ -45,4 +45,4 @@ def judge(task: Task, at: Attempt, outcome: Outcome, roll: float = 0.5) -> Decis
 
 def lose(task: Task, at: Attempt, *, cancelling: bool = False) -> Decision:
     """What a coordinator decides of a lost worker."""
-    return decide_lost(task, at, worker="w", cancelling=cancelling, metrics=None, roll=0.5)
+    return decide_lost(task, at, worker="w", cancelling=cancelling, metrics=METRICS, roll=0.5)

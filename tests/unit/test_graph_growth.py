@@ -177,12 +177,15 @@ def test_element_by_element() -> None:
     assert not state.travels_alone(graph.index["sizes[1]"])
 
 
-@pytest.mark.parametrize(("failures", "goes_on"), [(1, True), (2, False)])
-def test_failures_that_are_tolerated(failures: int, goes_on: bool) -> None:
+@pytest.mark.parametrize(
+    ("most", "failures", "goes_on"),
+    [(1, 1, True), (1, 2, False), (0, 1, False), (0.5, 1, True), (0.7, 2, True), (0.5, 2, False)],
+)
+def test_failures_that_are_tolerated(most: float, failures: int, goes_on: bool) -> None:
     """They are judged when all children have ended; what follows one of them waits until then."""
     graph = Graph.compile(
         [
-            node("rows", max_failures=1),
+            node("rows", max_failures=most),
             node("sizes", "rows", shapes=("rows",)),
             Task("total", "m:f", depends_on=("rows",)),
         ]
@@ -198,7 +201,8 @@ def test_failures_that_are_tolerated(failures: int, goes_on: bool) -> None:
     wanted = S.READY if goes_on else S.SKIPPED
     assert state.statuses[graph.index["sizes[0]"]] == wanted
     assert state.statuses[graph.index["total"]] == wanted
-    assert state.dependencies.take_tolerated() == ([graph.index["rows[0]"]] if goes_on else [])
+    tolerated = [graph.index[f"rows[{number}]"] for number in range(failures)]
+    assert state.dependencies.take_tolerated() == (tolerated if goes_on else [])
 
 
 def test_a_chunk_that_does_not_fit() -> None:

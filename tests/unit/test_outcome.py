@@ -14,6 +14,7 @@ from distflow.core.model import MAX_LOST, Loop, Retry, Task
 from distflow.core.outcome import (
     Attempt,
     Outcome,
+    decide_lost,
 )
 from distflow.core.status import TaskStatus
 from tests.support.judging import (
@@ -215,6 +216,11 @@ def test_the_next_iteration_comes_no_earlier_than_was_asked_for() -> None:
     assert judge(task_of(loop=Loop("m:u", 3, 60.0)), attempt(), later).delay_seconds == 60.0
 
 
+def test_a_loop_without_an_interval_goes_on_at_once() -> None:
+    """The next iteration waits for nothing."""
+    assert judge(task_of(loop=Loop("m:u", 3)), attempt(), AGAIN).delay_seconds == 0.0
+
+
 @pytest.mark.parametrize("status", [S.SKIPPED, S.CANCELLED, S.UNKNOWN])
 def test_a_loop_does_not_overrule_what_the_function_says(status: TaskStatus) -> None:
     """What says of itself that it was skipped is no iteration that came to nothing."""
@@ -290,7 +296,24 @@ def test_what_is_lost_while_cancelling_is_cancelled(effects: str, started: bool)
     task = task_of(effects, retry=Retry(5, lost=5))
     decision = lose(task, attempt(started=started), cancelling=True)
     assert (decision.kind, decision.result.status) == ("final", S.CANCELLED)
-    assert not decision.result.started
+    assert (decision.result.started, decision.result.metrics) == (False, METRICS)
+
+
+def test_a_loss_beyond_the_allowance_is_retried_as_what_was_not_done() -> None:
+    """The function of a task that had not started was never called: a retry harms nothing."""
+    task = task_of("at_most_once", retry=Retry(1, delay=2.0))
+    decision = lose(task, attempt(started=False, lost=MAX_LOST))
+    assert (decision.kind, decision.delay_seconds) == ("wait", 2.0)
+
+
+def test_a_lost_worker_is_not_overdue_by_itself() -> None:
+    """A timeout is the cause only where the task had exceeded it."""
+    task = task_of(timeout=3.0, retry=Retry(1, delay=2.0, jitter=0.5))
+    assert lose(task, attempt()).result.error == "WorkerLost: worker w was lost"
+    late = decide_lost(
+        task, attempt(), worker="w", cancelling=False, metrics=None, roll=1.0, overdue=True
+    )
+    assert (late.result.error, late.delay_seconds) == ("TaskTimeout: ran longer than 3 s", 3.0)
 
 
 # Whatever happens, it ends
