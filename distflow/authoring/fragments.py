@@ -10,7 +10,8 @@ from distflow.authoring.namespace import Namespace
 from distflow.authoring.refs import TaskRef
 from distflow.authoring.reserved import find_reserved
 from distflow.authoring.workflows import Workflow
-from distflow.core.expansion import MAX_TASKS, MOST_NESTED, nesting
+from distflow.core.claim import MAX_TASKS
+from distflow.core.expansion import MOST_NESTED, nesting
 from distflow.core.graph import Graph
 from distflow.core.model import Task, TaskResult
 from distflow.core.status import TaskStatus

@@ -239,6 +239,12 @@ HISTORY_LIMIT = 10_000
 #: Of a result larger than this, in bytes, the history keeps only the size and SHA-1.
 HISTORY_BYTES = 64 * 1024
 
+#: Most tasks of a run whose nodes expand, unless it says otherwise.
+MAX_TASKS = 1_000_000
+
+#: Most bytes of all encoded tasks of a run, unless it says otherwise: 256 MiB.
+MAX_GRAPH_BYTES = 256 * 1024 * 1024
+
 #: With this durability a worker waits until the writes of ``at_most_once`` tasks are on disk.
 DURABLE_BY_WAITING = "waitaof"
 

@@ -7,9 +7,6 @@ from typing import NamedTuple
 #: How deep growing nodes may nest.
 MOST_NESTED = 100
 
-#: Most tasks of a run, unless it says otherwise.
-MAX_TASKS = 1_000_000
-
 #: Tasks in one chunk of an expansion.
 CHUNK_TASKS = 4096
 

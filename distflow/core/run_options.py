@@ -11,14 +11,11 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import NamedTuple, TypedDict
 
-from distflow.core.expansion import MAX_TASKS
+from distflow.core.claim import MAX_GRAPH_BYTES, MAX_TASKS
 from distflow.given import check_count, check_flag, check_seconds
 
 #: Most bytes of an encoded result: 16 MiB.
 MAX_RESULT_BYTES = 16 * 1024 * 1024
-
-#: Most bytes of all encoded tasks of a run: 256 MiB.
-MAX_GRAPH_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from distflow.core.claim import (
     Unknown,
     WorkerFacts,
 )
+from distflow.core.expansion import Expansion
 from distflow.core.resolution import Answer, Resolution
 from distflow.core.status import TaskStatus
 from distflow.errors import RunGone
@@ -57,6 +58,7 @@ class WorkerPort(Protocol):
         unstarted: Sequence[str] = (),
         refused: Sequence[Refused] = (),
         by: WorkerFacts = NAMELESS,
+        records: Sequence[tuple[str, str]] = (),
         meanwhile: Callable[[], object] | None = None,
     ) -> Advance:
         """Record outcomes, claim what is next, end the batch: one step, in this order.
@@ -69,7 +71,11 @@ class WorkerPort(Protocol):
             batch: the batch.
             finishes: outcomes, in the order in which they came. One whose token holds its claim is
                 RECORDED, and so is one of a task that was given up as unknown meanwhile. Any other
-                is REFUSED, and goes to the history as evidence.
+                is REFUSED, and goes to the history as evidence. One with a ``growth`` records the
+                expansion too: if a chunk of it is missing it is answered WRONG_STATE, and if the
+                run would be larger than its limits allow, TOO_LARGE; then nothing is recorded, and
+                the claim stays. Whatever else ends the claim of a growing node deletes the chunks
+                that its token has written.
             claims: what is claimed next, in this order. Each is GRANTED or answered with the code
                 that says why not.
             released: task and token of claims that are given back: nothing was done with them.
@@ -77,6 +83,8 @@ class WorkerPort(Protocol):
             unstarted: names of the tasks that a batch that is ``ending`` leaves to others.
             refused: what this worker cannot run: their claims are given back, with the reason.
             by: this worker, where it refuses something.
+            records: node and token of the expansions that tasks of the batch are of. If the run
+                does not have one of them, claims are answered STALE_EPOCH.
             meanwhile: called at most once while the answer is awaited, if the store can; it must
                 not raise.
         """
@@ -111,6 +119,21 @@ class WorkerPort(Protocol):
 
         Returns:
             OK and the run's status; REFUSED and nothing where the batch was given up.
+        """
+
+    def write_chunk(self, task: str, token: str, number: int, packed: bytes) -> Code:
+        """Write a chunk of the expansion of a growing node. It counts once a finish has recorded
+        the expansion.
+
+        Args:
+            task: the node.
+            token: of its claim.
+            number: of the chunk, from 0; -1 for what the expansion stands for. The same number
+                again replaces it.
+            packed: the tasks of the chunk, as a base graph has them; or the stand-in.
+
+        Returns:
+            GRANTED, or REFUSED where the token does not hold the claim.
         """
 
     def save_note(self, task: str, token: str, packed: bytes) -> Code:
@@ -158,6 +181,14 @@ class WorkerPort(Protocol):
 
     def explain_gone(self) -> RunGone:
         """Why the run, which was there, is not: an error to be raised."""
+
+    def fetch_expansion(self, node: str) -> tuple[Expansion, bytes] | None:
+        """What a node has added to the run, and the encoded stand-in; None where it has not
+        expanded.
+        """
+
+    def fetch_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
+        """The statuses of tasks, in order; None where there is no outcome."""
 
     def fetch_results(self, names: Sequence[str]) -> list[bytes | None]:
         """The encoded TaskResults of tasks, in order; None where there is no outcome."""

@@ -17,9 +17,10 @@ from distflow.backends.redis_rq import (
 )
 from distflow.coordinator.service import CoordinatorService
 from distflow.coordinator.settings import CoordinatorSettings
+from distflow.core.claim import MAX_GRAPH_BYTES
 from distflow.core.readings import KnownGraph, WorkerInfo
 from distflow.core.run import RunSpec, ServerFacts
-from distflow.core.run_options import MAX_GRAPH_BYTES, MAX_RESULT_BYTES, NewRunOptions, RunKeywords
+from distflow.core.run_options import MAX_RESULT_BYTES, NewRunOptions, RunKeywords
 from distflow.core.status import RunStatus
 from distflow.errors import InvalidInput
 from distflow.events.hub import both

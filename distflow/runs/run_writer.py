@@ -8,11 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate
-from distflow.core.claim import Progress
+from distflow.core.claim import MAX_GRAPH_BYTES, Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Ref, Task
 from distflow.core.run import MAX_PARAMS_BYTES, MAX_TASK_BYTES, RunSpec
-from distflow.core.run_options import MAX_GRAPH_BYTES
 from distflow.core.version import run_version
 from distflow.errors import (
     DistflowError,

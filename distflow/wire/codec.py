@@ -6,7 +6,7 @@ scripts read the status from its first bytes without unpacking the data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 # By name: what tasks put in the place of msgpack's functions (msgpack-numpy does) is not for us.
@@ -340,6 +340,11 @@ def encode_task(task: Task) -> dict[str, Any]:
     if task.grow:
         fields["grow"] = _encode_grow(task.grow)
     return fields
+
+
+def encode_tasks(tasks: Iterable[Task]) -> bytes:
+    """Tasks -> a chunk of a graph."""
+    return pack_decoded([encode_task(task) for task in tasks])
 
 
 def _encode_grow(grow: Grow) -> list[Any]:

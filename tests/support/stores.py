@@ -107,6 +107,10 @@ class Subject(ABC):
     def dump(self) -> dict[str, Any]:
         """All that is stored, to be compared: whatever the run is, and whoever can read it."""
 
+    @abstractmethod
+    def tokens_in_graph(self) -> set[str]:
+        """The tokens under which chunks of the graph are stored, recorded or not."""
+
 
 class MemorySubject(Subject):
     def __init__(self) -> None:
@@ -160,6 +164,9 @@ class MemorySubject(Subject):
         }
         return {**stored, "index": repr(server.index), "active": repr(sorted(server.active))}
 
+    def tokens_in_graph(self) -> set[str]:
+        return set(self.server.runs["run-1"].expansions.chunks)
+
 
 class RedisSubject(Subject):
     def __init__(self, client: Redis) -> None:
@@ -200,7 +207,15 @@ class RedisSubject(Subject):
         return {task.decode(): packed for task, packed in found.items()}
 
     def dump(self) -> dict[str, Any]:
-        return {key: self.client.dump(key) for key in self.client.keys(f"{self.prefix}:*")}
+        keys = self.client.keys(f"{self.prefix}:*")
+        dumped = {key: self.client.dump(key) for key in keys}
+        # A field that is written again may change its place.
+        graph = self.client.hgetall(self.keys.graph)
+        return {**dumped, self.keys.graph.encode(): graph}
+
+    def tokens_in_graph(self) -> set[str]:
+        fields = {field.decode() for field in self.client.hkeys(self.keys.graph)}
+        return {field.partition(":")[0] for field in fields if not field.isdigit()}
 
 
 class SubjectMaker:

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import click
 
 from distflow.cli.ui.taking import taking_options
+from distflow.core.claim import MAX_GRAPH_BYTES
 from distflow.core.run import WAITAOF
-from distflow.core.run_options import MAX_GRAPH_BYTES, RUN_OPTIONS, NewRunOptions
+from distflow.core.run_options import RUN_OPTIONS, NewRunOptions
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _Decorator = Callable[[Any], Any]

@@ -111,6 +111,8 @@ class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
                 )
                 return Code.RECORDED if ours else Code.REFUSED
             del run.claims[lost.task]
+            if lost.grows:
+                run.expansions.drop_chunks(lost.token)
             if lost.kind == "final":
                 run.remember_finish("lost", lost, now)
                 run.settle_final(lost)

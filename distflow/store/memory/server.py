@@ -82,7 +82,7 @@ class MemoryRun:
     waiting: int = 0
     lease: Lease | None = None
     graph: dict[int, list[Task]] = field(default_factory=dict)
-    expansions: MemoryExpansions = field(default_factory=MemoryExpansions)
+    expansions: MemoryExpansions = field(init=False)
     results: dict[str, bytes] = field(default_factory=dict)
     #: Task -> the operation that last decided it.
     resolved: dict[str, str] = field(default_factory=dict)
@@ -101,6 +101,10 @@ class MemoryRun:
     refusals: dict[RefusalKey, Refusal] = field(default_factory=dict)
     #: Each entry, and whether it is kept for ever.
     history: list[tuple[HistoryEntry, bool]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        options = self.spec.options
+        self.expansions = MemoryExpansions(options.max_tasks, options.max_graph_bytes)
 
     def holder(self, now: int) -> Lease | None:
         """The lease, unless it has lapsed."""

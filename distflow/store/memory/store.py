@@ -30,7 +30,7 @@ from distflow.store.memory.resolving import MemoryResolvingStore
 from distflow.store.memory.server import MemoryRun, MemoryServer
 from distflow.store.memory.worker import MemoryWorkerStore
 from distflow.store.redis.reading import no_chunk
-from distflow.wire.codec import pack, status_of
+from distflow.wire.codec import pack
 from distflow.wire.run_fields import as_kept, decode_spec, encode_spec
 
 __all__ = ["MemoryRunStore", "MemoryServer"]
@@ -244,9 +244,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
         return [self.read_stand_in(token) for token in tokens]
 
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
-        return [
-            None if packed is None else status_of(packed) for packed in self.fetch_results(names)
-        ]
+        return self.fetch_statuses(names)
 
     def read_results(self, names: Sequence[str]) -> list[bytes | None]:
         return self.fetch_results(names)

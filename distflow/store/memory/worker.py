@@ -17,10 +17,13 @@ from distflow.core.claim import (
     Unknown,
     WorkerFacts,
 )
+from distflow.core.expansion import Expansion
 from distflow.core.run import Beat, Claim, Event
 from distflow.core.status import CLAIMED_RUNS, SATISFYING, UNSTARTED_RUNS, TaskStatus
 from distflow.ports.worker import WorkerPort
 from distflow.store.memory.server import MemoryBase, MemoryRun
+from distflow.store.redis.keys import STAND_IN
+from distflow.wire.codec import status_of
 
 
 class MemoryWorkerStore(MemoryBase, WorkerPort):
@@ -62,6 +65,7 @@ class MemoryWorkerStore(MemoryBase, WorkerPort):
         unstarted: Sequence[str] = (),
         refused: Sequence[Refused] = (),
         by: WorkerFacts = NAMELESS,
+        records: Sequence[tuple[str, str]] = (),
         meanwhile: Callable[[], object] | None = None,
     ) -> Advance:
         # There is no wait in which to call it.
@@ -79,7 +83,10 @@ class MemoryWorkerStore(MemoryBase, WorkerPort):
                 run.keep_refusal(each, by)
                 _release(run, batch, each.task, each.token, worker=by.name, note=each.words)
             full = self.server.full
-            replies = tuple(_claim(run, epoch, batch, wanted, now, full=full) for wanted in claims)
+            valid = run.epoch == epoch and run.expansions.has_all(records)
+            replies = tuple(
+                _claim(run, batch, wanted, now, valid=valid, full=full) for wanted in claims
+            )
             if ending and run.beats.pop(batch, None) is not None:
                 run.append_event(Event("", "batch_ended", batch=batch, unstarted=tuple(unstarted)))
             return Advance(codes, replies)
@@ -116,6 +123,31 @@ class MemoryWorkerStore(MemoryBase, WorkerPort):
                 return Code.REFUSED, ""
             run.beats[batch] = Beat(worker, job, self.server.now_ms(), task, overdue)
             return Code.OK, run.status.value
+
+    def write_chunk(self, task: str, token: str, number: int, packed: bytes) -> Code:
+        with self.server.changed:
+            run = self._find()
+            if run is None:
+                return Code.GONE
+            claim = run.claims.get(task)
+            if claim is None or claim.token != token:
+                return Code.REFUSED
+            self._need_room()
+            run.expansions.write_chunk(token, number, packed)
+            return Code.GRANTED
+
+    def fetch_expansion(self, node: str) -> tuple[Expansion, bytes] | None:
+        with self.server.changed:
+            run = self._find()
+            record = run.expansions.records.get(node) if run else None
+            if run is None or record is None:
+                return None
+            return record, run.expansions.chunks[record.token][STAND_IN]
+
+    def fetch_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
+        return [
+            None if packed is None else status_of(packed) for packed in self.fetch_results(names)
+        ]
 
     def save_note(self, task: str, token: str, packed: bytes) -> Code:
         with self.server.changed:
@@ -160,6 +192,14 @@ def _finish(run: MemoryRun, done: Finish, now: int) -> Code:
     """
     claim = run.claims.get(done.task)
     if claim and claim.token == done.token:
+        if done.growth is not None:
+            chunks = run.graph.values()
+            code = run.expansions.expand(done.task, done.token, done.growth, chunks, run.total)
+            if code is not None:
+                return code
+            run.total += done.growth.children
+        elif done.grows:
+            run.expansions.drop_chunks(done.token)
         del run.claims[done.task]
     else:
         known = run.results.get(done.task)
@@ -169,7 +209,8 @@ def _finish(run: MemoryRun, done: Finish, now: int) -> Code:
             return Code.RECORDED
         # Another claim, a reopening or a decision overtook this one: it is evidence, not an
         # outcome.
-        if known is None or run.outcome(done.task) != TaskStatus.UNKNOWN or not told:
+        unknown = run.outcome(done.task) == TaskStatus.UNKNOWN
+        if known is None or not unknown or not told or done.growth is not None:
             run.remember_finish("refused", done, now)
             run.append_event(
                 Event(
@@ -201,14 +242,17 @@ def _release(
     held = run.claims.get(task)
     if held is not None and held.token == token:
         del run.claims[task]
+        run.expansions.drop_chunks(token)
         told = Event("", "released", task, "", held.attempt, batch, worker, note=note)
         run.append_event(told)
 
 
 def _claim(
-    run: MemoryRun, epoch: int, batch: str, wanted: ClaimRequest, now: int, *, full: bool
+    run: MemoryRun, batch: str, wanted: ClaimRequest, now: int, *, valid: bool, full: bool
 ) -> ClaimReply:
-    """Grant a batch the claim on a task, or say why not."""
+    """Grant a batch the claim on a task, or say why not. ``valid``: its coordinator still leads the
+    run, with the expansions that the batch's tasks are of.
+    """
     held = run.claims.get(wanted.task)
     # The reply to this claim was lost: the caller holds it, whatever happened since.
     if held and held.token == wanted.token:
@@ -216,7 +260,7 @@ def _claim(
     last = run.last_try(wanted.task)
     others = {claim.batch for claim in run.claims.values()} - {batch}
     limit = run.spec.options.concurrency
-    if run.epoch != epoch:
+    if not valid:
         return ClaimReply(Code.STALE_EPOCH)
     # If the batch was given up, nobody would watch the claim.
     if run.status not in CLAIMED_RUNS or batch not in run.beats:

@@ -12,6 +12,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from distflow.core.claim import Code, check_version
+from distflow.core.status import TaskStatus
 from distflow.errors import (
     Damaged,
     DamagedRun,
@@ -35,6 +36,9 @@ MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OverflowError, 
 #: How Redis reports that a key holds another kind of value, or that a script met one. A missing
 #: right is a different error.
 _WRONG_TYPE, _IN_SCRIPT, _NO_RIGHT = "WRONGTYPE", "user_script:", ("NOPERM", "permission", "access")
+
+#: Names per call of a script: it must not block Redis for long.
+_NAMES_PER_CALL = 4096
 
 #: Imported only when a run is missing: work horses, which start for every job, need not pay for it.
 _ABSENCE = "distflow.store.redis.absence"
@@ -78,6 +82,13 @@ class StoreBase:
         keys = self.keys
         used = (keys.meta, keys.results, keys.claims, keys.progress, keys.saved)
         found: list[list[Any]] = self._run("read_cut", used, *names)
+        return found
+
+    def _read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
+        keys, found = (self.keys.meta, self.keys.results), []
+        for start in range(0, len(names), _NAMES_PER_CALL):
+            some = names[start : start + _NAMES_PER_CALL]
+            found += parse_statuses(self._run("read_statuses", keys, *some))
         return found
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
@@ -138,6 +149,18 @@ class StoreBase:
     def _look_for(self) -> Any:
         look_for = import_module(_ABSENCE).look_for
         return look_for(self.client, self.prefix, self.run_id, self._seen_at)
+
+
+#: Statuses as scripts return them; empty if there is no outcome.
+_STATUSES: dict[bytes, TaskStatus | None] = {
+    b"": None,
+    **{status.value.encode(): status for status in TaskStatus},
+}
+
+
+def parse_statuses(found: Sequence[bytes]) -> list[TaskStatus | None]:
+    """Statuses from the reply of the script ``read_statuses``."""
+    return [_STATUSES[status or b""] for status in found]
 
 
 def reading(

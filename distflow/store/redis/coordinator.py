@@ -81,6 +81,7 @@ class CoordinatorStore(StoreBase, CoordinatorPort):
                 keys.history,
                 keys.troubles,
                 keys.traits,
+                keys.graph,
             ),
             epoch,
             request,

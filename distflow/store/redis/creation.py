@@ -17,7 +17,7 @@ from distflow.ports.creation import CreationPort
 from distflow.store.redis.base import StoreBase, reading
 from distflow.store.redis.keys import active_key, active_keys, runs_key
 from distflow.store.redis.scripts import ScriptCall, run_scripts
-from distflow.wire.codec import encode_task, pack, pack_decoded
+from distflow.wire.codec import encode_tasks, pack
 from distflow.wire.run_fields import encode_spec
 
 
@@ -28,7 +28,7 @@ class CreationStore(StoreBase, CreationPort):
         self, spec: RunSpec, operation: str, tasks: Sequence[Task] | None = None
     ) -> None:
         fields = encode_spec(spec, None if tasks is None else _queues(tasks))
-        packed = b"" if tasks is None else _pack_tasks(tasks)
+        packed = b"" if tasks is None else encode_tasks(tasks)
         if spec.version > FIRST:
             # A graph that grows later has more chunks than these.
             fields |= {"base_chunks": int(tasks is not None), "graph_bytes": len(packed)}
@@ -54,7 +54,7 @@ class CreationStore(StoreBase, CreationPort):
 
     def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:
         keys = (self.keys.meta, self.keys.graph, self.keys.traits)
-        told = (_pack_tasks(tasks), pack(_queues(tasks)), pack(_traits(tasks)))
+        told = (encode_tasks(tasks), pack(_queues(tasks)), pack(_traits(tasks)))
         self._making(self._run("append_graph", keys, operation, chunk, *told))
 
     def hydrate(
@@ -179,7 +179,3 @@ def _traits(tasks: Sequence[Task]) -> list[str]:
         if task.continue_on_error or task.verify is not None
         for part in (task.name, "c" * task.continue_on_error + "v" * (task.verify is not None))
     ]
-
-
-def _pack_tasks(tasks: Sequence[Task]) -> bytes:
-    return pack_decoded([encode_task(task) for task in tasks])

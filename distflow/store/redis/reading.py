@@ -25,7 +25,7 @@ from distflow.core.run import (
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import LookAgain
 from distflow.ports.reading import ReadingPort
-from distflow.store.redis.base import StoreBase, reading
+from distflow.store.redis.base import StoreBase, parse_statuses, reading
 from distflow.store.redis.keys import STAND_IN, chunk_field
 from distflow.store.redis.scripts import load_into, queue_script
 from distflow.wire.expansion_record import decode_expansion
@@ -73,7 +73,7 @@ class ReadingStore(StoreBase, ReadingPort):
         return RunReading(
             _newest_id(newest),
             self._info(found),
-            _statuses(statuses),
+            parse_statuses(statuses),
             _claims(claims),
             _progresses(progress),
         )
@@ -175,9 +175,7 @@ class ReadingStore(StoreBase, ReadingPort):
 
     @reading
     def read_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
-        used = (self.keys.meta, self.keys.results)
-        found: list[bytes] = self._run(_STATUSES_SCRIPT, used, *names)
-        return _statuses(found)
+        return self._read_statuses(names)
 
     def read_results(self, names: Sequence[str]) -> list[bytes | None]:
         if not names:
@@ -300,17 +298,6 @@ def _claims(found: dict[bytes, bytes]) -> dict[str, Claim]:
 
 def _progresses(found: dict[bytes, bytes]) -> dict[str, Progress]:
     return {task.decode(): _progress(packed) for task, packed in found.items()}
-
-
-#: Statuses as scripts return them; empty if there is no outcome.
-_STATUSES: dict[bytes, TaskStatus | None] = {
-    b"": None,
-    **{status.value.encode(): status for status in TaskStatus},
-}
-
-
-def _statuses(found: Sequence[bytes]) -> list[TaskStatus | None]:
-    return [_STATUSES[status or b""] for status in found]
 
 
 def _newest_id(newest: list[Any]) -> str:

@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
-from distflow.core.claim import HISTORY_BYTES, HISTORY_LIMIT, READ_VERSIONS, REFUSED_TASKS, Code
+from distflow.core.claim import (
+    HISTORY_BYTES,
+    HISTORY_LIMIT,
+    MAX_GRAPH_BYTES,
+    MAX_TASKS,
+    READ_VERSIONS,
+    REFUSED_TASKS,
+    Code,
+)
 from distflow.core.status import (
     CLAIMED_RUNS,
     REOPENED,
@@ -40,6 +48,8 @@ RULES: dict[str, object] = {
     "REFUSED_TASKS": REFUSED_TASKS,
     "HISTORY_LIMIT": HISTORY_LIMIT,
     "HISTORY_BYTES": HISTORY_BYTES,
+    "MAX_TASKS": MAX_TASKS,
+    "MAX_GRAPH_BYTES": MAX_GRAPH_BYTES,
     # The newest version of runs that this distflow reads.
     "NEWEST_VERSION": READ_VERSIONS[-1],
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from copy import copy
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
 from msgpack import Packer, unpackb
@@ -34,12 +35,16 @@ from distflow.wire.codec import pack, status_of
 
 if TYPE_CHECKING:
     # Few jobs make decisions: the others need not pay for the import.
+    from distflow.core.expansion import Expansion
     from distflow.core.resolution import Answer, Resolution
 
 _log = get_logger("distflow.worker")
 
 #: How long one WAITAOF waits: less than the socket timeout of a worker's connection.
 _DISK_WAIT_MS = 2000
+
+#: Imported only by work horses that gather the results of expansions.
+_RECORDS = "distflow.wire.expansion_record"
 
 #: A dict, since calling the enumeration takes longer, and each task needs it.
 _CODES = {code.value: code for code in Code}
@@ -84,7 +89,7 @@ class WorkerStore(StoreBase):
     def _advanced_keys(self) -> list[str]:
         names = (
             *("meta", "results", "claims", "progress", "beats", "events", "history"),
-            *("troubles", "traits", "refusals"),
+            *("troubles", "traits", "refusals", "graph", "expansions"),
         )
         return [getattr(self.keys, name) for name in names]
 
@@ -117,6 +122,7 @@ class WorkerStore(StoreBase):
         unstarted: Sequence[str] = (),
         refused: Sequence[Refused] = (),
         by: WorkerFacts = NAMELESS,
+        records: Sequence[tuple[str, str]] = (),
         meanwhile: Callable[[], object] | None = None,
     ) -> Advance:
         request: dict[str, object] = {
@@ -131,6 +137,8 @@ class WorkerStore(StoreBase):
             request["released"] = released
         if refused:
             request["refused"], request["by"] = refused, by
+        if records:
+            request["records"] = records
         if ending:
             request["ending"] = True
             request["unstarted"] = unstarted
@@ -199,6 +207,22 @@ class WorkerStore(StoreBase):
         keys = (self.keys.meta, self.keys.beats)
         code, status = self._run("beat", keys, batch, worker, job, task, int(overdue))
         return Code(code), status.decode()
+
+    def write_chunk(self, task: str, token: str, number: int, packed: bytes) -> Code:
+        keys = (self.keys.meta, self.keys.graph, self.keys.claims)
+        return Code(self._run("write_chunk", keys, task, token, number, packed))
+
+    def fetch_expansion(self, node: str) -> tuple[Expansion, bytes] | None:
+        keys = (self.keys.meta, self.keys.expansions, self.keys.graph)
+        found = self._run("read_expansion", keys, node)
+        if not found:
+            return None
+        record, stand_in = found
+        records = import_module(_RECORDS)
+        return records.decode_expansion(record), stand_in
+
+    def fetch_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
+        return self._read_statuses(names)
 
     def save_note(self, task: str, token: str, packed: bytes) -> Code:
         keys = self.keys
@@ -306,6 +330,10 @@ def finish_fields(finish: Finish) -> dict[str, object]:
             fields["note"] = finish.note
     if finish.kind == "wait" or finish.status == "unknown":
         fields["progress"] = finish.progress._asdict()
+    if finish.grows:
+        fields["grows"] = True
+    if finish.growth is not None:
+        fields["growth"] = finish.growth
     return fields
 
 

@@ -1,19 +1,21 @@
 -- Record what a batch finished, claim what it runs next, end it: in one round trip.
 -- A finish counts if and only if its token holds the claim, or held it before the task became
 -- unknown. Neither epoch nor run status matters, so the work of a live worker is never lost.
--- KEYS    meta results claims progress beats events history troubles traits refusals
+-- KEYS    meta results claims progress beats events history troubles traits refusals graph
+--         expansions
 -- ARGV    request: msgpack map of batch, epoch, worker, finishes (fields of Finish but packed and
 --         what is empty), claims (fields of ClaimRequest), released (task and token of claims that
 --         are given back), refused (fields of Refused in turn) and by (those of WorkerFacts),
+--         records (node and token of the expansions that tasks of the batch come from),
 --         ending (bool), unstarted (names, for ending); then one packed TaskResult per finish
 -- Returns list of finish codes, list of claim replies {code, attempt, iteration, base, lost}
 -- Events  finished, waiting, refused, claimed, released, batch_ended
 local meta, results, claims, progress = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local beats, events, history = KEYS[5], KEYS[6], KEYS[7]
-local troubles, traits, refusals = KEYS[8], KEYS[9], KEYS[10]
+local troubles, traits, refusals, graph, expansions = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local request = cmsgpack.unpack(ARGV[1])
 
-local refused, run = refusal(nil, false, 'status', 'concurrency', 'clock_offset_ms')
+local refused, run = refusal(nil, false, 'status', 'concurrency', 'clock_offset_ms', 'growing')
 local finish_codes, claim_replies = {}, {}
 if refused then
   for i = 1, #request.finishes do finish_codes[i] = CODE.GONE end
@@ -50,8 +52,10 @@ local function finish_without_claim(done, packed)
     redis.call('HSET', progress, done.task, cmsgpack.pack(last))
     return CODE.RECORDED
   end
-  -- The task was given up as unknown, and the worker that had it reports how it really ended.
+  -- The task was given up as unknown, and the worker that had it reports how it really ended. A
+  -- growing node is never unknown, and its chunks went with its claim.
   local late = known and status_of(known) == 'unknown' and last.token == done.token
+    and not done.growth
   if not late then
     -- Another claim, a reopening or a decision overtook this one: it is evidence, not an outcome.
     remember(history, {kind = 'refused', task = done.task, status = done.status,
@@ -68,9 +72,35 @@ local function finish_without_claim(done, packed)
   run[3] = redis.call('HGET', meta, 'status')
 end
 
+-- Record what a growing node has added to the run, in the same write as its success: return the code
+-- that refuses it, or nil. growth: chunks, children, queues. This takes as long however many
+-- children there are.
+local function expand(node, token, growth)
+  local chunks, children, queues = unpack(growth)
+  local limits = redis.call('HMGET', meta, 'total', 'max_tasks')
+  local written = read_written(graph, token)
+  local total, bytes = tonumber(limits[1]) + children, graph_bytes() + written.bytes
+  if total > tonumber(limits[2] or POLICY.MAX_TASKS) or bytes > most_graph_bytes() then
+    return CODE.TOO_LARGE
+  end
+  -- A Redis from before a chunk was written has come back: the worker writes them again.
+  if written.chunks ~= chunks or written.fields ~= chunks + 1 then return CODE.WRONG_STATE end
+  local seq = redis.call('HLEN', expansions) + 1
+  redis.call('HSET', expansions, node, cmsgpack.pack({token, seq, chunks, children, queues}))
+  redis.call('HSET', meta, 'total', text(total), 'graph_bytes', text(bytes))
+  add_queues(queues)
+  end_writing(graph, token)
+end
+
 local function finish(done, held, packed)
   done.worker = done.worker or request.worker
   if held and cmsgpack.unpack(held)[3] == done.token then
+    if done.growth then
+      local refused = expand(done.task, done.token, done.growth)
+      if refused then return refused end
+    elseif done.grows then
+      drop_chunks(graph, done.token)
+    end
     dropped[#dropped + 1] = done.task
     freed[done.task] = true
   else
@@ -116,6 +146,8 @@ local function release(task, token, ...)
   local claim = read_claim(claims, task)
   if claim and claim[3] == token then
     redis.call('HDEL', claims, task)
+    -- Some claim has written chunks, perhaps this one.
+    if (run[6] or '0') ~= '0' then drop_chunks(graph, token) end
     freed[task] = true
     tell('released', task, '', claim[1], request.batch, ...)
   end
@@ -133,9 +165,15 @@ end
 -- Read after the finishes: one of them may have unblocked the run.
 local run_epoch, run_status, concurrency = run[1], run[3], tonumber(run[4])
 local begun, now
+-- Whether the expansions that the batch's tasks come from are those that its coordinator read.
+local recorded = true
 if #request.claims > 0 then
   begun = redis.call('HEXISTS', beats, request.batch) == 1
   now = now_ms(run[5] or '0')
+  for _, record in ipairs(request.records or {}) do
+    local packed = redis.call('HGET', expansions, record[1])
+    recorded = recorded and packed and cmsgpack.unpack(packed)[1] == record[2]
+  end
 end
 
 -- Other batches that hold claims. A batch runs one task at a time, so it counts once.
@@ -178,8 +216,9 @@ local function claim(wanted, packed)
   if held and held[3] == wanted.token then
     return {CODE.GRANTED, held[1], held[2], held[7], held[8]}
   end
-  -- A replaced coordinator queued this batch: its successor decides what runs.
-  if run_epoch ~= request.epoch then return {CODE.STALE_EPOCH} end
+  -- A replaced coordinator queued this batch: its successor decides what runs. Or Redis is one from
+  -- before the expansion, which may be made anew, differently.
+  if run_epoch ~= request.epoch or not recorded then return {CODE.STALE_EPOCH} end
   if not POLICY.CLAIMED_IN[run_status] then return {CODE.STOPPED} end
   -- The coordinator gave this batch up while its worker was away: nobody would watch the claim.
   if not begun then return {CODE.STOPPED} end

@@ -10,22 +10,15 @@ local operation, index, packed = ARGV[1], ARGV[2], ARGV[3]
 local its_queues, its_traits = cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[5])
 local refused = making_refusal(operation)
 if refused then return refused end
-local run = redis.call('HMGET', meta, 'queues', 'base_chunks', 'graph_bytes')
-if run[2] then
+local chunks = redis.call('HGET', meta, 'base_chunks')
+if chunks then
   -- A chunk that is sent again replaces itself.
   local before = redis.call('HGET', graph, index) or ''
-  local chunks = math.max(tonumber(run[2]), tonumber(index) + 1)
-  local bytes = tonumber(run[3]) + #packed - #before
-  redis.call('HSET', meta, 'base_chunks', text(chunks), 'graph_bytes', text(bytes))
+  redis.call('HSET', meta, 'base_chunks', text(math.max(tonumber(chunks), tonumber(index) + 1)),
+    'graph_bytes', text(graph_bytes() + #packed - #before))
 end
 redis.call('HSET', graph, index, packed)
-local known = run[1]
-local queues, seen = known and cmsgpack.unpack(known) or {}, {}
-for _, queue in ipairs(queues) do seen[queue] = true end
-for _, queue in ipairs(its_queues) do
-  if not seen[queue] then queues[#queues + 1] = queue end
-end
-redis.call('HSET', meta, 'queues', cmsgpack.pack(queues))
+add_queues(its_queues)
 for i = 1, #its_traits, 2 do
   redis.call('HSET', traits, its_traits[i], its_traits[i + 1])
 end

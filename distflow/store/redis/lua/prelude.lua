@@ -100,6 +100,52 @@ local function read_progress(progress, task)
   return packed and cmsgpack.unpack(packed) or {}
 end
 
+-- Name the queues of further tasks among those of the run.
+local function add_queues(more)
+  local packed = redis.call('HGET', META, 'queues')
+  local queues, seen = packed and cmsgpack.unpack(packed) or {}, {}
+  for _, queue in ipairs(queues) do seen[queue] = true end
+  for _, queue in ipairs(more) do
+    if not seen[queue] then queues[#queues + 1] = queue end
+  end
+  redis.call('HSET', META, 'queues', cmsgpack.pack(queues))
+end
+
+-- The field of the graph with a chunk of an expansion; -1 is what the expansion stands for.
+local function chunk_field(token, number)
+  return token .. ':' .. (number == -1 and 'value' or text(number))
+end
+
+-- What a claim has written of an expansion that is not recorded: how many fields, the number behind
+-- its last chunk, and how many bytes.
+local function read_written(graph, token)
+  local packed = redis.call('HGET', graph, token)
+  local known = packed and cmsgpack.unpack(packed) or {0, 0, 0}
+  return {fields = known[1], chunks = known[2], bytes = known[3]}
+end
+
+-- A claim has ended: nothing that it has written of an expansion waits for a record any more.
+local function end_writing(graph, token)
+  if redis.call('HDEL', graph, token) == 1 then redis.call('HINCRBY', META, 'growing', -1) end
+end
+
+-- A claim ends without an expansion: delete what it has written of one.
+local function drop_chunks(graph, token)
+  for number = -1, read_written(graph, token).chunks - 1 do
+    redis.call('HDEL', graph, chunk_field(token, number))
+  end
+  end_writing(graph, token)
+end
+
+-- How many bytes the chunks of the run's graph have, and may have.
+local function graph_bytes()
+  return tonumber(redis.call('HGET', META, 'graph_bytes') or '0')
+end
+
+local function most_graph_bytes()
+  return tonumber(redis.call('HGET', META, 'max_graph_bytes') or POLICY.MAX_GRAPH_BYTES)
+end
+
 -- A lease lapses by Redis's clock, which may have been set back: it is never held for longer than
 -- its holder asked for. A live holder renews it long before.
 local function shorten_lease(meta, lease)

@@ -1,10 +1,10 @@
 -- The coordinator settles a claim whose worker is lost.
--- KEYS    meta results claims progress beats events history troubles traits
+-- KEYS    meta results claims progress beats events history troubles traits graph
 -- ARGV    epoch, request (msgpack map: fields of Finish but packed, and batch), packed TaskResult
 -- Returns RECORDED, REFUSED (the claim has moved on), STALE_EPOCH or GONE
 -- Events  finished or waiting
 local results, claims, progress = KEYS[2], KEYS[3], KEYS[4]
-local events, history, troubles, traits = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local events, history, troubles, traits, graph = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local epoch, request, packed = ARGV[1], ARGV[2], ARGV[3]
 local refused = refusal(epoch)
 if refused then return refused end
@@ -24,6 +24,7 @@ if not claim or claim[3] ~= lost.token then
   return CODE.REFUSED
 end
 redis.call('HDEL', claims, lost.task)
+if lost.grows then drop_chunks(graph, lost.token) end
 if lost.kind ~= 'wait' then
   remember(history, {kind = 'lost', task = lost.task, status = lost.status,
     attempt = lost.attempt, by = lost.worker, packed = packed, keep = lost.keep})
