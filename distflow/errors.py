@@ -103,6 +103,10 @@ class LeaseHeld(WrongState):
     """Another coordinator leads this run."""
 
 
+class RunFailed(DistflowError):
+    """The run did not succeed, so its workflow returned nothing."""
+
+
 class NotEncodable(DistflowError):
     """A value cannot be encoded: only plain data and the registered types can."""
 

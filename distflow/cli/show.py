@@ -32,6 +32,7 @@ from distflow.runs.client import Client
 from distflow.runs.documents import read_task, status_document, task_document
 from distflow.runs.lookup import find_task, live_statuses
 from distflow.runs.outlook import next_steps, read_outlook
+from distflow.runs.returned import returned_document
 from distflow.runs.run import Run
 
 #: How graphs are drawn.
@@ -63,7 +64,7 @@ def watch(
         interrupted = _follow(run)
         info = run.info()
         if as_json:
-            print_json(status_document(info))
+            print_json({**status_document(info), "result": returned_document(run.store, info)})
         else:
             for text in outcome_lines(run, info):
                 put(text)

@@ -35,7 +35,7 @@ from distflow.runs.advice import durability_warnings
 from distflow.runs.earlier import find_or_create
 from distflow.runs.engine import Engine
 from distflow.runs.run import Run, find_run
-from distflow.runs.run_writer import check_made_of, is_frozen, write_run
+from distflow.runs.run_writer import check_made_of, is_frozen, pack_returned, write_run
 from distflow.runs.takeover import NOTHING_TAKEN, Taking, take_over
 from distflow.snapshot import Snapshot
 from distflow.snapshot.gap import Gap
@@ -165,6 +165,7 @@ class Client:
             options=asked.kept(built.context),
             server=self.settle_server(asked.durability, allow_eviction=asked.allow_eviction),
             detached=asked.detach,
+            returns=pack_returned(built.returns),
         )
         write_run(
             self.store(run_id),

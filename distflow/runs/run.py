@@ -29,6 +29,7 @@ from distflow.runs.engine import Engine
 from distflow.runs.graph_reader import GraphReader
 from distflow.runs.outcome_reader import read_outcomes
 from distflow.runs.outlook import next_steps, read_outlook
+from distflow.runs.returned import read_returned, unreturned
 from distflow.runs.session import Listening, Session, Watcher, unpause
 from distflow.runs.transfer import read_snapshot
 from distflow.snapshot import Snapshot
@@ -210,6 +211,26 @@ class Run:
                 raise TimeoutError(still)
             if not ours:
                 time.sleep(0.1)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait until the run ends, and return what its workflow returned.
+
+        In it, each task stands for its result, a mapped task for the list of all results; None
+        stands for a task that was skipped, or whose failure is tolerated.
+
+        Args:
+            timeout: seconds; None waits as long as it takes.
+
+        Raises:
+            TimeoutError: the run is still going.
+            RunFailed: it did not succeed; the message has the task that failed first.
+            WrongState: nobody leads it, or it was paused.
+        """
+        self.wait(timeout)
+        info = self.info()
+        if info.status != RunStatus.SUCCESS:
+            raise unreturned(self.store, info)
+        return read_returned(self.store, info)
 
     def _unled_words(self, info: RunInfo) -> str:
         """Says that nobody coordinates the run, and what to type."""

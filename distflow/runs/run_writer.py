@@ -112,6 +112,11 @@ def take_back(store: RunStore, operation: str) -> None:
         store.discard_creation(operation, unlist=True, made=True)
 
 
+def pack_returned(template: Any) -> bytes | None:
+    """What a workflow returned, encoded as a run keeps it; None for nothing."""
+    return None if template is None else pack(template)
+
+
 def _check_params(spec: RunSpec) -> None:
     sizes: dict[str, int] = {}
     for name, value in spec.params.items():

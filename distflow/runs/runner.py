@@ -28,7 +28,8 @@ from distflow.logs import get_logger
 from distflow.ports.dispatcher import Dispatcher
 from distflow.ports.run_store import RunStore
 from distflow.runs.client import Client, connect
-from distflow.runs.run_writer import check_made_of, write_run
+from distflow.runs.returned import read_returned, unreturned
+from distflow.runs.run_writer import check_made_of, pack_returned, write_run
 from distflow.runs.session import Listening
 from distflow.runs.simulation import fill_results, read_all, simulate
 from distflow.runs.takeover import NOTHING_TAKEN, Takeover, Taking, take_over
@@ -211,6 +212,22 @@ class TaskRunner:
         """The id of the current run, or of the last one; None before the first."""
         return None if self._store is None else self._store.run_id
 
+    def result(self) -> Any:
+        """What the workflow that was executed last returned.
+
+        In it, each task stands for its result: see :meth:`distflow.runs.run.Run.result`.
+
+        Raises:
+            RunFailed: it did not succeed; the message has the task that failed first.
+            WrongState: nothing was executed yet, or it was interrupted.
+        """
+        if self._store is None:
+            raise WrongState("nothing was executed yet, so there is no result")
+        info = self._store.read_info()
+        if info.status != RunStatus.SUCCESS:
+            raise unreturned(self._store, info)
+        return read_returned(self._store, info)
+
     def on(self, event: str, callback: Callback) -> Self:
         """Register a callback for an event: see :data:`distflow.events.vocabulary.EVENTS`."""
         self._hub.on(event, callback)
@@ -295,7 +312,15 @@ class TaskRunner:
         # Threads share one interpreter: batches would only make tasks wait for each other.
         options = replace(asked, batch=False).kept()
         name, server = built.reference or built.name, ServerFacts("none")
-        spec = RunSpec(run_id, name, built.params, self._origin, options, server)
+        spec = RunSpec(
+            run_id,
+            name,
+            built.params,
+            self._origin,
+            options,
+            server,
+            returns=pack_returned(built.returns),
+        )
         write_run(store, spec, graph, taken.outcomes, taken.notes)
         self._store, self._is_over = store, False
         threads = min(asked.concurrency or DEFAULT_CONCURRENCY, max(1, len(graph)))

@@ -24,6 +24,7 @@ from distflow.core.status import RESTING_RUNS, RunStatus
 from distflow.errors import RedisDenied, RedisUnavailable
 from distflow.events.notice import Interrupt, Notice
 from distflow.runs.documents import status_document
+from distflow.runs.returned import returned_document
 from distflow.runs.run import Run
 from distflow.runs.session import Turn, Watcher
 
@@ -66,7 +67,7 @@ def see_through(
     for line in outcome_lines(run, info, again):
         say(line)
     if as_json:
-        print_json(status_document(info))
+        print_json({**status_document(info), "result": returned_document(run.store, info)})
     if interrupt.is_set() and info.status not in RESTING_RUNS:
         return interrupted_code(interrupt)
     return exit_code_of(info.status)

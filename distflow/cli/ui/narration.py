@@ -14,13 +14,16 @@ from distflow.cli.ui.waits import go_on_command
 from distflow.core.picture import ResumePlan, info_counts
 from distflow.core.plan import PlanItem
 from distflow.core.run import RunInfo
-from distflow.core.status import ACTIVE_RUNS, TaskStatus
+from distflow.core.status import ACTIVE_RUNS, RunStatus, TaskStatus
+from distflow.errors import Incomplete
 from distflow.events.notice import Notice
 from distflow.ports.run_store import RunStore
 from distflow.runs.outlook import CHOICES, decide_step, next_steps, read_outlook
+from distflow.runs.returned import read_returned
 from distflow.runs.run import Run
 from distflow.runs.survey import FoundTask, survey_run, why_of
 from distflow.text import counted, one_line, span
+from distflow.wire.as_json import json_text, to_plain
 from distflow.wire.codec import decode_result
 
 #: Lines of each kind that are printed while a run is running; the counts show the rest.
@@ -28,6 +31,9 @@ _MOST_LINES = 50
 
 #: Characters of an error on a terminal: `show` has the rest.
 _LONGEST_WHY = 200
+
+#: Characters of a result, where no terminal is narrower.
+_LONGEST_RESULT = 1000
 
 #: Names in each of the last lines.
 _SHOWN_NAMES = 10
@@ -159,6 +165,8 @@ def outcome_lines(run: Run, info: RunInfo, again: str | None = None) -> Iterator
         yield f"find out what happened, then: {step_command(step)}"
     elif survey.failed:
         yield f"see why: {next_command('show', info.run_id, survey.failed[0].name)}"
+    if info.status == RunStatus.SUCCESS and info.returns is not None:
+        yield clip(f"result: {_result_text(run.store, info)}", min(columns(), _LONGEST_RESULT))
     if info.coordinator is not None and info.status in ACTIVE_RUNS:
         watch = next_command("watch", info.run_id)
         yield f"{info.coordinator} leads it now; watch it: {watch}"
@@ -171,6 +179,14 @@ def outcome_lines(run: Run, info: RunInfo, again: str | None = None) -> Iterator
             yield f"continue: {again or go_on_command(info, run.engine.impatient)}"
         else:
             yield f"{step.why}: {step_command(step)}"
+
+
+def _result_text(store: RunStore, info: RunInfo) -> str:
+    """What the workflow returned, as JSON."""
+    try:
+        return json_text(to_plain(read_returned(store, info, opaque=True)))
+    except Incomplete as error:
+        return str(error)
 
 
 def _stays(item: PlanItem) -> bool:
