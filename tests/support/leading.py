@@ -18,8 +18,15 @@ from distflow.coordinator.leases import LeaseKeeper
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.batches import Batch
-from distflow.core.claim import ClaimRequest, Code, Finish, Refused, WorkerFacts, scope_of
-from distflow.core.expansion import Expansion
+from distflow.core.claim import (
+    ClaimRequest,
+    Code,
+    Finish,
+    Growth,
+    Refused,
+    WorkerFacts,
+    scope_of,
+)
 from distflow.core.misfit import Registration
 from distflow.core.model import Effects, Expanded, Grow, Task, TaskResult
 from distflow.core.readings import JobFailure, WorkerProbe
@@ -30,7 +37,8 @@ from distflow.core.status import RunStatus
 from distflow.errors import RedisFull
 from distflow.events.notice import Interrupt, Notice
 from distflow.store.memory.store import MemoryRunStore, MemoryServer
-from distflow.wire.codec import decode_result, encode_task, pack_decoded
+from distflow.store.redis.keys import STAND_IN
+from distflow.wire.codec import decode_result, encode_tasks, pack_decoded
 from tests.support.clock import Chance, Clock
 from tests.support.stores import again, final
 
@@ -183,17 +191,17 @@ class PlayedWorker:
     def expand(self, task: str, *chunks: Sequence[Task]) -> Code:
         """Tell that a growing node has made these tasks, chunk by chunk, and end the batch."""
         token, attempt = self.held.pop(task)
-        run = self._store.server.runs[self._store.run_id]
         children = [child for chunk in chunks for child in chunk]
+        names = [child.name.removeprefix(f"{task}.") for child in children]
+        packed = map(encode_tasks, chunks)
+        stand_in = pack_decoded({"names": names, "value": None, "tolerates": []})
+        for number, chunk in [*enumerate(packed), (STAND_IN, stand_in)]:
+            assert self._store.write_chunk(task, token, number, chunk) == Code.GRANTED
         queues = tuple(sorted({child.queue for child in children}))
-        seq = len(run.expansions.records) + 1
-        record = Expansion(token, seq, len(chunks), len(children), queues)
-        packed = [pack_decoded([encode_task(child) for child in chunk]) for chunk in chunks]
-        run.expansions.records[task] = record
-        run.expansions.chunks[token] = dict(enumerate(packed))
-        run.total += len(children)
+        growth = Growth(len(chunks), len(children), queues)
         data = Expanded(token, len(children))
-        return self.tell(final(task, token, data=data, attempt=attempt))
+        done = final(task, token, data=data, attempt=attempt)
+        return self.tell(done._replace(grows=True, growth=growth))
 
     def fail(self, task: str, *, delay_ms: int) -> Code:
         """Tell that a task is to run again after a while, and end the batch."""
