@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import ceil
 from typing import Any, Literal, NamedTuple
 
-from distflow.core.claim import Finish, Progress
+from distflow.core.claim import Finish, Growth, Progress
 from distflow.core.model import (
     LONGEST_WAIT_SECONDS,
     MAX_LOST,
@@ -68,6 +68,15 @@ def timed_out(seconds: float) -> Outcome:
     return Outcome(
         TaskStatus.FAILURE, error=message, message=message, timed_out=True, raised=raised
     )
+
+
+def too_large(children: int) -> Outcome:
+    """The outcome of a growing node whose tasks would make its run larger than it may be."""
+    message = (
+        f"TooLarge: its {counted(children, 'task')} would make the run larger than its max_tasks "
+        "or max_graph_bytes: give each task more to do, or submit with a higher --max-tasks"
+    )
+    return Outcome(TaskStatus.FAILURE, error=message, message=message, permanent=True)
 
 
 class Decision(NamedTuple):
@@ -212,8 +221,18 @@ def decide_lost(
     return decide(task, at, outcome, metrics=metrics, worker=worker, roll=roll)
 
 
-def to_finish(decision: Decision, task: Task, token: str, packed: bytes) -> Finish:
-    """A decision in the form that the store takes; ``packed`` is its encoded result."""
+def to_finish(
+    decision: Decision, task: Task, token: str, packed: bytes, growth: Growth | None = None
+) -> Finish:
+    """A decision in the form that the store takes.
+
+    Args:
+        decision: what follows.
+        task: whose it is.
+        token: of its claim.
+        packed: its encoded result.
+        growth: what a growing node has made that has succeeded.
+    """
     result = decision.result
     return Finish(
         task=task.name,
@@ -228,6 +247,10 @@ def to_finish(decision: Decision, task: Task, token: str, packed: bytes) -> Fini
         progress=decision.progress,
         keep=task.effects == "at_most_once",
         note=_note_of(decision),
+        grows=task.grow is not None,
+        growth=growth,
+        tolerated=task.continue_on_error,
+        hooked=task.verify is not None,
     )
 
 

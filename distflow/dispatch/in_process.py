@@ -92,6 +92,7 @@ class InProcessWorker(MemoryWorker, ABC):
             original=Original(),
             facts=NAMELESS,
             simulated=self._simulated,
+            factory=opening.context,
         )
 
     def _note_attempt(self, attempt: AttemptRun | Verification | None) -> None:

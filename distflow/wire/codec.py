@@ -113,8 +113,15 @@ def _reduce(extension: Extension, value: Any, path: str) -> Any:
 
 def pack_decoded(value: Any) -> bytes:
     """Encode a value from :func:`unpack`, or one that :func:`pack` accepted, without a check."""
-    packed: bytes = Packer(default=_reduce_extension, strict_types=True).pack(value)
+    packed: bytes = make_packer().pack(value)
     return packed
+
+
+def make_packer() -> Any:
+    """What :func:`pack_decoded` packs with; for many values, since making one takes longer than
+    packing a small value.
+    """
+    return Packer(default=_reduce_extension, strict_types=True)
 
 
 def _reduce_extension(value: Any) -> Any:

@@ -146,6 +146,32 @@ def gather_results(
     return _Gatherer(read, opaque=opaque).results(name, packed)
 
 
+def open_expansion(
+    node: str,
+    expanded: Expanded,
+    read: ExpansionReader,
+    *,
+    opaque: bool = False,
+    sealed: bool = False,
+) -> StandIn:
+    """What a node that has expanded stands for, its Refs not replaced.
+
+    Raises:
+        Incomplete: Redis has not the expansion that the node has made.
+        NotEncodable: it holds an unregistered extension.
+    """
+    found = read.fetch_expansion(node)
+    if found is None or found[0].token != expanded.token:
+        raise Incomplete(f"the expansion of {node!r} is not in Redis any more: restore its data")
+    stand_in = StandIn.decode(found[1], opaque=opaque, sealed=sealed)
+    if stand_in.total != expanded.children:
+        raise Incomplete(
+            f"{node!r} has {expanded.children:,} children, and the expansion in Redis has "
+            f"{stand_in.total:,}: restore its data"
+        )
+    return stand_in
+
+
 class _Gatherer:
     """Gathers from one run."""
 
@@ -168,7 +194,7 @@ class _Gatherer:
         expanded = self._decode(name, packed).data
         if type(expanded) is not Expanded:
             raise KeyError(f"{name!r} has no children: it is no node that has expanded")
-        stand_in = self._open(name, expanded)
+        stand_in = open_expansion(name, expanded, self._read, **self._mode)
         return list(self._complete(name, stand_in, stand_in.children(name)))
 
     def _complete(
@@ -186,22 +212,8 @@ class _Gatherer:
     def _decode(self, name: str, packed: bytes) -> TaskResult:
         return decode_result(packed, task=name, **self._mode)
 
-    def _open(self, node: str, expanded: Expanded) -> StandIn:
-        found = self._read.fetch_expansion(node)
-        if found is None or found[0].token != expanded.token:
-            raise Incomplete(
-                f"the expansion of {node!r} is not in Redis any more: restore its data"
-            )
-        stand_in = StandIn.decode(found[1], **self._mode)
-        if stand_in.total != expanded.children:
-            raise Incomplete(
-                f"{node!r} has {expanded.children:,} children, and the expansion in Redis has "
-                f"{stand_in.total:,}: restore its data"
-            )
-        return stand_in
-
     def _gather(self, node: str, expanded: Expanded) -> Any:
-        stand_in = self._open(node, expanded)
+        stand_in = open_expansion(node, expanded, self._read, **self._mode)
         if stand_in.names is None:
             found = self._complete(node, stand_in, stand_in.children(node))
             return [_value_of(result) for result in found]
@@ -225,7 +237,7 @@ class _Gatherer:
                     (packed,) = self._read.fetch_results([child])
                     data = packed and self._decode(child, packed).data
                     if type(data) is Expanded:
-                        self._check(child, self._open(child, data))
+                        self._check(child, open_expansion(child, data, self._read, **self._mode))
 
     def _fetch(self, names: Iterator[str]) -> Iterator[tuple[str, bytes | None]]:
         """The outcomes of tasks, so many at once as there is room for."""

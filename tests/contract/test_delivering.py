@@ -16,10 +16,12 @@ from redis.retry import Retry
 from rq import SimpleWorker
 
 from distflow.backends.rq_worker import run_worker
-from distflow.core.claim import Finish
-from distflow.core.model import Task
+from distflow.core.claim import Finish, Growth
+from distflow.core.model import Expanded, Task, TaskResult
+from distflow.core.status import TaskStatus
 from distflow.dispatch.roster import has_worker
 from distflow.errors import InvalidInput
+from distflow.wire.codec import encode_result
 from distflow_worker.delivery import deliver
 from distflow_worker.outcomes import Home
 from distflow_worker.redis_client import name_of
@@ -164,3 +166,54 @@ def test_nothing_is_lost_while_redis_is_away(
     assert path.exists()
     assert delivered(working, folder) == 1
     assert working.statuses() == {"a": "success"}
+
+
+def grown(working: Working, *numbers: int) -> Finish:
+    """The success of ``a`` as a node that has expanded, and whose worker has written these chunks;
+    it has no place for more than one task more.
+    """
+    for number in numbers:
+        working.store.write_chunk("a", "t1", number, b"\x90")
+    done = TaskResult(TaskStatus.SUCCESS, data=Expanded("t1", 1), attempt=1)
+    growth = Growth(1, 1, ("default",))
+    return final("a", "t1")._replace(packed=encode_result(done), grows=True, growth=growth)
+
+
+def test_an_expansion_is_brought_too(
+    working: Working, keep: Callable[..., Path], folder: str
+) -> None:
+    """Its chunks have waited in Redis."""
+    keep(grown(working, 0, -1))
+    assert delivered(working, folder) == 1
+    assert working.results()["a"].data == Expanded("t1", 1)
+    record = working.store.read_expansion("a")
+    assert record is not None
+    assert (record.token, record.children) == ("t1", 1)
+
+
+def test_an_expansion_without_its_chunks_is_made_again(
+    working: Working, keep: Callable[..., Path], folder: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis has lost them: the outcome is void, and the claim is that of a lost worker."""
+    path = keep(grown(working, 0))
+    assert delivered(working, folder) == 1
+    assert "WRONG_STATE" in caplog.text
+    assert not path.exists()
+    assert working.results() == {}
+    assert working.store.read_expansion("a") is None
+    assert working.store.read_claims().keys() == {"a"}
+
+
+def test_an_expansion_that_has_no_room_fails(
+    working: Working, keep: Callable[..., Path], folder: str
+) -> None:
+    """As it would have with its worker."""
+    done = grown(working, 0, -1)
+    working.client.hset(working.store.keys.meta, "max_tasks", 2)
+    keep(done)
+    assert delivered(working, folder) == 1
+    result = working.results()["a"]
+    assert (result.status, result.data, result.attempt) == ("failure", None, 1)
+    assert result.message is not None
+    assert result.message.startswith("TooLarge: its 1 task would make the run larger")
+    assert working.store.read_expansion("a") is None

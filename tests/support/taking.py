@@ -59,6 +59,8 @@ class Taken:
         deadline: what guards a call.
         context: gives the context of the run.
         state: what tasks may change of this process.
+        simulated: whether it is a dry run.
+        records: the expansions that the batch names.
     """
 
     def __init__(
@@ -73,6 +75,8 @@ class Taken:
         deadline: Callable[[float | None], Any] = lambda _seconds: nullcontext(),
         context: Callable[[], Any] = lambda: None,
         state: ProcessState | None = None,
+        simulated: bool = False,
+        records: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.store = store = Counted("run-1")
         store.create_run(RunSpec("run-1", "m:flow", {}, "origin", RunOptions()), "made", tasks)
@@ -93,11 +97,12 @@ class Taken:
             deadline=deadline,
             original=Original(),
             state=state,
+            simulated=simulated,
         )
         mine = tuple(task for task in tasks if batch is None or task.name in batch)
         measured = 0.1 if short is True else short
         expected = {task.function: measured for task in mine} if measured else {}
-        sent = Batch("b1", "default", mine, "run-1", epoch, verify, expected)
+        sent = Batch("b1", "default", mine, "run-1", epoch, verify, expected, records=records)
         BatchSequence(
             store,
             view,

@@ -131,6 +131,20 @@ def test_a_coordinator_passes_on_what_it_cannot_read(value: Any) -> None:
     assert same(codec.unpack(passed), [value])
 
 
+@settings(max_examples=150)
+@given(values)
+def test_a_map_passes_on_what_it_must_not_read(value: Any) -> None:
+    """``sealed``: no code of users is called, though it is registered here."""
+    packed = codec.pack([value])
+    known = extensions._by_code[40]
+    try:
+        extensions._by_code[40] = known._replace(restore=lambda inner: 1 / 0)
+        passed = codec.pack(codec.unpack(packed, sealed=True))
+    finally:
+        extensions._by_code[40] = known
+    assert same(codec.unpack(passed), [value])
+
+
 class Colour(enum.IntEnum):
     RED = 1
 

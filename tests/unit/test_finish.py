@@ -6,9 +6,17 @@ from typing import Any
 
 import pytest
 
-from distflow.core.claim import Finish, Progress
-from distflow.core.model import Loop, Retry, TaskResult, class_names
-from distflow.core.outcome import Attempt, Outcome, decide, decide_lost, timed_out, to_finish
+from distflow.core.claim import Finish, Growth, Progress
+from distflow.core.model import Grow, Loop, Retry, TaskResult, class_names
+from distflow.core.outcome import (
+    Attempt,
+    Outcome,
+    decide,
+    decide_lost,
+    timed_out,
+    to_finish,
+    too_large,
+)
 from tests.support.judging import METRICS, RAISED, S, attempt, lose, task_of
 
 
@@ -141,3 +149,34 @@ def test_a_task_that_was_overdue_has_died_of_its_timeout() -> None:
     words = "TaskTimeout: ran longer than 2.5 s"
     assert [result.error for result in found] == [words, "WorkerLost: worker w was lost", words]
     assert (found[0].metrics, found[0].worker, found[0].attempt) == (METRICS, "w", 1)
+
+
+def test_the_finish_of_a_growing_node_has_what_it_made() -> None:
+    """If it has succeeded; in any case it says that its chunks are to go, or to stay."""
+    task = task_of()._replace(grow=Grow("plan"))
+    _, finish = told(task, attempt(), Outcome(S.SUCCESS))
+    assert (finish.grows, finish.growth) == (True, None)
+    decision = decide(task, attempt(), Outcome(S.SUCCESS), metrics=METRICS, worker="w", roll=0.5)
+    growth = Growth(1, 2, ("q",))
+    assert to_finish(decision, task, "token", b"", growth).growth == growth
+    assert not told(task_of(), attempt(), Outcome(S.SUCCESS))[1].grows
+
+
+@pytest.mark.parametrize("tolerated", [False, True])
+@pytest.mark.parametrize("verify", [None, "m:v"])
+def test_a_finish_says_what_a_failure_means(tolerated: bool, verify: str | None) -> None:
+    """The store keeps no such facts about the children of a node."""
+    task = task_of("at_most_once", continue_on_error=tolerated, verify=verify)
+    _, finish = told(task, attempt(), RAISED)
+    assert (finish.tolerated, finish.hooked) == (tolerated, verify is not None)
+
+
+def test_a_node_that_has_no_room_fails_for_good() -> None:
+    """Another try would make as many tasks."""
+    task = task_of(retry=Retry(3))._replace(grow=Grow("plan"))
+    result, finish = told(task, attempt(), too_large(1))
+    assert finish.kind == "final"
+    assert result.message == (
+        "TooLarge: its 1 task would make the run larger than its max_tasks or max_graph_bytes: "
+        "give each task more to do, or submit with a higher --max-tasks"
+    )

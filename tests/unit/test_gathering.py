@@ -8,57 +8,22 @@ from typing import Any
 import msgpack
 import pytest
 
-from distflow.core.expansion import Expansion
-from distflow.core.model import Expanded, Ref, TaskResult
+from distflow.core.model import Ref
 from distflow.core.status import TaskStatus
 from distflow.errors import Damaged, Incomplete
-from distflow.wire.codec import encode_result, status_of
 from distflow.wire.gathering import StandIn, gather, gather_result, gather_results
+from tests.support.expanded import Recorded
 
 SUCCESS, FAILURE = TaskStatus.SUCCESS, TaskStatus.FAILURE
 
 
-class Run:
-    """What is recorded of a run."""
-
-    def __init__(self) -> None:
-        self.outcomes: dict[str, bytes] = {}
-        self.expansions: dict[str, tuple[Expansion, bytes]] = {}
-        #: The names whose results were fetched.
-        self.fetched: list[str] = []
-
-    def record(self, name: str, data: Any = None, status: TaskStatus = SUCCESS) -> None:
-        """A task has ended."""
-        self.outcomes[name] = encode_result(TaskResult(status, data=data))
-
-    def expand(self, node: str, stand_in: StandIn, token: str = "t") -> None:
-        """A node has expanded."""
-        self.expansions[node] = Expansion(token, 1, 1, stand_in.total, ()), stand_in.encode()
-        self.record(node, Expanded(token, stand_in.total))
-
-    def fetch_results(self, names: Sequence[str]) -> list[bytes | None]:
-        self.fetched += names
-        return [self.outcomes.get(name) for name in names]
-
-    def fetch_statuses(self, names: Sequence[str]) -> list[TaskStatus | None]:
-        found = map(self.outcomes.get, names)
-        return [None if packed is None else status_of(packed) for packed in found]
-
-    def fetch_expansion(self, node: str) -> tuple[Expansion, bytes] | None:
-        return self.expansions.get(node)
-
-    def value(self, name: str) -> Any:
-        """What a task stands for."""
-        return gather(name, self.outcomes[name], self)
-
-
 @pytest.fixture
-def run() -> Run:
+def run() -> Recorded:
     """One without outcomes."""
-    return Run()
+    return Recorded()
 
 
-def test_plain_data_is_what_it_is(run: Run) -> None:
+def test_plain_data_is_what_it_is(run: Recorded) -> None:
     """Of a failure that is tolerated nothing is taken."""
     run.record("a", [1, 2])
     run.record("b", "left", FAILURE)
@@ -69,7 +34,9 @@ def test_plain_data_is_what_it_is(run: Run) -> None:
     ("keys", "children"),
     [(3, ["n[0]", "n[1]", "n[2]"]), (["DE", 7, "a.b"], ["n[DE]", "n[7]", "n[a%2Eb]"]), (0, [])],
 )
-def test_a_map_stands_for_the_list_of_its_results(run: Run, keys: Any, children: list[str]) -> None:
+def test_a_map_stands_for_the_list_of_its_results(
+    run: Recorded, keys: Any, children: list[str]
+) -> None:
     """In the order of its elements."""
     run.expand("n", StandIn(keys))
     for number, child in enumerate(children):
@@ -80,7 +47,7 @@ def test_a_map_stands_for_the_list_of_its_results(run: Run, keys: Any, children:
     assert gather_result("n", run.outcomes["n"], run).data == run.value("n")
 
 
-def test_a_plan_stands_for_what_it_returned(run: Run) -> None:
+def test_a_plan_stands_for_what_it_returned(run: Recorded) -> None:
     """With its refs replaced; no other data is fetched."""
     value = {"best": Ref("p.b"), "all": [Ref("p.a"), 1], "also": (Ref("p.b"),)}
     run.expand("p", StandIn(names=["a", "b", "c"], value=value))
@@ -92,7 +59,7 @@ def test_a_plan_stands_for_what_it_returned(run: Run) -> None:
     assert [result.data for result in results] == ["A", "B", "C"]
 
 
-def test_nodes_nest(run: Run) -> None:
+def test_nodes_nest(run: Recorded) -> None:
     """A mapped plan that maps, and a plan that nobody asks for the value of."""
     run.expand("m", StandIn(2, grows=True))
     for number in range(2):
@@ -111,7 +78,7 @@ def test_nodes_nest(run: Run) -> None:
 
 @pytest.mark.parametrize("status", [FAILURE, TaskStatus.SKIPPED, TaskStatus.UNKNOWN, None])
 @pytest.mark.parametrize("how", ["map", "plan", "unused"])
-def test_what_is_incomplete_is_an_error(run: Run, status: TaskStatus | None, how: str) -> None:
+def test_what_is_incomplete_is_an_error(run: Recorded, status: TaskStatus | None, how: str) -> None:
     """It names the node and the child."""
     child = "n[1]" if how == "map" else "n.b"
     if how == "map":
@@ -138,7 +105,9 @@ def test_what_is_incomplete_is_an_error(run: Run, status: TaskStatus | None, how
         (StandIn(names=["a", "b", "c"], tolerates=["a", "c"]), ["n.a", "n.b", "n.c"]),
     ],
 )
-def test_tolerated_failures_count_as_none(run: Run, stand_in: StandIn, children: list[str]) -> None:
+def test_tolerated_failures_count_as_none(
+    run: Recorded, stand_in: StandIn, children: list[str]
+) -> None:
     """As many as are tolerated; ``ctx.results_of`` has what they were."""
     if stand_in.names:
         stand_in = stand_in._replace(value=[Ref(child) for child in children])
@@ -154,7 +123,7 @@ def test_tolerated_failures_count_as_none(run: Run, stand_in: StandIn, children:
         run.value("n")
 
 
-def test_what_redis_has_lost_is_named(run: Run) -> None:
+def test_what_redis_has_lost_is_named(run: Recorded) -> None:
     """The record, another one in its place, or one of another size."""
     run.expand("n", StandIn(1))
     run.record("n[0]")
@@ -172,14 +141,14 @@ def test_what_redis_has_lost_is_named(run: Run) -> None:
         run.value("n")
 
 
-def test_what_has_not_expanded_has_no_children(run: Run) -> None:
+def test_what_has_not_expanded_has_no_children(run: Recorded) -> None:
     """A task, or a node that was given its data."""
     run.record("a", [1])
     with pytest.raises(KeyError, match="'a' has no children"):
         gather_results("a", run.outcomes["a"], run)
 
 
-def test_many_results_come_in_few_calls(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_results_come_in_few_calls(run: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as they are small."""
     count, calls = 10_000, []
     plain = run.fetch_results

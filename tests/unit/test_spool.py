@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from distflow.core.claim import Finish, Progress
+from distflow.core.claim import Finish, Growth, Progress
 from distflow_worker import spool as spool_module
 from distflow_worker.outcomes import Home
 from distflow_worker.spool import Spool
@@ -22,6 +22,10 @@ from distflow_worker.spool import Spool
 HOME = Home("localhost:6379/0", "distflow", "run-1", "origin", 1, 7, "run-1-7-1")
 FINISH = Finish("a", "t1", 1, "final", "success", b"\x81\xa6status\xa7success", "w", 0.5)
 AGAIN = Finish("b", "t2", 2, "wait", "failure", b"x", "w", 0.5, 900, Progress(3, token="t0"))
+#: The success of a node that has expanded.
+GROWN = FINISH._replace(
+    token="t3", grows=True, growth=Growth(2, 5000, ("default", "slow")), tolerated=True
+)
 
 
 @pytest.fixture
@@ -56,8 +60,8 @@ def found(spool: Spool, home: Home = HOME) -> list[Finish]:
 
 def test_what_is_kept_is_found(spool: Spool, folder: Path) -> None:
     """Every field, in the order in which it came; for the user alone, and nothing else is there."""
-    paths = leave(spool, FINISH, AGAIN)
-    assert found(spool) == [FINISH, AGAIN]
+    paths = leave(spool, FINISH, AGAIN, GROWN)
+    assert found(spool) == [FINISH, AGAIN, GROWN]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
     assert sorted(folder.iterdir()) == sorted(paths)

@@ -161,7 +161,10 @@ class AttemptRun(AttemptRecord):
             outcome = Outcome(TaskStatus.FAILURE, None, *said, permanent=True)
             decision = self._decide(outcome)
             packed = self._encode(decision)
-        return to_finish(decision, self.task, self.token, packed)
+        growth = None
+        if self.made is not None and decision.result.status == TaskStatus.SUCCESS:
+            growth = self.made.growth
+        return to_finish(decision, self.task, self.token, packed, growth)
 
     def _encode(self, decision: Decision) -> bytes:
         try:

@@ -136,6 +136,7 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
             original=Original(),
             state=state,
             facts=registration.facts,
+            factory=opening.context,
         )
         sequence = BatchSequence(
             store.with_patience(PIECE_SECONDS),

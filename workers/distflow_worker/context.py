@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distflow.core.claim import NAMELESS, Code, WorkerFacts
-from distflow.core.model import Task, TaskResult
-from distflow.errors import ClaimLost, DistflowError, NotEncodable
+from distflow.core.model import Expanded, Task, TaskResult
+from distflow.errors import ClaimLost, DistflowError, Incomplete, NotEncodable
 from distflow.ids import task_key
 from distflow.wire.codec import decode_result, pack, unpack
+from distflow_worker.inputs import GATHERING
 from distflow_worker.process import Original, ProcessState
 from distflow_worker.user_functions import require_function, wants_snapshot
 
@@ -46,6 +48,8 @@ class RunView(NamedTuple):
     facts: WorkerFacts = NAMELESS
     #: Whether this is a dry run: conditions are called, functions are not.
     simulated: bool = False
+    #: ``"pkg.module:name"`` of the run's context factory; empty if it has none.
+    factory: str = ""
 
 
 class SavedNote:
@@ -111,6 +115,7 @@ class TaskContext:
         "_cancelled",
         "_note",
         "_result_of",
+        "_results_of",
         "_stopping",
         "attempt",
         "context",
@@ -134,6 +139,7 @@ class TaskContext:
         cancelled: Callable[[], bool],
         stopping: Callable[[], bool],
         result_of: Callable[[str], TaskResult],
+        results_of: Callable[[str], list[TaskResult]],
         note: SavedNote,
     ) -> None:
         self.run_id = run_id
@@ -146,6 +152,7 @@ class TaskContext:
         self._cancelled = cancelled
         self._stopping = stopping
         self._result_of = result_of
+        self._results_of = results_of
         self._note = note
 
     @property
@@ -185,12 +192,24 @@ class TaskContext:
         self._note.save(handle)
 
     def result_of(self, name: str) -> TaskResult:
-        """The TaskResult of a direct dependency.
+        """The TaskResult of a direct dependency. The data of a mapped task are the list of all
+        results, and those of a plan what it returned.
 
         Raises:
             KeyError: the task does not depend on it.
+            Incomplete: it is a mapped task or plan, and one of its tasks has no result.
         """
         return self._result_of(name)
+
+    def results_of(self, node: str) -> list[TaskResult]:
+        """The TaskResults of all tasks that a mapped task or plan has made, in order: tolerated
+        failures, too.
+
+        Raises:
+            KeyError: the task does not depend on it, or it has made no tasks.
+            Incomplete: one of its tasks has no result, or a failure that is not tolerated.
+        """
+        return self._results_of(node)
 
 
 def task_context(
@@ -207,13 +226,24 @@ def task_context(
         Exception: whatever the workflow's context factory raises.
     """
 
-    def result_of(name: str) -> TaskResult:
+    def find(name: str) -> bytes:
         if name not in task.depends_on:
             raise KeyError(f"task {task.name!r} does not depend on {name!r}")
         packed = fetch([name])[0]
         if packed is None:
             raise KeyError(f"{name!r} has no result")
-        return decode_result(packed)
+        return packed
+
+    def result_of(name: str) -> TaskResult:
+        packed = find(name)
+        result = decode_result(packed)
+        return _gather(name, packed, view.store) if type(result.data) is Expanded else result
+
+    def results_of(name: str) -> list[TaskResult]:
+        found: list[TaskResult] = import_module(GATHERING).gather_results(
+            name, find(name), view.store
+        )
+        return found
 
     return TaskContext(
         run_id=view.store.run_id,
@@ -226,12 +256,19 @@ def task_context(
         cancelled=view.cancelled,
         stopping=view.stopping,
         result_of=result_of,
+        results_of=results_of,
         note=note,
     )
 
 
+def _gather(name: str, packed: bytes, store: WorkerPort) -> TaskResult:
+    result: TaskResult = import_module(GATHERING).gather_result(name, packed, store)
+    return result
+
+
 class RecordedResults(Mapping[str, TaskResult]):
-    """The present outcomes of a run, by task; each is read when it is accessed.
+    """The present outcomes of a run, by task; each is read when it is accessed. The data of a
+    mapped task or plan is an Expanded until all of its tasks have ended.
 
     Args:
         store: the run.
@@ -246,7 +283,11 @@ class RecordedResults(Mapping[str, TaskResult]):
         packed = self._store.fetch_results([name])[0]
         if packed is None:
             raise KeyError(name)
-        return decode_result(packed)
+        result = decode_result(packed)
+        if type(result.data) is Expanded:
+            with suppress(Incomplete):
+                return _gather(name, packed, self._store)
+        return result
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._store.list_results())

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from distflow.core.claim import READ_VERSIONS, Code
+from distflow.core.claim import READ_VERSIONS, Code, Finish
+from distflow.core.outcome import too_large
 from distflow.errors import DistflowError
 from distflow.logs import get_logger
 from distflow.store.redis.worker import WorkerStore
+from distflow.wire.codec import decode_result, encode_result
 from distflow_worker.spool import Spool
 
 if TYPE_CHECKING:
@@ -55,6 +58,9 @@ def _tell(client: Redis, found: FoundOutcome) -> bool:
     origin = store.fetch_origin()
     if origin == home.origin:
         code = store.advance(home.epoch, home.batch, [finish]).finishes[0]
+        if code == Code.TOO_LARGE:
+            finish = _without_growth(finish)
+            code = store.advance(home.epoch, home.batch, [finish]).finishes[0]
         # The run may have been deleted in the same moment.
         what = "its run is gone" if code == Code.GONE else code.name
     else:
@@ -69,3 +75,17 @@ def _tell(client: Redis, found: FoundOutcome) -> bool:
     )
     found.drop()
     return True
+
+
+def _without_growth(finish: Finish) -> Finish:
+    """The failure of a node that its run has no room for."""
+    known, outcome = decode_result(finish.packed), too_large(_children(finish))
+    result = replace(
+        known, status=outcome.status, message=outcome.message, error=outcome.error, data=None
+    )
+    packed = encode_result(result)
+    return finish._replace(status=result.status.value, packed=packed, growth=None)
+
+
+def _children(finish: Finish) -> int:
+    return finish.growth.children if finish.growth else 0

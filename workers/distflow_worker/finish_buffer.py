@@ -39,6 +39,9 @@ _log = get_logger("distflow.worker")
 #: it.
 PIECE_SECONDS = 1.0
 
+#: Answers to an outcome that need no warning: it is recorded, or the caller acts on them.
+_ANSWERED = frozenset({Code.RECORDED, Code.WRONG_STATE, Code.TOO_LARGE})
+
 FLUSH_SECONDS, HELD_SECONDS = FLUSH_MS / 1000, HELD_MS / 1000
 
 
@@ -60,6 +63,7 @@ class FinishBuffer:
         make_keeper: makes the keeper of outcomes that the store does not accept; None for a store
             that always does.
         facts: identify the worker in refusals.
+        records: the expansions that the batch's tasks are of.
     """
 
     def __init__(
@@ -70,8 +74,10 @@ class FinishBuffer:
         make_keeper: Callable[[], OutcomeKeeper] | None = None,
         *,
         facts: WorkerFacts = NAMELESS,
+        records: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._store = store
+        self._records = records
         self._facts = facts
         self._make_keeper = make_keeper
         #: Made when the store first fails to accept something.
@@ -97,10 +103,15 @@ class FinishBuffer:
     def add(self, finish: Finish) -> None:
         """Add an outcome; it is recorded with the next claim, or by :meth:`flush_due`."""
         with self._lock:
-            if not self._finishes:
-                self._oldest = time.monotonic()
-            self._finishes.append(finish)
-            self._bytes += len(finish.packed)
+            self._append(finish)
+
+    def record(self, finish: Finish) -> Code:
+        """Record an outcome now, and return the store's answer to it. Where that is WRONG_STATE or
+        TOO_LARGE, nothing is recorded, and the claim is still held.
+        """
+        with self._lock:
+            self._append(finish)
+            return self._advance(()).finishes[-1]
 
     def take_held(self, task: str) -> Held | None:
         """The claim on a task that was claimed ahead; from now on the task is running."""
@@ -125,7 +136,7 @@ class FinishBuffer:
         claims are held. ``meanwhile`` may be called while Redis works.
         """
         with self._lock:
-            replies = self._advance(requests, meanwhile=meanwhile)
+            replies = self._advance(requests, meanwhile=meanwhile).claims
             for request, reply in zip(requests[1:], replies[1:], strict=True):
                 if reply.code == Code.GRANTED:
                     self._held[request.task] = Held(request.token, reply, request.start)
@@ -184,6 +195,12 @@ class FinishBuffer:
                     # The batch's own thread tries again, and reports a failure.
                     _log.debug("batch %s: not flushed: %s", self._batch, error)
 
+    def _append(self, finish: Finish) -> None:
+        if not self._finishes:
+            self._oldest = time.monotonic()
+        self._finishes.append(finish)
+        self._bytes += len(finish.packed)
+
     def _give_back(self) -> None:
         self._released += [(task, held.token) for task, held in self._held.items()]
         self._held.clear()
@@ -196,7 +213,7 @@ class FinishBuffer:
         unstarted: Sequence[str] = (),
         meanwhile: Callable[[], object] | None = None,
         once: bool = False,
-    ) -> Sequence[ClaimReply]:
+    ) -> Advance:
         """Everything sent is kept until the reply: a call that fails is repeated as a whole."""
         todo = [meanwhile] if meanwhile else []
 
@@ -211,6 +228,7 @@ class FinishBuffer:
                 unstarted=unstarted,
                 refused=self._refused,
                 by=self._facts,
+                records=self._records,
                 meanwhile=todo.pop() if todo else None,
             )
 
@@ -218,7 +236,7 @@ class FinishBuffer:
         for finish, code in zip(self._finishes, advanced.finishes, strict=True):
             if code == Code.GONE:
                 self._give_up(finish)
-            elif code != Code.RECORDED:
+            elif code not in _ANSWERED:
                 _log.warning(
                     "task %s attempt %d: its outcome %s came too late and is kept in the "
                     "history: %s",
@@ -229,7 +247,7 @@ class FinishBuffer:
                 )
         self._finishes, self._bytes = [], 0
         self._released, self._refused = [], []
-        return advanced.claims
+        return advanced
 
     def _give_up(self, finish: Finish) -> None:
         """The run no longer exists. If Redis has forgotten it, it may come back."""

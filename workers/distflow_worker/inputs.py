@@ -5,12 +5,21 @@ once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from distflow.core.model import fill_refs, find_refs
+from distflow.core.model import Expanded, fill_refs, find_refs
 from distflow.core.status import TaskStatus
+from distflow.errors import DistflowError, NotEncodable
 from distflow.wire.codec import decode_result, status_of, unpack
 from distflow_worker.user_functions import MISSING, Misfit
+
+if TYPE_CHECKING:
+    # Imported only where a node that has expanded is an input.
+    from distflow.wire.gathering import ExpansionReader
+
+#: What gathers the data of a node that has expanded.
+GATHERING = "distflow.wire.gathering"
 
 #: For how many tasks to fetch inputs along with the current one: few at first, since their size is
 #: unknown, and more as long as they are small.
@@ -109,34 +118,59 @@ def _is_small(packed: bytes) -> bool:
     return len(packed) <= LARGE_BYTES
 
 
+def fetch_outcomes(
+    names: Sequence[str], get: Callable[[Sequence[str]], list[bytes | None]]
+) -> dict[str, bytes]:
+    """The encoded outcomes of dependencies.
+
+    Raises:
+        LookupError: Redis has lost the result of one of them.
+    """
+    outcomes = {}
+    for name, packed in zip(names, get(names) if names else (), strict=True):
+        if packed is None:
+            raise LookupError(f"Redis has no result of {name!r} any more: restore its data")
+        outcomes[name] = packed
+    return outcomes
+
+
 def fill_arguments(
     args: Sequence[Any],
     kwargs: dict[str, Any],
     get: Callable[[Sequence[str]], list[bytes | None]],
+    read: ExpansionReader,
 ) -> tuple[list[Any], dict[str, Any]]:
-    """A task's arguments with each Ref replaced by the data of that dependency.
+    """A task's arguments with each Ref replaced by the data of that dependency: for a node that has
+    expanded, by what it stands for.
 
     Raises:
         LookupError: Redis has lost the result of a dependency.
+        Incomplete: a node has not the results of all of its children.
         Misfit: this worker cannot decode one of them.
     """
     names = sorted({ref.task for ref in find_refs([args, kwargs])})
     if not names:
         return list(args), dict(kwargs)
-    found = get(names)
-    data = {name: _input(name, packed) for name, packed in zip(names, found, strict=True)}
+    outcomes = fetch_outcomes(names, get)
+    data = {name: _input(name, packed, read) for name, packed in outcomes.items()}
     return [fill_refs(value, data) for value in args], {
         key: fill_refs(value, data) for key, value in kwargs.items()
     }
 
 
-def _input(name: str, packed: bytes | None) -> Any:
+def _input(name: str, packed: bytes, read: ExpansionReader) -> Any:
     """What dependents receive from a dependency: None for a tolerated failure."""
-    if packed is None:
-        raise LookupError(f"Redis has no result of {name!r} any more: restore its data")
     if status_of(packed) != TaskStatus.SUCCESS:
         return None
     try:
-        return decode_result(packed).data
+        data = decode_result(packed).data
+        if type(data) is Expanded:
+            data = import_module(GATHERING).gather(name, packed, read)
+    except NotEncodable as error:
+        raise Misfit(f"the result of {name}", error) from error
+    except DistflowError:
+        # The run is incomplete, or Redis is away.
+        raise
     except MISSING as error:
         raise Misfit(f"the result of {name}", error) from error
+    return data

@@ -32,6 +32,9 @@ _log = get_logger("distflow.worker")
 #: Asks verify hooks: few batches do, and every job would pay for the import.
 VERIFY = "distflow_worker.verify"
 
+#: Commits what growing nodes have made: likewise.
+EXPANDING = "distflow_worker.expanding"
+
 #: Replies after which no more tasks of the batch may run.
 _ENDS_BATCH = frozenset({Code.STALE_EPOCH, Code.STOPPED, Code.GONE})
 
@@ -66,7 +69,12 @@ class BatchSequence:
         self._should_stop = should_stop
         self._on_attempt = on_attempt
         self._buffer = FinishBuffer(
-            store, payload.epoch, payload.batch, make_keeper, facts=view.facts
+            store,
+            payload.epoch,
+            payload.batch,
+            make_keeper,
+            facts=view.facts,
+            records=payload.records,
         )
         bodies = [(header.name, header.body) for header in headers]
         self._inputs = BatchInputs(view.store.fetch_results, bodies)
@@ -257,8 +265,10 @@ class BatchSequence:
             outcome = attempt.run()
             self._overran = outcome.timed_out
             finish = attempt.finish(outcome)
+            if finish.growth is not None:
+                finish = import_module(EXPANDING).commit(attempt, finish, self._buffer.record)
         except ClaimVoid:
-            _log.warning("task %s was given to another before it started here", header.name)
+            _log.warning("task %s was given to another, and is not run here", header.name)
             return True
         except Misfit as misfit:
             self._refuse(header.name, held.token, misfit)
@@ -271,6 +281,7 @@ class BatchSequence:
         if finish.kind == "final":
             self._ended[finish.task] = finish.status
             self._inputs.note(finish.task, finish.packed)
-        self._buffer.add(finish)
-        self._buffer.flush_due()
+        if finish.growth is None:
+            self._buffer.add(finish)
+            self._buffer.flush_due()
         return True

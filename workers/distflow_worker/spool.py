@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from msgpack import Packer, unpackb
 
-from distflow.core.claim import Finish, Progress
+from distflow.core.claim import Finish, Growth, Progress
 from distflow.faults import commit
 from distflow.logs import get_logger
 from distflow_worker.outcomes import Home
@@ -228,8 +228,17 @@ def _unpack(packed: bytes) -> tuple[Home, Finish]:
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
         raise ValueError(f"it is not of format {_FORMAT}")
     home = Home(**record["home"])
-    finish = Finish(**{**record["finish"], "progress": Progress(**record["finish"]["progress"])})
-    for value, known in ((home, _A_HOME), (finish, _A_FINISH), (finish.progress, Progress())):
+    fields = record["finish"]
+    growth = fields.get("growth")
+    if growth is not None:
+        chunks, children, queues = growth
+        growth = Growth(chunks, children, tuple(queues))
+        _check_types(growth, _A_GROWTH)
+    finish = Finish(
+        **{**fields, "progress": Progress(**fields["progress"]), "growth": growth},
+    )
+    known_finish = _A_FINISH._replace(growth=growth)
+    for value, known in ((home, _A_HOME), (finish, known_finish), (finish.progress, Progress())):
         _check_types(value, known)
     return home, finish
 
@@ -237,6 +246,7 @@ def _unpack(packed: bytes) -> tuple[Home, Finish]:
 #: Samples with the types of the fields.
 _A_HOME = Home("", "", "", "", 1, 1, "")
 _A_FINISH = Finish("", "", 1, "final", "", b"")
+_A_GROWTH = Growth(1, 1, ())
 
 
 def _check_types(value: tuple[Any, ...], known: tuple[Any, ...]) -> None:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distflow.core.claim import ClaimReply, Code, scope_of
-from distflow.core.model import Task, TaskResult, class_names
+from distflow.core.model import MAP_FUNCTION, Ref, Task, TaskResult, class_names
 from distflow.core.outcome import Outcome, timed_out
 from distflow.core.status import TaskStatus
-from distflow.errors import GiveUp, InvalidInput, NotDone, NotOnDisk, RetryAfter
+from distflow.errors import DistflowError, GiveUp, InvalidInput, NotDone, NotOnDisk, RetryAfter
 from distflow.faults import commit
 from distflow.wire.batch_payload import TaskHeader
 from distflow.wire.codec import decode_task, unpack
 from distflow_worker.alarm import DeadlinePassed
 from distflow_worker.context import RunView, SavedNote, TaskContext, task_context
-from distflow_worker.inputs import BatchInputs, fill_arguments
+from distflow_worker.inputs import BatchInputs, fetch_outcomes, fill_arguments
 from distflow_worker.user_functions import (
     MISSING,
     Misfit,
@@ -32,6 +33,15 @@ from distflow_worker.user_functions import (
     trace_of,
     wants_context,
 )
+
+if TYPE_CHECKING:
+    # Imported only for growing nodes.
+    from distflow_worker.made import Made
+    from distflow_worker.sources import Sources
+
+#: By kind of a growing node: what runs it.
+_MAP_NODE = "distflow_worker.map_node"
+_NODES = {"map": _MAP_NODE, "plan": "distflow_worker.plan_node"}
 
 
 class ClaimVoid(Exception):
@@ -75,10 +85,21 @@ class AttemptRecord:
         self.arguments: tuple[list[Any], dict[str, Any]] = [], {}
         #: The ``ctx`` for a loop's ``until``; None before the function is called.
         self.looking: TaskContext | None = None
+        #: What a map node makes tasks of.
+        self.sources: Sources | None = None
+        #: What a growing node has made, to be committed with its success.
+        self.made: Made | None = None
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it is a map node, which runs distflow's own code."""
+        return self.header.function == MAP_FUNCTION
 
     def read_body(self, *, opaque: bool = False) -> None:
-        """Decode the whole task. With ``opaque``, values of registered types are left encoded."""
-        self._task = decode_task(unpack(self.header.body, opaque=opaque))
+        """Decode the whole task. With ``opaque``, values of registered types are left encoded; in a
+        map node, which passes them on, they always are.
+        """
+        self._task = decode_task(unpack(self.header.body, opaque=opaque, sealed=self.is_map))
 
     @property
     def has_body(self) -> bool:
@@ -141,6 +162,8 @@ def import_function(record: AttemptRecord) -> None:
     """Import the function, before the body is read: the module may register types that are in
     it.
     """
+    if record.is_map:
+        return
     reference = record.header.function
     record.function = require_function(reference)
     record.wants_context = wants_context(reference)
@@ -165,6 +188,8 @@ def import_hooks(record: AttemptRecord) -> None:
         require_function(task.loop.until, scope_of("until", task.loop.until))
     if task.condition is not None and record.asks_condition:
         require_function(task.condition, scope_of("condition", task.condition))
+    if task.grow and task.grow.key and ":" in task.grow.key:
+        require_function(task.grow.key)
 
 
 def make_context(record: AttemptRecord) -> None:
@@ -194,16 +219,24 @@ def ask_condition(record: AttemptRecord) -> Outcome | None:
     return Outcome(TaskStatus.SKIPPED, message="its condition was false")
 
 
-def fill_inputs(record: AttemptRecord) -> None:
-    """Make the arguments, with each Ref replaced by the result of that dependency."""
+def fill_inputs(record: AttemptRecord) -> Outcome | None:
+    """Make the arguments, with each Ref replaced by the result of that dependency. The attempt of a
+    map node is over if it has nothing that can be mapped.
+    """
     task = record.task
+    get = partial(record.inputs.get, position=record.position)
+    if record.is_map:
+        names = [source.task for source in task.args if type(source) is Ref]
+        outcomes = fetch_outcomes(names, get)
+        ended: Outcome | None = import_module(_MAP_NODE).read(record, outcomes)
+        return ended
     args, kwargs = list(task.args), dict(task.kwargs)
     if task.depends_on:
-        get = partial(record.inputs.get, position=record.position)
-        args, kwargs = fill_arguments(args, kwargs, get)
+        args, kwargs = fill_arguments(args, kwargs, get, record.view.store)
     if record.wants_context:
         kwargs["ctx"] = record.context
     record.arguments = args, kwargs
+    return None
 
 
 def start(record: AttemptRecord) -> Outcome | None:
@@ -256,12 +289,15 @@ def _call(record: AttemptRecord) -> Outcome:
     task, view = record.task, record.view
     args, kwargs = record.arguments
     record.looking = record.context
-    assert record.function is not None, "its import comes first"
     try:
         met = None
         # A copy of the process ends before the deadline block does, since both have the same
         # guardian.
         with view.deadline(task.timeout), view.original:
+            if task.grow is not None:
+                grown: Outcome = import_module(_NODES[task.grow.kind]).grow(record)
+                return grown
+            assert record.function is not None, "its import comes first"
             returned = record.function(*args, **kwargs)
             view.original.end_copy()
             if task.loop is not None and task.loop.sees == "data":
@@ -293,6 +329,18 @@ def returned_outcome(returned: Any, *, met: bool | None = None) -> Outcome:
         data, message, error = returned.data, returned.message, returned.error
         return Outcome(returned.status, data=data, message=message, error=error, met=met)
     return Outcome(TaskStatus.SUCCESS, data=returned, met=met)
+
+
+def refused_outcome(error: DistflowError) -> Outcome:
+    """The outcome of a task that distflow itself refuses to go on with: the error says it all."""
+    trace = trace_of(error.__cause__) if error.__cause__ else None
+    return Outcome(
+        TaskStatus.FAILURE,
+        message=message_of(error),
+        error=summarise(error),
+        traceback=trace,
+        permanent=True,
+    )
 
 
 def raised_outcome(error: BaseException) -> Outcome:
