@@ -91,6 +91,7 @@ class CoordinatorPort(Protocol):
         outcomes: Sequence[tuple[str, bytes]],
         *,
         forgotten: Sequence[RefusalKey] = (),
+        tolerated: Collection[str] = (),
     ) -> set[str]:
         """Record outcomes of tasks that nobody holds.
 
@@ -99,9 +100,16 @@ class CoordinatorPort(Protocol):
             outcomes: pairs of a task and its encoded TaskResult; a task that has this outcome
                 already counts as settled.
             forgotten: refusals to remove once everything is settled.
+            tolerated: of the tasks that an expansion has added, those whose failure is tolerated;
+                it is known of the others.
 
         Returns:
             The tasks that were left alone: they are claimed, or have another outcome.
+        """
+
+    def tolerate(self, epoch: int, names: Sequence[str]) -> None:
+        """Count failures as tolerated, because their node may have so many: it changes what
+        ``read_troubles`` says of them, no outcome. What is no failure any more is left alone.
         """
 
     def read_vitals(self) -> Vitals:

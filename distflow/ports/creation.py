@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from distflow.core.claim import Progress
+from distflow.core.expansion import Expansion
 from distflow.core.model import Task
 from distflow.core.readings import Creation
 from distflow.core.run import RunSpec
@@ -53,6 +54,19 @@ class CreationPort(Protocol):
 
     def hydrate_notes(self, operation: str, notes: Sequence[tuple[str, bytes]]) -> None:
         """Put what tasks had saved, encoded, into the run."""
+
+    def hydrate_expansions(
+        self,
+        operation: str,
+        expansions: Iterable[tuple[str, Expansion, Iterable[Sequence[Task]], bytes]],
+    ) -> None:
+        """Put expansions from a snapshot into the run, before the outcomes of their children.
+
+        Args:
+            operation: the id of this creation.
+            expansions: node, record, chunks and encoded stand-in of each. The token is that of the
+                node's data; the caller numbers ``seq`` from 1.
+        """
 
     def seal_run(self, operation: str, total: int) -> None:
         """End the creation: the run has ``total`` tasks, and they may run."""

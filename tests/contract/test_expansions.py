@@ -13,7 +13,7 @@ from distflow.core.expansion import Expansion
 from distflow.core.model import Ref
 from distflow.core.run_options import RunOptions
 from distflow.core.status import TaskStatus
-from distflow.errors import LookAgain, RedisRefuses, RunNotFound
+from distflow.errors import LookAgain, RedisRefuses, RunNotFound, WrongState
 from distflow.ports.run_store import RunStore
 from distflow.wire.codec import pack
 from tests.support.planning import (
@@ -380,3 +380,65 @@ def test_statuses_are_fetched_however_many(subject: Subject) -> None:
     found = store.fetch_statuses([*names, "train"])
     assert found == [*[None] * 9000, TaskStatus.SUCCESS]
     assert store.fetch_statuses([]) == []
+
+
+def test_expansions_come_from_a_snapshot(subject: Subject) -> None:
+    """They are as if nodes had expanded here, however often a step is repeated; further ones come
+    after them, and the limits count them.
+    """
+    store = subject.store
+    options = RunOptions(max_tasks=7)
+    store.create_run(replace(GROWING, options=options), "creation")
+    store.append_tasks("creation", 0, [PLAN, PLAN._replace(name="next")])
+    nested = PLAN._replace(name="train.c")
+    chunks = [CHUNKS[0], [nested]]
+    brought = [
+        ("train", Expansion("t1", 1, 2, 3, ("default", "gpu")), chunks, STAND_IN),
+        ("train.c", Expansion("t2", 2, 1, 1, ("default",)), [[child("train.c", "x")]], STAND_IN),
+    ]
+    for _delivery in range(2):
+        store.hydrate_expansions("creation", brought)
+    with pytest.raises(WrongState):
+        store.hydrate_expansions("another", brought)
+    packed = grown("train", "t1", chunks).packed
+    store.hydrate("creation", [("train", packed, None)])
+    store.seal_run("creation", 6)
+    assert store.read_expansions() == {node: record for node, record, *_rest in brought}
+    assert [store.read_chunk("t1", number) for number in (0, 1)] == chunks
+    assert store.fetch_expansion("train.c") == (brought[1][1], STAND_IN)
+    assert [len(tasks) for tasks in store.iter_tasks()] == [2]
+    assert store.read_info().queues == ("default", "gpu")
+    epoch = store.acquire_lease("anna", 60.0)
+    expand(store, epoch, "next", "t3", [[child("next", "a")]])
+    assert store.read_expansion("next") == Expansion("t3", 3, 1, 1, ("default",))
+    claim(store, epoch, "train.c", "t4")
+    write(store, "t4", [[child("train.c", "y")]])
+    code = finish(store, epoch, grown("train.c", "t4", [[child("train.c", "y")]]))
+    assert code == Code.TOO_LARGE
+
+
+def test_a_snapshot_is_weighed_once(redis_subject: RedisSubject) -> None:
+    """Its chunks count as those that were written here."""
+    store, client, keys = redis_subject.store, redis_subject.client, redis_subject.keys
+    store.create_run(GROWING, "creation")
+    store.append_tasks("creation", 0, [PLAN])
+    brought = [("train", Expansion("t1", 1, 2, 3, ("gpu",)), CHUNKS, STAND_IN)]
+    for _delivery in range(2):
+        store.hydrate_expansions("creation", brought)
+    total = sum(map(len, client.hvals(keys.graph)))
+    assert int(client.hget(keys.meta, "graph_bytes")) == total
+    assert client.hget(keys.meta, "base_chunks") == b"1"
+
+
+def test_a_creation_that_is_discarded_leaves_no_expansions(subject: Subject) -> None:
+    """The next run of this name begins with none."""
+    store = subject.store
+    store.create_run(GROWING, "creation")
+    store.hydrate_expansions(
+        "creation", [("train", Expansion("t1", 1, 2, 3, ("gpu",)), CHUNKS, STAND_IN)]
+    )
+    created = store.read_creation()
+    assert created is not None
+    store.discard_creation("creation")
+    lead(store, PLAN)
+    assert (store.read_expansions(), subject.tokens_in_graph()) == ({}, set())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from distflow.core.claim import ClaimRequest, Code, Progress
+from distflow.core.expansion import Expansion
 from distflow.core.model import Task
 from distflow.core.run import HeldTask, Repair
 from distflow.core.status import ACTIVE_RUNS, RunStatus, TaskStatus
@@ -44,10 +45,14 @@ REFUSED: dict[str, Ask] = {
     "append": lambda store, _: store.append_tasks("creation", 1, [Task("x", "pkg.tasks:work")]),
     "hydrate": lambda store, _: store.hydrate("creation", [("x", outcome("success"), None)]),
     "hydrate_notes": lambda store, _: store.hydrate_notes("creation", [("x", b"note")]),
+    "hydrate_expansions": lambda store, _: store.hydrate_expansions(
+        "creation", [("x", Expansion("t9", 1, 1, 0, ()), [[]], b"")]
+    ),
     "seal": lambda store, _: store.seal_run("creation", 4),
     "begin_batch": lambda store, epoch: store.begin_batch(epoch, "b9", "w9", "job"),
     "start_task": lambda store, _: store.start_task("a", "t1"),
     "save_note": lambda store, _: store.save_note("a", "t1", b"note"),
+    "write_chunk": lambda store, _: store.write_chunk("a", "t1", 0, b"x"),
     "begin_reopen": lambda store, epoch: store.begin_reopen(epoch, "reopening"),
 }
 
@@ -69,6 +74,7 @@ TAKEN: dict[str, Ask] = {
     ),
     "settle_unheld": lambda store, epoch: store.settle_unheld(epoch, [("d", outcome("cancelled"))]),
     "end_batch": lambda store, epoch: store.end_batch(epoch, "b2"),
+    "tolerate": lambda store, epoch: store.tolerate(epoch, ["b"]),
     "resolve": lambda store, _: resolve(
         store, "op", "c", "fail", outcome("failure", error="no"), "eva", ""
     ),
@@ -104,7 +110,7 @@ def _half_way(subject: Subject) -> int:
 def test_what_adds_is_refused_whole(subject: Subject, name: str) -> None:
     """The call fails, nothing has changed, and with room it does what it is for."""
     store = subject.store
-    making = name in ("append", "hydrate", "hydrate_notes", "seal")
+    making = name in ("append", "hydrate", "hydrate_notes", "hydrate_expansions", "seal")
     if name == "create":
         epoch = 0
     elif making:

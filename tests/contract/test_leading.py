@@ -131,6 +131,7 @@ WRITES: dict[str, Callable[[RunStore, int], object]] = {
     "settle_claim": lambda s, epoch: s.settle_claim(epoch, "b1", final("a", "t1", "failure")),
     "end_batch": lambda s, epoch: s.end_batch(epoch, "b9"),
     "settle_unheld": lambda s, epoch: s.settle_unheld(epoch, [("c", outcome("skipped"))]),
+    "tolerate": lambda s, epoch: s.tolerate(epoch, ["b"]),
     "begin_reopen": lambda s, epoch: s.begin_reopen(epoch, "reopening"),
     "reopen_tasks": lambda s, epoch: s.reopen_tasks(
         epoch, [("b", TaskStatus.FAILURE, Progress(2), False)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from distflow.core.claim import Progress
@@ -130,3 +132,66 @@ def test_a_sample_of_progress(subject: Subject) -> None:
     some = store.sample_progress(100)
     assert 100 <= len(some) < 1000
     assert set(some) < set(names)
+
+
+def test_what_a_node_has_added_is_told_with_its_outcome(subject: Subject) -> None:
+    """The graph of the start says nothing of these tasks: whoever tells an outcome does, and that
+    is remembered where a person decides later.
+    """
+    store = subject.store
+    epoch = open_graph(store, at_once=True)
+    brought: list[tuple[str, str, dict[str, Any]]] = [
+        ("n.soft", "failure", {"tolerated": True}),
+        ("n.hard", "failure", {}),
+        ("n.once", "unknown", {"hooked": True}),
+        ("n.both", "unknown", {"tolerated": True, "hooked": True}),
+        ("n.good", "success", {"tolerated": True, "hooked": True}),
+    ]
+    for name, status, said in brought:
+        claim(store, epoch, name, f"t-{name}")
+        done = final(name, f"t-{name}", status, keep=status == "unknown", started=True)
+        done = done._replace(progress=Progress(2, started=True), **said)
+        finish(store, epoch, done)
+    unknown = ["n.both", "n.once"]
+    assert store.read_troubles(10) == Problems(["n.hard"], ["n.soft"], 1, unknown, unknown)
+    resolve(store, "op1", "n.both", "fail", outcome("failure"), "anna", "")
+    softs = ["n.both", "n.soft"]
+    assert store.read_troubles(10) == Problems(["n.hard"], softs, 2, ["n.once"], ["n.once"])
+
+
+def test_lost_and_refused_children(subject: Subject) -> None:
+    """A coordinator that settles them says whether their failure is tolerated."""
+    store = subject.store
+    epoch = open_graph(store, at_once=True)
+    claim(store, epoch, "n.lost", "t1")
+    store.settle_claim(epoch, "b1", final("n.lost", "t1", "failure")._replace(tolerated=True))
+    settled = [(name, outcome("failure")) for name in ("n.a", "n.b", "n.c", "soft0")]
+    assert store.settle_unheld(epoch, settled, tolerated={"n.a", "n.c"}) == set()
+    softs = ["n.a", "n.c", "n.lost", "soft0"]
+    assert store.read_troubles(10) == Problems(["n.b"], softs, 4, [], [])
+
+
+def test_failures_that_a_node_may_have(subject: Subject) -> None:
+    """A coordinator judges them as tolerated when all children are final; one that is evaluated
+    again is judged anew, and what is no failure stays what it is.
+    """
+    store = subject.store
+    epoch = open_graph(store, at_once=True)
+    for task in ("n.a", "n.b", "plain"):
+        settle(store, epoch, task, "failure")
+    settle(store, epoch, "once", "unknown")
+    settle(store, epoch, "n.good", "success")
+    judged = ["n.a", "n.b", "once", "n.good", "n.none"]
+    for _delivery in range(2):
+        store.tolerate(epoch, judged)
+        assert store.read_troubles(10) == Problems(["plain"], judged[:2], 2, ["once"], ["once"])
+    store.set_status(RunStatus.FAILURE, ACTIVE_RUNS, epoch=epoch)
+    store.begin_reopen(epoch, "reopening")
+    store.reopen_tasks(epoch, [("n.a", TaskStatus.FAILURE, Progress(2), False)])
+    store.set_status(RunStatus.RUNNING, {RunStatus.REOPENING}, epoch=epoch)
+    claim(store, epoch, "n.a", "t2")
+    finish(store, epoch, final("n.a", "t2", "failure"))
+    assert store.read_troubles(10).failed == ["n.a", "plain"]
+    assert store.read_troubles(10).tolerated == ["n.b"]
+    store.tolerate(epoch, [])
+    store.tolerate(epoch, [f"n.{number}" for number in range(3000)])

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from redis import Redis
 
 from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish, Progress
+from distflow.core.expansion import Expansion
 from distflow.core.model import Task, TaskResult
 from distflow.core.readings import Problems
 from distflow.core.resolution import Answer, Resolution, retry_progress
@@ -259,6 +260,11 @@ class Picture(NamedTuple):
     info: dict[str, Any]
     troubles: Problems
     refusals: list[Refusal]
+    expansions: dict[str, Expansion]
+    #: By token: the names of the tasks that were added.
+    added: dict[str, list[str]]
+    #: Tokens under which chunks are stored, recorded or not.
+    tokens: set[str]
 
 
 def picture(subject: Subject) -> Picture:
@@ -270,6 +276,9 @@ def picture(subject: Subject) -> Picture:
     for status in OUTCOMES:
         assert info.counts[status] == recount[status], f"the counter of {status} has drifted"
     names = [task.name for tasks in store.iter_tasks() for task in tasks]
+    expansions = store.read_expansions()
+    added = {record.token: _read_names(store, record) for record in expansions.values()}
+    names += [name for some in added.values() for name in some]
     notes = {name: note for name in names if (note := store.fetch_note(name)) is not None}
     fixed = {name: getattr(info, name) for name in info.__dataclass_fields__ if name != "as_of"}
     beats = {batch: beat._replace(at=0) for batch, beat in store.read_beats().items()}
@@ -285,7 +294,18 @@ def picture(subject: Subject) -> Picture:
         store.read_troubles(100),
         # When they came differs between two servers by a little.
         sorted(refusal._replace(since=0.0) for refusal in store.read_refusals()),
+        expansions,
+        added,
+        subject.tokens_in_graph(),
     )
+
+
+def _read_names(store: RunStore, record: Expansion) -> list[str]:
+    chunks = [store.read_chunk(record.token, number) for number in range(record.chunks)]
+    names = [task.name for tasks in chunks for task in tasks]
+    assert len(names) == record.children, "an expansion is whole"
+    assert store.read_stand_in(record.token) is not None
+    return names
 
 
 def make_spec(run_id: str = "run-1", concurrency: int | None = None) -> RunSpec:

@@ -20,6 +20,7 @@ from distflow.core.stopping import shortens_grace
 from distflow.errors import LeaseHeld, WrongState
 from distflow.ports.coordinator import CoordinatorPort
 from distflow.store.memory.server import Lease, MemoryBase
+from distflow.wire.codec import status_of
 
 #: Most events per read.
 _EVENTS_PER_READ = 1000
@@ -134,6 +135,7 @@ class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
         outcomes: Sequence[tuple[str, bytes]],
         *,
         forgotten: Sequence[RefusalKey] = (),
+        tolerated: Collection[str] = (),
     ) -> set[str]:
         with self.server.changed:
             run = self._led(epoch)
@@ -147,9 +149,18 @@ class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
                     continue
                 run.results[task] = packed
                 run.progress.pop(task, None)
+                if task in tolerated and status_of(packed) == TaskStatus.FAILURE:
+                    run.troubles.tolerant.add(task)
             for key in forgotten:
                 run.refusals.pop(key, None)
             return left
+
+    def tolerate(self, epoch: int, names: Sequence[str]) -> None:
+        with self.server.changed:
+            run = self._led(epoch)
+            run.troubles.judged.update(
+                name for name in names if run.outcome(name) == TaskStatus.FAILURE
+            )
 
     def read_vitals(self) -> Vitals:
         with self.server.changed:
@@ -250,7 +261,7 @@ class MemoryCoordinatorStore(MemoryBase, CoordinatorPort):
                 if status != seen or (status is not None and status not in REOPENED):
                     continue
                 if status is not None:
-                    packed = run.results.pop(task)
+                    packed = run.take_outcome(task)
                     entry = HistoryEntry(
                         now / 1000, "set_aside", task=task, status=status.value, packed=packed
                     )

@@ -53,6 +53,11 @@ class MemoryExpansions:
         """
         if self.graph_bytes is None:
             self.graph_bytes = sum(len(encode_tasks(tasks)) for tasks in base)
+            self.graph_bytes += sum(
+                len(packed)
+                for record in self.records.values()
+                for packed in self.chunks[record.token].values()
+            )
         written = self.chunks.get(token, {})
         added = sum(map(len, written.values()))
         if (

@@ -120,8 +120,9 @@ def _decide(
     at = run.now_ms() / 1000
     entry = HistoryEntry(at, kind, task, decision, by=who, note=note, packed=known)
     run.remember(entry, keep=True)
+    if decides and known is not None:
+        run.take_outcome(task)
     if item.progress is not None:
-        run.results.pop(task, None)
         run.progress[task] = item.progress
     elif decides:
         run.results[task] = item.packed

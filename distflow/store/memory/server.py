@@ -35,6 +35,7 @@ from distflow.core.status import RESTING_RUNS, UNBLOCKED, RunStatus, TaskStatus
 from distflow.core.stopping import stop_moment
 from distflow.errors import RedisRefuses, RunGone, RunNotFound, StaleEpoch
 from distflow.store.memory.expansions import MemoryExpansions
+from distflow.store.memory.troubles import MemoryTroubles
 from distflow.wire.codec import status_of
 
 _T = TypeVar("_T")
@@ -83,6 +84,7 @@ class MemoryRun:
     lease: Lease | None = None
     graph: dict[int, list[Task]] = field(default_factory=dict)
     expansions: MemoryExpansions = field(init=False)
+    troubles: MemoryTroubles = field(default_factory=MemoryTroubles)
     results: dict[str, bytes] = field(default_factory=dict)
     #: Task -> the operation that last decided it.
     resolved: dict[str, str] = field(default_factory=dict)
@@ -133,6 +135,11 @@ class MemoryRun:
         packed = self.results.get(task)
         return None if packed is None else status_of(packed)
 
+    def take_outcome(self, task: str) -> bytes:
+        """Take an outcome away, and what was judged of it."""
+        self.troubles.judged.discard(task)
+        return self.results.pop(task)
+
     def count(self) -> Mapping[TaskStatus, int]:
         """How many tasks have each outcome: the counters on Redis must always agree."""
         return Counter(map(status_of, self.results.values()))
@@ -177,6 +184,7 @@ class MemoryRun:
 
     def settle_final(self, finish: Finish) -> None:
         """Make an outcome final. The token of an unknown one is kept: see ``advance``."""
+        self.troubles.note(finish)
         self.results[finish.task] = finish.packed
         if finish.status == TaskStatus.UNKNOWN:
             kept = finish.progress._replace(token=finish.token, started=True)

@@ -29,8 +29,9 @@ from distflow.store.memory.coordinator import MemoryCoordinatorStore
 from distflow.store.memory.resolving import MemoryResolvingStore
 from distflow.store.memory.server import MemoryRun, MemoryServer
 from distflow.store.memory.worker import MemoryWorkerStore
+from distflow.store.redis.keys import STAND_IN
 from distflow.store.redis.reading import no_chunk
-from distflow.wire.codec import pack
+from distflow.wire.codec import encode_tasks, pack
 from distflow.wire.run_fields import as_kept, decode_spec, encode_spec
 
 __all__ = ["MemoryRunStore", "MemoryServer"]
@@ -57,6 +58,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
                 self.server.runs[self.run_id] = made
                 if tasks is not None:
                     made.graph[0] = list(tasks)
+                    made.troubles.add_tasks(tasks)
                     made.total, made.status = len(tasks), RunStatus.RUNNING
             elif run.operation != operation:
                 raise RunExists(
@@ -66,7 +68,9 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
 
     def append_tasks(self, operation: str, chunk: int, tasks: Sequence[Task]) -> None:
         with self.server.changed:
-            self._being_made(operation).graph[chunk] = list(tasks)
+            run = self._being_made(operation)
+            run.graph[chunk] = list(tasks)
+            run.troubles.add_tasks(tasks)
 
     def hydrate(
         self, operation: str, outcomes: Iterable[tuple[str, bytes | None, Progress | None]]
@@ -82,6 +86,22 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
     def hydrate_notes(self, operation: str, notes: Sequence[tuple[str, bytes]]) -> None:
         with self.server.changed:
             self._being_made(operation).notes.update(notes)
+
+    def hydrate_expansions(
+        self,
+        operation: str,
+        expansions: Iterable[tuple[str, Expansion, Iterable[Sequence[Task]], bytes]],
+    ) -> None:
+        for node, expansion, chunks, stand_in in expansions:
+            for number, tasks in enumerate(chunks):
+                with self.server.changed:
+                    run = self._being_made(operation)
+                    run.expansions.write_chunk(expansion.token, number, encode_tasks(tasks))
+                    run.troubles.add_tasks(tasks)
+            with self.server.changed:
+                run = self._being_made(operation)
+                run.expansions.write_chunk(expansion.token, STAND_IN, stand_in)
+                run.expansions.records[node] = expansion
 
     def seal_run(self, operation: str, total: int) -> None:
         with self.server.changed:
@@ -269,18 +289,7 @@ class MemoryRunStore(MemoryWorkerStore, MemoryResolvingStore, MemoryCoordinatorS
             run = self._find()
             if run is None:
                 return Problems([], [], 0, [], [])
-            tasks = {task.name: task for tasks in run.graph.values() for task in tasks}
-            names = {
-                status: sorted(
-                    (name for name in run.results if run.outcome(name) == status), key=str.encode
-                )
-                for status in (TaskStatus.FAILURE, TaskStatus.UNKNOWN)
-            }
-        failed, unknown = names[TaskStatus.FAILURE], names[TaskStatus.UNKNOWN][:limit]
-        tolerated = [name for name in failed if name in tasks and tasks[name].continue_on_error]
-        hooked = [name for name in unknown if name in tasks and tasks[name].verify is not None]
-        counted = [name for name in failed if name not in set(tolerated)]
-        return Problems(counted[:limit], tolerated[:limit], len(tolerated), unknown, hooked)
+            return run.troubles.read(run.results, limit)
 
     def read_claims(self) -> dict[str, Claim]:
         with self.server.changed:

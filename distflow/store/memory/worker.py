@@ -226,7 +226,7 @@ def _finish(run: MemoryRun, done: Finish, now: int) -> Code:
         # The task was given up as unknown, and the worker that had it reports how it really ended.
         late = done._replace(status=TaskStatus.UNKNOWN.value, packed=known)
         run.remember_finish("late", late, now)
-        del run.results[done.task]
+        run.take_outcome(done.task)
         run.unblock()
     if done.kind == "final":
         run.settle_final(done)

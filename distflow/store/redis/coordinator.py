@@ -102,6 +102,7 @@ class CoordinatorStore(StoreBase, CoordinatorPort):
         outcomes: Sequence[tuple[str, bytes]],
         *,
         forgotten: Sequence[RefusalKey] = (),
+        tolerated: Collection[str] = (),
     ) -> set[str]:
         keys = self.keys
         used = (
@@ -114,10 +115,17 @@ class CoordinatorStore(StoreBase, CoordinatorPort):
             is_last = start + _NAMES_PER_CALL >= len(outcomes)
             flat = [part for pair in chunk for part in pair]
             told = msgpack.packb(forgotten if is_last else ())
-            code, indices = self._run("settle_unheld", used, epoch, told, *flat)
+            soft = msgpack.packb([name for name, _packed in chunk if name in tolerated])
+            code, indices = self._run("settle_unheld", used, epoch, told, soft, *flat)
             self._require(code)
             left.update(chunk[index][0] for index in indices)
         return left
+
+    def tolerate(self, epoch: int, names: Sequence[str]) -> None:
+        keys = (self.keys.meta, self.keys.troubles)
+        for start in range(0, len(names), _NAMES_PER_CALL):
+            some = names[start : start + _NAMES_PER_CALL]
+            self._require(self._run("tolerate", keys, epoch, *some))
 
     def read_vitals(self) -> Vitals:
         keys = self.keys

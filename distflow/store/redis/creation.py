@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from distflow.core.claim import Code, Progress
+from distflow.core.expansion import Expansion
 from distflow.core.model import Task
 from distflow.core.readings import Creation
 from distflow.core.run import RunSpec
@@ -15,9 +17,10 @@ from distflow.errors import DamagedRun, LookAgain, RunExists, WrongState
 from distflow.faults import commit
 from distflow.ports.creation import CreationPort
 from distflow.store.redis.base import StoreBase, reading
-from distflow.store.redis.keys import active_key, active_keys, runs_key
+from distflow.store.redis.keys import STAND_IN, active_key, active_keys, runs_key
 from distflow.store.redis.scripts import ScriptCall, run_scripts
 from distflow.wire.codec import encode_tasks, pack
+from distflow.wire.expansion_record import encode_expansion
 from distflow.wire.run_fields import encode_spec
 
 
@@ -71,6 +74,21 @@ class CreationStore(StoreBase, CreationPort):
         flat = [part for pair in notes for part in pair]
         keys = (self.keys.meta, self.keys.saved)
         self._making(self._run("hydrate_notes", keys, operation, *flat))
+
+    def hydrate_expansions(
+        self,
+        operation: str,
+        expansions: Iterable[tuple[str, Expansion, Iterable[Sequence[Task]], bytes]],
+    ) -> None:
+        keys = self.keys
+        used = (keys.meta, keys.graph, keys.traits, keys.expansions)
+        for node, expansion, chunks, stand_in in expansions:
+            record = encode_expansion(expansion)
+            parts = ((encode_tasks(tasks), pack(_traits(tasks))) for tasks in chunks)
+            last = (STAND_IN, (stand_in, pack([])))
+            for number, part in chain(enumerate(parts), [last]):
+                told = (operation, node, record, number, *part)
+                self._making(self._run("hydrate_expansions", used, *told))
 
     def seal_run(self, operation: str, total: int) -> None:
         running = RunStatus.RUNNING.value

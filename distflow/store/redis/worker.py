@@ -46,6 +46,9 @@ _DISK_WAIT_MS = 2000
 #: Imported only by work horses that gather the results of expansions.
 _RECORDS = "distflow.wire.expansion_record"
 
+#: What is noted of a run for people.
+_TROUBLES = ("failure", "unknown")
+
 #: A dict, since calling the enumeration takes longer, and each task needs it.
 _CODES = {code.value: code for code in Code}
 
@@ -334,6 +337,11 @@ def finish_fields(finish: Finish) -> dict[str, object]:
         fields["grows"] = True
     if finish.growth is not None:
         fields["growth"] = finish.growth
+    if finish.kind == "final" and finish.status in _TROUBLES:
+        if finish.tolerated:
+            fields["tolerated"] = True
+        if finish.hooked:
+            fields["hooked"] = True
     return fields
 
 

@@ -113,7 +113,7 @@ local function finish(done, held, packed)
     return CODE.RECORDED
   end
   counted[done.status] = (counted[done.status] or 0) + 1
-  if TROUBLES[done.status] then note_trouble(troubles, traits, done.task, done.status) end
+  if TROUBLES[done.status] then note_trouble(troubles, traits, done.task, done.status, done) end
   if done.status == 'unknown' then
     settle_final(results, progress, done, packed)
     any_progress = true

@@ -19,7 +19,5 @@ if chunks then
 end
 redis.call('HSET', graph, index, packed)
 add_queues(its_queues)
-for i = 1, #its_traits, 2 do
-  redis.call('HSET', traits, its_traits[i], its_traits[i + 1])
-end
+add_traits(traits, its_traits)
 return CODE.OK

@@ -18,9 +18,7 @@ redis.call('HSET', meta, 'operation', operation)
 -- A release that knows fewer keys may have deleted a run of this name and left the others.
 redis.call('DEL', unpack(KEYS, 2))
 if tasks ~= '' then redis.call('HSET', graph, '0', tasks) end
-for i = 1, #its_traits, 2 do
-  redis.call('HSET', traits, its_traits[i], its_traits[i + 1])
-end
+add_traits(traits, its_traits)
 redis.call('HSET', meta, 'status', status, 'epoch', '0', 'generation', '1', 'total', total,
   'created_at', text(now_ms()), unpack(ARGV, 6))
 return CODE.OK

@@ -72,15 +72,30 @@ end
 local TROUBLES, TOLERATED = {unknown = 0, failure = 1}, 2
 
 -- Note that a task failed or is unknown, or remove it if it is neither: so people can see these
--- tasks without a search, however large the run is.
-local function note_trouble(troubles, traits, task, status)
+-- tasks without a search, however large the run is. said: what the caller knows of the task:
+-- tolerated, hooked; the traits of a task that was there from the start are known.
+local function note_trouble(troubles, traits, task, status, said)
   local kind = TROUBLES[status]
   if not kind then
     redis.call('ZREM', troubles, task)
     return
   end
-  local tolerated = string.find(redis.call('HGET', traits, task) or '', 'c', 1, true)
+  local its = said and (said.tolerated and 'c' or '') .. (said.hooked and 'v' or '') or ''
+  if its ~= '' then
+    -- What a growing node has added has no traits before this.
+    redis.call('HSET', traits, task, its)
+  else
+    its = redis.call('HGET', traits, task) or ''
+  end
+  local tolerated = string.find(its, 'c', 1, true)
   redis.call('ZADD', troubles, status == 'failure' and tolerated and TOLERATED or kind, task)
+end
+
+-- Keep the traits of tasks, in a list of task and traits in turn: see append_graph.
+local function add_traits(traits, its_traits)
+  for i = 1, #its_traits, 2 do
+    redis.call('HSET', traits, its_traits[i], its_traits[i + 1])
+  end
 end
 
 -- A claim as a list: attempt, iteration, token, batch, claimed, started, base, lost.

@@ -29,7 +29,7 @@ if lost.kind ~= 'wait' then
   remember(history, {kind = 'lost', task = lost.task, status = lost.status,
     attempt = lost.attempt, by = lost.worker, packed = packed, keep = lost.keep})
   count(lost.status, 1)
-  note_trouble(troubles, traits, lost.task, lost.status)
+  note_trouble(troubles, traits, lost.task, lost.status, lost)
   settle_final(results, progress, lost, packed)
 else
   lost.token = given_up
