@@ -25,7 +25,8 @@ from distflow.cli.ui.run_options import durability_option, eviction_option
 from distflow.cli.ui.taking import except_option, gap_option
 from distflow.errors import InvalidInput
 from distflow.runs.client import Client
-from distflow.runs.transfer import ExportSummary, export_run, import_run
+from distflow.runs.exporter import ExportSummary
+from distflow.runs.transfer import export_run, import_run
 from distflow.snapshot.gap import Gap
 from distflow.text import counted
 

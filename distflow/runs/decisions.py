@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, get_args
 
 from distflow.authoring.imports import did_you_mean
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import TaskResult
+from distflow.core.reach import find_dependents
 from distflow.core.resolution import (
     Decision,
     Dependent,
@@ -121,12 +122,21 @@ def find_unknown(store: RunStore, graph: Graph) -> list[str]:
 def _check_unwanted(graph: Graph, names: Sequence[str]) -> None:
     """Refuse a decision without a value if a dependent takes the value."""
     for name in names:
-        for child in graph.children[graph.index[name]]:
-            if takes_result(graph.tasks[child], name):
+        index = graph.index[name]
+        # Whoever gathers takes the results of all children.
+        sources = [name, *(graph.tasks[maker].name for maker in _makers(graph, index))]
+        for child in find_dependents(graph, index):
+            if any(takes_result(graph.tasks[child], source) for source in sources):
                 raise InvalidInput(
                     f"task {graph.tasks[child].name!r} takes what {name!r} returns: give the value "
                     "with --done JSON (data=); null stands for None"
                 )
+
+
+def _makers(graph: Graph, index: int) -> Iterator[int]:
+    """The nodes of which a task is a child, the innermost first."""
+    while (index := graph.maker(index)) >= 0:
+        yield index
 
 
 class _Resolver:
@@ -161,7 +171,7 @@ class _Resolver:
         known = cut.progress.attempt if cut.progress else 1
         again = max(known, before.attempt + 1)
         after = self._status
-        rests = satisfies(task, before.status)
+        rests = satisfies(task, before.status) or self._may_be_tolerated(name, before)
         satisfied = after is not None and satisfies(task, after)
         rule = leader_rule(before.status, takes_away=rests and not satisfied)
         item = self._item(name, cut.packed, before.attempt, again)._replace(leader=rule)
@@ -171,6 +181,13 @@ class _Resolver:
         if is_dead_end(before) and (after is None or satisfied):
             return item._replace(skipped=self._skipped_by(name))
         return item
+
+    def _may_be_tolerated(self, name: str, before: TaskResult) -> bool:
+        """Whether a failure may have satisfied dependents by the ``max_failures`` of its node."""
+        maker = self._graph.maker(self._graph.index[name])
+        grow = None if maker < 0 else self._graph.tasks[maker].grow
+        allowed = grow is not None and grow.max_failures is not None
+        return allowed and before.status == TaskStatus.FAILURE
 
     def _correct_retry(self, name: str, cut: TaskCut) -> Resolution:
         """An earlier decision may have made the task run again: the store knows."""
@@ -201,7 +218,8 @@ class _Resolver:
     def _unbegun(self, name: str) -> tuple[Dependent, ...]:
         """The direct dependents of a task; refuses if one has started."""
         graph = self._graph
-        names = [graph.tasks[child].name for child in graph.children[graph.index[name]]]
+        dependents = dict.fromkeys(find_dependents(graph, graph.index[name]))
+        names = [graph.tasks[child].name for child in dependents]
         found = []
         for child, cut in zip(names, _read_cuts(self._store, names), strict=True):
             result = None if cut.packed is None else decode_result(cut.packed, opaque=True)
@@ -218,7 +236,7 @@ class _Resolver:
         skipped: list[str] = []
         level = [graph.index[name]]
         while level:
-            below = {child for index in level for child in graph.children[index]} - reached
+            below = {child for index in level for child in find_dependents(graph, index)} - reached
             reached |= below
             level = []
             for start in range(0, len(below), _CHUNK):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate
-from distflow.core.claim import MAX_GRAPH_BYTES, Progress
+from distflow.core.claim import MAX_GRAPH_BYTES
+from distflow.core.expansion import Expansion
 from distflow.core.graph import Graph
 from distflow.core.model import Ref, Task
 from distflow.core.run import MAX_PARAMS_BYTES, MAX_TASK_BYTES, RunSpec
@@ -23,9 +25,12 @@ from distflow.errors import (
 )
 from distflow.ids import new_token
 from distflow.ports.run_store import RunStore
+from distflow.runs.takeover import NOTHING_TAKEN, Takeover
+from distflow.snapshot.records import SavedExpansion
 from distflow.text import counted
 from distflow.wire.codec import encode_task, pack, pack_decoded
 from distflow.wire.extensions import SCALARS
+from distflow.wire.tasks import decode_tasks
 
 #: Tasks in one chunk of the stored graph.
 CHUNK_TASKS = 4096
@@ -35,9 +40,6 @@ _CHUNK_OUTCOMES = 1000
 
 #: About how many bytes one call writes, whatever the number of items.
 _CHUNK_BYTES = 8 * 1024 * 1024
-
-#: A task's encoded TaskResult and progress from a snapshot.
-Hydration = Sequence[tuple[str, bytes | None, Progress | None]]
 
 #: Types that a workflow copies, down to some depth, when a task gets them as arguments.
 _COPIED = (list, tuple, dict)
@@ -50,8 +52,7 @@ def write_run(
     store: RunStore,
     spec: RunSpec,
     graph: Graph,
-    hydration: Hydration = (),
-    notes: Sequence[tuple[str, bytes]] = (),
+    taken: Takeover = NOTHING_TAKEN,
     *,
     max_graph_bytes: int = MAX_GRAPH_BYTES,
     progress: Progressing = lambda _written: None,
@@ -77,7 +78,8 @@ def write_run(
         chunks.append(chunk)
         progress(0)
     operation, undo = new_token(), undo or store
-    is_small = len(chunks) == 1 and not hydration and not notes
+    hydration, notes, expansions = taken.outcomes, taken.notes, taken.expansions
+    is_small = len(chunks) == 1 and not (hydration or notes or expansions)
     try:
         store.create_run(spec, operation, graph.tasks if is_small else None)
     except RunExists:
@@ -91,17 +93,56 @@ def write_run(
         for number, chunk in enumerate(chunks):
             store.append_tasks(operation, number, graph.tasks[chunk])
             progress(chunk.stop)
+        total = len(graph) + write_expansions(store, operation, expansions)
         for chunk in _slices((len(known[1] or b"") for known in hydration), _CHUNK_OUTCOMES):
             store.hydrate(operation, hydration[chunk])
         for chunk in _slices((len(packed) for _name, packed in notes), _CHUNK_OUTCOMES):
             store.hydrate_notes(operation, notes[chunk])
-        store.seal_run(operation, len(graph))
+        store.seal_run(operation, total)
     except (RunGone, WrongState):
         # Somebody deleted it in the meantime: a run of this id is not ours to delete.
         raise
     except BaseException:
         take_back(undo, operation)
         raise
+
+
+def write_expansions(
+    store: RunStore,
+    operation: str,
+    expansions: Iterable[SavedExpansion],
+    note: Callable[[Sequence[Task]], object] = lambda _tasks: None,
+) -> int:
+    """Write expansions from a snapshot into a run that is being created.
+
+    Args:
+        store: the run.
+        operation: the id of its creation.
+        expansions: in the order of their ``seq``.
+        note: called with the tasks, as they are written.
+
+    Returns:
+        How many tasks they have.
+    """
+    total = 0
+
+    def decode(saved: SavedExpansion) -> Iterator[Sequence[Task]]:
+        for packed, _fingerprints in saved.chunks:
+            tasks = decode_tasks(packed)
+            note(tasks)
+            yield tasks
+
+    def number() -> Iterator[tuple[str, Expansion, Iterable[Sequence[Task]], bytes]]:
+        nonlocal total
+        for seq, saved in enumerate(expansions, 1):
+            total += saved.record.children
+            yield saved.node, saved.record._replace(seq=seq), decode(saved), saved.stand_in
+
+    numbered = number()
+    first = next(numbered, None)
+    if first is not None:
+        store.hydrate_expansions(operation, chain([first], numbered))
+    return total
 
 
 def take_back(store: RunStore, operation: str) -> None:

@@ -321,7 +321,7 @@ class TaskRunner:
             server,
             returns=pack_returned(built.returns),
         )
-        write_run(store, spec, graph, taken.outcomes, taken.notes)
+        write_run(store, spec, graph, taken)
         self._store, self._is_over = store, False
         threads = min(asked.concurrency or DEFAULT_CONCURRENCY, max(1, len(graph)))
         with run_threads(built, store, threads, context=self._context) as here:

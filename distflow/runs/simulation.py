@@ -51,7 +51,7 @@ def simulate(
     name = workflow.reference or workflow.name
     options = RunOptions(batch=False)
     spec = RunSpec(store.run_id, name, workflow.params, origin, options, ServerFacts("none"))
-    write_run(store, spec, inert, taken.outcomes, taken.notes)
+    write_run(store, spec, inert, taken)
     told = None if listener is None else partial(_tell, listener)
     # One after another is easier to follow.
     with run_threads(workflow, store, 1, context=context, simulated=True) as here:

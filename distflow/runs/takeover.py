@@ -11,24 +11,31 @@ from distflow.authoring.imports import did_you_mean
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import Task
+from distflow.core.reach import find_above, find_below
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, SnapshotInvalid
+from distflow.runs.inheritance import Inheritance
 from distflow.snapshot import Snapshot
 from distflow.snapshot.gap import (
     Gap,
     check_gap,
     gap_refusal,
     gap_warning,
+    may_add_once,
     may_have_started,
     may_start,
     said_names,
     stale_warning,
     without_warning,
 )
+from distflow.snapshot.records import SavedExpansion
 from distflow.wire.codec import decode_result, status_of
 from distflow.wire.fingerprint import fingerprint
 
 _LEAVE_OUT = "leave it out as well with --except {} (without=), or use --rerun-changed"
+
+#: Encoded TaskResult and progress of a task.
+Standing = tuple[bytes | None, Progress | None]
 
 #: Name, encoded TaskResult and progress, as :meth:`RunStore.hydrate` takes them.
 Hydrated = tuple[str, bytes | None, Progress | None]
@@ -59,6 +66,8 @@ class Takeover(NamedTuple):
     outcomes: list[Hydrated]
     notes: list[tuple[str, bytes]]
     warnings: list[str]
+    #: What growing nodes had added, in the order of their ``seq``.
+    expansions: Sequence[SavedExpansion] = ()
 
 
 NOTHING_TAKEN = Takeover([], [], [])
@@ -89,10 +98,14 @@ def take_over(snapshot: Snapshot, graph: Graph, taking: Taking | None = None) ->
 class _Takeover:
     def __init__(self, snapshot: Snapshot, graph: Graph, taking: Taking) -> None:
         self._snapshot = snapshot
-        self._graph = graph
         self._taking = taking
         self._without = frozenset(taking.without)
+        self._inheritance = Inheritance(snapshot, graph, self._without)
+        #: With all expansions that may stay.
+        self._graph = self._inheritance.graph
         self._warnings: list[str] = []
+        #: Nodes that are evaluated again because their expansion does not stay.
+        self._stale: set[str] = set()
 
     def make(self) -> Takeover:
         """Check everything, then return what is taken."""
@@ -100,18 +113,38 @@ class _Takeover:
         gap = self._gap()
         again = self._find_again()
         kept = {name: at for name, at in self._standing.items() if name not in again} | gap
+        expansions = self._drop_stale(kept, again)
         self._warn_of_stale(kept)
         self._warn_of_without()
         self._check_keys(kept)
         outcomes = [(name, *at) for name, at in kept.items()]
-        return Takeover(outcomes, self._notes(kept, again), self._warnings)
+        notes = self._notes(kept, again)
+        return Takeover(outcomes, notes, self._warnings, expansions)
+
+    def _drop_stale(self, kept: dict[str, Standing], again: set[str]) -> list[SavedExpansion]:
+        """The expansions that stay. What belongs to the others is taken out of ``kept``, and noted
+        in ``again``.
+        """
+        inheritance = self._inheritance
+        packed = {name: at[0] for name, at in kept.items()}
+        changed = {node for node in inheritance.saved if self._has_changed(node)}
+        self._stale = inheritance.find_stale(packed, changed)
+        gone = self._stale | inheritance.children_of(self._stale)
+        is_open = self._snapshot.live and self._taking.gap != "run"
+        inheritance.refuse_started(self._stale, packed, self._without, is_open=is_open)
+        for name in gone:
+            kept.pop(name, None)
+        again |= gone
+        return [saved for node, saved in inheritance.saved.items() if node not in gone]
 
     @cached_property
-    def _standing(self) -> dict[str, tuple[bytes | None, Progress | None]]:
+    def _standing(self) -> dict[str, Standing]:
         """The outcomes that stand, of tasks that the graph has."""
-        standing: dict[str, tuple[bytes | None, Progress | None]] = {}
+        standing: dict[str, Standing] = {}
         for name in self._snapshot:
             if name in self._without or name not in self._graph.index:
+                continue
+            if self._inheritance.has_lost(name):
                 continue
             packed = self._snapshot.packed(name)
             progress = self._snapshot.progress.get(name)
@@ -145,7 +178,9 @@ class _Takeover:
         removed = [
             name
             for name in self._snapshot
-            if name not in self._graph.index and name not in self._without
+            if name not in self._graph.index
+            and name not in self._without
+            and not self._inheritance.is_child(name)
         ]
         if not removed:
             return
@@ -162,15 +197,18 @@ class _Takeover:
 
     # The gap
 
-    def _gap(self) -> dict[str, tuple[bytes | None, Progress | None]]:
+    def _gap(self) -> dict[str, Standing]:
         """The ``at_most_once`` tasks that may have started since the snapshot was taken."""
         snapshot = self._snapshot
         if not (snapshot.live and snapshot.once) or self._taking.gap == "run":
             return {}
-        found: dict[str, tuple[bytes | None, Progress | None]] = {}
+        found: dict[str, Standing] = {}
         for name in snapshot.fingerprints:
             # A task that the snapshot's run did not have cannot have started there.
-            if name in self._without or name not in self._graph.index or not self._is_once(name):
+            if name in self._without or name not in self._graph.index:
+                continue
+            adds = may_add_once(self._task(name)) and name not in self._inheritance.saved
+            if not (adds or self._is_once(name)):
                 continue
             packed = snapshot.packed(name) if name in snapshot else None
             if may_start(packed):
@@ -214,7 +252,9 @@ class _Takeover:
         """Keep changed tasks, except those whose dependencies have changed, and all downstream of
         those: their outcomes would be outdated. A task that may run at most once is kept.
         """
-        shifted = [name for name in changed if self._is_shifted(name)]
+        shifted = [
+            name for name in changed if self._is_shifted(name) or name in self._inheritance.saved
+        ]
         reached = self._downstream(shifted, through_once=False)
         once = [name for name in self._standing if name in reached and self._is_once(name)]
         if once:
@@ -268,9 +308,13 @@ class _Takeover:
             for name in self._standing
             if any(
                 tasks[parent].name in snapshot.fingerprints
-                and (tasks[parent].name in self._without or tasks[parent].name not in snapshot)
+                and (
+                    tasks[parent].name in self._without
+                    or tasks[parent].name in self._stale
+                    or tasks[parent].name not in snapshot
+                )
                 and tasks[parent].name not in snapshot.superseded
-                for parent in self._graph.parents[self._graph.index[name]]
+                for parent in find_above(self._graph, self._graph.index[name])
             )
         ]
 
@@ -285,8 +329,8 @@ class _Takeover:
             index = left.pop()
             if graph.tasks[index].effects == "at_most_once" and not through_once:
                 continue
-            below = [child for child in graph.children[index] if child not in reached]
-            reached.update(below)
+            below = {child for child in find_below(graph, index) if child not in reached}
+            reached |= below
             left += below
         return {graph.tasks[index].name for index in reached} - set(self._left_out)
 
@@ -308,7 +352,7 @@ class _Takeover:
 
     # Keys
 
-    def _check_keys(self, kept: dict[str, tuple[bytes | None, Progress | None]]) -> None:
+    def _check_keys(self, kept: dict[str, Standing]) -> None:
         """Without an origin, ``ctx.key`` of tasks changes."""
         if self._snapshot.origin is not None:
             return

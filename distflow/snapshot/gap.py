@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from distflow.core.claim import Progress
-from distflow.core.model import TaskResult
+from distflow.core.model import Task, TaskResult
 from distflow.core.status import REOPENED, TaskStatus
 from distflow.errors import InvalidInput
 from distflow.text import counted
@@ -33,6 +33,14 @@ def may_start(packed: bytes | None) -> bool:
         return True
     result = decode_result(packed, opaque=True)
     return result.status in REOPENED and not result.started
+
+
+def may_add_once(task: Task) -> bool:
+    """Whether a growing node may add tasks that run at most once: of a plan nobody can tell."""
+    if task.grow is None:
+        return False
+    child = task.grow.child
+    return child is None or child.effects == "at_most_once" or child.grow is not None
 
 
 def given_up(known: Progress) -> tuple[bytes, Progress]:

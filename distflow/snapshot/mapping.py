@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from copy import copy
 from functools import cached_property
 from typing import Any, TypeVar
 
 from distflow.authoring.imports import did_you_mean
 from distflow.core.claim import Progress
-from distflow.core.model import Metrics, TaskResult
-from distflow.core.status import TaskStatus
+from distflow.core.model import TaskResult
 from distflow.core.version import FIRST
-from distflow.errors import DistflowError, SnapshotInvalid
+from distflow.errors import Incomplete, SnapshotInvalid
 from distflow.given import check_mapping, check_text
-from distflow.snapshot.gap import may_start
+from distflow.snapshot.branches import (
+    Fields,
+    PackedReader,
+    fields_of,
+    find_dropped,
+    refuse_started,
+)
+from distflow.snapshot.gap import may_add_once, may_start
+from distflow.snapshot.given_results import pack_given
 from distflow.snapshot.reader import SnapshotReader, open_snapshot
-from distflow.snapshot.records import Header, Outcome
+from distflow.snapshot.records import Chunk, Header, Outcome, SavedExpansion
 from distflow.snapshot.writer import SnapshotWriter, Target, open_target
 from distflow.text import counted
 from distflow.wire.as_json import json_text, to_plain
-from distflow.wire.codec import decode_result, encode_result, unpack
+from distflow.wire.codec import decode_result, decode_task, unpack
+from distflow.wire.gathering import StandIn, gather, gather_result
 
 _V = TypeVar("_V")
 
@@ -56,11 +65,7 @@ class Snapshot(Mapping[str, TaskResult]):
             check_text("origin", origin)
         if fingerprints is not None:
             check_mapping("fingerprints", fingerprints, "what tasks were, by name")
-        self._packed = {
-            name: _encode(name, value)
-            for name, value in (results or {}).items()
-            if not _is_pending(value)
-        }
+        self._packed = pack_given(results or {})
         self._header = Header(origin=origin)
         self._version = FIRST
         self._run_id: str | None = None
@@ -70,7 +75,9 @@ class Snapshot(Mapping[str, TaskResult]):
         self._notes: dict[str, bytes] = {}
         self._superseded: dict[str, bytes] = {}
         #: Encoded tasks and fingerprints by chunk; empty if it is not of a run.
-        self._graph: list[tuple[bytes, list[str]]] = []
+        self._graph: list[Chunk] = []
+        #: What growing nodes have added, in the order of their ``seq``.
+        self._expansions: dict[str, SavedExpansion] = {}
         self._live = False
         self._once = 0
 
@@ -107,8 +114,10 @@ class Snapshot(Mapping[str, TaskResult]):
         snapshot._run_id, snapshot._workflow = reader.header.run_id, reader.header.workflow
         snapshot._live, snapshot._once = reader.live, reader.end.once
         snapshot._fingerprints = reader.fingerprints()
-        for packed, fingerprints in reader.graph():
-            snapshot._graph.append((packed, fingerprints))
+        snapshot._graph = list(reader.graph())
+        for saved in reader.expansions():
+            snapshot._expansions[saved.node] = saved._replace(chunks=list(saved.chunks))
+        for packed, fingerprints in snapshot._chunks():
             with reader.decoding():
                 names = [fields["name"] for fields in unpack(packed, opaque=True)]
                 snapshot._fingerprints.update(zip(names, fingerprints, strict=True))
@@ -159,6 +168,11 @@ class Snapshot(Mapping[str, TaskResult]):
         return self._notes
 
     @property
+    def expansions(self) -> Mapping[str, SavedExpansion]:
+        """What growing nodes had added to the run, by node, in the order of their ``seq``."""
+        return self._expansions
+
+    @property
     def superseded(self) -> Mapping[str, bytes]:
         """Encoded tolerated failures that were set aside, but that a success rests on."""
         return self._superseded
@@ -172,9 +186,15 @@ class Snapshot(Mapping[str, TaskResult]):
     def _nodes(self) -> dict[str, dict[str, Any]]:
         """The fields of the tasks of its run, by name."""
         nodes: dict[str, dict[str, Any]] = {}
-        for packed, _fingerprints in self._graph:
+        for packed, _fingerprints in self._chunks():
             nodes |= {fields["name"]: fields for fields in unpack(packed, opaque=True)}
         return nodes
+
+    def _chunks(self) -> Iterator[Chunk]:
+        """The whole graph."""
+        yield from self._graph
+        for saved in self._expansions.values():
+            yield from saved.chunks
 
     def without(self, *names: str) -> Snapshot:
         """A snapshot without the outcomes of some tasks: they are evaluated again. The outcomes of
@@ -189,22 +209,39 @@ class Snapshot(Mapping[str, TaskResult]):
                 raise SnapshotInvalid(
                     f"the snapshot has no task {name!r}{did_you_mean(name, known)}"
                 )
+        dropped = find_dropped(self._made(), names)
+        children = [fields["name"] for made in dropped.values() for fields in made]
+        refuse_started(dropped.values(), self._packed, names)
+        left_out = {*names, *dropped, *children}
         return self._changed(
-            _once=self._once + sum(map(self._would_start, set(names))),
-            _packed=_leave_out(self._packed, names),
-            _progress=_leave_out(self._progress, names),
-            _notes=_leave_out(self._notes, names),
-            _superseded=_leave_out(self._superseded, names),
+            _once=self._once + sum(map(self._would_start, left_out - set(children))),
+            _packed=_leave_out(self._packed, left_out),
+            _progress=_leave_out(self._progress, left_out),
+            _notes=_leave_out(self._notes, left_out),
+            _superseded=_leave_out(self._superseded, left_out),
+            _expansions=_leave_out(self._expansions, dropped),
+            _fingerprints=_leave_out(self._fingerprints, set(children)),
         )
+
+    def _made(self) -> Iterator[tuple[str, Iterator[Fields]]]:
+        """Growing nodes with what they have added."""
+        return ((node, fields_of(saved)) for node, saved in self._expansions.items())
 
     def _changed(self, **attributes: Any) -> Snapshot:
         other = copy(self)
+        for worked_out in ("_nodes", "_reader"):
+            vars(other).pop(worked_out, None)
         vars(other).update(attributes)
         return other
 
     def _would_start(self, name: str) -> bool:
-        """Whether an at-most-once task would start if only its outcome were missing."""
-        once = self._nodes.get(name, {}).get("effects") == "at_most_once"
+        """Whether an at-most-once task would start if only its outcome were missing, or could be
+        added.
+        """
+        if name not in self._nodes:
+            return False
+        task = decode_task(self._nodes[name])
+        once = task.effects == "at_most_once" or may_add_once(task)
         return once and not may_start(self._packed.get(name))
 
     def with_origin(self, origin: str) -> Snapshot:
@@ -229,7 +266,12 @@ class Snapshot(Mapping[str, TaskResult]):
         return self._packed[name]
 
     def __getitem__(self, name: str) -> TaskResult:
-        return decode_result(self._packed[name], task=name)
+        packed = self._packed[name]
+        # Of a growing node whose children have not all ended, the data say only how many they are.
+        with suppress(Incomplete):
+            if name in self._expansions:
+                return gather_result(name, packed, self._reader)
+        return decode_result(packed, task=name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._packed)
@@ -258,6 +300,10 @@ class Snapshot(Mapping[str, TaskResult]):
             writer.write_header(self._header)
             for packed, fingerprints in self._graph:
                 writer.write_graph(packed, fingerprints)
+            for saved in self._expansions.values():
+                writer.begin_expansion(saved.node, saved.record, saved.stand_in)
+                for packed, fingerprints in saved.chunks:
+                    writer.write_graph(packed, fingerprints)
             if not self._graph and self._fingerprints:
                 writer.write_fingerprints(self._fingerprints)
             names = list(self._packed)
@@ -283,12 +329,41 @@ class Snapshot(Mapping[str, TaskResult]):
             "origin": header.origin,
             "generation": header.generation,
             "params": _plain(header.params),
-            "results": {name: _plain(packed) for name, packed in self._packed.items()},
+            "results": {name: self._plain_result(name) for name in self._packed},
+            "expansions": {
+                node: {
+                    "kind": "map"
+                    if StandIn.decode(saved.stand_in, opaque=True).names is None
+                    else "plan",
+                    "children": [fields["name"] for fields in fields_of(saved)],
+                }
+                for node, saved in self._expansions.items()
+            },
             "superseded": {name: _plain(packed) for name, packed in self._superseded.items()},
             "progress": {name: known._asdict() for name, known in self._progress.items()},
             "saved": {name: _plain(note) for name, note in self._notes.items()},
         }
+        if not self._expansions:
+            del document["expansions"]
         return json_text(document)
+
+    def _plain_result(self, name: str) -> Any:
+        """A result for reading; that of a growing node has what it stands for, as far as there is
+        something.
+        """
+        packed = self._packed[name]
+        plain = _plain(packed)
+        if name in self._expansions:
+            with suppress(Incomplete):
+                plain["data"] = to_plain(gather(name, packed, self._reader, opaque=True))
+                return plain
+            plain["data"] = None
+        return plain
+
+    @cached_property
+    def _reader(self) -> PackedReader:
+        known = {node: (saved.record, saved.stand_in) for node, saved in self._expansions.items()}
+        return PackedReader(self._packed, known)
 
 
 def _leave_out(known: Mapping[str, _V], names: Collection[str]) -> dict[str, _V]:
@@ -298,28 +373,3 @@ def _leave_out(known: Mapping[str, _V], names: Collection[str]) -> dict[str, _V]
 def _plain(packed: bytes) -> Any:
     # Opaque: a person must be able to read results of types that only the user's modules register.
     return to_plain(unpack(packed, opaque=True))
-
-
-def _is_pending(value: object) -> bool:
-    """Whether a result says that its task has no outcome, as those of ``execute`` may."""
-    status = value.get("status") if isinstance(value, Mapping) else getattr(value, "status", None)
-    return status == TaskStatus.PENDING
-
-
-def _encode(name: str, value: TaskResult | Mapping[str, Any]) -> bytes:
-    if not isinstance(name, str):
-        raise SnapshotInvalid(f"snapshot: {name!r} is not a task name: names are text")
-    try:
-        if not isinstance(value, TaskResult):
-            fields = dict(value)
-            metrics = fields.get("metrics")
-            if isinstance(metrics, Mapping):
-                fields["metrics"] = Metrics(**metrics)
-            value = TaskResult(**fields)
-        return encode_result(value)
-    except (TypeError, ValueError) as error:
-        raise SnapshotInvalid(
-            f"snapshot: task {name!r} has neither a TaskResult nor a dict of its fields: {error}"
-        ) from error
-    except DistflowError as error:
-        raise SnapshotInvalid(f"snapshot: task {name!r}: {error}") from error

@@ -6,16 +6,19 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import starmap
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgpack
 
 from distflow.core.claim import READ_VERSIONS, Progress, said_versions
+from distflow.core.expansion import Expansion
 from distflow.errors import SnapshotInvalid
 from distflow.snapshot.records import (
     DIGEST_BYTES,
     END,
+    EXPANSION,
     FINGERPRINTS,
     FRAME_STRUCT,
     GRAPH,
@@ -25,9 +28,11 @@ from distflow.snapshot.records import (
     OUTCOMES,
     SUPERSEDED,
     VERSION_STRUCT,
+    Chunk,
     End,
     Header,
     Outcome,
+    SavedExpansion,
 )
 from distflow.wire.codec import status_of
 
@@ -62,12 +67,46 @@ class SnapshotReader:
         """Whether the run may have continued after the export."""
         return self.header.live or self.end.live
 
-    def graph(self) -> Iterator[tuple[bytes, list[str]]]:
-        """The graph in chunks: the encoded tasks, and their fingerprints."""
-        for body in self._bodies(GRAPH):
-            with self.decoding():
-                packed, fingerprints = body
-            yield packed, fingerprints
+    def graph(self) -> Iterator[Chunk]:
+        """The graph that the run was created with, in chunks."""
+        for kind, start, length in self._frames():
+            if kind == EXPANSION:
+                return
+            if kind == GRAPH:
+                yield self._chunk(start, length)
+
+    def expansions(self) -> Iterator[SavedExpansion]:
+        """What growing nodes have added to the graph, in the order of their ``seq``. The chunks of
+        each are read as they are asked for.
+        """
+        places: list[tuple[int, int]] = []
+        chunks: list[list[tuple[int, int]]] = []
+        for kind, start, length in self._frames():
+            if kind == EXPANSION:
+                places.append((start, length))
+                chunks.append([])
+            elif kind == GRAPH and chunks:
+                chunks[-1].append((start, length))
+        found = [
+            (self._expansion(*place).record.seq, place, its_chunks)
+            for place, its_chunks in zip(places, chunks, strict=True)
+        ]
+        for _seq, place, its_chunks in sorted(found):
+            saved = self._expansion(*place)
+            if saved.record.chunks != len(its_chunks):
+                raise self._invalid(f"lacks a part of what {saved.node!r} has added; export again")
+            yield saved._replace(chunks=starmap(self._chunk, its_chunks))
+
+    def _expansion(self, start: int, length: int) -> SavedExpansion:
+        with self.decoding():
+            node, (token, seq, chunks, children, queues), stand_in = self._body(start, length)
+            record = Expansion(token, seq, chunks, children, tuple(queues))
+            return SavedExpansion(node, record, stand_in, ())
+
+    def _chunk(self, start: int, length: int) -> Chunk:
+        with self.decoding():
+            packed, fingerprints = self._body(start, length)
+            return packed, fingerprints
 
     def fingerprints(self) -> dict[str, str]:
         """The fingerprints of the tasks, in a snapshot without a graph."""
@@ -185,8 +224,11 @@ class SnapshotReader:
         for kind, start, length in self._frames():
             if kind == wanted:
                 with self.decoding():
-                    body = msgpack.unpackb(self._read(start, length), strict_map_key=False)
+                    body = self._body(start, length)
                 yield body
+
+    def _body(self, start: int, length: int) -> Any:
+        return msgpack.unpackb(self._read(start, length), strict_map_key=False)
 
     def _only(self, kind: bytes, record: type[Any]) -> Any:
         """The only record of its kind, without fields that this version does not know."""

@@ -3,15 +3,19 @@
 The file is ``MAGIC``, two bytes of version, records, and the SHA-256 of all that. A record is one
 letter for its kind, four bytes of length, and a msgpack value; numbers are big-endian. The version
 is that of the run: a distflow that reads the run reads the file. Without a run it is version 1.
+
+The first graph records are what the run was created with. Each record of an expansion is followed
+by the graph records of its chunks.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from distflow.core.claim import Progress
+from distflow.core.expansion import Expansion
 
 #: As in PNG: not text, and broken by a transfer that converts line ends or strips bits.
 MAGIC = b"\x89distflow-snapshot\r\n"
@@ -28,6 +32,8 @@ RECORD_BYTES = 4 * 1024 * 1024
 HEADER = b"H"
 #: [encoded tasks as the store has them, their fingerprints]
 GRAPH = b"G"
+#: [node, [token, seq, chunks, children, queues], what the node stands for, encoded]
+EXPANSION = b"X"
 #: {task: fingerprint}, where there is no graph
 FINGERPRINTS = b"F"
 #: [[task, encoded TaskResult or nil, Progress as a map or nil], ...]
@@ -39,11 +45,26 @@ SUPERSEDED = b"S"
 END = b"E"
 
 
+#: A chunk of a graph: encoded tasks as the store has them, and their fingerprints.
+Chunk = tuple[bytes, list[str]]
+
+
+class SavedExpansion(NamedTuple):
+    """What a node has added to its run: the record, what the node stands for, encoded, and the
+    chunks, as many as the record says.
+    """
+
+    node: str
+    record: Expansion
+    stand_in: bytes
+    chunks: Iterable[Chunk]
+
+
 class Header(NamedTuple):
     """The run that a snapshot was taken of; without one, all but ``origin`` is empty.
 
     ``params`` is encoded, ``options`` has the fields of RunOptions, ``live`` says that the run
-    had not ended, ``exported_at`` is ISO 8601.
+    had not ended, ``exported_at`` is ISO 8601. ``returns`` is what its workflow returned, encoded.
     """
 
     run_id: str | None = None
@@ -54,6 +75,7 @@ class Header(NamedTuple):
     generation: int = 0
     live: bool = False
     exported_at: str | None = None
+    returns: bytes | None = None
 
 
 class End(NamedTuple):

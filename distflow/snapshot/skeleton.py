@@ -1,12 +1,13 @@
-"""The shape of a large graph in few bytes: names, dependencies, and two flags of each task."""
+"""The shape of a large graph in few bytes: names, dependencies, and a few flags of each task."""
 
 from __future__ import annotations
 
 from array import array
 
 from distflow.core.model import Task
+from distflow.snapshot.gap import may_add_once
 
-_ONCE, _TOLERATED = 1, 2
+_ONCE, _TOLERATED, _GROWS, _ADDS_ONCE, _ALLOWS = 1, 2, 4, 8, 16
 
 
 class Names:
@@ -75,16 +76,30 @@ class Skeleton:
         self._parents = array("i")
         self._first = array("q")
         self._count = array("i")
+        #: Nodes that follow others element by element -> these.
+        self._followed: dict[int, frozenset[int]] = {}
 
-    def add(self, task: Task) -> None:
-        """Take in one task."""
+    def add(self, task: Task, *, tolerated: bool = False) -> int:
+        """Take in one task, and return its index.
+
+        Args:
+            task: the task.
+            tolerated: its failure may be tolerated, by the node that has made it.
+        """
         own = self._index_of(task.name)
         self._first[own] = len(self._parents)
         self._count[own] = len(task.depends_on)
         for name in task.depends_on:
             self._parents.append(self._index_of(name))
-        once = _ONCE if task.effects == "at_most_once" else 0
-        self._flags[own] = once | (_TOLERATED if task.continue_on_error else 0)
+        flags = _ONCE if task.effects == "at_most_once" else 0
+        flags |= _TOLERATED if tolerated or task.continue_on_error else 0
+        if task.grow is not None:
+            flags |= _GROWS | (_ADDS_ONCE if may_add_once(task) else 0)
+            flags |= 0 if task.grow.max_failures is None else _ALLOWS
+            if task.grow.shapes:
+                self._followed[own] = frozenset(map(self._index_of, task.grow.shapes))
+        self._flags[own] = flags
+        return own
 
     def __len__(self) -> int:
         """How many tasks were named."""
@@ -98,13 +113,29 @@ class Skeleton:
         """Whether the task's failure satisfies its dependents."""
         return bool(self._flags[index] & _TOLERATED)
 
+    def is_growing(self, index: int) -> bool:
+        """Whether the task is a growing node."""
+        return bool(self._flags[index] & _GROWS)
+
+    def may_add_once(self, index: int) -> bool:
+        """Whether the task may add tasks that run at most once."""
+        return bool(self._flags[index] & _ADDS_ONCE)
+
+    def allows_failures(self, index: int) -> bool:
+        """Whether a growing node tolerates that some of its children fail."""
+        return bool(self._flags[index] & _ALLOWS)
+
+    def follows(self, index: int, node: int) -> bool:
+        """Whether a task follows a node, one of its dependencies, element by element."""
+        return node in self._followed.get(index, ())
+
     def parents_of(self, index: int) -> array[int]:
         """The indices of a task's direct dependencies."""
         start = self._first[index]
         return self._parents[start : start + self._count[index]]
 
     def reversed_order(self) -> array[int]:
-        """Every index once, dependents before their dependencies."""
+        """Every index once, dependents before their dependencies, before any expansion is added."""
         dependents = array("i", bytes(self._count.itemsize * len(self)))
         for parent in self._parents:
             dependents[parent] += 1

@@ -11,11 +11,13 @@ from typing import Any, BinaryIO
 
 import msgpack
 
+from distflow.core.expansion import Expansion
 from distflow.core.version import FIRST
 from distflow.errors import InvalidInput
 from distflow.given import refuse
 from distflow.snapshot.records import (
     END,
+    EXPANSION,
     FINGERPRINTS,
     FRAME_STRUCT,
     GRAPH,
@@ -54,12 +56,26 @@ class SnapshotWriter:
 
     def write_header(self, header: Header) -> None:
         """Write the header: the run of the snapshot."""
-        self._record(HEADER, header._asdict())
+        fields = header._asdict()
+        if header.returns is None:
+            # Release 0.1 does not know it.
+            del fields["returns"]
+        self._record(HEADER, fields)
 
     def write_graph(self, packed: bytes, fingerprints: Sequence[str]) -> None:
         """Append tasks to the graph: ``packed`` is their encoded list."""
         self._counts[GRAPH] += len(fingerprints)
         self._record(GRAPH, [packed, list(fingerprints)])
+
+    def begin_expansion(self, node: str, record: Expansion, stand_in: bytes) -> None:
+        """Write the record of an expansion: as many chunks of the graph as it says must follow.
+
+        Args:
+            node: whose expansion it is.
+            record: of the expansion.
+            stand_in: what the node stands for, encoded.
+        """
+        self._record(EXPANSION, [node, list(record), stand_in])
 
     def write_fingerprints(self, fingerprints: Mapping[str, str]) -> None:
         """Write the fingerprints of the tasks, in a snapshot without a graph."""

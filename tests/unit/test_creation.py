@@ -12,7 +12,11 @@ from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
 from distflow.errors import RedisRefuses, RedisUnavailable, RunNotFound
 from distflow.runs.run_writer import write_run
+from distflow.runs.takeover import Takeover
 from distflow.store.memory.store import MemoryRunStore, MemoryServer
+
+#: More than one script writes: what a task had saved.
+NOTED = Takeover([], [("a", b"note")], [])
 
 
 class Refused(MemoryRunStore):
@@ -84,7 +88,13 @@ def test_a_writer_that_slept_takes_back_its_own_alone() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_run(store, spec, Graph.compile([task]), notes=[("a", b"note")], progress=sleep)
+        write_run(
+            store,
+            spec,
+            Graph.compile([task]),
+            taken=Takeover([], [("a", b"note")], []),
+            progress=sleep,
+        )
     assert other.read_status() == RunStatus.RUNNING
     assert server.active == {"r"}
 
@@ -100,5 +110,11 @@ def test_a_creation_that_is_interrupted_leaves_nothing() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_run(store, spec, Graph.compile([task]), notes=[("a", b"note")], progress=interrupt)
+        write_run(
+            store,
+            spec,
+            Graph.compile([task]),
+            taken=Takeover([], [("a", b"note")], []),
+            progress=interrupt,
+        )
     assert (server.runs, server.active, server.index) == ({}, set(), [])

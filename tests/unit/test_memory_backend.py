@@ -44,7 +44,7 @@ def write(
     graph = check_workflow(workflow)
     taken = take_over(Snapshot(known or {}, origin="0f"), graph, Taking())
     spec = RunSpec("run-1", workflow.name, workflow.params, "0f", RunOptions())
-    write_run(backend.store("run-1"), spec, graph, taken.outcomes, taken.notes)
+    write_run(backend.store("run-1"), spec, graph, taken)
     return graph
 
 
