@@ -46,7 +46,9 @@ class Draft(NamedTuple):
         Raises:
             WorkflowInvalid: one of them is neither a TaskRef of this workflow nor a name.
         """
-        names = list(names_of(self.chosen.get("depends_on", ()), self.naming, self.owner))
+        if "depends_on" not in self.chosen:
+            return []
+        names = list(names_of(self.chosen["depends_on"], self.naming, self.owner))
         self.depends_on.update(dict.fromkeys(names))
         return names
 

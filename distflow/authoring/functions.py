@@ -190,6 +190,36 @@ def read_signature(function: Callable[..., Any], owner: str) -> Signature | None
     return Signature(without_ctx, at, tuple(parameter.name for parameter in later))
 
 
+class KnownFunctions:
+    """What a workflow has found out about its functions: many tasks have the same one."""
+
+    def __init__(self) -> None:
+        #: By the ids of functions, which need not be hashable.
+        self._paths: dict[int, tuple[object, str]] = {}
+        self._signatures: dict[str, Signature | None] = {}
+
+    def path_of(self, function: Callable[..., Any] | str, owner: str) -> str:
+        """As :func:`function_path`; a task's function is looked for once."""
+        if not _is_task(function):
+            return function_path(function, owner)
+        plain = function.__distflow_function__  # type: ignore[union-attr]
+        found, path = self._paths.get(id(plain), (None, ""))
+        if found is not plain:
+            path = function_path(function, owner)
+            self._paths[id(plain)] = plain, path
+        return path
+
+    def signature_of(
+        self, function: Callable[..., Any] | str, path: str, owner: str
+    ) -> Signature | None:
+        """As :func:`read_signature`; of a function given by its path, nothing is known here."""
+        if isinstance(function, str):
+            return None
+        if path not in self._signatures:
+            self._signatures[path] = read_signature(function, owner)
+        return self._signatures[path]
+
+
 def bind_arguments(
     signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], owner: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -11,11 +11,10 @@ from typing import Any, Self, Unpack
 from distflow.authoring.drafts import Draft, names_of, order_task
 from distflow.authoring.freezing import check_encodable, freeze_options
 from distflow.authoring.functions import (
-    Signature,
+    KnownFunctions,
     bind_arguments,
     check_accepts,
     function_path,
-    read_signature,
 )
 from distflow.authoring.maps import (
     Key,
@@ -81,7 +80,7 @@ class Workflow:
         self._built = False
         self._tasks: dict[str, Task] = {}
         self._later: dict[str, dict[str, None]] = {}
-        self._signatures: dict[str, Signature | None] = {}
+        self._functions = KnownFunctions()
         self._names = Namespace(f"workflow {name!r}")
 
     def add(
@@ -113,7 +112,10 @@ class Workflow:
         frozen_args = [draft.freeze(value) for value in args]
         frozen_kwargs = {key: draft.freeze(value) for key, value in kwargs.items()}
         draft.order()
-        bound = self._bind(function, draft.path, frozen_args, frozen_kwargs, owner)
+        signature = self._functions.signature_of(function, draft.path, owner)
+        bound: tuple[Sequence[Any], Mapping[str, Any]] = frozen_args, frozen_kwargs
+        if signature is not None:
+            bound = bind_arguments(signature, frozen_args, frozen_kwargs, owner)
         check_encodable(*bound, owner)
         fields = freeze_options(draft.chosen, owner)
         if is_plan(function):
@@ -122,7 +124,7 @@ class Workflow:
             Task(
                 name=draft.name,
                 function=draft.path,
-                args=bound[0],
+                args=tuple(bound[0]),
                 kwargs=bound[1] or Task._field_defaults["kwargs"],
                 depends_on=tuple(draft.depends_on),
                 **fields,
@@ -145,11 +147,13 @@ class Workflow:
         Args:
             name: of the node; None takes the function's name. Its tasks are ``name[0]``, ….
             function: a task, a plan, a module-level function, or its ``"pkg.module:name"``.
-            iterables: what it maps over, as in :meth:`TaskFunction.map
-                <distflow.authoring.TaskFunction.map>`: one element of each is passed by position.
+            iterables: lists, tuples, dicts (elements are ``(key, value)``) or TaskRefs of tasks
+                that return one; of several, equally long, one element of each is passed by
+                position.
             fixed: further arguments by name, the same for each element.
-            key: see there.
-            max_failures: see there.
+            key: names its tasks, as ``name[DE]``: an item or attribute of each element, or a
+                module-level function of it, or its ``"pkg.module:name"``.
+            max_failures: how many of its tasks may fail: a count, or a share between 0 and 1.
             options: those of ``@task``. ``condition`` and ``depends_on`` are the node's, the others
                 its tasks'.
 
@@ -161,7 +165,7 @@ class Workflow:
         check_sources(iterables, owner)
         check_tolerance(max_failures, owner)
         check_named("fixed", fixed, owner)
-        signature = self._signature_of(function, draft.path, owner)
+        signature = self._functions.signature_of(function, draft.path, owner)
         if signature is not None:
             check_parameters(signature, len(iterables), fixed, draft.path, owner)
         sources = tuple([draft.freeze(source) for source in iterables])
@@ -314,7 +318,7 @@ class Workflow:
         owner = f"task {said!r}"
         check = check_plan_options if is_plan(function) else check_options
         check(chosen, owner)
-        path = function_path(function, owner)
+        path = self._functions.path_of(function, owner)
         if name is None:
             full = self._names.find_free(self._names.full(path.rpartition(":")[2]))
             owner = f"task {full!r}"
@@ -345,29 +349,6 @@ class Workflow:
                 f"({ref.owner.name!r}); its result cannot be used in {self.name!r}"
             )
         return ref.name
-
-    def _bind(
-        self,
-        function: Callable[..., Any] | str,
-        path: str,
-        args: list[Any],
-        kwargs: dict[str, Any],
-        owner: str,
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        signature = self._signature_of(function, path, owner)
-        if signature is None:
-            return tuple(args), kwargs
-        return bind_arguments(signature, args, kwargs, owner)
-
-    def _signature_of(
-        self, function: Callable[..., Any] | str, path: str, owner: str
-    ) -> Signature | None:
-        """The signature of a function; None if it is not known here."""
-        if isinstance(function, str):
-            return None
-        if path not in self._signatures:
-            self._signatures[path] = read_signature(function, owner)
-        return self._signatures[path]
 
 
 def is_plan(function: object) -> bool:

@@ -28,6 +28,7 @@ from distflow.logs import get_logger
 from distflow.ports.dispatcher import Dispatcher
 from distflow.ports.run_store import RunStore
 from distflow.runs.client import Client, connect
+from distflow.runs.graph_reader import GraphReader
 from distflow.runs.returned import read_returned, unreturned
 from distflow.runs.run_writer import check_made_of, pack_returned, write_run
 from distflow.runs.session import Listening
@@ -323,7 +324,10 @@ class TaskRunner:
         )
         write_run(store, spec, graph, taken)
         self._store, self._is_over = store, False
-        threads = min(asked.concurrency or DEFAULT_CONCURRENCY, max(1, len(graph)))
+        grows = any(task.grow is not None for task in graph.tasks)
+        threads = asked.concurrency or DEFAULT_CONCURRENCY
+        if not grows:
+            threads = min(threads, max(1, len(graph)))
         with run_threads(built, store, threads, context=self._context) as here:
             executor = WorkflowExecutor(
                 store, self._dispatcher or here, listener=self._hub, cancel=signal
@@ -335,4 +339,4 @@ class TaskRunner:
                 with suppress(WrongState):
                     store.set_status(RunStatus.INTERRUPTED, ACTIVE_RUNS | {RunStatus.PAUSED})
                 self._is_over = True
-        return read_all(store, graph)
+        return read_all(store, GraphReader(store).read() if grows else graph)
