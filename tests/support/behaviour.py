@@ -29,7 +29,7 @@ def give(gives: Gives, name: str, values: Any) -> Any:
     if gives.kind == "dict":
         return {f"k{position}": each for position, each in enumerate(made)}
     if gives.kind == "pairs":
-        return {(position, "x"): each for position, each in enumerate(made)}
+        return {b"%d" % position: each for position, each in enumerate(made)}
     if gives.kind == "records":
         return [{"id": f"r.{position}", "of": each} for position, each in enumerate(made)]
     if gives.kind == "twins":

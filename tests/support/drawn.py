@@ -118,7 +118,9 @@ class _Drawing:
         sources = [first]
         if chance.random() < 0.3:
             even = [
-                each for each in seen if each.size == first.size and each.kind in ("map", *_LISTS)
+                each
+                for each in seen
+                if each.size == first.size and each.kind in ("map", "refs", *_LISTS)
             ]
             sources.append(chance.choice(even) if even else self._literal(first.size))
             if chance.random() < 0.05:
@@ -126,7 +128,7 @@ class _Drawing:
         key = None
         if len(sources) == 1 and first.kind in ("records", "twins") and chance.random() < 0.6:
             key = "id"
-        elif len(sources) == 1 and chance.random() < 0.15:
+        elif len(sources) == 1 and first.kind != "refs" and chance.random() < 0.15:
             key = _KEY
         block = None
         if depth < _DEEPEST and chance.random() < 0.3:
@@ -155,6 +157,9 @@ class _Drawing:
         ]
         if wrong and kind > 0.96:
             return chance.choice(wrong)
+        if seen and kind > 0.9:
+            values = [each.value for each in chance.choices(seen, k=chance.randint(1, 3))]
+            return _Seen(values, "refs", len(values))
         return self._literal(chance.choice(_SIZES))
 
     def _literal(self, size: int) -> _Seen:
@@ -204,8 +209,9 @@ def draw_program(chance: random.Random, prefix: str = "", *, unknown: bool = Tru
     said = _SAID if unknown else _SAID[:2]
     script: dict[str, tuple[str, ...]] = {}
     rate = chance.choice((0.0, 0.1, 0.1, 0.3))
-    for name in names:
-        if chance.random() < rate:
+    for name, meaning in names.items():
+        # The function of a map does what it always does.
+        if not meaning.is_map and chance.random() < rate:
             script[name] = tuple(chance.choices((*_STEPS, *said), k=chance.randint(1, 3)))
         if chance.random() < rate:
             script[f"?{name}"] = (chance.choice(("yes", "yes", "no", "raise")),)

@@ -31,6 +31,8 @@ class Meaning(NamedTuple):
     roots: frozenset[str] = frozenset()
     tolerated: bool = False
     made: Any = None
+    #: Whether its function is that of ``map``.
+    is_map: bool = False
 
 
 class Known(NamedTuple):
@@ -55,9 +57,11 @@ class Stood:
     good: bool | None
     value: Any = None
     roots: frozenset[str] = frozenset()
-    #: Whether it is a map of a task, which may be followed; and its children by their keys, once
-    #: it has expanded.
+    #: Whether it is a map of a task, which may be followed.
     is_mapped: bool = False
+    #: Whether it is a node that has expanded.
+    has_grown: bool = False
+    #: Of a map that has expanded, by their keys.
     children: list[tuple[Any, Stood]] | None = None
 
 
@@ -71,6 +75,8 @@ class Read(NamedTuple):
     tasks: dict[str, Meaning]
     value: Any
     verdict: str
+    #: Whether the run has a value: every node in it has joined.
+    is_complete: bool
 
 
 def read(program: Program, known: Mapping[str, Known] | None = None) -> Read:
@@ -81,7 +87,8 @@ def read(program: Program, known: Mapping[str, Known] | None = None) -> Read:
     """
     reader = _Reader(program.script, known or {})
     value, _all = reader.block("", program.block, ())
-    return Read(reader.told, _filled(value), _verdict(reader.told))
+    is_complete = not any(stood.has_grown and not stood.good for stood in _stood(value))
+    return Read(reader.told, _filled(value), _verdict(reader.told), is_complete)
 
 
 def _verdict(told: Mapping[str, Meaning]) -> str:
@@ -187,7 +194,7 @@ class _Reader:
         filled = _filled(value) if good else None
         self.told[name] = meaning._replace(value=filled, roots=frozenset({name}))
         bad = [stood.roots for stood in children if stood.good is False]
-        return Stood(good, filled, frozenset[str]().union(*bad))
+        return Stood(good, filled, frozenset[str]().union(*bad), has_grown=True)
 
     # Each kind
 
@@ -217,20 +224,21 @@ class _Reader:
 
     def _map(self, name: str, mapped: Map, sources: Sequence[Any], fixed: Any) -> Stood:
         options = Options(asks=mapped.options.asks)
+        _refuse_at_once(sources)
         followed = [
-            isinstance(each, Stood) and each.is_mapped and mapped.key is None for each in sources
+            type(each) is Stood and each.is_mapped and mapped.key is None for each in sources
         ]
-        if any(not isinstance(each, Stood | list | tuple | dict) for each in sources):
-            raise Refused("what is mapped is no list, and that is known at once")
-        above = _stood(fixed)
-        for source, follows in zip(sources, followed, strict=True):
-            above += [_shape(source)] if follows else _stood(source)
+        shapes = [each for each, follows in zip(sources, followed, strict=True) if follows]
+        above = [
+            _shape(stood) if any(stood is each for each in shapes) else stood
+            for stood in _stood([*sources, fixed])
+        ]
         meaning, known = self._begin(
             name, options, above, lambda: _elements(mapped, sources, followed)
         )
         grown = known.made if known else meaning.value
         if meaning.status != "success" or grown is None:
-            stood = self._tell(name, meaning, options)
+            stood = self._tell(name, meaning._replace(is_map=True), options)
             stood.is_mapped = mapped.block is None
             return stood
         if known:
@@ -243,7 +251,7 @@ class _Reader:
         self._judge(mapped, [(child_name(name, key), stood) for key, stood in children])
         stoods = [stood for _key, stood in children]
         made = [(key, _filled(values)) for key, values in grown]
-        stood = self._tell_grown(name, meaning._replace(made=made), stoods, stoods)
+        stood = self._tell_grown(name, meaning._replace(made=made, is_map=True), stoods, stoods)
         stood.is_mapped, stood.children = mapped.block is None, children
         return stood
 
@@ -309,6 +317,19 @@ def _listed(value: Any) -> Any:
 # Elements
 
 
+def _refuse_at_once(sources: Sequence[Any]) -> None:
+    """What is known before anything has run must be lists of one length.
+
+    Raises:
+        Refused: it is not.
+    """
+    at_once = [each for each in sources if type(each) is not Stood]
+    if any(not isinstance(each, list | tuple | dict) for each in at_once):
+        raise Refused("no list")
+    if len({len(each) for each in at_once}) > 1:
+        raise Refused("unequal lengths")
+
+
 def _shape(source: Stood) -> Stood:
     """A mapped node as one that follows it sees it: its expansion is enough."""
     return source if source.children is None else Stood(good=True)
@@ -342,7 +363,8 @@ def _column(source: Any, follows: bool) -> tuple[list[Any] | None, list[Any]]:
     """The keys of a source, if it has some, and its elements."""
     if follows and source.children is not None:
         return [key for key, _stood in source.children], [stood for _key, stood in source.children]
-    value = _filled(source)
+    # In a list that was written, a child takes the task that stands there itself.
+    value = source.value if type(source) is Stood else source
     if isinstance(value, dict):
         return [*value], [*value.items()]
     return None, [*_listed(value)]
@@ -360,9 +382,11 @@ def _key(key: str, element: Any) -> Any:
 def _followed_anew(
     grown: Sequence[tuple[Any, tuple[Any, ...]]], sources: Sequence[Any], followed: Sequence[bool]
 ) -> list[tuple[Any, tuple[Any, ...]]]:
-    """The elements that a node had: by value, or the children of what it follows."""
+    """The elements that a node had: by value, or the children of what it follows, or what was
+    written.
+    """
     columns = [
-        _column(source, follows)[1] if follows else None
+        _column(source, follows)[1] if follows or type(source) is not Stood else None
         for source, follows in zip(sources, followed, strict=True)
     ]
     return [

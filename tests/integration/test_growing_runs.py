@@ -1,0 +1,78 @@
+"""Runs that grow come to what their programs mean on RQ workers that fork and that do not.
+
+``DISTFLOW_GROWN`` says how many (60).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from distflow.core.status import RunStatus
+from distflow.runs.client import Client
+from tests.conftest import StartWorker
+from tests.support.drawn import draw_program
+from tests.support.growing_checks import check_order, check_tasks, check_value
+from tests.support.meaning import read
+from tests.support.programs import Program, pack
+from tests.support.redis_server import RedisServer
+from tests.support.tasks.programmed import write
+from tests.support.worker_process import FAST, FORKING
+
+EXAMPLES = int(os.environ.get("DISTFLOW_GROWN", "60"))
+
+
+def pack_programs(seeds: range) -> tuple[Program, Program]:
+    """The programs of these seeds as workflows within one; those that are a success by themselves
+    in the second.
+    """
+    drawn = {f"s{seed}": draw_program(random.Random(seed), f"s{seed}.") for seed in seeds}
+    well = {
+        name: program
+        for name, program in drawn.items()
+        if (alone := read(pack({name: program}))).verdict == "success" and alone.is_complete
+    }
+    mixed = {name: program for name, program in drawn.items() if name not in well}
+    return pack(mixed), pack(well)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("worker_class", "seeds"),
+    [(FORKING, range(EXAMPLES // 20)), (FAST, range(EXAMPLES, 2 * EXAMPLES))],
+    ids=["forking", "fast"],
+)
+def test_on_workers(
+    worker_class: str,
+    seeds: range,
+    redis_server: RedisServer,
+    start_worker: StartWorker,
+    tmp_path: Path,
+) -> None:
+    """On two workers of a class: statuses, values, calls and their order, and what a workflow
+    returned.
+    """
+    with redis_server.client() as connection:
+        # What is compared here does not need to survive a power cut.
+        connection.config_set("appendfsync", "everysec")
+        client = Client(connection)
+        for _ in range(2):
+            start_worker(redis_server.url, worker_class=worker_class)
+        logs = tmp_path / "mixed", tmp_path / "well"
+        programs = pack_programs(seeds)
+        runs = [client.submit(write(*pair)) for pair in zip(programs, logs, strict=True)]
+        try:
+            statuses = [run.wait(100) for run in runs]
+        finally:
+            connection.config_set("appendfsync", "always")
+        for program, log, run, status in zip(programs, logs, runs, statuses, strict=True):
+            meant = read(program)
+            check_tasks(meant, run.results(), log)
+            check_order(run.graph(), log)
+            assert status == meant.verdict
+            assert run.info().total == len(meant.tasks)
+            check_value(meant, run)
+        assert statuses[1] == RunStatus.SUCCESS
