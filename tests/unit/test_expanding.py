@@ -4,11 +4,14 @@ all. On a run in memory, without a process.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from distflow import TaskRunnerBuilder, Workflow
 from distflow.core.claim import Code, Finish, Growth
 from distflow.core.model import MAP_FUNCTION, Expanded, Grow, Ref, Retry, Task, TaskResult
 from distflow.core.run_options import RunOptions
@@ -360,6 +363,25 @@ def test_what_a_node_writes_is_no_part_of_its_timeout(
     plans.append(lambda: planned.add(1))
     Taken(plan(timeout=5.0), deadline=Guard)
     assert guarded == ["5.0", "begins", "ends", "writes", "writes"]
+
+
+def test_a_plan_that_takes_too_long_adds_nothing(plans: list[Callable[..., Any]]) -> None:
+    """Its thread goes on alone, and is refused when it comes to write."""
+    written = threading.Event()
+
+    def build() -> Any:
+        time.sleep(0.2)
+        written.set()
+        return planned.add(1)
+
+    plans.append(build)
+    flow = Workflow("slow")
+    flow.add("p", planned.build, timeout=0.05)
+    flow.add("after", planned.add, depends_on="p")
+    result = TaskRunnerBuilder().build().execute(flow)
+    assert result["p"].error == "TaskTimeout: ran longer than 0.05 s"
+    assert result["after"].status == TaskStatus.SKIPPED
+    assert written.wait(5)
 
 
 # What depends on them

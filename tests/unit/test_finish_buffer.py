@@ -33,6 +33,8 @@ class Store:
         self.calls: list[Call] = []
         self.busy: set[str] = set()
         self.away = False
+        #: What it answers to outcomes of some tasks.
+        self.answers: dict[str, Code] = {}
 
     def advance(
         self,
@@ -53,7 +55,8 @@ class Store:
         if self.away:
             raise RedisUnavailable("Redis cannot be reached")
         codes = [Code.BUSY if name in self.busy else Code.GRANTED for name in names[1]]
-        return Advance((Code.RECORDED,) * len(finishes), tuple(map(ClaimReply, codes)))
+        recorded = (self.answers.get(name, Code.RECORDED) for name in names[0])
+        return Advance(tuple(recorded), tuple(map(ClaimReply, codes)))
 
 
 class Scene:
@@ -119,6 +122,21 @@ def test_much_does_not_wait(scene: Scene) -> None:
     scene.buffer.add(final("c", "t"))
     scene.buffer.flush_due()
     assert len(scene.store.calls) == 1
+
+
+def test_an_outcome_that_is_recorded_now_is_answered(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With what waits for it; the caller acts on a refusal, and may say something else then."""
+    scene.claim("a", "b")
+    scene.buffer.add(final("a", "t-a"))
+    assert scene.buffer.record(final("b", "t-b")) == Code.RECORDED
+    assert scene.last.finishes == ["a", "b"]
+    for code in (Code.WRONG_STATE, Code.TOO_LARGE):
+        scene.store.answers["b"] = code
+        assert scene.buffer.record(final("b", "t-b")) == code
+        assert scene.last.finishes == ["b"]
+    assert caplog.messages == []
 
 
 def test_what_is_given_back_is_given_back_once(scene: Scene) -> None:

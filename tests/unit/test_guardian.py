@@ -13,7 +13,7 @@ import pytest
 
 from distflow.core.batches import Batch
 from distflow.core.claim import ClaimReply
-from distflow.core.model import Retry, Task, TaskResult
+from distflow.core.model import Grow, Retry, Task, TaskResult
 from distflow.core.run import RunSpec
 from distflow.core.run_options import RunOptions
 from distflow.core.status import TaskStatus
@@ -165,6 +165,19 @@ def test_a_task_that_does_not_end_is_ended_and_recorded(guard: Guard) -> None:
     assert batch.result.error == "TaskTimeout: ran longer than 0.05 s"
     (end,) = [each for each in batch.run.read_events("0-0") if each.kind == "batch_ended"]
     assert end.unstarted == ("b",)
+
+
+def test_what_a_plan_has_written_ends_with_it(guard: Guard) -> None:
+    """It was too long at it: what it built so far does not count."""
+    batch = Batched(timeout=0.05, grow=Grow("plan"))
+    reply = batch.claim()
+    batch.run.write_chunk("a", "t1", 0, b"\x90")
+    guarding = guard(batch)
+    guarding.tell(Call("a", 0.05, "t1", reply, started_at=1.0))
+    guarding.join()
+    assert batch.result is not None
+    assert batch.result.status == TaskStatus.FAILURE
+    assert not batch.run.server.runs["run-1"].expansions.chunks.get("t1")
 
 
 def test_one_that_may_try_again_waits(guard: Guard) -> None:
