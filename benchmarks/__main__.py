@@ -14,13 +14,14 @@ from benchmarks.server import PERSISTENCE
 from benchmarks.show import show
 from benchmarks.stage import end_cleanly
 from benchmarks.systems import SYSTEMS
-from benchmarks.tables import growth, ideal, latency, resume, runs, throughput
+from benchmarks.tables import growth, ideal, latency, mapped, resume, runs, throughput
 
 TABLES: Mapping[str, Callable[[Settings], Section]] = {
     "throughput": throughput.measure,
     "latency": latency.measure,
     "resume": resume.measure,
     "growth": growth.measure,
+    "mapped": mapped.measure,
     "runs": runs.measure,
     "ideal": ideal.measure,
 }

@@ -12,6 +12,7 @@ from redis import Redis
 from benchmarks.clients.port import BenchClient, bench_url
 from benchmarks.distflow_jobs import measure_resume, measure_runs, measure_size
 from benchmarks.ideal_jobs import measure_ideal
+from benchmarks.mapped_jobs import measure_beside, measure_mapped
 from benchmarks.meter import RedisUse, bytes_of_keys
 from benchmarks.shapes import Shape, make_shape
 
@@ -81,4 +82,6 @@ JOBS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "resume": measure_resume,
     "runs": measure_runs,
     "ideal": measure_ideal,
+    "mapped": measure_mapped,
+    "beside": measure_beside,
 }

@@ -18,3 +18,13 @@ def count(inputs: Sized) -> int:
 def stamp() -> float:
     """When the task ran, Unix seconds."""
     return time.time()
+
+
+def listing(size: int) -> list[int]:
+    """A list that is known at run time only."""
+    return list(range(size))
+
+
+def double(number: int) -> int:
+    """One element of a mapped list."""
+    return 2 * number
