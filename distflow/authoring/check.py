@@ -16,7 +16,7 @@ from distflow.authoring.functions import (
 from distflow.authoring.maps import check_parameters
 from distflow.authoring.workflows import Workflow, is_plan
 from distflow.core.graph import Graph
-from distflow.core.model import Task
+from distflow.core.model import Task, users_part
 from distflow.errors import Problem, WorkflowInvalid
 
 
@@ -83,8 +83,7 @@ class _ImportCheck:
         if grow is None or grow.child is None:
             self._check_function(task, owner)
             return
-        # What a map runs is what its children are.
-        child = grow.child._replace(name=task.name, args=task.args, condition=task.condition)
+        child = users_part(task)._replace(args=task.args, condition=task.condition)
         self._check_function(child, owner, mapped=True)
         if grow.key is not None and ":" in grow.key:
             self._check_hook(task.name, grow.key, 1, f"{owner}: key")

@@ -287,6 +287,14 @@ class Task(NamedTuple):
     grow: Grow | None = None
 
 
+def users_part(task: Task) -> Task:
+    """The task as far as the user's code is concerned: of a map, a child without elements, under
+    the name of the node.
+    """
+    grow = task.grow
+    return task if grow is None or grow.child is None else grow.child._replace(name=task.name)
+
+
 class Metrics(NamedTuple):
     """When a task ran: Unix seconds, and the difference of the two."""
 

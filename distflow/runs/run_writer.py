@@ -12,7 +12,7 @@ from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate
 from distflow.core.claim import MAX_GRAPH_BYTES
 from distflow.core.expansion import Expansion
 from distflow.core.graph import Graph
-from distflow.core.model import Ref, Task
+from distflow.core.model import Ref, Task, users_part
 from distflow.core.run import MAX_PARAMS_BYTES, MAX_TASK_BYTES, RunSpec
 from distflow.core.version import run_version
 from distflow.errors import (
@@ -214,7 +214,7 @@ def is_frozen(graph: Graph) -> bool:
         _is_frozen(value)
         for task in graph.tasks
         if task.args or task.kwargs
-        for value in (*task.args, *task.kwargs.values())
+        for value in (*task.args, *users_part(task).kwargs.values())
     )
 
 

@@ -10,7 +10,7 @@ from distflow.authoring import takes_context
 from distflow.authoring.imports import did_you_mean
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
-from distflow.core.model import Task
+from distflow.core.model import Task, users_part
 from distflow.core.reach import find_above, find_below
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, SnapshotInvalid
@@ -362,7 +362,7 @@ class _Takeover:
             for name, (packed, _progress) in kept.items()
             if packed is not None and status_of(packed) == TaskStatus.SUCCESS
         }
-        to_run = [task for task in self._graph.tasks if task.name not in done]
+        to_run = [users_part(task) for task in self._graph.tasks if task.name not in done]
         once = [task.name for task in to_run if task.effects == "at_most_once"]
         if once and not self._taking.new_keys:
             raise SnapshotInvalid(

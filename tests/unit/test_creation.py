@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from distflow.core.graph import Graph
-from distflow.core.model import Task
+from distflow.core.model import Grow, Task
 from distflow.core.run import RunSpec
 from distflow.core.status import RunStatus
 from distflow.errors import RedisRefuses, RedisUnavailable, RunNotFound
-from distflow.runs.run_writer import write_run
+from distflow.runs.run_writer import is_frozen, write_run
 from distflow.runs.takeover import Takeover
 from distflow.store.memory.store import MemoryRunStore, MemoryServer
 
@@ -118,3 +119,23 @@ def test_a_creation_that_is_interrupted_leaves_nothing() -> None:
             progress=interrupt,
         )
     assert (server.runs, server.active, server.index) == ({}, set(), [])
+
+
+@pytest.mark.parametrize("where", ["args", "kwargs", "child"])
+def test_what_may_change_is_not_kept_in_memory(where: str) -> None:
+    """A value of a registered type may be changed after the run was written; plain values are
+    copies of their own.
+    """
+    for value, frozen in (({"a": [1, (2,)]}, True), ({"a": [Changeable()]}, False)):
+        fields: dict[str, Any] = {"args": ([1],), "grow": Grow("map", Task("", "m:f"))}
+        if where == "args":
+            fields["args"] = (value,)
+        elif where == "kwargs":
+            fields = {"kwargs": {"given": value}}
+        else:
+            fields["grow"] = Grow("map", Task("", "m:f", kwargs={"given": value}))
+        assert is_frozen(Graph.compile([Task("a", "m:f", **fields)])) is frozen
+
+
+class Changeable:
+    """Not a type that msgpack has."""

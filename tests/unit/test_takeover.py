@@ -11,7 +11,7 @@ import pytest
 
 from distflow.core.claim import Progress
 from distflow.core.graph import Graph
-from distflow.core.model import Effects, Task, TaskResult
+from distflow.core.model import MAP_FUNCTION, Effects, Grow, Task, TaskResult
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput, SnapshotInvalid
 from distflow.runs.takeover import Taking, take_over
@@ -114,6 +114,18 @@ def test_a_bare_mapping_changes_keys(known: dict[str, TaskResult]) -> None:
     assert taken(Snapshot(known, origin="0123")).keys() == known.keys()
     assert taken(Snapshot(known), new_keys=True).keys() == known.keys()
     assert taken(Snapshot({**known, "b": DONE})).keys() == {*known, "b"}
+
+
+def test_the_keys_of_children_change_too() -> None:
+    """A map of such a task makes others when it runs."""
+    child = Task("", "tests.support.tasks.behaving:tell", effects=ONCE)
+    node = Task("m", MAP_FUNCTION, args=([1],), effects="idempotent", grow=Grow("map", child, "id"))
+    with pytest.raises(SnapshotInvalid, match=r"task 'm' may run at most once, .* new_keys=True"):
+        taken(Snapshot({}), [node])
+    assert taken(Snapshot({}), [node], new_keys=True) == {}
+    assert taken(Snapshot({"m": DONE}), [node]).keys() == {"m"}
+    harmless = node._replace(grow=Grow("map", child._replace(effects="normal")))
+    assert warnings(Snapshot({}), [harmless]).startswith("task 'm' takes ctx, and the snapshot")
 
 
 def test_other_tasks_that_take_ctx(tmp_path: Path) -> None:
