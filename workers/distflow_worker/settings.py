@@ -4,9 +4,11 @@ forks, instead of in each work horse.
 
 from __future__ import annotations
 
-# Imported so that work horses find them loaded; a batch alone would import the part for hooks only
-# when it asks one.
+# Imported so that work horses find them loaded; a batch alone would import the parts for hooks,
+# maps and plans only when it meets one.
 import distflow_worker.batch
+import distflow_worker.map_node
+import distflow_worker.plan_node
 import distflow_worker.verify  # noqa: F401
 from distflow.config import environment_url
 from distflow.redis_url import tidy_url
