@@ -14,7 +14,7 @@ from distflow.coordinator.pictures import Onlooker, Pictures
 from distflow.coordinator.sending import send_batches
 from distflow.coordinator.settings import CoordinatorSettings
 from distflow.coordinator.tools import Tools
-from distflow.coordinator.unheld import write_skips
+from distflow.coordinator.unheld import write_skips, write_tolerated
 from distflow.core.batches import Batch
 from distflow.core.batching import Estimates
 from distflow.core.readings import KnownGraph
@@ -168,6 +168,7 @@ class WorkflowExecutor:
         if self._tools.interrupt.is_set():
             return end.leave()
         write_skips(mirror, self._tools)
+        write_tolerated(mirror, self._tools)
         return end.ask()
 
     def take_batches(self, limit: int | None = None) -> list[Batch]:

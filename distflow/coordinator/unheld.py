@@ -1,4 +1,6 @@
-"""Writes what follows without any worker: outcomes of tasks that nobody holds."""
+"""Writes what follows without any worker: outcomes of tasks that nobody holds, and which failures
+are tolerated.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,15 @@ def settle_unheld(
     if outcomes:
         found = tools.store.read_progress()
         tried = {name: known.attempt - 1 for name, known in found.items()}
-    named = [(mirror.graph.tasks[index].name, result) for index, result in outcomes]
+    graph = mirror.graph
+    named = [(graph.tasks[index].name, result) for index, result in outcomes]
+    tolerated = [
+        graph.tasks[index].name
+        for index, result in outcomes
+        if result.status == TaskStatus.FAILURE
+        and graph.tasks[index].continue_on_error
+        and graph.maker(index) >= 0
+    ]
     left = tools.store.settle_unheld(
         mirror.epoch,
         [
@@ -40,6 +50,7 @@ def settle_unheld(
             for name, result in named
         ],
         forgotten=forgotten,
+        tolerated=tolerated,
     )
     for name, result in named:
         if kind and name not in left:
@@ -62,6 +73,14 @@ def write_skips(mirror: RunMirror, tools: Tools) -> None:
             (skip.task, TaskResult(TaskStatus.SKIPPED, message=skip.message)) for skip in skips
         ]
         settle_unheld(mirror, tools, "task_skipped", outcomes)
+
+
+def write_tolerated(mirror: RunMirror, tools: Tools) -> None:
+    """Record which failures turned out to be tolerated: they are no troubles of the run."""
+    tolerated = mirror.state.dependencies.take_tolerated()
+    if tolerated:
+        names = [mirror.graph.tasks[index].name for index in tolerated]
+        tools.store.tolerate(mirror.epoch, names)
 
 
 def settle_failed(

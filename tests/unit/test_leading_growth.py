@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from distflow.coordinator import mirror as mirror_module
+from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.claim import Code
 from distflow.core.model import Grow, Task
 from distflow.core.status import RunStatus, TaskStatus
@@ -138,6 +139,58 @@ def test_a_batch_says_of_which_expansions_its_tasks_are(lead: Lead) -> None:
     token = led.store.read_expansions()["n"].token
     found = {batch.tasks[0].name: batch.records for batch in led.transport.sent}
     assert found == {"n": (), "a": (), "n[0]": (("n", token),)}
+
+
+@pytest.mark.parametrize("takes_over", [True, False])
+def test_failures_that_a_node_may_have_are_no_troubles(lead: Lead, takes_over: bool) -> None:
+    """That is judged when all of its children have ended: then the run goes on, and they count as
+    tolerated; for a successor, too.
+    """
+    grow = Grow("map", Task("", "m:f"), max_failures=1)
+    led = lead(played_node("n", grow=grow), played("end", depends_on=("n",)))
+    expanded(led, children("n", 3))
+    led.step()
+    do(led, "n[0]", status="failure")
+    led.step()
+    assert led.store.read_troubles(9).failed == ["n[0]"]
+    do(led, "n[1]")
+    led.step()
+    do(led, "n[2]")
+    led.take_over() if takes_over else led.step()
+    troubles = led.store.read_troubles(9)
+    assert (troubles.failed, troubles.tolerated) == ([], ["n[0]"])
+    assert queued(led) == ["end"]
+    do(led, "end")
+    assert led.step() == RunStatus.SUCCESS
+
+
+def test_more_failures_than_a_node_may_have(lead: Lead) -> None:
+    """All of them are troubles, and nothing that waits for the node runs."""
+    grow = Grow("map", Task("", "m:f"), max_failures=1)
+    led = lead(played_node("n", grow=grow), played("end", depends_on=("n",)))
+    expanded(led, children("n", 2))
+    led.step()
+    do(led, "n[0]", "n[1]", status="failure")
+    assert led.step() == RunStatus.FAILURE
+    assert led.store.read_troubles(9).failed == ["n[0]", "n[1]"]
+    skipped = led.result("end")
+    assert skipped is not None
+    assert skipped.message == "not run: 'n[0]' ended as failure"
+
+
+def test_children_that_no_worker_can_run(lead: Lead) -> None:
+    """They fail as all tasks do; where their failure is tolerated, the run goes on."""
+    settings = CoordinatorSettings(misfit_seconds=0.0)
+    led = lead(played_node("n"), played("end", depends_on=("n",)), settings=settings)
+    led.transport.workers.clear()
+    worker = led.worker()
+    led.take(worker, "n").expand("n", children("n", 1, continue_on_error=True))
+    led.step()
+    led.take(worker, "n[0]").refuse("n[0]")
+    led.go_on(5.0)
+    troubles = led.store.read_troubles(9)
+    assert (troubles.failed, troubles.tolerated) == ([], ["n[0]"])
+    assert led.sent_with("end") == 1
 
 
 # A large expansion
