@@ -29,21 +29,26 @@ class TaskFunction:
 
     __name__: str
 
-    #: What it was decorated with.
-    _decorator = "@task"
+    #: The decorator that makes it.
+    decorator = "@task"
 
     def __init__(self, function: Callable[..., Any], task_options: TaskOptions) -> None:
         if not callable(function):
             raise WorkflowInvalid(
-                f"{self._decorator} got {function!r:.60}, which is not a function; pass options by "
+                f"{self.decorator} got {function!r:.60}, which is not a function; pass options by "
                 "name"
+            )
+        if isinstance(function, TaskFunction) and type(function) is not type(self):
+            raise WorkflowInvalid(
+                f"{self.decorator} {function.__name__!r}: it has {function.decorator} already; "
+                "keep one of the two"
             )
         functools.update_wrapper(self, function)
         #: What the function was decorated with.
         self.task_options = task_options
         #: The plain function, which workers call.
         self.__distflow_function__ = function
-        owner = f"{self._decorator} {getattr(function, '__name__', function)!r}"
+        owner = f"{self.decorator} {getattr(function, '__name__', function)!r}"
         self._check({**task_options}, owner)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -87,7 +92,7 @@ class TaskFunction:
         """
         workflow = building.get()
         if workflow is None:
-            owner = f"{self._decorator} {self.__name__!r}"
+            owner = f"{self.decorator} {self.__name__!r}"
             return map_plainly(self.__distflow_function__, iterables, fixed, owner)
         return workflow.map(None, self, iterables, fixed, key=key, max_failures=max_failures)
 
@@ -105,7 +110,7 @@ class TaskFunction:
 
     def __repr__(self) -> str:
         home = getattr(self, "__module__", "?")
-        return f"<{self._decorator[1:]} {home}:{getattr(self, '__qualname__', '?')}>"
+        return f"<{self.decorator[1:]} {home}:{getattr(self, '__qualname__', '?')}>"
 
 
 class PlanFunction(TaskFunction):
@@ -119,7 +124,7 @@ class PlanFunction(TaskFunction):
     #: Marks an instance, for code that does not import this class.
     __distflow_plan__ = True
 
-    _decorator = "@plan"
+    decorator = "@plan"
 
     def _check(self, options: dict[str, Any], owner: str) -> None:
         check_plan_options(options, owner)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import distflow
-from distflow import TaskResult, plan, workflow
+from distflow import TaskResult, plan, task, workflow
 from distflow.authoring import PlanFunction, TaskRef, Workflow, check_workflow
 from distflow.authoring.fragments import Fragment, build_fragment
 from distflow.core.graph import Graph
@@ -95,6 +95,14 @@ def test_options_that_a_plan_does_not_have(options: Any, message: str) -> None:
         Workflow("ad hoc").add("x", score_all, ([1],), **options)
     with pytest.raises(WorkflowInvalid, match=f"task 'x': .*{message}"):
         Workflow("ad hoc").map("x", score_all, [[1]], **options)
+
+
+def test_a_function_is_a_task_or_a_plan() -> None:
+    """Not both: workers would find the outer one."""
+    with pytest.raises(WorkflowInvalid, match="@plan 'clean': it has @task already; keep one"):
+        plan(clean)
+    with pytest.raises(WorkflowInvalid, match="@task 'score_all': it has @plan already; keep one"):
+        task(score_all)
 
 
 def test_a_plan_must_be_a_function_that_workers_find() -> None:
