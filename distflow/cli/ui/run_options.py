@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from distflow.cli.ui.taking import taking_options
-from distflow.core.claim import MAX_GRAPH_BYTES
+from distflow.core.claim import MAX_GRAPH_BYTES, MAX_TASKS
 from distflow.core.run import WAITAOF
 from distflow.core.run_options import RUN_OPTIONS, NewRunOptions
 
@@ -68,6 +68,13 @@ _EXECUTION: tuple[_Decorator, ...] = (
         type=click.IntRange(1),
         default=MAX_GRAPH_BYTES,
         help="Refuse a workflow whose encoded tasks have more bytes.  [default: 256 MiB]",
+    ),
+    click.option(
+        "--max-tasks",
+        metavar="N",
+        type=click.IntRange(1),
+        default=MAX_TASKS,
+        help="How many tasks the run may grow to by maps and plans.  [default: 1,000,000]",
     ),
     click.option(
         "--no-batch",
