@@ -1,7 +1,7 @@
 """Inheritance: which expansions of a snapshot a new run takes over.
 
-An expansion stays if its node is the same task as before, and everything above the node stays. Else
-the node is evaluated again, and what it had added goes away.
+An expansion stays if its node is the same task as before, and everything above the node stays, or
+was a failure that was tolerated. Else the node is evaluated again, and what it had added goes away.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Inheritance:
 
     def __init__(self, snapshot: Snapshot, base: Graph, without: Collection[str]) -> None:
         self._snapshot = snapshot
+        self._without = without
         #: The graph with all expansions that might stay.
         self.graph = base.copy() if snapshot.expansions else base
         #: Those expansions, by node.
@@ -95,10 +96,8 @@ class Inheritance:
                     joined.add(~vertex)
                 continue
             name, maker = graph.tasks[vertex].name, graph.maker(vertex)
-            packed = kept.get(name)
             good[vertex] = (
-                packed is not None
-                and status_of(packed) == TaskStatus.SUCCESS
+                self._stands(vertex, kept.get(name))
                 and name not in changed
                 and (maker < 0 or bool(good[maker]))
                 and all(
@@ -109,6 +108,22 @@ class Inheritance:
                 )
             )
         return {node for node in self.saved if not good[graph.index[node]]}
+
+    def _stands(self, index: int, kept: bytes | None) -> bool:
+        """Whether what rests on a task rests on it still: it is a success that is taken over, or
+        was a failure that was tolerated, which is evaluated again.
+        """
+        if kept is not None and status_of(kept) == TaskStatus.SUCCESS:
+            return True
+        graph, snapshot = self.graph, self._snapshot
+        task, maker = graph.tasks[index], graph.maker(index)
+        made_by = graph.tasks[maker].grow if maker >= 0 else None
+        tolerates = task.continue_on_error or (made_by and made_by.max_failures is not None)
+        if not tolerates or task.name in self._without:
+            return False
+        if task.name in snapshot:
+            return status_of(snapshot.packed(task.name)) == TaskStatus.FAILURE
+        return task.name in snapshot.superseded
 
     def refuse_started(
         self,

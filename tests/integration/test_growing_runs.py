@@ -1,6 +1,7 @@
-"""Runs that grow come to what their programs mean on RQ workers that fork and that do not.
+"""Runs that grow come to what their programs mean in this process, and on RQ workers that fork and
+that do not.
 
-``DISTFLOW_GROWN`` says how many (60).
+``DISTFLOW_GROWN`` says how many (40).
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from distflow import TaskRunnerBuilder
 from distflow.core.status import RunStatus
+from distflow.events.notice import Notice
 from distflow.runs.client import Client
 from tests.conftest import StartWorker
 from tests.support.drawn import draw_program
@@ -22,7 +27,31 @@ from tests.support.redis_server import RedisServer
 from tests.support.tasks.programmed import write
 from tests.support.worker_process import FAST, FORKING
 
-EXAMPLES = int(os.environ.get("DISTFLOW_GROWN", "60"))
+EXAMPLES = int(os.environ.get("DISTFLOW_GROWN", "40"))
+
+
+@pytest.fixture(scope="module")
+def shared_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The witness of the examples that run one after another."""
+    return tmp_path_factory.mktemp("growing") / "log"
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(st.integers(0, 1 << 32))
+def test_in_this_process(shared_log: Path, seed: int) -> None:
+    """On threads: the same statuses, data and calls as by the rules."""
+    shared_log.write_text("")
+    program = draw_program(random.Random(seed))
+    meant = read(program)
+    ended: list[Notice] = []
+    runner = TaskRunnerBuilder().on("workflow_end", ended.append).build()
+    results = runner.execute(write(program, shared_log))
+    check_tasks(meant, results, shared_log)
+    assert [notice.status for notice in ended] == [meant.verdict]
 
 
 def pack_programs(seeds: range) -> tuple[Program, Program]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from distflow import DistflowError, TaskResult
+from distflow import DistflowError, Snapshot, TaskResult
 from distflow.core.graph import Graph
-from distflow.core.model import MAP_FUNCTION
+from distflow.core.model import MAP_FUNCTION, Expanded
 from distflow.errors import Incomplete
 from distflow.runs.run import Run
 from tests.support.cases import said
@@ -75,6 +75,27 @@ def check_value(meant: Read, run: Run) -> None:
             run.result(timeout=0)
 
 
+def check_cut(graph: Graph, snapshot: Snapshot) -> None:
+    """What each success rests on is there, too; and what a node has added, with what that is."""
+    for name, result in snapshot.items():
+        index = graph.index[name]
+        grown = isinstance(result.data, Expanded) or name in snapshot.expansions
+        assert grown is (graph.is_grown(index) and result.status == "success"), name
+        if result.status == "success":
+            for above in rests_on(graph, index, maps=True):
+                assert above in snapshot or above in snapshot.superseded, (name, above)
+                if above in snapshot and snapshot[above].status != "success":
+                    assert may_be_tolerated(graph, graph.index[above]), (name, above)
+
+
+def may_be_tolerated(graph: Graph, index: int) -> bool:
+    """Whether a failure of a task may be tolerated."""
+    maker = graph.maker(index)
+    made_by = graph.tasks[maker].grow if maker >= 0 else None
+    allows = made_by is not None and made_by.max_failures is not None
+    return graph.tasks[index].continue_on_error or allows
+
+
 def check_order(graph: Graph, log: Path) -> None:
     """Nothing begins before the last call of what it rests on, and no call comes twice."""
     written = lines(log)
@@ -93,8 +114,14 @@ def check_order(graph: Graph, log: Path) -> None:
                 assert last[above] < first[task.name], f"{task.name} began before {above} ended"
 
 
-def rests_on(graph: Graph, index: int) -> Sequence[str]:
-    """The tasks whose ends a task waits for: with a node, those of its children."""
+def rests_on(graph: Graph, index: int, *, maps: bool = False) -> Sequence[str]:
+    """The tasks whose ends a task waits for: with a node, those of its children.
+
+    Args:
+        graph: with all that it has grown by.
+        index: of the task.
+        maps: with the nodes of maps themselves, whose function is not the test's.
+    """
     waiting = [each for each in graph.parents[index] if not graph.follows(index, each)]
     maker = graph.maker(index)
     names = [graph.tasks[maker].name] if maker >= 0 else []
@@ -102,7 +129,9 @@ def rests_on(graph: Graph, index: int) -> Sequence[str]:
     for each in waiting:
         waiting += graph.expansion_of(each) or ()
         names.append(graph.tasks[each].name)
-    return [name for name in names if graph.tasks[graph.index[name]].function != MAP_FUNCTION]
+    return [
+        name for name in names if maps or graph.tasks[graph.index[name]].function != MAP_FUNCTION
+    ]
 
 
 def known_of(meant: Read, results: Mapping[str, TaskResult]) -> dict[str, Known]:

@@ -1,7 +1,7 @@
 """Runs that grow come to what their programs mean, whoever leads them and however often: in memory,
 with take-overs, resumes and exports in their midst.
 
-``DISTFLOW_GROWN`` says how many (60).
+``DISTFLOW_GROWN`` says how many (40).
 """
 
 from __future__ import annotations
@@ -9,31 +9,27 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distflow.backends.memory import MemoryBackend
-from distflow.coordinator.executor import WorkflowExecutor
-from distflow.coordinator.sending import send_batches
-from distflow.core.run import Event
-from distflow.core.status import RunStatus
-from distflow.runs.client import Client
-from distflow.runs.run import Run
+from distflow.core.status import RunStatus, TaskStatus
 from tests.support.drawn import draw_program
-from tests.support.growing_checks import check_order, check_tasks, check_value, known_of
+from tests.support.growing_checks import (
+    check_cut,
+    check_order,
+    check_tasks,
+    check_value,
+    known_of,
+)
+from tests.support.growing_scene import Scene
 from tests.support.meaning import read
-from tests.support.programs import Program
-from tests.support.tasks.programmed import write
+from tests.support.programs import Block, Call, Given, Map, Of, Options, Program
 from tests.support.tasks.recording import lines
 
-EXAMPLES = int(os.environ.get("DISTFLOW_GROWN", "60"))
-
-#: How long a leader waits for events while nothing can be worked on.
-_BLOCK_MS = 20
+EXAMPLES = int(os.environ.get("DISTFLOW_GROWN", "40"))
 
 often = settings(
     max_examples=EXAMPLES,
@@ -46,49 +42,6 @@ often = settings(
 def shared_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The witness of the examples that run one after another."""
     return tmp_path_factory.mktemp("growing") / "log"
-
-
-class Scene:
-    """A run of a program in memory.
-
-    Args:
-        program: what it is of.
-        log: what its tasks write.
-    """
-
-    def __init__(self, program: Program, log: Path) -> None:
-        log.write_text("")
-        self.backend = MemoryBackend(workers=2)
-        self.client = Client(self.backend)
-        self.run = self.client.create(write(program, log), run_id="run-1")
-
-    def leader(self, run: Run | None = None) -> WorkflowExecutor:
-        """A coordinator of the run, or of another."""
-        return WorkflowExecutor((run or self.run).store, self.backend.dispatcher)
-
-    def lead_a_while(self, batches: int) -> bool:
-        """A coordinator leads until so many batches have run, and dies with others sent; returns
-        whether the run has ended before.
-        """
-        for count, ended in enumerate(self.steps(force=True)):
-            if ended or count == batches:
-                return ended
-        return True
-
-    def steps(self, *, force: bool = False) -> Iterator[bool]:
-        """Lead the run batch by batch; True is the end."""
-        executor, store = self.leader(), self.run.store
-        executor.begin(force=force)
-        events: Sequence[Event] = ()
-        try:
-            while executor.step(events) is None:
-                send_batches(self.backend.dispatcher, executor.take_batches(), executor.keep)
-                yield False
-                # Whoever waits for events works.
-                events = store.read_events(executor.last_event, block_ms=_BLOCK_MS)
-            yield True
-        finally:
-            executor.abandon()
 
 
 @often
@@ -127,3 +80,48 @@ def test_a_resume_goes_on_where_a_run_ended(shared_log: Path, seed: int) -> None
     check_tasks(again, scene.run.results(), shared_log, before=before)
     assert status == again.verdict
     assert scene.run.info().total == len(again.tasks)
+
+
+def test_what_rests_on_a_tolerated_failure_is_not_done_again(tmp_path: Path) -> None:
+    """The failure is evaluated again in the run that starts from the export, and the plan that took
+    its None keeps what it has built.
+    """
+    built = Block((Call("pay", (Given(0),), options=Options(effects="at_most_once")),), Of("pay"))
+    rows = Map("rows", ([7, 8],), max_failures=1)
+    paid = Map("paid", (Of("rows"),), block=built)
+    program = Program(Block((rows, paid), Of("paid")), {"rows[0]": ("raise",)})
+    log = tmp_path / "log"
+    first = Scene(program, log)
+    assert first.leader().lead() == RunStatus.SUCCESS
+    second = Scene(program, log, first.run.snapshot())
+    assert second.leader().lead() == RunStatus.SUCCESS
+    assert [line[0] for line in lines(log)] == ["rows[0]"]
+    assert second.run.result() == first.run.result()
+
+
+@settings(often, max_examples=EXAMPLES // 6)
+@given(st.integers(0, 1 << 32))
+def test_every_export_is_a_consistent_cut_and_goes_on(shared_log: Path, seed: int) -> None:
+    """At every moment of a run; and a run that starts from one of them comes to the same, without
+    calling what was done, or expanding what had expanded.
+    """
+    chance = random.Random(seed)
+    program = draw_program(chance, unknown=False)
+    meant = read(program)
+    scene = Scene(program, shared_log)
+    cuts = []
+    for _ended in scene.steps():
+        cuts.append(scene.run.snapshot())
+        check_cut(scene.run.graph(), cuts[-1])
+    cut = chance.choice(cuts)
+    standing = {
+        name: result
+        for name, result in cut.items()
+        if result.status == TaskStatus.SUCCESS or result.started
+    }
+    again = read(program, known_of(meant, standing))
+    scene = Scene(program, shared_log, cut)
+    status = scene.leader().lead()
+    check_tasks(again, scene.run.results(), shared_log)
+    assert status == again.verdict
+    check_value(again, scene.run)
