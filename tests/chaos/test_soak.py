@@ -10,8 +10,9 @@ import pytest
 from distflow import TaskResult, TaskStatus
 from tests.chaos.soak.__main__ import soak
 from tests.chaos.soak.faults import schedule
-from tests.chaos.soak.flows import Planned, random_flow
+from tests.chaos.soak.flows import random_flow
 from tests.chaos.soak.person import Deed
+from tests.chaos.soak.planned import Planned
 from tests.chaos.soak.verdict import Case, judge_task
 
 SUCCESS = TaskStatus.SUCCESS

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from distflow import Loop, Retry, TaskStatus, Workflow
-from tests.chaos.soak.flows import Flow, Planned
+from tests.chaos.soak.planned import Flow, Planned
+from tests.chaos.soak.spread import make_spread
 from tests.support.tasks import hurting, soaking
 
 _AGAIN = Retry(attempts=4, delay=0.1)
@@ -122,8 +123,14 @@ FILLS: dict[str, Fill] = {
 }
 
 
+#: Workflows that grow: with a plan that waits until the gate opens, and without.
+SPREAD, SPREAD_LATE = "spread", "spread late"
+
+
 def make_flow(name: str, log: str, gate: str, queue: str) -> Flow:
-    """One of :data:`FILLS`."""
+    """One of :data:`FILLS`, or one that grows."""
+    if name in (SPREAD, SPREAD_LATE):
+        return make_spread(log, queue, gate=gate if name == SPREAD_LATE else "")
     flow = Workflow(f"hurt_{name}")
     tasks = FILLS[name](flow, log, gate, queue)
     return Flow(flow, tasks)

@@ -24,7 +24,7 @@ from tests.chaos.points.verdict import Broken, Witness
 from tests.chaos.soak.person import is_inside
 from tests.support.cli import command
 from tests.support.proxy import Proxy
-from tests.support.session_process import SessionProcess
+from tests.support.session_process import ROOT, SessionProcess
 from tests.support.worker_process import FAST, FORKING, SIMPLE, WorkerProcess
 
 #: Seconds that a run may take to its end, hurt or not.
@@ -37,6 +37,10 @@ _LEASE = {"DISTFLOW_LEASE_SECONDS": "0.5"}
 #: Roles of workers -> their class. ``both`` are a FastWorker and its child, killed at once where
 #: either reaches the point.
 WORKERS = {"worker": FORKING, "simple": SIMPLE, "fast": FAST, BOTH: FAST}
+
+
+#: Workers write even small expansions in several chunks.
+_SMALL_CHUNKS = {"PYTHONPATH": str(ROOT / "tests/support/small_chunks")}
 
 
 class Played(NamedTuple):
@@ -80,7 +84,7 @@ class Lane:
         taken, self._healthy = self._healthy[:count], self._healthy[count:]
         self.close()
         return taken + [
-            WorkerProcess(self.url, [self.queue], worker_class=kind)
+            WorkerProcess(self.url, [self.queue], worker_class=kind, env=_SMALL_CHUNKS)
             for kind in self._classes[len(taken) : count]
         ]
 
@@ -214,7 +218,11 @@ class Play:
             self.proxy.url if self.proxy else self.fault.url(role),
             [self.lane.queue],
             worker_class=WORKERS[role],
-            env={**self.fault.environment(role), "DISTFLOW_SPOOL": str(self.spool)},
+            env={
+                **_SMALL_CHUNKS,
+                **self.fault.environment(role),
+                "DISTFLOW_SPOOL": str(self.spool),
+            },
         )
 
     def kill_workers(self) -> None:

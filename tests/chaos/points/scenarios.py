@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from distflow import TaskStatus
 from distflow.core.status import RunStatus
+from distflow.runs.run import Run
 from distflow.store.redis.keys import DEFAULT_PREFIX, run_keys
 from tests.chaos.points.case import Case
+from tests.chaos.points.flows import SPREAD, SPREAD_LATE
 from tests.chaos.points.lane import Lane, Play, Played
 from tests.chaos.points.verdict import Broken
 
@@ -270,6 +272,45 @@ def _play_deleted(played: Play) -> list[Broken]:
     return broken
 
 
+def _play_restored(played: Play) -> list[Broken]:
+    """Redis is restored to a time before a plan had expanded, and its leader knows the children."""
+    played.submit()
+    run = played.run()
+
+    def begun() -> bool:
+        played.serve()
+        played.lead()
+        return played.has_begun("train[0]") and _rests(run)
+
+    def expanded() -> bool:
+        played.lead()
+        return "train[0]" in run.store.read_expansions()
+
+    # All else has been done by then: what is restored has all that had effects.
+    played.wait(begun, "everything but the plan to be done")
+    client, keys = played.lane.client.redis, run_keys(DEFAULT_PREFIX, played.run_id).all()
+    kept = {key: (client.dump(key), client.pttl(key)) for key in keys}
+    played.gate.touch()
+    played.wait(expanded, "the plan to expand")
+    played.kill_workers()
+    with client.pipeline() as pipeline:
+        for key, (packed, rest_ms) in kept.items():
+            pipeline.delete(key)
+            if packed is not None:
+                pipeline.restore(key, max(0, rest_ms), packed)
+        pipeline.execute()
+    played.witness.forget("train[0]", "join")
+    played.finish()
+    return _judge(played)
+
+
+def _rests(run: Run) -> bool:
+    """Whether one task is at work, and none else can be."""
+    results = run.results()
+    waiting = ("train[0]", "train", "join")
+    return all(task.name in results or task.name in waiting for task in run.graph().tasks)
+
+
 def _judge(played: Play) -> list[Broken]:
     return played.witness.judge(played.run(), played.flow)
 
@@ -290,9 +331,12 @@ _SCENARIOS: dict[str, tuple[str, Callable[[Play], list[Broken]]]] = {
     "submitted": ("half", _play_submitted),
     "imported": ("half", _play_imported),
     "deleted": ("half", _play_deleted),
+    "spread": (SPREAD, _play_whole),
+    "spread to two": (SPREAD, _play_whole),
+    "restored": (SPREAD_LATE, _play_restored),
 }
 
-_TWO_WORKERS = frozenset({"shared"})
+_TWO_WORKERS = frozenset({"shared", "spread to two", "restored"})
 
 #: In these the workers have a way to Redis of their own.
 _APART = frozenset({"spooled"})
@@ -327,7 +371,22 @@ PLAYED = (
     ("submitted", "submit"),
     ("imported", "import"),
     ("deleted", "delete"),
+    ("spread", "resume"),
+    ("spread", "worker"),
+    ("spread", "simple"),
+    ("spread", "both"),
+    ("spread", "coordinator"),
+    ("spread to two", "worker"),
+    ("spread to two", "fast"),
+    ("restored", "resume"),
 )
 
 #: Likewise with every role whose commands may be hurt on their way.
-PROXIED = (("small", "resume"), ("small", "worker"), ("small", "fast"))
+PROXIED = (
+    ("small", "resume"),
+    ("small", "worker"),
+    ("small", "fast"),
+    ("spread", "resume"),
+    ("spread", "worker"),
+    ("spread", "fast"),
+)

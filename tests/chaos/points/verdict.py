@@ -8,11 +8,12 @@ from pathlib import Path
 
 from distflow import Snapshot, TaskResult, TaskStatus
 from distflow.core.graph import Graph
+from distflow.core.model import MAP_FUNCTION
 from distflow.core.status import RunStatus
 from distflow.runs.run import Run
-from tests.chaos.soak.flows import Flow
 from tests.chaos.soak.person import Deed, read_deeds
-from tests.chaos.soak.verdict import Case, judge_task
+from tests.chaos.soak.planned import Flow
+from tests.chaos.soak.verdict import Case, judge_task, match_names
 from tests.support.tasks.recording import lines
 
 #: ``(kind, what)``: a promise that was broken.
@@ -33,6 +34,8 @@ class Witness:
         #: Charges that had started, and were not in an export.
         self._missing: set[str] = set()
         self.broken: list[Broken] = []
+        #: What the names of tasks begin with whose outcomes Redis had, and has forgotten.
+        self._forgotten: tuple[str, ...] = ()
         #: Task -> how often it was decided that nothing had happened.
         self.retried: Counter[str] = Counter()
 
@@ -48,6 +51,11 @@ class Witness:
             task for task, deeds in self.deeds().items() for deed in deeds if deed.word == "start"
         )
 
+    def forget(self, *prefixes: str) -> None:
+        """Redis is as it was before the tasks whose names begin so had an outcome."""
+        self._done = {task: n for task, n in self._done.items() if not task.startswith(prefixes)}
+        self._forgotten = prefixes
+
     def look(self, run: Run) -> None:
         """Look at the run as it stands: its cut is consistent; whose success is there never starts
         again.
@@ -57,7 +65,7 @@ class Witness:
         graph = run.graph()
         self.broken += _judge_cut(graph, snapshot)
         for task in begun:
-            once = graph.tasks[graph.index[task]].effects == "at_most_once"
+            once = task in graph.index and graph.tasks[graph.index[task]].effects == "at_most_once"
             if once and not self.retried[task] and task not in snapshot:
                 self._missing.add(task)
         # The calls are counted after their success was read: no later one may be among them.
@@ -75,12 +83,21 @@ class Witness:
         broken = [*self.broken, *_judge_cut(run.graph(), run.snapshot())]
         if info.status != RunStatus.SUCCESS:
             broken.append(("loss", f"it is {info.status}: {dict(info.counts)}"))
-        for task, planned in flow.tasks.items():
+        planned_tasks, strange = match_names(flow.tasks, [*results])
+        broken += strange
+        broken += [
+            ("double", f"{task} was called, and is no task of the run")
+            for task in deeds.keys() - results.keys() - flow.tasks.keys()
+            if not task.startswith(self._forgotten)
+        ]
+        for task, planned in planned_tasks.items():
             result = results.get(task)
             if result is None:
                 broken.append(("loss", f"{task} has no outcome"))
                 continue
-            case = Case(planned, result, deeds[task], lost[task], self.retried[task])
+            is_known = not task.startswith(self._forgotten)
+            judged = planned if is_known else planned._replace(kind="node")
+            case = Case(judged, result, deeds[task], lost[task], self.retried[task])
             broken += [(kind, f"{task}: {what}") for kind, what in judge_task(case)]
         # One that vouched for having done nothing may have done so just before it was exported.
         for task in sorted(self._missing):
@@ -99,10 +116,12 @@ class Witness:
         for number, (word, _run, task, *_rest) in enumerate(lines(self._log)):
             if word == "start":
                 first.setdefault(task, number)
-            elif word == "end" or graph.tasks[graph.index[task]].continue_on_error:
+            elif word == "end" or (task in graph.index and _tolerates(graph, graph.index[task])):
                 ended.setdefault(task, number)
-        for child in graph.tasks:
-            for parent in child.depends_on:
+        for index, child in enumerate(graph.tasks):
+            for parent in _rests_on(graph, index):
+                if parent not in results:
+                    continue
                 decided = (results[parent].message or "").startswith("resolved by")
                 lost = (results[parent].error or "").startswith("WorkerLost")
                 if child.name not in first or decided or lost:
@@ -120,11 +139,14 @@ def _has_begun(deeds: list[Deed]) -> bool:
 def _judge_cut(graph: Graph, snapshot: Snapshot) -> Iterator[Broken]:
     """What each success rests on is there too."""
     for name, result in snapshot.items():
-        if result.status != TaskStatus.SUCCESS:
+        if result.status != TaskStatus.SUCCESS or name not in graph.index:
             continue
-        for parent in graph.tasks[graph.index[name]].depends_on:
+        index = graph.index[name]
+        maker = graph.maker(index)
+        above = [graph.tasks[maker].name] if maker >= 0 else []
+        for parent in (*above, *_rests_on(graph, index)):
             found = snapshot.get(parent)
-            tolerated = graph.tasks[graph.index[parent]].continue_on_error
+            tolerated = _tolerates(graph, graph.index[parent])
             if found is not None and found.status == TaskStatus.SUCCESS:
                 continue
             if tolerated and (
@@ -133,3 +155,23 @@ def _judge_cut(graph: Graph, snapshot: Snapshot) -> Iterator[Broken]:
             ):
                 continue
             yield "cut", f"{name} is a success in an export without that of {parent}"
+
+
+def _rests_on(graph: Graph, index: int) -> Iterator[str]:
+    """The tasks whose ends a task waits for: with a node, those of its children."""
+    waiting = [each for each in graph.parents[index] if not graph.follows(index, each)]
+    # The list grows while it is iterated.
+    for each in waiting:
+        made = graph.expansion_of(each)
+        waiting += made or ()
+        # The function of a map is not the user's: it writes nothing.
+        if made is None or graph.tasks[each].function != MAP_FUNCTION:
+            yield graph.tasks[each].name
+
+
+def _tolerates(graph: Graph, index: int) -> bool:
+    """Whether a failure of a task may be tolerated."""
+    maker = graph.maker(index)
+    made_by = graph.tasks[maker].grow if maker >= 0 else None
+    allows = made_by is not None and made_by.max_failures is not None
+    return graph.tasks[index].continue_on_error or allows

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import Any, NamedTuple
+from typing import Any
 
 from distflow import Loop, Retry, TaskStatus, Workflow
+from tests.chaos.soak.planned import Flow, Planned
+from tests.chaos.soak.spread import make_spread
 from tests.support.tasks import soaking
 
 #: Of a task: how it is made, and how often among ten.
@@ -20,30 +22,19 @@ SECONDS = (0.0, 0.0, 0.01, 0.05, 0.3, 1.0)
 CHARGE_SECONDS = (0.0, 0.1, 0.5, 1.5)
 #: Kind -> what is called, and how long it may take.
 _CALLS = {"charge": (soaking.charge, CHARGE_SECONDS), "quick": (soaking.quick, QUICK_SECONDS)}
-#: Of the runs: with many short tasks, and without batches.
+#: Of the runs that do not grow: with many short tasks, and without batches.
 _QUICK_SHARE, _UNBATCHED_SHARE = 0.35, 0.15
+#: Of the runs: those that grow; and of how many elements they are.
+_GROWING_SHARE, _ELEMENTS = 0.25, 8
 #: Of the tasks: those that refuse company.
 _ALONE_SHARE = 0.1
-
-
-class Planned(NamedTuple):
-    """A task and what it must come to."""
-
-    kind: str
-    status: TaskStatus
-
-
-class Flow(NamedTuple):
-    """A workflow, what must become of its tasks, by name, and whether they travel in batches."""
-
-    workflow: Workflow
-    tasks: dict[str, Planned]
-    batch: bool = True
 
 
 def random_flow(seed: int, number: int, log: str) -> Flow:
     """The n-th workflow of a soak."""
     chance = random.Random(f"{seed}-{number}")
+    if chance.random() < _GROWING_SHARE:
+        return make_spread(log, chance.choice(QUEUES), chance.randint(0, _ELEMENTS))
     workflow = Workflow(f"soak_{number}")
     refs: dict[str, Any] = {}
     tasks: dict[str, Planned] = {}

@@ -15,7 +15,8 @@ from distflow import TaskStatus, connect
 from distflow.core.status import RunStatus
 from distflow.errors import DistflowError
 from distflow.runs.run import Run
-from tests.chaos.soak.flows import Flow, random_flow
+from tests.chaos.soak.flows import random_flow
+from tests.chaos.soak.planned import Flow
 from tests.support.tasks.recording import lines
 from tests.support.tasks.soaking import process_name
 

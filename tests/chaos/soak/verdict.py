@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from distflow import TaskResult, TaskStatus, connect
 from distflow.core.run import HistoryEntry
 from distflow.core.status import RunStatus
-from tests.chaos.soak.flows import Planned
 from tests.chaos.soak.person import Deed, Person, read_deeds
+from tests.chaos.soak.planned import Planned
 
 
 class Verdict(NamedTuple):
@@ -40,7 +41,9 @@ def judge(url: str, person: Person, log: Path) -> Verdict:
         run = client.run(run_id)
         info, results, history = run.info(), run.results(), run.store.read_history()
         counts["runs"] += 1
-        counts["tasks"] += len(flow.tasks)
+        tasks, strange = match_names(flow.tasks, [*results])
+        broken += [(kind, f"{run_id}: {what}") for kind, what in strange]
+        counts["tasks"] += len(tasks)
         counts["take-overs"] += sum(entry.kind == "taken_over" for entry in history)
         for kind, count in info.repairs.items():
             counts[f"repairs: {kind}"] += count
@@ -49,7 +52,7 @@ def judge(url: str, person: Person, log: Path) -> Verdict:
             broken.append(("loss", f"{run_id} is {info.status}, {dict(info.counts)}"))
         lost = _losses(history)
         tally: Counter[str] = Counter()
-        for task, planned in flow.tasks.items():
+        for task, planned in tasks.items():
             result, seen = results.get(task), deeds.get((run_id, task), [])
             counts["calls"] += sum(deed.word == "start" for deed in seen)
             if result is None:
@@ -69,11 +72,35 @@ def _losses(history: list[HistoryEntry]) -> Counter[str]:
     return Counter(entry.task for entry in history if entry.kind == "lost")
 
 
+def match_names(
+    planned: Mapping[str, Planned], names: Sequence[str]
+) -> tuple[dict[str, Planned], list[tuple[str, str]]]:
+    """What must become of each task, by its name: where there is a ``*`` in that, it stands for a
+    mark, and exactly one task has such a name. And what is wrong with the names that there are.
+    """
+    found: dict[str, Planned] = {}
+    broken: list[tuple[str, str]] = []
+    for name, what in planned.items():
+        if "*" not in name:
+            found[name] = what
+            continue
+        pattern = re.compile(re.escape(name).replace(r"\*", r"\w+"))
+        matching = [each for each in names if pattern.fullmatch(each)]
+        found.update(dict.fromkeys(matching, what))
+        if len(matching) != 1:
+            broken.append(("loss" if not matching else "double", f"{name} is {matching}"))
+    broken += [("double", f"{name} is no task of this flow") for name in names if name not in found]
+    return found, broken
+
+
 def judge_task(case: Case) -> Iterator[tuple[str, str]]:
     """Each promise that one task shows broken."""
     planned, result, deeds, _lost, _retried = case
     if result.status != planned.status:
         yield "loss", f"{result.status}, not {planned.status}: {result.error or result.message}"
+        return
+    if planned.kind == "node":
+        # The function of a map is not the user's: it writes nothing.
         return
     calls = Counter((deed.attempt, deed.iteration) for deed in deeds if deed.word == "start")
     if planned.status == TaskStatus.SKIPPED:
