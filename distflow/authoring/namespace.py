@@ -30,7 +30,6 @@ class Namespace:
         """The same names, to which others are added independently."""
         copied = type(self)(self._said, self._prefixes[0])
         copied._taken.update(self._taken)  # noqa: SLF001 - it is one of its own
-        copied._next_suffix.update(self._next_suffix)  # noqa: SLF001 - see above
         return copied
 
     def full(self, name: str) -> str:

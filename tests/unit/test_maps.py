@@ -357,11 +357,19 @@ def test_names_of_children_are_theirs(name: str) -> None:
         build_with(colliding)
     assert [(p.kind, p.task) for p in told.value.problems] == [("reserved_name", name)]
     build_with(lambda: (clean(1), report.options(name=name)()))
+
+    def more() -> None:
+        colliding()
+        report().after("nobody")
+
+    with pytest.raises(WorkflowInvalid) as told:
+        build_with(more)
+    assert [p.kind for p in told.value.problems] == ["missing_dependency", "reserved_name"]
     build_with(lambda: (clean.map([1]), report.options(name="cleaner.x")()))
 
 
 @task
-def many(row: Any, **more: Any) -> Any:
+def many(row: Any, **key: Any) -> Any:
     """Takes anything by name."""
     return row
 

@@ -244,3 +244,15 @@ def test_parameters_of_a_workflow_made_with_add() -> None:
     assert flow.build() is flow
     with pytest.raises(InvalidInput, match="'etl' was built with its parameters already"):
         etl().build({"day": "tue"})
+
+
+def test_a_copy_has_names_of_its_own() -> None:
+    """What is added to it is not in the workflow that it was made of."""
+    dag = Workflow("ad hoc")
+    dag.add("a", report)
+    copied = dag.build({"day": "mon"})
+    copied.add("b", report)
+    dag.add("b", report)
+    with pytest.raises(WorkflowInvalid, match="'a': workflow 'ad hoc' has a task of this name"):
+        copied.add("a", report)
+    assert list(by_name(copied)) == list(by_name(dag)) == ["a", "b"]
