@@ -32,6 +32,7 @@ from distflow.runs.facts import read_facts
 from distflow.runs.lookup import iter_cuts, live_status
 from distflow.runs.outlook import Step, read_outlook
 from distflow.runs.survey import survey_run, why_of
+from distflow.runs.tallies import outermost, read_tallies
 from distflow.runs.wait_words import timed_words
 from distflow.text import span
 from distflow.wire.codec import decode_result
@@ -60,16 +61,18 @@ def status(
         survey = survey_run(store, info, limit=_JSON_NAMES if as_json else _SHOWN_NAMES)
         facts = read_facts(backend, info, survey)
         waits, again = run_waits(facts), go_on_command(info, backend)
+        tallies = read_tallies(store, info)
         if as_json:
             document = status_document(info)
             document["misfits"] = misfit_documents(facts.workers)
             document["waits"] = wait_documents(info, waits, partial(_command, again))
+            document["expansions"] = [tally._asdict() for tally in outermost(tallies)[:_JSON_NAMES]]
             if with_tasks:
                 document["results"] = result_documents(store)
             print_json(document)
             return
         outlook = read_outlook(store, info, survey)
-        for text in status_lines(info, survey, outlook, waits, again):
+        for text in status_lines(info, survey, outlook, waits, again, tallies):
             put(text)
         if with_tasks:
             for text in _task_table(store, info):

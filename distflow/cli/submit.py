@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import click
 
-from distflow.authoring import Workflow, check_workflow
+from distflow.authoring import Workflow
 from distflow.authoring.params import load_workflow, parse_params, read_pairs
 from distflow.cli.ui.common import (
     ExitCode,
@@ -23,6 +21,7 @@ from distflow.cli.ui.common import (
     show,
 )
 from distflow.cli.ui.connecting import open_connection
+from distflow.cli.ui.dry_run import print_dry_run
 from distflow.cli.ui.foreground import see_through
 from distflow.cli.ui.interrupts import interruptible
 from distflow.cli.ui.narration import outcome_lines
@@ -31,33 +30,16 @@ from distflow.cli.ui.run_options import detach_option, eviction_option, run_opti
 from distflow.cli.ui.waits import go_on_command
 from distflow.core.run import RunInfo
 from distflow.core.run_options import NewRunOptions
-from distflow.core.status import RESTING_RUNS, TaskStatus
+from distflow.core.status import RESTING_RUNS
 from distflow.errors import DistflowError, InvalidInput
-from distflow.ids import check_new_run_id, check_run_id, new_origin
+from distflow.ids import check_run_id
 from distflow.runs.advice import durability_warnings
 from distflow.runs.client import Client
 from distflow.runs.documents import status_document
 from distflow.runs.earlier import find_or_create
 from distflow.runs.run import Run
-from distflow.runs.takeover import NOTHING_TAKEN, Taking, take_over
+from distflow.runs.takeover import Taking
 from distflow.snapshot import Snapshot
-from distflow.text import counted
-from distflow.wire.as_json import to_plain
-
-#: The words of a dry run for each action.
-_ACTIONS = {
-    TaskStatus.SUCCESS: "run",
-    TaskStatus.SKIPPED: "skip",
-    TaskStatus.FAILURE: "fail",
-    TaskStatus.PENDING: "wait",
-}
-_PLAIN_ACTIONS = frozenset({"keep", "run"})
-_SAID = {
-    "skip": "would be skipped",
-    "fail": "would fail because of a condition",
-    "wait": "would wait for a decision",
-    "keep": "kept",
-}
 
 
 @click.command()
@@ -98,7 +80,7 @@ def submit(
     workflow = None if or_resume else build_workflow(workflow_path, pairs)
     snapshot = Snapshot.load(snapshot_path) if snapshot_path else None
     if workflow and dry_run:
-        _print_plan(workflow, run_id, snapshot, taking, as_json=as_json)
+        print_dry_run(workflow, run_id, snapshot, taking, as_json=as_json)
         return ExitCode.SUCCESS
     with (
         interruptible(hands_over=True) as interrupt,
@@ -254,55 +236,3 @@ def warn_of_durability(run: Run) -> None:
     """Warn if the run's Redis may lose data."""
     for warning in durability_warnings(run.store):
         say(f"warning: {warning}")
-
-
-def _print_plan(
-    workflow: Workflow,
-    run_id: str | None,
-    snapshot: Snapshot | None,
-    taking: Taking,
-    *,
-    as_json: bool,
-) -> None:
-    if run_id is not None:
-        check_new_run_id(run_id)
-    graph = check_workflow(workflow)
-    taken = NOTHING_TAKEN if snapshot is None else take_over(snapshot, graph, taking)
-    known = {name for name, packed, _progress in taken.outcomes if packed}
-    for warning in taken.warnings:
-        say(f"warning: {warning}")
-    origin = (snapshot and snapshot.origin) or new_origin()
-    # Imported here: few commands need it, and its import is slow.
-    results = import_module("distflow.runs.simulation").simulate(workflow, graph, taken, origin)
-    actions = {
-        name: "keep" if name in known else _ACTIONS[result.status]
-        for name, result in results.items()
-    }
-    if as_json:
-        print_json(
-            {
-                "workflow": workflow.reference or workflow.name,
-                "params": to_plain(workflow.params),
-                "context": workflow.context,
-                "tasks": [
-                    {
-                        "name": name,
-                        "action": action,
-                        "reason": None if action in _PLAIN_ACTIONS else results[name].message,
-                        "function": (task := graph.tasks[graph.index[name]]).function,
-                        "depends_on": task.depends_on,
-                        "queue": task.queue,
-                        "effects": task.effects,
-                    }
-                    for name, action in actions.items()
-                ],
-            }
-        )
-        return
-    for name, action in actions.items():
-        why = "" if action in _PLAIN_ACTIONS else f"\t{results[name].message}"
-        show(f"{action}\t{name}\t{graph.tasks[graph.index[name]].function}{why}")
-    counts = Counter(actions.values())
-    parts = [f"{counted(counts['run'], 'task')} would run"]
-    parts += [f"{counts[action]} {words}" for action, words in _SAID.items() if counts[action]]
-    say(f"{', '.join(parts)}; nothing was written")

@@ -8,6 +8,7 @@ from distflow.coordinator.mirror import RunMirror
 from distflow.core.picture import Picture, ResumePlan, shown_counts
 from distflow.core.plan import PlanItem
 from distflow.core.status import TaskStatus
+from distflow.core.tally import going_tallies
 
 #: Seconds between two pictures.
 _SHOW_SECONDS = 0.1
@@ -53,7 +54,8 @@ class Pictures:
         self._due = now + _SHOW_SECONDS
         running = {name: now - since for name, since in mirror.running.items()}
         queues = _open_queues(mirror) if self._onlooker.wants_queues else None
-        self._onlooker.see(Picture(shown_counts(mirror.state.counts), running, queues))
+        tallies = going_tallies(mirror.graph, mirror.state.dependencies)
+        self._onlooker.see(Picture(shown_counts(mirror.state.counts), running, queues, tallies))
 
 
 def _open_queues(mirror: RunMirror) -> frozenset[str]:

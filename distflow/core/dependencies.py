@@ -56,6 +56,8 @@ class Dependencies:
         self._open = {node: len(made) for node, made in graph.grown_nodes().items()}
         #: Grown nodes -> their children that ended badly.
         self._bad: dict[int, list[int]] = {}
+        #: Grown nodes -> how many of their children failed, tolerated or not.
+        self._failed: dict[int, int] = {}
         #: Grown nodes whose children have all ended -> whether well.
         self._joined: dict[int, bool] = {}
         #: Failures that the ``max_failures`` of their node tolerates; and those not taken yet.
@@ -144,6 +146,10 @@ class Dependencies:
         """How many children of a grown node have ended; a grown child has when it has joined."""
         return len(self._graph.expansion_of(node) or ()) - self._open.get(node, 0)
 
+    def failed_children(self, node: int) -> int:
+        """How many children of a grown node have failed, tolerated ones too."""
+        return self._failed.get(node, 0)
+
     def _is_met(self, index: int, parent: int) -> bool:
         if self._graph.is_grown(parent) and self._graph.follows(index, parent):
             return self._statuses[parent] == _S.SUCCESS
@@ -167,6 +173,8 @@ class Dependencies:
         """A child of a node has ended, or has joined if it is grown itself."""
         node = self._graph.maker(index)
         self._open[node] -= 1
+        if self._statuses[index] == _S.FAILURE:
+            self._failed[node] = self._failed.get(node, 0) + 1
         if not self.satisfies(index):
             self._bad.setdefault(node, []).append(index)
         if self._statuses[node] == _S.SUCCESS:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from distflow.core.graph import Graph
 from distflow.core.plan import PlanItem
 from distflow.core.run import RunInfo
 from distflow.core.status import RUNNING, TaskStatus
+from distflow.core.tally import Tally
 
 _S = TaskStatus
 
@@ -34,6 +35,9 @@ class Picture(NamedTuple):
     running: Mapping[str, float]
     #: Queues of the tasks that could run; None if nobody asked for them.
     queues: Collection[str] | None = None
+    #: How far the children of growing nodes are, in the order of their expansions: of nodes with
+    #: children that have not ended, and not of all where there are many.
+    tallies: Sequence[Tally] = ()
 
 
 class ResumePlan(NamedTuple):

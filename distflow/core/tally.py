@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from distflow.core.dependencies import Dependencies
 from distflow.core.graph import Graph
 from distflow.core.status import FINAL, TaskStatus
 
@@ -48,6 +49,24 @@ def tally_graph(graph: Graph, statuses: Mapping[str, TaskStatus]) -> list[Tally]
         failed = states.count(TaskStatus.FAILURE)
         found[node] = Tally(graph.tasks[node].name, kind_of(graph, node), len(made), ended, failed)
     return [found[node] for node in graph.grown_nodes()]
+
+
+#: How many tallies a display shows.
+SHOWN_TALLIES = 6
+
+
+def going_tallies(graph: Graph, dependencies: Dependencies) -> list[Tally]:
+    """The first few nodes with children that have not ended, as whoever leads the run counts."""
+    found: list[Tally] = []
+    for node, made in graph.grown_nodes().items():
+        ended = dependencies.ended_children(node)
+        if ended < len(made):
+            failed = dependencies.failed_children(node)
+            name = graph.tasks[node].name
+            found.append(Tally(name, kind_of(graph, node), len(made), ended, failed))
+            if len(found) == SHOWN_TALLIES:
+                break
+    return found
 
 
 def count_ended(statuses: Sequence[TaskStatus | None], going: Sequence[bool]) -> int:

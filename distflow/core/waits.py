@@ -42,6 +42,8 @@ class WaitKind(StrEnum):
     BUSY = "busy"
     #: A task that it depends on has not succeeded.
     DEPENDENCY = "dependency"
+    #: The tasks that a dependency has added have not all ended.
+    CHILDREN = "children"
     #: Somebody must decide how the task ended: it is ``unknown``, or is ``at_most_once``, started
     #: and failed.
     DECISION = "decision"
@@ -112,7 +114,8 @@ class RunFacts(NamedTuple):
 class TaskFacts(NamedTuple):
     """What was read about a task that may be waiting.
 
-    ``timed`` is its wait for a time; ``open`` are the dependencies that have not succeeded;
+    ``timed`` is its wait for a time; ``open`` are the dependencies that have not succeeded, and
+    ``growing`` those that have added tasks which have not all ended;
     ``dead_end`` says that only a decision can change its outcome; ``batches`` is how many batches
     of the run are running.
     """
@@ -124,6 +127,7 @@ class TaskFacts(NamedTuple):
     open: Sequence[str] = ()
     dead_end: bool = False
     batches: int = 0
+    growing: Sequence[str] = ()
 
 
 def is_led(info: RunInfo) -> bool:
@@ -244,6 +248,7 @@ def task_waits(info: RunInfo, facts: TaskFacts, asked: Mapping[str, str]) -> lis
         return list(failed_waits([name] if facts.dead_end else []))
     waits = [facts.timed] if facts.timed else []
     waits += [Wait(WaitKind.DEPENDENCY, name, on) for on in facts.open]
+    waits += [Wait(WaitKind.CHILDREN, name, on) for on in facts.growing]
     waits += [wait._replace(task=name) for wait in rest_waits(info)]
     limit = info.options.concurrency
     if not waits:

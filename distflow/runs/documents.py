@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from distflow.core.misfit import find_held, wanted_of
-from distflow.core.model import Task
+from distflow.core.model import Task, users_part
 from distflow.core.options import ALWAYS_SHOWN, chosen_options
 from distflow.core.picture import COUNTED
 from distflow.core.run import Beat, HistoryEntry, Refusal, RunInfo, TaskCut
@@ -15,8 +15,10 @@ from distflow.core.waits import TaskFacts, Wait, WorkerFacts, is_led, task_waits
 from distflow.ids import task_key
 from distflow.ports.run_store import RunStore
 from distflow.runs.lookup import iter_cuts, live_status
+from distflow.runs.node_reader import GrownNode, read_node
 from distflow.runs.outlook import Step, step_of
 from distflow.runs.survey import find_asked, found_task, last_try, timed_wait
+from distflow.runs.tallies import read_tallies
 from distflow.wire.as_json import iso_time, plain_result, to_plain
 from distflow.wire.codec import decode_result, unpack
 
@@ -136,6 +138,8 @@ class TaskReading(NamedTuple):
     #: The last heartbeat of the batch that holds it.
     beat: Beat | None
     waits: Sequence[Wait]
+    #: What it has added, if it is a growing node that has expanded.
+    children: GrownNode | None = None
 
 
 def read_task(store: RunStore, info: RunInfo, task: Task) -> TaskReading:
@@ -161,10 +165,30 @@ def read_task(store: RunStore, info: RunInfo, task: Task) -> TaskReading:
         [name for name, there in dependencies.items() if there != TaskStatus.SUCCESS],
         dead_end=found is not None and found.dead_end and not found.decided,
         batches=_count_batches(store, info, status),
+        growing=_find_growing(store, info, task, dependencies) if status not in OUTCOMES else (),
     )
     waits = task_waits(info, facts, find_asked(store, [name]) if asks and is_led(info) else {})
     beat = None if cut.claim is None else store.read_beats().get(cut.claim.batch)
-    return TaskReading(task, cut, dependencies, history, beat, waits)
+    grown = None if task.grow is None or cut.packed is None else read_node(store, name, cut.packed)
+    return TaskReading(task, cut, dependencies, history, beat, waits, grown)
+
+
+def _find_growing(
+    store: RunStore, info: RunInfo, task: Task, dependencies: Mapping[str, TaskStatus]
+) -> list[str]:
+    """The dependencies of a task that have added tasks which have not all ended, if it waits for
+    those.
+    """
+    followed = () if task.grow is None else task.grow.shapes
+    done = [name for name, there in dependencies.items() if there == TaskStatus.SUCCESS]
+    nodes = store.read_expansions().keys() & (set(done) - set(followed))
+    if not nodes:
+        return []
+    return [
+        tally.node
+        for tally in read_tallies(store, info)
+        if tally.node in nodes and tally.done < tally.children
+    ]
 
 
 def _count_batches(store: RunStore, info: RunInfo, status: TaskStatus) -> int:
@@ -182,12 +206,16 @@ def task_document(
     claim, progress, beat = cut.claim, cut.progress, reading.beat
     status = live_status(cut, info.as_of)
     result = None if cut.packed is None else result_document(cut.packed, name)
+    if result is not None and reading.children is not None:
+        result["data"] = reading.children.value
     document: dict[str, Any] = {
         "run_id": info.run_id,
         "task": name,
         "coordinator": info.coordinator,
         "status": shown_status(status),
-        "function": task.function,
+        "kind": "call" if task.grow is None else task.grow.kind,
+        "function": users_part(task).function,
+        "children": None if reading.children is None else reading.children.counts,
         **{name: getattr(task, name) for name in ALWAYS_SHOWN},
         "options": chosen_options(task),
         "key": task_key(info.origin, name),

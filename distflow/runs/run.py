@@ -73,8 +73,10 @@ class Run:
         return self._graph.read()
 
     def results(self) -> dict[str, TaskResult]:
-        """The outcomes so far, in the graph's order."""
-        return dict(Snapshot.from_packed(read_outcomes(self.store, self.graph())))
+        """The outcomes so far, in the graph's order: of a mapped task or a plan with the value that
+        it stands for, once all of its tasks have ended.
+        """
+        return dict(read_outcomes(self.store, self.graph()))
 
     def snapshot(self) -> Snapshot:
         """What is known to be done, as an export would have it; results are decoded when read."""

@@ -14,11 +14,13 @@ from distflow.core.model import Task
 from distflow.core.picture import Picture, ResumePlan, info_counts
 from distflow.core.run import Event, RunInfo, event_order
 from distflow.core.status import ENDED_RUNS, RESTING_RUNS, RunStatus
+from distflow.core.tally import SHOWN_TALLIES
 from distflow.errors import LeaseHeld, StaleEpoch, WrongState
 from distflow.events.notice import Interrupt, Listener, Notice, Signal
 from distflow.events.translation import Translator
 from distflow.events.vocabulary import EventKind
 from distflow.ports.run_store import RunStore
+from distflow.runs.tallies import TallyReader
 
 #: Seconds between two looks at a run that somebody else leads.
 FOLLOW_SECONDS = 0.5
@@ -123,6 +125,7 @@ class Session:
         self._cancel = cancel
         self._grace_seconds = grace_seconds
         self._clock = clock
+        self._tallies = TallyReader(store, clock.monotonic)
 
     def finish(self, *, reopen: bool, force: bool = False) -> RunStatus:
         """Lead the run until it stands still, or follow its coordinator and take over if that dies.
@@ -205,7 +208,8 @@ class Session:
             name: max(0.0, info.as_of - claim.claimed / 1000)
             for name, claim in self._store.read_claims().items()
         }
-        return Picture(info_counts(info), running, info.queues)
+        going = [each for each in self._tallies.read(info) if each.done < each.children]
+        return Picture(info_counts(info), running, info.queues, going[:SHOWN_TALLIES])
 
 
 class _Ear:

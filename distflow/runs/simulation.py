@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,16 +10,21 @@ from distflow.authoring import Workflow
 from distflow.backends.in_process import new_store, run_threads
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.core.graph import Graph
-from distflow.core.model import TaskResult
+from distflow.core.model import Task, TaskResult, users_part
+from distflow.core.reach import find_above
 from distflow.core.run import RunSpec, ServerFacts
 from distflow.core.run_options import RunOptions
 from distflow.core.status import TaskStatus
 from distflow.events.notice import Listener, Notice
 from distflow.ids import new_run_id
 from distflow.ports.run_store import RunStore
+from distflow.runs.graph_reader import GraphReader
+from distflow.runs.outcome_reader import read_outcomes
 from distflow.runs.run_writer import write_run
 from distflow.runs.takeover import Takeover
-from distflow.wire.codec import decode_result
+from distflow.snapshot.records import SavedExpansion
+from distflow.wire.codec import encode_task, pack
+from distflow.wire.tasks import decode_tasks
 
 
 def simulate(
@@ -44,9 +49,9 @@ def simulate(
     Returns:
         A result for every task: see :meth:`distflow.TaskRunner.execute`.
     """
-    # Without options that would call more of the user's code, or wait.
-    plain: dict[str, Any] = dict.fromkeys(("retry", "loop", "timeout", "verify"))
-    inert = Graph.compile([task._replace(**plain) for task in graph.tasks])
+    grown = {saved.node for saved in taken.expansions}
+    inert = Graph.compile([_make_inert(task, grown) for task in graph.tasks])
+    taken = taken._replace(expansions=[_make_inert_all(saved, grown) for saved in taken.expansions])
     store = new_store(new_run_id())
     name = workflow.reference or workflow.name
     options = RunOptions(batch=False)
@@ -56,7 +61,27 @@ def simulate(
     # One after another is easier to follow.
     with run_threads(workflow, store, 1, context=context, simulated=True) as here:
         WorkflowExecutor(store, here, listener=told).lead()
-    return read_all(store, graph)
+    return read_all(store, GraphReader(store).read() if taken.expansions else graph)
+
+
+def _make_inert(task: Task, grown: Collection[str]) -> Task:
+    """A task without options that would call more of the user's code, or wait; and one that adds
+    nothing, unless it is among those that have: nobody knows what it would add.
+    """
+    plain: dict[str, Any] = dict.fromkeys(("retry", "loop", "timeout", "verify"))
+    if task.grow is not None and task.name not in grown:
+        # Workers take the function of a map for what it is.
+        plain |= {"grow": None, "function": users_part(task).function}
+    return task._replace(**plain)
+
+
+def _make_inert_all(saved: SavedExpansion, grown: Collection[str]) -> SavedExpansion:
+    """The same of all tasks of an expansion."""
+    chunks = [
+        (pack([encode_task(_make_inert(task, grown)) for task in decode_tasks(packed)]), prints)
+        for packed, prints in saved.chunks
+    ]
+    return saved._replace(chunks=chunks)
 
 
 def _tell(listener: Listener, notice: Notice) -> None:
@@ -65,10 +90,7 @@ def _tell(listener: Listener, notice: Notice) -> None:
 
 def read_all(store: RunStore, graph: Graph) -> dict[str, TaskResult]:
     """The results of all tasks of a run: see :func:`fill_results`."""
-    names = [task.name for task in graph.tasks]
-    packed = zip(names, store.read_results(names), strict=True)
-    found = {name: decode_result(result) for name, result in packed if result is not None}
-    return fill_results(graph, found)
+    return fill_results(graph, read_outcomes(store, graph))
 
 
 def fill_results(graph: Graph, results: Mapping[str, TaskResult]) -> dict[str, TaskResult]:
@@ -81,7 +103,7 @@ def fill_results(graph: Graph, results: Mapping[str, TaskResult]) -> dict[str, T
         if name in results:
             filled[name] = results[name]
             continue
-        for above in graph.tasks[index].depends_on:
+        for above in (graph.tasks[each].name for each in find_above(graph, index)):
             unknown = above in results and results[above].status == TaskStatus.UNKNOWN
             cause = above if unknown else causes.get(above, "")
             if cause:

@@ -82,9 +82,10 @@ def task_words(waits: Sequence[Wait], run_id: str) -> tuple[str, str] | None:
         case WaitKind.TIME:
             why = f", {UNMET}" if first.why == UNMET else ""
             return "waits", f"for {first.on} at {iso_time(first.until)}{why}"
-        case WaitKind.DEPENDENCY:
-            names = (wait.on for wait in waits if wait.kind == WaitKind.DEPENDENCY)
-            return "waits for", ", ".join(names)
+        case WaitKind.DEPENDENCY | WaitKind.CHILDREN:
+            names = [wait.on for wait in waits if wait.kind == WaitKind.DEPENDENCY]
+            nodes = [wait.on for wait in waits if wait.kind == WaitKind.CHILDREN]
+            return "waits for", ", ".join([*names, *(f"the children of {node}" for node in nodes)])
         case WaitKind.WORKER:
             return "waits for", f"a worker of queue {first.on!r}"
         case WaitKind.CONCURRENCY:

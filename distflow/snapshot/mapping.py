@@ -89,11 +89,13 @@ class Snapshot(Mapping[str, TaskResult]):
         origin: str | None = None,
         fingerprints: Mapping[str, str] | None = None,
         notes: Mapping[str, bytes] | None = None,
+        expansions: Mapping[str, SavedExpansion] | None = None,
     ) -> Snapshot:
-        """A snapshot of encoded TaskResults and notes, which are not checked."""
+        """A snapshot of encoded TaskResults, notes and expansions, which are not checked."""
         snapshot = cls(origin=origin, fingerprints=fingerprints)
         snapshot._packed = dict(packed)
         snapshot._notes = dict(notes or {})
+        snapshot._expansions = dict(expansions or {})
         return snapshot
 
     @classmethod

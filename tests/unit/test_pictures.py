@@ -7,9 +7,11 @@ from typing import Any
 
 from distflow.coordinator.pictures import Pictures
 from distflow.core.graph import Graph
-from distflow.core.model import Task
+from distflow.core.model import Grow, Task
 from distflow.core.picture import Picture
 from distflow.core.state import TaskStateManager
+from distflow.core.status import TaskStatus
+from distflow.core.tally import Tally
 from distflow.runs.session import Watcher
 
 
@@ -44,6 +46,25 @@ def test_a_loop_of_many_steps_shows_few_pictures() -> None:
     last = looking.seen[-1]
     assert (last.queues, last.running) == ({"left"}, {"a": 2.0})
     assert last.counts["pending"] == 2
+
+
+def test_a_picture_counts_children() -> None:
+    """Of nodes whose children have not all ended: a line each, however many there are."""
+    graph = Graph.compile(
+        [Task("a", "m:f", grow=Grow("plan")), Task("b", "m:f", depends_on=("a",))]
+    )
+    state = TaskStateManager(graph, {}, {}, {}, 0)
+    state.grow(0, graph.grow(0, [Task("a.x", "m:f"), Task("a.y", "m:f")]))
+    state.on_finished(0, TaskStatus.SUCCESS)
+    looking = Looking()
+    pictures = Pictures(looking)
+    mirror: Any = SimpleNamespace(graph=graph, state=state, running={})
+    state.on_finished(2, TaskStatus.FAILURE)
+    pictures.show(mirror, 1.0)
+    assert looking.seen[-1].tallies == [Tally("a", "plan", 2, 1, 1)]
+    state.on_finished(3, TaskStatus.SUCCESS)
+    pictures.show(mirror, 2.0)
+    assert looking.seen[-1].tallies == []
 
 
 def test_nobody_looks_on() -> None:

@@ -9,8 +9,9 @@ import pytest
 from distflow.core.graph import Graph
 from distflow.core.model import Grow, Ref, Task
 from distflow.core.render import to_dot, to_mermaid, to_text
+from distflow.core.state import TaskStateManager
 from distflow.core.status import FINAL, TaskStatus
-from distflow.core.tally import Tally, tally_graph
+from distflow.core.tally import SHOWN_TALLIES, Tally, going_tallies, tally_graph
 from distflow.wire.fingerprint import fingerprint
 from tests.support.growth import GrowingGraph, Reference
 
@@ -123,6 +124,10 @@ def test_tallies_of_random_graphs(seed: int) -> None:
         done = sum(map(has_ended, made))
         expected.append(Tally(task.name, task.grow.kind, len(made), done, failed))
     assert tally_graph(graph, statuses) == expected
+    # Whoever leads the run counts as tasks end.
+    state = TaskStateManager(graph, statuses, {}, {}, 0)
+    going = [tally for tally in expected if tally.done < tally.children]
+    assert going_tallies(graph, state.dependencies) == going[:SHOWN_TALLIES]
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,8 @@ class Foreground:
                 queues,
                 leading=self._is_leading,
             )
-        self._display.update(View(counts, picture.running, self._stall.answer))
+        view = View(counts, picture.running, self._stall.answer, picture.tallies)
+        self._display.update(view)
 
     def _note_interrupt(self) -> None:
         if self._is_leading and self._interrupt.is_set() and not self._said_interrupted:

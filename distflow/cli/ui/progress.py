@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -20,6 +20,7 @@ from rich.text import Text
 from distflow.cli.ui.common import interrupted_code, say
 from distflow.cli.ui.views import clip
 from distflow.core.picture import COUNTED
+from distflow.core.tally import Tally
 from distflow.events.notice import Interrupt
 from distflow.text import counted, one_line, span
 
@@ -54,6 +55,8 @@ class View(NamedTuple):
     running: Mapping[str, float]
     #: What the run waits for if nothing moves.
     waits_for: str = ""
+    #: Growing nodes whose children have not all ended.
+    tallies: Sequence[Tally] = ()
 
     @property
     def total(self) -> int:
@@ -142,6 +145,7 @@ class PlainDisplay:
                 self.note(f"waits: {view.waits_for}")
         now = time.monotonic()
         text = f"{view.done}/{view.total} done: {counts_text(view.counts)}"
+        text += "".join(f"; {tally.node} {tally.words}" for tally in view.tallies)
         pause = _PLAIN_STILL_SECONDS if text == self._told else _PLAIN_SECONDS
         if now - self._told_at >= pause:
             self._told, self._told_at = text, now
@@ -196,6 +200,7 @@ class TerminalDisplay:
             f"{view.done}/{view.total}  {_clock(time.monotonic() - self._began)}",
         )
         lines = [clip("  " + counts_text(view.counts), width)]
+        lines += [clip(f"{tally.node} {tally.words}", width) for tally in view.tallies]
         longest = sorted(view.running.items(), key=lambda item: -item[1])
         for name, seconds in longest[:_SHOWN_RUNNING]:
             lines.append(f"  {clip(name, width - 14):{width - 14}} {span(seconds):>9}")

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from distflow.cli.ui.common import Line
-from distflow.cli.ui.views import block, line, painted
+from distflow.cli.ui.views import block, clip, line, painted
 from distflow.core.waits import Wait
 from distflow.runs.wait_words import task_words
 from distflow.text import one_line, span
 from distflow.wire.as_json import json_text
 
 _SATISFIED = "success"
+
+#: Characters of what a growing node stands for: JSON has all of it.
+_LONGEST_VALUE = 500
 
 #: Options with a line of their own.
 _ELSEWHERE = frozenset({"queue", "effects", "verify"})
@@ -31,6 +34,8 @@ def task_lines(document: Mapping[str, Any], waits: Sequence[Wait]) -> Iterator[L
     tolerated = document["continue_on_error"] and document["status"] == "failure"
     goes_on = " (tolerated: its dependents run anyway)" if tolerated else ""
     yield painted("status".ljust(11), document["status"], goes_on)
+    if document["kind"] != "call":
+        yield _line("kind", document["kind"])
     yield _line("function", document["function"])
     effects = "" if document["effects"] == "normal" else f", effects {document['effects']}"
     yield _line("queue", document["queue"] + effects)
@@ -45,7 +50,10 @@ def task_lines(document: Mapping[str, Any], waits: Sequence[Wait]) -> Iterator[L
     if document["saved"] is not None:
         yield _line("saved", json_text(document["saved"]))
     yield from _live_lines(document, waits)
-    yield from _result_lines(document["result"])
+    children = document["children"]
+    if children is not None:
+        yield _line("children", _counts_text(children))
+    yield from _result_lines(document["result"], is_node=children is not None)
     yield from _dependency_lines(document["dependencies"])
     yield from _history_lines(document["history"])
 
@@ -69,7 +77,14 @@ def _dependency_lines(dependencies: Mapping[str, str]) -> Iterator[str]:
         yield _line("depends on", f"{name}: {status}")
 
 
-def _result_lines(result: Mapping[str, Any] | None) -> Iterator[str]:
+def _counts_text(children: Mapping[str, int]) -> str:
+    """``100: 37 success, 2 failure, 61 pending``."""
+    known = [f"{count} {status}" for status, count in children.items() if status != "total"]
+    return f"{children['total']}{': ' if known else ''}{', '.join(known)}"
+
+
+def _result_lines(result: Mapping[str, Any] | None, *, is_node: bool) -> Iterator[str]:
+    """``is_node``: the data are gathered, and null until all children have ended well."""
     if result is None:
         return
     if result["attempt"]:
@@ -86,7 +101,9 @@ def _result_lines(result: Mapping[str, Any] | None) -> Iterator[str]:
         yield from block("message", message.strip())
     if error:
         yield from block("error", error.strip())
-    if result["status"] == _SATISFIED or result["data"] is not None:
+    if is_node and result["data"] is not None:
+        yield _line("result", clip(json_text(result["data"]), _LONGEST_VALUE))
+    elif not is_node and (result["status"] == _SATISFIED or result["data"] is not None):
         yield from _value_lines(result["data"])
     if result.get("traceback"):
         yield "traceback"

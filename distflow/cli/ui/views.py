@@ -12,10 +12,12 @@ from distflow.core.misfit import name_worker, wanted_of
 from distflow.core.picture import COUNTED
 from distflow.core.run import UNKNOWN, Refusal, RunInfo, ServerFacts
 from distflow.core.status import RESTING_RUNS
+from distflow.core.tally import Tally
 from distflow.core.waits import Wait
 from distflow.runs.documents import done_count
 from distflow.runs.outlook import Outlook, Step, next_steps, step_of
 from distflow.runs.survey import Survey
+from distflow.runs.tallies import outermost
 from distflow.runs.wait_words import timed_words, wanted_words
 from distflow.text import one_line, span
 
@@ -34,6 +36,9 @@ _COLOURS: Mapping[str, str] = {
 
 #: Refusals that are listed; the others are counted.
 _SHOWN_MISFITS = 10
+
+#: Growing nodes that are listed.
+_SHOWN_NODES = 10
 
 #: Columns of the label before the text of a line.
 _LABEL = 11
@@ -88,7 +93,12 @@ def counts_text(info: RunInfo) -> str:
 
 
 def status_lines(
-    info: RunInfo, survey: Survey, outlook: Outlook, waits: Sequence[Wait], again: str
+    info: RunInfo,
+    survey: Survey,
+    outlook: Outlook,
+    waits: Sequence[Wait],
+    again: str,
+    tallies: Sequence[Tally] = (),
 ) -> Iterator[Line]:
     """The compact view of ``distflow status``.
 
@@ -98,6 +108,7 @@ def status_lines(
         outlook: what can become of it.
         waits: what it waits for.
         again: the command that continues the run.
+        tallies: how far the children of growing nodes are.
     """
     said = info.reason if info.reason != info.status else None
     reason = " " + clip(f"({said})", columns() - 24) if said else ""
@@ -107,6 +118,7 @@ def status_lines(
         yield line("params", ", ".join(f"{name}={info.params[name]!r}" for name in info.params))
     yield painted("status".ljust(_LABEL), info.status, reason)
     yield line("tasks", counts_text(info))
+    yield from _tally_lines(tallies)
     yield line("time", _times(info))
     yield line("led by", info.coordinator or "nobody")
     yield line("durability", _durability(info.server))
@@ -144,6 +156,16 @@ def _times(info: RunInfo) -> str:
         seconds = info.run_seconds or 0.0
         text += f", {'ran for' if info.status in RESTING_RUNS else 'runs for'} {span(seconds)}"
     return text
+
+
+def _tally_lines(tallies: Sequence[Tally]) -> Iterator[str]:
+    """A line per growing node, however many children it has; those that have all ended last."""
+    shown = sorted(outermost(tallies), key=lambda tally: tally.done == tally.children)
+    for tally in shown[:_SHOWN_NODES]:
+        yield line(tally.kind, f"{tally.node}: {tally.words}")
+    more = len(shown) - _SHOWN_NODES
+    if more > 0:
+        yield line("", f"and {more} more: see --json")
 
 
 def _task_lines(info: RunInfo, survey: Survey) -> Iterator[str]:

@@ -18,6 +18,7 @@ from distflow.cli.ui.common import ExitCode, Painted, put, run_guarded, say, sho
 from distflow.cli.ui.narration import Narrator
 from distflow.cli.ui.progress import PlainDisplay, TerminalDisplay, View, WritingProgress
 from distflow.core.picture import COUNTED
+from distflow.core.tally import Tally
 from distflow.errors import InvalidInput, RedisUnavailable, WrongState
 from distflow.events.notice import Interrupt, Notice
 from tests.support.command_line import MemoryScene
@@ -258,3 +259,21 @@ def test_a_word_is_painted_on_a_terminal_alone() -> None:
     command = click.Command("paint", callback=lambda: put(Painted("a ", "red", " b", "red")))
     assert CliRunner().invoke(command).stdout == "a red b\n"
     assert CliRunner().invoke(command, color=True).stdout == "a \x1b[31mred\x1b[0m b\n"
+
+
+def test_growing_nodes_have_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal below the counts, elsewhere behind them."""
+    monkeypatch.setattr("distflow.cli.ui.progress._PLAIN_SECONDS", 0.0)
+    tallies = [Tally("clean", "map", 100, 37, 2), Tally("train", "plan", 3, 0, 0)]
+    growing = view(success=40, pending=64)._replace(tallies=tallies)
+    plain = Notes()
+    plain.update(growing)
+    said = "40/104 done: 40 success, 64 pending; clean 37/100 done, 2 failed; train 0/3 done"
+    assert plain.notes[-1].endswith(said)
+    console = Console(file=io.StringIO(), width=60, force_terminal=True)
+    with TerminalDisplay(console) as display:
+        display.update(growing)
+    assert isinstance(console.file, io.StringIO)
+    drawn = console.file.getvalue()
+    assert "clean 37/100 done, 2 failed" in drawn
+    assert "train 0/3 done" in drawn

@@ -46,7 +46,7 @@ def test_status_document(scene: MemoryScene) -> None:
         *("run_id", "workflow", "status", "params", "tasks", "as_of"),
         *("created_at", "started_at", "ended_at", "run_seconds", "coordinator", "durability"),
         *("redis_version", "maxmemory_policy", "repairs", "held"),
-        *("misfits", "waits"),
+        *("misfits", "waits", "expansions"),
     ]
     assert list(document["tasks"]) == COUNTS
     assert list(document["tasks"].values()) == [6, 1, 1, 0, 0, 1, 1, 0, 1, 1]
