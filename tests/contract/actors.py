@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from distflow.core.claim import ClaimReply, ClaimRequest, Code, Finish, Refused, WorkerFacts
+from distflow.core.claim import (
+    ClaimReply,
+    ClaimRequest,
+    Code,
+    Finish,
+    Refused,
+    WorkerFacts,
+)
 from distflow.core.graph import Graph
-from distflow.core.model import Task
+from distflow.core.model import Expanded, Task
 from distflow.core.outcome import Attempt, Decision, Outcome, decide, decide_lost
 from distflow.core.plan import PlanItem, plan_resume
 from distflow.core.run import Claim
 from distflow.core.status import REOPENED, RunStatus, TaskStatus
-from distflow.wire.codec import decode_result, encode_result, status_of
+from distflow.wire.codec import decode_result, encode_result, encode_tasks, status_of
 from tests.contract.twins import Call, Lead, Side, Twins
+from tests.support.planning import STAND_IN, growth_of, make_chunks
 
 #: Who has never led knows no epoch.
 NEVER: Lead = {"memory": 0, "redis": 0}
@@ -28,12 +35,8 @@ ENDINGS = {
     "skip": Outcome(TaskStatus.SKIPPED, message="its condition was false"),
 }
 
-_fresh = itertools.count(1)
-
-
-def new_name(kind: str) -> str:
-    """A token, an operation or a batch that nothing else is named by."""
-    return f"{kind}{next(_fresh)}"
+#: The number that lets a chunk be lost.
+LOSING = 5
 
 
 @dataclass
@@ -44,6 +47,8 @@ class Hold:
     token: str
     reply: ClaimReply
     started: bool
+    #: Of a growing node: what is still to be written of its expansion, by number; None before that.
+    unwritten: list[int] | None = None
 
 
 class Worker:
@@ -69,6 +74,8 @@ class Worker:
                     self._claim(index, again=again)
         elif not self.hold.started and ending != "skip":
             self._start(self.hold, again=again)
+        elif self.hold.task.grow and ending != "raise":
+            self._expand(self.hold, first, again=again)
         # A condition is asked before the start: what has started is not skipped by it.
         elif not (self.hold.started and ending == "skip"):
             self._finish(self.hold, ending, again=again)
@@ -98,7 +105,7 @@ class Worker:
             return
         task, token, batch, lead = (
             self.graph.tasks[first % len(self.graph)],
-            new_name("token"),
+            self.twins.new_name("token"),
             self.batch,
             self.lead,
         )
@@ -128,7 +135,11 @@ class Worker:
     def save(self, *, again: bool) -> None:
         """Save a note, in the middle of a task."""
         if self.hold:
-            name, token, note = self.hold.task.name, self.hold.token, new_name("note").encode()
+            name, token, note = (
+                self.hold.task.name,
+                self.hold.token,
+                self.twins.new_name("note").encode(),
+            )
             save = Call("save", lambda side: side.store.save_note(name, token, note))
             self.twins.send(save, lost_reply=again)
 
@@ -144,7 +155,7 @@ class Worker:
         ][:1]
 
     def _begin(self, lead: Lead, *, again: bool) -> None:
-        batch = new_name("batch")
+        batch = self.twins.new_name("batch")
 
         def begin(side: Side) -> Code:
             return side.store.begin_batch(lead[side.name], batch, self.name, "job").code
@@ -153,13 +164,20 @@ class Worker:
             self.lead, self.batch = lead, batch
 
     def _claim(self, index: int, *, again: bool) -> None:
-        task, token, batch, lead = self.graph.tasks[index], new_name("token"), self.batch, self.lead
+        task, token, batch, lead = (
+            self.graph.tasks[index],
+            self.twins.new_name("token"),
+            self.batch,
+            self.lead,
+        )
         parents = [self.graph.tasks[parent] for parent in self.graph.parents[index]]
         needs = tuple((parent.name, parent.continue_on_error) for parent in parents)
         request = ClaimRequest(task.name, token, task.effects != "at_most_once", needs)
+        records = self._records(index)
 
         def claim(side: Side) -> ClaimReply:
-            return side.store.advance(lead[side.name], batch, (), [request]).claims[0]
+            answer = side.store.advance(lead[side.name], batch, (), [request], records=records)
+            return answer.claims[0]
 
         reply = self.twins.send(Call("claim", claim), lost_reply=again)
         assert isinstance(reply, ClaimReply)
@@ -167,6 +185,42 @@ class Worker:
             self.hold = Hold(task, token, reply, request.start)
         elif reply.code in (Code.STALE_EPOCH, Code.STOPPED):
             self.batch = ""
+
+    def _records(self, index: int) -> list[tuple[str, str]]:
+        """The expansions that a task is of."""
+        records, node = [], self.graph.maker(index)
+        while node >= 0:
+            name = self.graph.tasks[node].name
+            records.append((name, self.twins.seen.expansions[name].token))
+            node = self.graph.maker(node)
+        return records
+
+    def _expand(self, hold: Hold, first: int, *, again: bool) -> None:
+        """Write a chunk of an expansion, or all that is left of it; then finish."""
+        while hold.unwritten != []:
+            self._write(hold, loses=first == LOSING, again=again)
+            if first % 2 or self.hold is None:
+                return
+        self._finish(hold, "return", again=again)
+
+    def _write(self, hold: Hold, *, loses: bool, again: bool) -> None:
+        """Write one chunk of an expansion; or lose it, as a Redis does that is restored."""
+        chunks = make_chunks(hold.task, hold.token)
+        if hold.unwritten is None:
+            hold.unwritten = [-1, *range(len(chunks))]
+        number = hold.unwritten.pop()
+        if loses:
+            return
+        packed = STAND_IN if number < 0 else encode_tasks(chunks[number])
+        name, token = hold.task.name, hold.token
+        write = Call(
+            "write_chunk",
+            lambda side: side.store.write_chunk(name, token, number, packed),
+            name,
+            token,
+        )
+        if self.twins.send(write, lost_reply=again) != Code.GRANTED:
+            self.hold = None
 
     def _start(self, hold: Hold, *, again: bool) -> None:
         name, token = hold.task.name, hold.token
@@ -181,15 +235,25 @@ class Worker:
         at = Attempt(reply.attempt, reply.iteration, reply.base, reply.lost, hold.started)
         # The token makes what it brings unlike what any other brings.
         outcome = ENDINGS[ending]._replace(message=hold.token)
+        growth = None
+        if hold.task.grow and ending == "return":
+            growth = growth_of(make_chunks(hold.task, hold.token))
+            outcome = outcome._replace(data=Expanded(hold.token, growth.children))
         decision = decide(hold.task, at, outcome, metrics=None, worker=self.name, roll=0.5)
-        done = _as_finish(hold.task, hold.token, at, decision, self.name)
+        done = _as_finish(hold.task, hold.token, at, decision, self.name)._replace(growth=growth)
 
         def finish(side: Side) -> Code:
             return side.store.advance(lead[side.name], batch, [done]).finishes[0]
 
         name = "vouch" if ending == "not_done" else "finish"
         self.hold = None
-        self.twins.send(Call(name, finish, hold.task.name, hold.token), lost_reply=again)
+        call = Call(name, finish, hold.task.name, hold.token)
+        code = self.twins.send(call, lost_reply=again)
+        if code == Code.WRONG_STATE:
+            # Something is missing: it is written again, all of it.
+            self.hold, hold.unwritten = hold, None
+        elif code == Code.TOO_LARGE:
+            self._finish(hold, "raise", again=again)
 
 
 class Coordinator:
@@ -224,7 +288,7 @@ class Coordinator:
 
     def give_up(self, name: str, claim: Claim, *, cancelling: bool, again: bool) -> None:
         """Take the worker of a claim for lost, rightly or not."""
-        task, lead = self.twins.tasks[name], self.lead
+        task, lead = self.twins.task(name), self.lead
         at = Attempt(claim.attempt, claim.iteration, claim.base, claim.lost, claim.started > 0)
         decision = decide_lost(task, at, worker="w", cancelling=cancelling, metrics=None, roll=0.5)
         lost = _as_finish(task, claim.token, at, decision, "w")
@@ -251,7 +315,7 @@ class Coordinator:
                 return
 
     def _begin_reopening(self, *, again: bool) -> None:
-        lead, operation = self.lead, new_name("operation")
+        lead, operation = self.lead, self.twins.new_name("operation")
         begin = Call(
             "begin_reopen", lambda side: side.store.begin_reopen(lead[side.name], operation)
         )
@@ -318,4 +382,6 @@ def _as_finish(task: Task, token: str, at: Attempt, decision: Decision, worker: 
         delay_ms=int(decision.delay_seconds * 1000),
         progress=decision.progress,
         keep=task.effects == "at_most_once",
+        grows=task.grow is not None,
+        tolerated=task.continue_on_error,
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from distflow.core.claim import Progress
+from distflow.core.claim import MAX_GRAPH_BYTES, MAX_TASKS, Progress
 from distflow.core.graph import Graph
-from distflow.core.model import Retry, Task, TaskResult
+from distflow.core.model import Grow, Retry, Task, TaskResult
 from distflow.core.resolution import (
     Resolution,
     decided_result,
@@ -20,8 +21,9 @@ from distflow.core.resolution import (
     retry_progress,
 )
 from distflow.core.status import REOPENED, RunStatus, TaskStatus
+from distflow.core.version import run_version
 from distflow.wire.codec import decode_result, encode_result, status_of
-from tests.contract.actors import ENDINGS, Coordinator, Worker, new_name
+from tests.contract.actors import ENDINGS, Coordinator, Worker
 from tests.contract.twins import Call, Side, Twins
 from tests.support.stores import SubjectMaker, make_spec
 
@@ -52,11 +54,15 @@ MOVES = [
 ]
 
 
+#: How large a run may grow: mostly as large as it likes.
+LIMITS = [(MAX_TASKS, MAX_GRAPH_BYTES)] * 3 + [(7, MAX_GRAPH_BYTES), (MAX_TASKS, 1500)]
+
+
 @st.composite
 def random_tasks(draw: st.DrawFn) -> list[Task]:
-    """A random DAG, half of it at most once."""
+    """A random DAG: some of it at most once, some of it grows."""
     retries = [None, Retry(1), Retry(2, delay=3600.0), Retry(1, lost=1)]
-    effects: list[Any] = ["at_most_once", "normal", "at_most_once", "idempotent"]
+    effects: list[Any] = ["at_most_once", "normal", "idempotent", "at_most_once", "idempotent"]
     tasks: list[Task] = []
     for number in range(draw(st.integers(2, 6))):
         names = [task.name for task in tasks]
@@ -68,6 +74,8 @@ def random_tasks(draw: st.DrawFn) -> list[Task]:
             retry=draw(st.sampled_from(retries)),
             continue_on_error=draw(st.booleans()),
         )
+        if task.effects == "idempotent":
+            task = task._replace(grow=Grow("plan"))
         tasks.append(task)
     return tasks
 
@@ -77,16 +85,22 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.sides = Side("memory", maker.make(None)), Side("redis", maker.make(binary))
 
-    @initialize(tasks=random_tasks(), concurrency=st.sampled_from([None, 1, 2]))
-    def create(self, tasks: list[Task], concurrency: int | None) -> None:
+    @initialize(
+        tasks=random_tasks(),
+        concurrency=st.sampled_from([None, 1, 2]),
+        limits=st.sampled_from(LIMITS),
+    )
+    def create(self, tasks: list[Task], concurrency: int | None, limits: tuple[int, int]) -> None:
         """A run, led by anna."""
         self.graph = Graph.compile(tasks)
+        spec = make_spec(concurrency=concurrency)
+        options = replace(spec.options, max_tasks=limits[0], max_graph_bytes=limits[1])
+        spec = replace(spec, options=options, version=run_version(tasks, options))
         for side in self.sides:
-            side.store.create_run(make_spec(concurrency=concurrency), "creation")
+            side.store.create_run(spec, "creation")
             side.store.append_tasks("creation", 0, tasks)
             side.store.seal_run("creation", len(tasks))
-        by_name = {task.name: task for task in tasks}
-        self.twins = Twins(self.sides, by_name, int(time.time() * 1000))
+        self.twins = Twins(self.sides, self.graph, int(time.time() * 1000))
         self.workers = [Worker(f"w{number}", self.twins, self.graph) for number in range(3)]
         self.leader, self.other = (
             Coordinator(name, self.twins, self.graph) for name in ("anna", "bert")
@@ -157,14 +171,25 @@ class StoreMachine(RuleBasedStateMachine):
         lead = self._coordinator(which).lead
         status = TaskStatus.FAILURE if failed else TaskStatus.SKIPPED
         packed = encode_result(TaskResult(status, message="not needed"))
-        name = self.graph.tasks[number % len(self.graph)].name
+        task = self.graph.tasks[number % len(self.graph)]
+        name = task.name
+        tolerated = {name} if task.continue_on_error else ()
         keys = [refusal.key for refusal in self.twins.seen.refusals] if failed else []
         call = Call(
             "settle_unheld",
             lambda side: side.store.settle_unheld(
-                lead[side.name], [(name, packed)], forgotten=keys
+                lead[side.name], [(name, packed)], forgotten=keys, tolerated=tolerated
             ),
         )
+        self.twins.send(call, lost_reply=again)
+
+    @precondition(lambda self: "failure" in self._outcomes())
+    @rule(which=who, number=numbers, again=chance)
+    def tolerate(self, which: str, number: int, again: bool) -> None:
+        """A coordinator judges that some tasks may fail, whether they have or not."""
+        lead = self._coordinator(which).lead
+        names = [task.name for task in self.graph.tasks[number::2]]
+        call = Call("tolerate", lambda side: side.store.tolerate(lead[side.name], names))
         self.twins.send(call, lost_reply=again)
 
     @precondition(lambda self: not self._is(_S.RUNNING) or self._outcomes() & REOPENED)
@@ -198,7 +223,7 @@ class StoreMachine(RuleBasedStateMachine):
         results = self.twins.seen.results
         names = sorted(task for task in results if status_of(results[task]) == "unknown")
         name = [*names, "t0"][number % (len(names) + 1)]
-        operation = new_name("operation")
+        operation = self.twins.new_name("operation")
         status = TaskStatus.SUCCESS if decision == "done" else TaskStatus.FAILURE
         result = TaskResult(status, message=operation, started=status == "failure")
         packed = b"" if decision == "retry" else encode_result(result)
@@ -229,7 +254,7 @@ class StoreMachine(RuleBasedStateMachine):
         results = self.twins.seen.results
         names = self._dead_ends()
         name = names[number % len(names)]
-        operation = new_name("operation")
+        operation = self.twins.new_name("operation")
         known = decode_result(results[name])
         result = decided_result(decision, known.attempt, operation, who="eva", note=operation)
         progress = Progress(known.attempt + 1, base=known.attempt, token=operation)
@@ -274,7 +299,7 @@ class StoreMachine(RuleBasedStateMachine):
         results = self.twins.seen.results
         names = sorted(task for task in results if status_of(results[task]) == "unknown")
         name = names[number % len(names)]
-        operation = new_name("operation")
+        operation = self.twins.new_name("operation")
         asked = encode_result(TaskResult(TaskStatus.UNKNOWN)) if late else results[name]
         status = TaskStatus.SUCCESS if decision == "done" else TaskStatus.FAILURE
         result = TaskResult(status, message=operation, started=status == "failure")

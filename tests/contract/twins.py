@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from distflow.core.claim import Code
-from distflow.core.model import Task
+from distflow.core.graph import Graph
+from distflow.core.model import Expanded, Task
 from distflow.core.resolution import is_dead_end
 from distflow.core.status import REOPENED, TaskStatus
 from distflow.errors import DistflowError
 from distflow.ports.run_store import RunStore
 from distflow.wire.codec import decode_result, status_of
-from tests.support.stores import Picture, Subject, picture
+from tests.support.stores import Picture, RedisSubject, Subject, picture
 
 #: What a coordinator leads by: its epoch on each side. The clocks differ by a little.
 Lead = Mapping[str, int]
@@ -49,13 +51,15 @@ class Twins:
 
     Args:
         sides: memory first.
-        tasks: those of the run.
+        graph: of the run; it grows as nodes expand.
         base_ms: about now, Unix milliseconds.
     """
 
-    def __init__(self, sides: tuple[Side, Side], tasks: Mapping[str, Task], base_ms: int) -> None:
+    def __init__(self, sides: tuple[Side, Side], graph: Graph, base_ms: int) -> None:
         self.sides = sides
-        self.tasks = tasks
+        self.graph = graph
+        self.base_total = len(graph)
+        self._fresh = itertools.count(1)
         self.base_ms = base_ms
         self.offset_ms = 0
         #: ``at_most_once`` tasks whose function may have been called and did not vouch.
@@ -64,6 +68,12 @@ class Twins:
         self.seen: Picture = picture(sides[0].subject)
         #: Tasks that got an outcome since a coordinator began to reopen.
         self.recorded: set[str] = set()
+
+    def new_name(self, kind: str) -> str:
+        """A token, an operation or a batch that nothing else in the run is named by; the same again
+        where the same happens again.
+        """
+        return f"{kind}{next(self._fresh)}"
 
     def send(self, call: Call, *, lost_reply: bool) -> object:
         """Send a call to both sides and return their common answer.
@@ -89,13 +99,41 @@ class Twins:
         ours, theirs = (self._comparable(found) for found in pictures)
         assert ours == theirs, f"after {call.name} the stores differ"
         before, self.seen = self.seen, pictures[0]
+        self._check_growth(call, before)
         self._check_outcomes(call, before)
         self._check_starts(call, before, first)
         assert self.seen.info["generation"] >= before.info["generation"]
         return first
 
+    def task(self, name: str) -> Task:
+        """A task of the run."""
+        return self.graph.tasks[self.graph.index[name]]
+
+    def _check_growth(self, call: Call, before: Picture) -> None:
+        known, found = before.expansions, self.seen.expansions
+        assert all(found.get(node) == record for node, record in known.items()), "promise 8"
+        for node, record in found.items():
+            data = decode_result(self.seen.results[node]).data
+            assert data == Expanded(record.token, record.children), f"{node} has other children"
+            if node not in known:
+                assert (call.task, call.token) == (node, record.token)
+                store = self.sides[0].store
+                for number in range(record.chunks):
+                    tasks = store.read_chunk(record.token, number)
+                    self.graph.grow(self.graph.index[node], tasks)
+        recorded = {record.token for record in found.values()}
+        writing = self.seen.tokens - recorded
+        claimed = {claim.token for claim in self.seen.claims.values()}
+        assert recorded <= self.seen.tokens
+        assert writing <= claimed, "chunks of a claim that has ended are left"
+        total = self.base_total + sum(record.children for record in found.values())
+        assert self.seen.info["total"] == total
+        for side in self.sides:
+            if isinstance(side.subject, RedisSubject):
+                _check_figures(side.subject, recorded, len(writing))
+
     def _check_outcomes(self, call: Call, before: Picture) -> None:
-        for task in self.tasks:
+        for task in self.graph.index:
             old, new = before.results.get(task), self.seen.results.get(task)
             assert new is None or task not in self.seen.claims, f"{task} is done and claimed"
             if new is not None and old != new:
@@ -123,7 +161,7 @@ class Twins:
                 assert task not in before.results, f"promise 1: {task} was granted after its end"
                 assert task not in self.touched, f"promise 3: {task} may start a second time"
         for task, claim in self.seen.claims.items():
-            if claim.started and self.tasks[task].effects == "at_most_once":
+            if claim.started and self.task(task).effects == "at_most_once":
                 self.touched.add(task)
         # Nothing happened, says the holder of the attempt; or a person lets it start again.
         was = before.results.get(call.task)
@@ -159,11 +197,26 @@ class Twins:
         for name in ("created_at", "started_at", "ended_at", "rest_at", "clock_at"):
             info[name] = info[name] and self._hour(int(info[name] * 1000))
         rest = (found.notes, found.beats, found.troubles)
-        return found.results, claims, progress, history, events, info, *rest
+        growth = (found.expansions, found.added, found.tokens)
+        return found.results, claims, progress, history, events, info, *rest, *growth
 
     def _hour(self, unix_ms: int) -> int:
         # 0 is never, and stays apart from now.
         return round((unix_ms - self.base_ms) / 3_600_000) + 1000 if unix_ms else 0
+
+
+def _check_figures(subject: RedisSubject, recorded: set[str], writing: int) -> None:
+    """What Redis keeps so that nobody need count."""
+    growing, weight = subject.client.hmget(subject.keys.meta, "growing", "graph_bytes")
+    assert int(growing or 0) == writing
+    if weight is not None:
+        fields = subject.client.hgetall(subject.keys.graph)
+        counted = [
+            len(packed)
+            for field, packed in fields.items()
+            if field.isdigit() or field.decode().partition(":")[0] in recorded
+        ]
+        assert int(weight) == sum(counted)
 
 
 def _lasting(found: Picture, answer: object) -> Picture:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from distflow.core.claim import Code, Finish, Growth
-from distflow.core.model import Expanded, Grow, Task
+from distflow.core.model import Expanded, Grow, Retry, Task
 from distflow.core.run_options import USUAL_OPTIONS, RunOptions
 from distflow.ports.run_store import RunStore
 from distflow.wire.codec import encode_tasks, pack
@@ -45,12 +45,17 @@ def write(
             assert store.write_chunk(node, token, number, packed) == Code.GRANTED
 
 
+def growth_of(chunks: Chunks) -> Growth:
+    """What an attempt commits."""
+    tasks = [task for chunk in chunks for task in chunk]
+    return Growth(len(chunks), len(tasks), tuple(sorted({task.queue for task in tasks})))
+
+
 def grown(node: str, token: str, chunks: Chunks) -> Finish:
     """The success of a node that has expanded."""
-    tasks = [task for chunk in chunks for task in chunk]
-    queues = tuple(sorted({task.queue for task in tasks}))
-    done = final(node, token, data=Expanded(token, len(tasks)))
-    return done._replace(grows=True, growth=Growth(len(chunks), len(tasks), queues))
+    growth = growth_of(chunks)
+    done = final(node, token, data=Expanded(token, growth.children))
+    return done._replace(grows=True, growth=growth)
 
 
 def expand(store: RunStore, epoch: int, node: str, token: str, chunks: Chunks) -> None:
@@ -58,3 +63,21 @@ def expand(store: RunStore, epoch: int, node: str, token: str, chunks: Chunks) -
     claim(store, epoch, node, token)
     write(store, token, chunks)
     assert finish(store, epoch, grown(node, token, chunks)) == Code.RECORDED
+
+
+def make_chunks(node: Task, token: str) -> list[list[Task]]:
+    """What an attempt at a growing node adds: two chunks or one, and no two attempts the same."""
+    number = int(token.removeprefix("token"))
+    child = Task(
+        "",
+        "pkg.tasks:work",
+        retry=Retry(1),
+        effects="at_most_once" if number % 2 else "idempotent",
+        continue_on_error=number % 3 == 0,
+        queue=f"q{number % 4}",
+    )
+    names = [f"{node.name}.{token}-{place}" for place in range(number % 4)]
+    tasks = [child._replace(name=name) for name in names]
+    if tasks and node.name.count(".") == 0:
+        tasks[0] = tasks[0]._replace(effects="idempotent", grow=Grow("plan"))
+    return [tasks[:1], tasks[1:]] if len(tasks) > 1 else [tasks]

@@ -123,7 +123,7 @@ class CoordinatorStore(StoreBase, CoordinatorPort):
 
     def tolerate(self, epoch: int, names: Sequence[str]) -> None:
         keys = (self.keys.meta, self.keys.troubles)
-        for start in range(0, len(names), _NAMES_PER_CALL):
+        for start in range(0, max(1, len(names)), _NAMES_PER_CALL):
             some = names[start : start + _NAMES_PER_CALL]
             self._require(self._run("tolerate", keys, epoch, *some))
 
