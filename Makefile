@@ -126,6 +126,7 @@ chaos: $(STAMP)
 
 chaos-full: chaos
 	DISTFLOW_KILLS=20 $(PYTHON) -m pytest tests/chaos
+	DISTFLOW_GROWN=400 $(PYTHON) -m pytest tests/unit/test_growing_runs.py tests/integration/test_growing_runs.py
 	$(PYTHON) -m tests.chaos.times
 	$(PYTHON) -m tests.chaos.points
 	$(PYTHON) -m tests.chaos.refusals

@@ -66,19 +66,18 @@ _GROWING = ("write_chunk", "advance")
 
 @pytest.mark.timeout(120)
 def test_a_sample_of_growth() -> None:
-    """Promise 8: workers are hurt while they write what maps and plans have made, and Redis is
-    restored to a time before a plan had expanded; no child is missing, made twice or different,
-    nothing is charged twice, and every export is consistent.
+    """Promise 8: workers are hurt while they write what maps and plans have made; no child is
+    missing, made twice or different, nothing is charged twice, and every export is consistent.
     """
     chance = random.Random(SEED)
-    cases = [Case("restored", "resume")]
+    cases = []
     for scenario, role in (("spread", BOTH), ("spread to two", "fast")):
         point = chance.choice(_GROWING) + chance.choice((faults.BEFORE, faults.AFTER))
         kind = "kill" if role == BOTH else chance.choice(faults.KINDS)
         cases.append(Case(scenario, role, point, chance.randint(1, 12), kind))
     played = play_all(cases, len(cases))
     assert [each.broken for each in played if each.broken] == []
-    assert [each.case for each in played if each.case.point and not each.struck] == []
+    assert [each.case for each in played if not each.struck] == []
 
 
 @pytest.mark.timeout(120)

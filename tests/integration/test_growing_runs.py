@@ -71,7 +71,7 @@ def pack_programs(seeds: range) -> tuple[Program, Program]:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("worker_class", "seeds"),
-    [(FORKING, range(EXAMPLES // 20)), (FAST, range(EXAMPLES, 2 * EXAMPLES))],
+    [(FORKING, range(max(2, EXAMPLES // 50))), (FAST, range(EXAMPLES, 2 * EXAMPLES))],
     ids=["forking", "fast"],
 )
 def test_on_workers(

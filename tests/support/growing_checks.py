@@ -6,10 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from distflow import DistflowError, Snapshot, TaskResult
+from distflow.core.claim import Progress
 from distflow.core.graph import Graph
 from distflow.core.model import MAP_FUNCTION, Expanded
 from distflow.errors import Incomplete
@@ -134,16 +136,24 @@ def rests_on(graph: Graph, index: int, *, maps: bool = False) -> Sequence[str]:
     ]
 
 
-def known_of(meant: Read, results: Mapping[str, TaskResult]) -> dict[str, Known]:
-    """What a later run starts from, given the outcomes of one whose program means this."""
-    return {
-        name: Known(
-            said(result),
-            meant.tasks[name].value if meant.tasks[name].made is not None else result.data,
-            result.attempt,
-            result.started,
-            meant.tasks[name].made,
-        )
-        for name, result in results.items()
-        if said(result)
+def known_of(
+    meant: Read,
+    results: Mapping[str, TaskResult],
+    progress: Mapping[str, Progress] = MappingProxyType({}),
+) -> dict[str, Known]:
+    """What a later run starts from, given the outcomes of one whose program means this.
+
+    Args:
+        meant: what the program means.
+        results: the outcomes.
+        progress: what is known of tasks between two attempts.
+    """
+    known = {
+        name: Known("", None, each.attempt - 1, each.started) for name, each in progress.items()
     }
+    for name, result in results.items():
+        if said(result):
+            made = meant.tasks[name].made
+            value = result.data if made is None else meant.tasks[name].value
+            known[name] = Known(said(result), value, result.attempt, result.started, made)
+    return known

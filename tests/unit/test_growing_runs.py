@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distflow.core.status import RunStatus, TaskStatus
+from distflow.runs.transfer import import_run
 from tests.support.drawn import draw_program
 from tests.support.growing_checks import (
     check_cut,
@@ -114,14 +115,22 @@ def test_every_export_is_a_consistent_cut_and_goes_on(shared_log: Path, seed: in
         cuts.append(scene.run.snapshot())
         check_cut(scene.run.graph(), cuts[-1])
     cut = chance.choice(cuts)
-    standing = {
-        name: result
-        for name, result in cut.items()
-        if result.status == TaskStatus.SUCCESS or result.started
-    }
-    again = read(program, known_of(meant, standing))
-    scene = Scene(program, shared_log, cut)
-    status = scene.leader().lead()
-    check_tasks(again, scene.run.results(), shared_log)
+    is_import = chance.random() < 0.5
+    known = known_of(meant, dict(cut), cut.progress)
+    if is_import:
+        shared_log.write_text("")
+        file = shared_log.with_name("export")
+        cut.dump(file)
+        run = scene.client.run(import_run(file, scene.backend.store, run_id="run-2", gap="run"))
+    else:
+        # What failed, or was between two attempts, begins anew.
+        known = {
+            name: at for name, at in known.items() if at.status == TaskStatus.SUCCESS or at.started
+        }
+        scene = Scene(program, shared_log, cut)
+        run = scene.run
+    again = read(program, known)
+    status = scene.leader(run).lead(reopen=is_import)
+    check_tasks(again, run.results(), shared_log)
     assert status == again.verdict
-    check_value(again, scene.run)
+    check_value(again, run)

@@ -23,7 +23,7 @@ COUNT = "count"
 #: The role of a worker that is killed with all its processes.
 BOTH = "both"
 
-#: Seconds that a frozen process stays so.
+#: Seconds that a frozen process stays so, unless its scenario says otherwise.
 FREEZE_SECONDS = 2.0
 
 
@@ -60,6 +60,8 @@ class Fault:
         self._file = folder / "fault"
         self._frozen = Path(f"{self._file}{FROZEN_SUFFIX}")
         self._thaw_at: float | None = None
+        #: How long a frozen process stays so.
+        self.freeze_seconds = FREEZE_SECONDS
 
     def url(self, role: str) -> str:
         """Where a process of a role finds Redis."""
@@ -92,6 +94,11 @@ class Fault:
         """Whether a process is frozen now."""
         return self._frozen.exists()
 
+    def frozen_pid(self) -> int:
+        """The process that is frozen now; 0 where none is."""
+        text = self._frozen.read_text() if self._frozen.exists() else ""
+        return int(text or 0)
+
     def forget(self) -> None:
         """Who was frozen is gone."""
         self._frozen.unlink()
@@ -105,7 +112,7 @@ class Fault:
             return
         now = time.monotonic()
         if self._thaw_at is None:
-            self._thaw_at = now + FREEZE_SECONDS
+            self._thaw_at = now + self.freeze_seconds
         elif now >= self._thaw_at:
             self._frozen.unlink()
             with suppress(ProcessLookupError):

@@ -39,6 +39,9 @@ _LEASE = {"DISTFLOW_LEASE_SECONDS": "0.5"}
 WORKERS = {"worker": FORKING, "simple": SIMPLE, "fast": FAST, BOTH: FAST}
 
 
+#: Heartbeats of a worker that works come so often, in seconds.
+_OBSERVED = ("--job-monitoring-interval", "1")
+
 #: Workers write even small expansions in several chunks.
 _SMALL_CHUNKS = {"PYTHONPATH": str(ROOT / "tests/support/small_chunks")}
 
@@ -127,6 +130,8 @@ class Play:
         self.run_id = lane.next_run_id()
         self.witness = Witness(self.log)
         self.again = 0
+        #: Whether it is seen within seconds that a worker is frozen.
+        self.is_observed = False
         self._began = time.monotonic()
         self._wanted = workers
         self._workers: list[WorkerProcess] = []
@@ -218,6 +223,7 @@ class Play:
             self.proxy.url if self.proxy else self.fault.url(role),
             [self.lane.queue],
             worker_class=WORKERS[role],
+            extra_args=_OBSERVED if self.is_observed else (),
             env={
                 **_SMALL_CHUNKS,
                 **self.fault.environment(role),
@@ -229,6 +235,25 @@ class Play:
         """SIGKILL to the workers and their children."""
         for worker in self._workers:
             worker.kill()
+
+    def freeze_struck(self) -> bool:
+        """SIGSTOP to all of the worker that has a process which is frozen; whether there is one."""
+        pid = self.fault.frozen_pid()
+        struck = [worker for worker in self._workers if pid in (worker.pid, *worker.children())]
+        for worker in struck:
+            worker.freeze()
+        return bool(struck)
+
+    def thaw(self) -> None:
+        """SIGCONT to the workers."""
+        self.fault.forget()
+        for worker in self._workers:
+            worker.thaw()
+
+    def kill_leader(self) -> None:
+        """SIGKILL to who leads."""
+        for leader in self._leaders:
+            leader.kill()
 
     def orphan(self) -> None:
         """SIGKILL to the workers alone; returns when their children have ended by themselves."""

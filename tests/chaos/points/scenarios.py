@@ -272,6 +272,33 @@ def _play_deleted(played: Play) -> list[Broken]:
     return broken
 
 
+def _play_overtaken(played: Play) -> list[Broken]:
+    """A worker is frozen whole, and given up by the next leader: another makes what it was making,
+    and it comes back.
+    """
+    played.is_observed = True
+    played.submit()
+    run = played.run()
+
+    def frozen() -> bool:
+        played.serve()
+        played.lead()
+        return played.freeze_struck() or played.status() == RunStatus.SUCCESS
+
+    def overtaken() -> bool:
+        played.lead()
+        return bool(run.info().repairs.get("worker_frozen")) or not played.fault.is_freezing
+
+    played.fault.freeze_seconds = _OVERTAKEN_SECONDS
+    played.wait(frozen, "a worker to be frozen")
+    if played.fault.is_freezing:
+        played.kill_leader()
+        played.wait(overtaken, "the frozen worker to be given up")
+        played.thaw()
+    played.finish()
+    return _judge(played)
+
+
 def _play_restored(played: Play) -> list[Broken]:
     """Redis is restored to a time before a plan had expanded, and its leader knows the children."""
     played.submit()
@@ -333,10 +360,14 @@ _SCENARIOS: dict[str, tuple[str, Callable[[Play], list[Broken]]]] = {
     "deleted": ("half", _play_deleted),
     "spread": (SPREAD, _play_whole),
     "spread to two": (SPREAD, _play_whole),
+    "overtaken": (SPREAD, _play_overtaken),
     "restored": (SPREAD_LATE, _play_restored),
 }
 
-_TWO_WORKERS = frozenset({"shared", "spread to two", "restored"})
+#: A frozen worker is given up sooner.
+_OVERTAKEN_SECONDS = 30.0
+
+_TWO_WORKERS = frozenset({"shared", "overtaken", "spread to two", "restored"})
 
 #: In these the workers have a way to Redis of their own.
 _APART = frozenset({"spooled"})
@@ -378,6 +409,7 @@ PLAYED = (
     ("spread", "coordinator"),
     ("spread to two", "worker"),
     ("spread to two", "fast"),
+    ("overtaken", "worker"),
     ("restored", "resume"),
 )
 
