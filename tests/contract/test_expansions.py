@@ -442,3 +442,30 @@ def test_a_creation_that_is_discarded_leaves_no_expansions(subject: Subject) -> 
     store.discard_creation("creation")
     lead(store, PLAN)
     assert (store.read_expansions(), subject.tokens_in_graph()) == ({}, set())
+
+
+def test_tasks_that_do_not_grow_cost_nothing_more(redis_subject: RedisSubject) -> None:
+    """A finish and a claim ask Redis as often in a run that has grown, and is growing, as in one
+    that cannot; a claim under a record costs one command.
+    """
+    client = redis_subject.client
+
+    def calls(store: RunStore, epoch: int, token: str, *records: tuple[str, str]) -> int:
+        claim(store, epoch, f"a{token}", token)
+        wanted = ClaimRequest(f"b{token}", f"{token}b", start=True)
+        client.config_resetstat()
+        answer = store.advance(epoch, "b1", [final(f"a{token}", token)], [wanted], records=records)
+        stats = client.info("commandstats")
+        assert (answer.finishes, answer.claims[0].code) == ((Code.RECORDED,), Code.GRANTED)
+        return sum(each["calls"] for name, each in stats.items() if "config" not in name)
+
+    plain = redis_subject.connect("run-2")
+    plain.create_run(make_spec("run-2"), "creation", [child("x", "y")])
+    usual = calls(plain, plain.acquire_lease("anna", 60.0), "t1")
+    store = redis_subject.store
+    epoch = lead(store, PLAN, PLAN._replace(name="next"))
+    expand(store, epoch, "train", "t0", CHUNKS)
+    claim(store, epoch, "next", "t9")
+    write(store, "t9", CHUNKS)
+    assert calls(store, epoch, "t1") == usual
+    assert calls(store, epoch, "t2", ("train", "t0")) == usual + 1
