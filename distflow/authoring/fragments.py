@@ -62,11 +62,10 @@ def build_fragment(
     finally:
         building.reset(token)
     if not isinstance(returned, TaskResult):
-        build.returns = returned
-        return Fragment(build.children(), build.returns)
-    build.returns = returned.data
+        return Fragment(build.children(), build.freeze_returned(returned))
+    value = build.freeze_returned(returned.data)
     succeeded = returned.status == TaskStatus.SUCCESS
-    return Fragment(build.children() if succeeded else (), build.returns, returned)
+    return Fragment(build.children() if succeeded else (), value, returned)
 
 
 class _PlanBuild(Workflow):

@@ -75,7 +75,8 @@ class Workflow:
         self.params: dict[str, Any] = {}
         #: The ``"module:name"`` where it was found; None for one that was built ad hoc.
         self.reference: str | None = None
-        self._returns: Any = None
+        #: What its function returned: a template with a Ref for each TaskRef; None for nothing.
+        self.returns: Any = None
         self._built = False
         self._tasks: dict[str, Task] = {}
         self._later: dict[str, dict[str, None]] = {}
@@ -194,27 +195,19 @@ class Workflow:
         check_name(name, "sub-workflow")
         return self._names.section(name, chosen=chosen)
 
-    @property
-    def returns(self) -> Any:
-        """The result of its run: what a ``@workflow`` function returned, or what was set here. That
-        is TaskRefs, in lists, tuples and dicts or alone, and plain values; each TaskRef is kept as
-        a Ref. None is nothing.
+    def freeze_returned(self, returned: Any) -> Any:
+        """What the function of a workflow or plan returned, with a Ref for each TaskRef.
 
         Raises:
-            WorkflowInvalid: on being set: it cannot be stored, or has a TaskRef of another workflow
-                or build.
+            WorkflowInvalid: it cannot be stored, or has a TaskRef of another workflow or build.
         """
-        return self._returns
-
-    @returns.setter
-    def returns(self, returned: Any) -> None:
         owner = f"{self.kind} {self.name!r}: what it returns"
         template = freeze_refs(returned, lambda ref: self._full_name(ref, owner))
         try:
             codec.pack(template)
         except NotEncodable as error:
             raise WorkflowInvalid(f"{owner}: {error}") from None
-        self._returns = template
+        return template
 
     @property
     def tasks(self) -> tuple[Task, ...]:

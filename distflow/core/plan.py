@@ -17,6 +17,10 @@ from distflow.core.status import REOPENED, RunStatus, TaskStatus
 Action = Literal["keep", "hold", "adopt", "again", "run"]
 
 
+#: Why a tolerated failure is kept.
+_RESTED_ON = "tolerated: a running task rests on it"
+
+
 class PlanItem(NamedTuple):
     """What a resume does with one task; ``progress`` is set if it has to be written."""
 
@@ -25,6 +29,11 @@ class PlanItem(NamedTuple):
     reason: str
     seen: TaskStatus | None
     progress: Progress | None
+
+    @property
+    def is_rested_on(self) -> bool:
+        """Whether it is a tolerated failure that is kept for a running task."""
+        return self.reason == _RESTED_ON
 
 
 def plan_resume(
@@ -65,8 +74,7 @@ def plan_resume(
                 items.append(PlanItem(index, "keep", reason, status, None))
                 continue
             if index in rests_on:
-                reason = "tolerated: a running task rests on it"
-                items.append(PlanItem(index, "keep", reason, status, None))
+                items.append(PlanItem(index, "keep", _RESTED_ON, status, None))
                 continue
             # The attempts of the generation that ends here are used up; the new one has a full
             # budget.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distflow.core.model import Task
+from distflow.core.model import Task, users_part
 from distflow.core.run import SAFE_DURABILITIES, UNKNOWN, ServerFacts
 from distflow.core.status import TaskStatus
 from distflow.ports.run_store import RunStore
@@ -46,6 +46,12 @@ def durability_warnings(
 
 def _may_start_once(store: RunStore, tasks: Sequence[Task] | None) -> list[str]:
     chunks = iter_graph(store) if tasks is None else [tasks]
-    named = [task.name for chunk in chunks for task in chunk if task.effects == "at_most_once"]
+    # A mapped task is named before its children are known.
+    named = [
+        task.name
+        for chunk in chunks
+        for task in chunk
+        if users_part(task).effects == "at_most_once"
+    ]
     statuses = store.read_statuses(named) if named else []
     return [name for name, status in zip(named, statuses, strict=True) if status in _MAY_START]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from distflow.core.expansion import Expansion
@@ -65,16 +66,16 @@ def read_tallies(store: RunStore, info: RunInfo) -> list[Tally]:
     #: Nodes with children that have not ended. Nested expansions come first.
     going: set[str] = set()
     for some in _chunks(store, records):
-        names = [] if is_done else [name for each in some for name in each.names()]
-        statuses = iter(read_statuses(store, names))
-        for each in some:
+        made = [(each, [] if is_done else each.names()) for each in some]
+        asked = [name for _each, names in made for name in names]
+        statuses = iter(read_statuses(store, asked))
+        for each, names in made:
             node, total = each.node, each.stand_in.total
             if is_done:
                 found[node] = Tally(node, each.kind, total, total, 0)
                 continue
-            its_names = each.names()
-            its = [next(statuses) for _name in its_names]
-            ended = count_ended(its, [name in going for name in its_names])
+            its = list(islice(statuses, total))
+            ended = count_ended(its, [name in going for name in names])
             if ended < total:
                 going.add(node)
             found[node] = Tally(node, each.kind, total, ended, its.count(TaskStatus.FAILURE))

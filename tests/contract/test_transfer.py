@@ -21,12 +21,14 @@ from distflow.errors import (
     SnapshotInvalid,
     WrongState,
 )
+from distflow.runs.graph_reader import iter_graph
 from distflow.runs.transfer import export_run, import_run
 from distflow.snapshot import Snapshot
 from distflow.store.redis.listing import list_runs
 from distflow.store.redis.store import RedisRunStore
 from distflow.wire.codec import decode_result
 from distflow.wire.fingerprint import fingerprint
+from tests.support.planning import CHUNKS, PLAN, expand, lead
 from tests.support.redis_server import RedisServer
 from tests.support.stores import (
     again,
@@ -326,3 +328,33 @@ def test_what_took_the_place_of_an_import_stays(
     with pytest.raises(WrongState, match="is not being created by this operation"):
         import_run(tmp_path / "s", lambda run_id: ReplacedStore(there_client, run_id))
     assert RedisRunStore(there_client, "run-1").read_info().total == 1
+
+
+def test_what_a_node_has_added_travels(
+    here: Callable[[str], RedisRunStore], there: Callable[[str], RedisRunStore], tmp_path: Path
+) -> None:
+    """Records, chunks and stand-ins are the same there; a child that is left out runs again, and a
+    node that is left out takes its children along.
+    """
+    store = here("run-1")
+    after = Task("after", "m:f", depends_on=("train",))
+    epoch = lead(store, PLAN, after)
+    expand(store, epoch, "train", "t1", CHUNKS)
+    for name in ("train.a", "train.b"):
+        complete(store, epoch, name)
+    assert export_run(store, tmp_path / "file").tasks == 5
+    import_run(tmp_path / "file", there, gap="run")
+    copy = there("run-1")
+    assert copy.read_expansions() == store.read_expansions()
+    assert list(iter_graph(copy)) == list(iter_graph(store)) == [[PLAN, after], *CHUNKS]
+    assert copy.read_stand_in("t1") == store.read_stand_in("t1")
+    names = ["train", "train.a", "train.b", "train.c", "after"]
+    assert copy.read_results(names) == store.read_results(names)
+    info = copy.read_info()
+    assert (info.total, info.counts["success"], info.queues) == (5, 3, ("default", "gpu"))
+    import_run(tmp_path / "file", there, run_id="less", gap="run", without=["train.a"])
+    assert there("less").read_statuses(names) == [SUCCESS, None, SUCCESS, None, None]
+    import_run(tmp_path / "file", there, run_id="anew", gap="run", without=["train"])
+    anew = there("anew")
+    assert (anew.read_expansions(), anew.read_info().total) == ({}, 2)
+    assert anew.read_statuses(names) == [None] * 5

@@ -8,12 +8,14 @@ import random
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from distflow.core.graph import Graph
+from distflow.core.model import Grow, Task
 from distflow.core.status import TaskStatus
-from distflow.errors import DistflowError
+from distflow.errors import DistflowError, SnapshotInvalid
 from distflow.runs import exporter
 from distflow.runs.exporter import Exporter
 from distflow.runs.transfer import import_run
@@ -136,3 +138,35 @@ def test_a_part_of_an_expansion_is_missing() -> None:
     record["clean"] = record["clean"]._replace(children=4)
     with pytest.raises(DistflowError, match="Redis holds only 3 tasks of a graph of 4"):
         export(store)
+
+
+def test_an_import_does_not_know_what_a_node_has_added_since(tmp_path: Path) -> None:
+    """A plan may have added tasks that run at most once, and these may have started: it comes in as
+    unknown, unless somebody says that the run stood still. A map of other tasks just runs.
+    """
+    store = MemoryRunStore("run-1")
+    plan = Task("train", "m:train", grow=Grow("plan"))
+    store.create_run(replace(make_spec(), version=2), "made", [*PIPELINE, plan])
+    (tmp_path / "file").write_bytes(export(store))
+    server = MemoryServer()
+    said: list[str] = []
+
+    def take(run_id: str, **more: Any) -> list[TaskStatus | None]:
+        import_run(
+            tmp_path / "file",
+            lambda run_id: MemoryRunStore(run_id, server=server),
+            run_id=run_id,
+            warn=said.append,
+            **more,
+        )
+        return MemoryRunStore(run_id, server=server).read_statuses(["clean", "train"])
+
+    assert take("a") == [None, S.UNKNOWN]
+    assert "task 'train' comes in as unknown" in said[0]
+    assert take("b", gap="run") == [None, None]
+    with pytest.raises(SnapshotInvalid, match="1 task that may run at most once"):
+        take("c", gap="refuse")
+    settle(store, "train", data=7)
+    (tmp_path / "file").write_bytes(export(store))
+    assert take("d") == [None, S.SUCCESS]
+    assert len(said) == 1

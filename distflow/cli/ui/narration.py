@@ -112,9 +112,12 @@ def resume_lines(run: Run, resume: ResumePlan) -> Iterator[str]:
     if again:
         former = ", ".join(f"{count} {status}" for status, count in sorted(again.items()))
         parts.append(f"{actions['again']} evaluated again ({former})")
-    stay = actions["keep"] - done
+    tolerated = sum(item.is_rested_on for item in plan)
+    stay = actions["keep"] - done - tolerated
     if stay:
         parts.append(f"{stay} at-most-once {'failure' if stay == 1 else 'failures'} kept")
+    if tolerated:
+        parts.append(f"{counted(tolerated, 'tolerated failure')} kept for running tasks")
     if actions["adopt"]:
         parts.append(f"{actions['adopt']} at work")
     if actions["run"]:
@@ -190,7 +193,9 @@ def _result_text(store: RunStore, info: RunInfo) -> str:
 
 
 def _stays(item: PlanItem) -> bool:
-    return item.action == "keep" and item.seen != TaskStatus.SUCCESS
+    """Whether only a decision can change its outcome."""
+    stands = item.action == "keep" and item.seen != TaskStatus.SUCCESS
+    return stands and not item.is_rested_on
 
 
 def _wrapped(text: str) -> list[str]:
