@@ -7,7 +7,10 @@ from typing import NamedTuple
 #: How deep growing nodes may nest.
 MOST_NESTED = 100
 
-#: Tasks in one chunk of an expansion.
+#: Most bytes of one encoded task, mainly its arguments. It travels whole in an RQ job.
+MAX_TASK_BYTES = 16 * 1024 * 1024
+
+#: Tasks in one chunk of a graph or of an expansion.
 CHUNK_TASKS = 4096
 
 

@@ -10,9 +10,6 @@ from distflow.core.claim import Progress
 from distflow.core.run_options import USUAL_OPTIONS, RunOptions
 from distflow.core.status import RESTING_RUNS, RunStatus
 
-#: Most bytes of one encoded task, mainly its arguments. It travels whole in an RQ job.
-MAX_TASK_BYTES = 16 * 1024 * 1024
-
 #: Most bytes of a run's encoded parameters: every batch reads them.
 MAX_PARAMS_BYTES = 1024 * 1024
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from distflow.authoring import TaskFunction, Workflow, WorkflowTemplate
 from distflow.core.claim import MAX_GRAPH_BYTES
-from distflow.core.expansion import Expansion
+from distflow.core.expansion import CHUNK_TASKS, MAX_TASK_BYTES, Expansion
 from distflow.core.graph import Graph
 from distflow.core.model import Ref, Task, users_part
-from distflow.core.run import MAX_PARAMS_BYTES, MAX_TASK_BYTES, RunSpec
+from distflow.core.run import MAX_PARAMS_BYTES, RunSpec
 from distflow.core.version import run_version
 from distflow.errors import (
     DistflowError,
@@ -31,9 +31,6 @@ from distflow.text import counted
 from distflow.wire.codec import encode_task, pack, pack_decoded
 from distflow.wire.extensions import SCALARS
 from distflow.wire.tasks import decode_tasks
-
-#: Tasks in one chunk of the stored graph.
-CHUNK_TASKS = 4096
 
 #: Outcomes or notes that one call writes.
 _CHUNK_OUTCOMES = 1000

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from distflow import Workflow
-from distflow.core.run import MAX_PARAMS_BYTES, MAX_TASK_BYTES
+from distflow.core.expansion import MAX_TASK_BYTES
+from distflow.core.run import MAX_PARAMS_BYTES
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.errors import InvalidInput
 from distflow.runs.client import Client

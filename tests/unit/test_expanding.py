@@ -20,6 +20,7 @@ from distflow.store.redis.keys import STAND_IN
 from distflow.wire.codec import encode_result
 from distflow.wire.gathering import StandIn, gather
 from distflow_worker.context import RecordedResults
+from distflow_worker.user_functions import load_function
 from tests.support.stores import claim, finish
 from tests.support.taking import Counted, Taken
 from tests.support.tasks import planned
@@ -154,6 +155,8 @@ def test_a_key_function_may_be_missing_here() -> None:
 def test_a_map_is_allowed_wherever_its_tasks_may_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """It runs distflow's own code; a key function has to be allowed as any function."""
     monkeypatch.setenv("DISTFLOW_ALLOW", "elsewhere")
+    # What was imported before was allowed then.
+    load_function.cache_clear()
     assert Taken(mapped([1])).results["n"].status == SUCCESS
     taken = Taken(mapped([1], key="tests.support.tasks.mapped:first"))
     (refusal,) = taken.store.read_refusals()
@@ -250,6 +253,7 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     ("ref", lambda: LEFT_OVER[0], "of another"),
     ("data", object, "cannot be stored"),
     ("large", lambda: "x" * (1 << 24), "more than max_result_bytes (16,777,216)"),
+    ("task", lambda: planned.add("x" * (1 << 24)), "encoded, more than 16,777,216: store its arg"),
 ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from distflow.core.expansion import CHUNK_TASKS, MOST_NESTED
+from distflow.core.expansion import CHUNK_TASKS, MAX_TASK_BYTES, MOST_NESTED
 from distflow.core.model import MAP_FUNCTION, Grow, Ref, Retry, Task
 from distflow.core.status import TaskStatus
 from distflow.errors import Incomplete, InvalidInput
@@ -331,6 +331,15 @@ def test_chunks_are_cut_by_number_and_size() -> None:
     assert [len(decode_tasks(chunk)) for chunk in pack_chunks([third] * 5)] == [2, 2, 1]
     huge = encode_task(Task("a", "m:f", args=("x" * (CHUNK_BYTES + 1),)))
     assert [len(decode_tasks(chunk)) for chunk in pack_chunks([huge, small])] == [1, 1]
+
+
+def test_a_child_is_no_larger_than_any_task() -> None:
+    """It travels whole to its worker."""
+    most = encode_task(Task("a", "m:f", args=("x" * (MAX_TASK_BYTES - 40),)))
+    assert len(list(pack_chunks([most]))) == 1
+    more = encode_task(Task("a", "m:f", args=("x" * MAX_TASK_BYTES,)))
+    with pytest.raises(InvalidInput, match=r"^task 'a' has 16,7.* bytes encoded, more than 16,7"):
+        list(pack_chunks([more]))
 
 
 def test_a_hundred_thousand_elements_take_no_time(run: Recorded) -> None:
