@@ -12,6 +12,7 @@ from distflow.core.model import Expanded
 from distflow.core.readings import RunReading
 from distflow.core.status import TaskStatus
 from distflow.errors import Damaged, DamagedRun, LookAgain
+from distflow.faults import reach
 from distflow.ports.run_store import RunStore
 from distflow.wire.codec import decode_result
 
@@ -105,10 +106,9 @@ class GraphGrowth:
                 if node not in self.records and node not in self._plain:
                     self.note_plain(node)
             first = len(statuses)
+            # A node that succeeded after its status was read has its children already: an event
+            # will report its success.
             statuses = statuses + read_statuses(self._store, self.graph, first=first)
-            for node in self.records:
-                # It may have succeeded after its status was read.
-                statuses[node] = statuses[node] or TaskStatus.SUCCESS
 
     # How
 
@@ -153,6 +153,7 @@ class GraphGrowth:
 
     def _append(self) -> range:
         """Append the next chunk of the last record."""
+        reach("grow:chunk")
         node = next(reversed(self.records))
         try:
             tasks = self._store.read_chunk(self.records[node].token, self._left[0])

@@ -188,15 +188,17 @@ class PlayedWorker:
         token, attempt = self.held.pop(task)
         return self.tell(final(task, token, status, attempt=attempt), ending=ending)
 
-    def expand(self, task: str, *chunks: Sequence[Task]) -> Code:
-        """Tell that a growing node has made these tasks, chunk by chunk, and end the batch."""
+    def expand(self, task: str, *chunks: Sequence[Task], granted: Code = Code.GRANTED) -> Code:
+        """Tell that a growing node has made these tasks, chunk by chunk, and end the batch.
+        ``granted`` is the answer to each chunk.
+        """
         token, attempt = self.held.pop(task)
         children = [child for chunk in chunks for child in chunk]
         names = [child.name.removeprefix(f"{task}.") for child in children]
         packed = map(encode_tasks, chunks)
         stand_in = pack_decoded({"names": names, "value": None, "tolerates": []})
         for number, chunk in [*enumerate(packed), (STAND_IN, stand_in)]:
-            assert self._store.write_chunk(task, token, number, chunk) == Code.GRANTED
+            assert self._store.write_chunk(task, token, number, chunk) == granted
         queues = tuple(sorted({child.queue for child in children}))
         growth = Growth(len(chunks), len(children), queues)
         data = Expanded(token, len(children))

@@ -38,6 +38,7 @@ def looks(watch: DriftWatch, state: TaskStateManager, *seen: Vitals) -> list[boo
         Vitals(0, 0, "0-0", "running", 0),
         Vitals(1, 0, "4-9", "paused", 0),
         Vitals(1, 0, "0-0", "running", 1),
+        Vitals(1, 0, "5-0", "running", 0, expansions=1),
     ],
 )
 def test_what_stays_different_is_lost_events(state: TaskStateManager, vitals: Vitals) -> None:

@@ -11,7 +11,8 @@ from distflow.coordinator.settings import CoordinatorSettings
 from distflow.core.claim import Code
 from distflow.core.model import Grow, Task
 from distflow.core.status import RunStatus, TaskStatus
-from distflow.errors import DamagedRun
+from distflow.errors import DamagedRun, LookAgain
+from distflow.wire.codec import encode_tasks
 from tests.support.leading import Leading, played, played_node
 from tests.unit.conftest import Lead
 
@@ -468,11 +469,34 @@ def test_a_node_that_expands_while_its_run_is_reopened(
 
 
 def test_a_lost_planner_is_sent_again(lead: Lead) -> None:
-    """It is idempotent: nothing of what it wrote counts."""
+    """It is idempotent: nothing of what it wrote counts, and it goes away with its claim."""
     led = lead(played_node("n"))
-    led.at_work("n").die()
+    worker = led.at_work("n")
+    token = worker.held["n"][0]
+    chunk = encode_tasks(children("n", 1))
+    assert led.store.write_chunk("n", token, 0, chunk) == Code.GRANTED
+    worker.die()
     led.go_on(10.0)
     assert led.sent_with("n") == 2
+    with pytest.raises(LookAgain):
+        led.store.read_chunk(token, 0)
+    assert worker.expand("n", [played("n.other")], granted=Code.REFUSED) == Code.REFUSED
+    expanded(led, children("n", 1))
+    led.step()
+    assert queued(led) == ["n[0]"]
+
+
+def test_new_children_that_no_worker_can_run_are_not_sent(lead: Lead) -> None:
+    """What every worker has refused before is held back from the start."""
+    led = lead(played_node("n"), played("a"))
+    led.transport.workers.clear()
+    worker = led.worker()
+    led.take(worker, "a").refuse("a")
+    led.go_on(3.0)
+    led.take(worker, "n").expand("n", children("n", 2))
+    led.go_on(3.0)
+    assert led.state.counts[TaskStatus.WAITING] >= 2
+    assert led.sent_with("n[1]") == 0
 
 
 def test_a_claim_of_an_unknown_task_is_settled(lead: Lead) -> None:

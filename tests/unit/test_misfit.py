@@ -16,7 +16,7 @@ from distflow.core.misfit import (
     name_workers,
     wanted_of,
 )
-from distflow.core.model import Loop, Task
+from distflow.core.model import Grow, Loop, Task
 from distflow.core.run import Refusal
 from distflow.core.status import TaskStatus
 
@@ -62,6 +62,16 @@ def test_a_refusal_is_true_of_all_tasks_of_its_scope(scope: str, names: str) -> 
     graph = Graph.compile(TASKS)
     found = ScopeIndex(graph).tasks(scope)
     assert "".join(graph.tasks[index].name for index in found) == names
+
+
+def test_a_refusal_is_true_of_tasks_that_come_later() -> None:
+    """A growing node has made them since the tasks were listed."""
+    graph = Graph.compile([Task("n", "m:plan", grow=Grow("plan"))])
+    index = ScopeIndex(graph)
+    assert not index.tasks(F)
+    graph.grow(0, [Task("n.a", "m:f"), Task("n.b", "m:g")])
+    graph.grow(0, [Task("n.c", "m:f")])
+    assert list(index.tasks(F)) == [1, 3]
 
 
 def test_another_queue_has_other_workers() -> None:
