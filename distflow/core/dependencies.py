@@ -65,12 +65,14 @@ class Dependencies:
         self._fresh: list[int] = []
 
     def grow(self, node: int, added: range) -> Consequences:
-        """The graph has got these children of a node; those that may run at once are met."""
+        """The graph has got these children of a node; those that may run at once are met. None of
+        them follows a node that has expanded before: maps of a plan follow maps of that plan.
+        """
         self._open[node] = self._open.get(node, 0) + len(added)
         met, doomed = [], []
         for index in added:
             parents = self._graph.parents[index]
-            unmet = sum(not self._is_met(index, parent) for parent in parents)
+            unmet = sum(not self.satisfies(parent) for parent in parents)
             self.unmet.append(unmet)
             if not unmet:
                 met.append(index)
@@ -149,11 +151,6 @@ class Dependencies:
     def failed_children(self, node: int) -> int:
         """How many children of a grown node have failed, tolerated ones too."""
         return self._failed.get(node, 0)
-
-    def _is_met(self, index: int, parent: int) -> bool:
-        if self._graph.is_grown(parent) and self._graph.follows(index, parent):
-            return self._statuses[parent] == _S.SUCCESS
-        return self.satisfies(parent)
 
     def _is_deferred(self, index: int) -> bool:
         """Whether a failure is not judged yet: it may be one of those that are tolerated."""
