@@ -62,10 +62,11 @@ def build_fragment(
     finally:
         building.reset(token)
     if not isinstance(returned, TaskResult):
-        return Fragment(build.children(), build.freeze_returned(returned))
-    value = build.freeze_returned(returned.data)
+        build.returns = returned
+        return Fragment(build.children(), build.returns)
+    build.returns = returned.data
     succeeded = returned.status == TaskStatus.SUCCESS
-    return Fragment(build.children() if succeeded else (), value, returned)
+    return Fragment(build.children() if succeeded else (), build.returns, returned)
 
 
 class _PlanBuild(Workflow):

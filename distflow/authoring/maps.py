@@ -34,7 +34,10 @@ def check_sources(sources: object, owner: str) -> None:
             f"{owner}: what to map over must be a list of sources, not {sources!r:.60}"
         )
     if not sources:
-        raise WorkflowInvalid(f"{owner}: map needs something to map over: a list, or a TaskRef")
+        raise WorkflowInvalid(
+            f"{owner}: map needs something to map over: give it a list, or the result of a task, "
+            "by position"
+        )
     for source in sources:
         if type(source) not in (*_SOURCES, TaskRef, Ref):
             raise WorkflowInvalid(

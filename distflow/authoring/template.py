@@ -165,7 +165,7 @@ class WorkflowTemplate:
         finally:
             building.reset(token)
         self._refuse_workflow(returned)
-        workflow.returns = workflow.freeze_returned(returned)
+        workflow.returns = returned
         return workflow
 
     def _refuse_workflow(self, returned: object) -> None:

@@ -75,8 +75,7 @@ class Workflow:
         self.params: dict[str, Any] = {}
         #: The ``"module:name"`` where it was found; None for one that was built ad hoc.
         self.reference: str | None = None
-        #: What its function returned: a template with a Ref for each TaskRef; None for nothing.
-        self.returns: Any = None
+        self._returns: Any = None
         self._built = False
         self._tasks: dict[str, Task] = {}
         self._later: dict[str, dict[str, None]] = {}
@@ -195,19 +194,27 @@ class Workflow:
         check_name(name, "sub-workflow")
         return self._names.section(name, chosen=chosen)
 
-    def freeze_returned(self, returned: Any) -> Any:
-        """What the function of a workflow or plan returned, with a Ref for each TaskRef.
+    @property
+    def returns(self) -> Any:
+        """The result of its run: what a ``@workflow`` function returned, or what was set here. That
+        is TaskRefs, in lists, tuples and dicts or alone, and plain values; each TaskRef is kept as
+        a Ref. None is nothing.
 
         Raises:
-            WorkflowInvalid: it cannot be stored, or has a TaskRef of another workflow or build.
+            WorkflowInvalid: on being set: it cannot be stored, or has a TaskRef of another workflow
+                or build.
         """
+        return self._returns
+
+    @returns.setter
+    def returns(self, returned: Any) -> None:
         owner = f"{self.kind} {self.name!r}: what it returns"
         template = freeze_refs(returned, lambda ref: self._full_name(ref, owner))
         try:
             codec.pack(template)
         except NotEncodable as error:
             raise WorkflowInvalid(f"{owner}: {error}") from None
-        return template
+        self._returns = template
 
     @property
     def tasks(self) -> tuple[Task, ...]:

@@ -215,6 +215,20 @@ def test_what_a_workflow_cannot_return(returned: Callable[[], Any], message: str
     assert etl().returns is None
 
 
-def test_a_workflow_made_with_add_returns_nothing() -> None:
-    """It has no function that would."""
-    assert Workflow("ad hoc").returns is None
+def test_a_workflow_made_with_add_returns_what_is_set() -> None:
+    """Nothing at first."""
+    dag = Workflow("ad hoc")
+    assert dag.returns is None
+    first = dag.add("a", report)
+    dag.returns = {"first": [first]}
+    assert dag.returns == {"first": [Ref("a")]}
+    assert dag.build({"day": "mon"}).returns == dag.returns
+    with pytest.raises(
+        WorkflowInvalid, match=r"'other': what it returns: 'a' is a task of another"
+    ):
+        Workflow("other").returns = first
+    with pytest.raises(
+        WorkflowInvalid, match=r"'ad hoc': what it returns: \[0\]: .*cannot be stored"
+    ):
+        dag.returns = [object()]
+    assert dag.returns == {"first": [Ref("a")]}
