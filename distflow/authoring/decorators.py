@@ -16,6 +16,9 @@ from distflow.errors import WorkflowInvalid
 #: as inside tasks, a ``@task`` function is the plain function.
 building: ContextVar[Workflow | None] = ContextVar("distflow_building", default=None)
 
+#: Whether a plan is being called as the plain function: then a workflow that it calls is one, too.
+called_plainly: ContextVar[bool] = ContextVar("distflow_called_plainly", default=False)
+
 
 class TaskFunction:
     """A function with the options of a task.
@@ -59,7 +62,7 @@ class TaskFunction:
         """
         workflow = building.get()
         if workflow is None:
-            return self.__distflow_function__(*args, **kwargs)
+            return self._call_plainly(*args, **kwargs)
         return workflow.add(None, self, args, kwargs)
 
     def map(
@@ -93,7 +96,7 @@ class TaskFunction:
         workflow = building.get()
         if workflow is None:
             owner = f"{self.decorator} {self.__name__!r}"
-            return map_plainly(self.__distflow_function__, iterables, fixed, owner)
+            return map_plainly(self._call_plainly, iterables, fixed, owner)
         return workflow.map(None, self, iterables, fixed, key=key, max_failures=max_failures)
 
     def options(self, **options: Unpack[TaskOptions]) -> Self:
@@ -104,6 +107,12 @@ class TaskFunction:
 
         """
         return type(self)(self.__distflow_function__, {**self.task_options, **options})
+
+    def _call_plainly(self, *args: Any, **kwargs: Any) -> Any:
+        if not called_plainly.get():
+            return self.__distflow_function__(*args, **kwargs)
+        # A task that builds a workflow does so as anywhere.
+        return _call(self.__distflow_function__, args, kwargs, plainly=False)
 
     def _check(self, options: dict[str, Any], owner: str) -> None:
         check_options(options, owner)
@@ -118,7 +127,8 @@ class PlanFunction(TaskFunction):
 
     Called inside a ``@workflow`` or ``@plan`` function it adds a node. A worker calls the function
     for it, with real values; the tasks that it calls then join the run, and the node stands for
-    what it returns. Called anywhere else it is the plain function, whose tasks are plain functions.
+    what it returns. Called anywhere else it is the plain function; tasks, plans and workflows that
+    it calls are plain functions then.
     """
 
     #: Marks an instance, for code that does not import this class.
@@ -126,8 +136,21 @@ class PlanFunction(TaskFunction):
 
     decorator = "@plan"
 
+    def _call_plainly(self, *args: Any, **kwargs: Any) -> Any:
+        return _call(self.__distflow_function__, args, kwargs, plainly=True)
+
     def _check(self, options: dict[str, Any], owner: str) -> None:
         check_plan_options(options, owner)
+
+
+def _call(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, plainly: bool
+) -> Any:
+    token = called_plainly.set(plainly)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        called_plainly.reset(token)
 
 
 @overload

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self, overload
 
 from distflow.authoring.check import check_workflow
-from distflow.authoring.decorators import building
+from distflow.authoring.decorators import building, called_plainly
 from distflow.authoring.functions import refuse_deferred
 from distflow.authoring.imports import did_you_mean
 from distflow.authoring.option_checks import check_name, check_params
@@ -119,7 +119,11 @@ class WorkflowTemplate:
             self.check_names(kwargs)
         bound = self._bind(args, kwargs)
         outer = building.get()
-        return self._build(bound) if outer is None else self._inline(outer, bound)
+        if outer is not None:
+            return self._inline(outer, bound)
+        if called_plainly.get():
+            return self.function(*bound.args, **bound.kwargs)
+        return self._build(bound)
 
     def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> inspect.BoundArguments:
         refuse_deferred(self.function, f"workflow {self.name!r}")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from distflow import Retry, TaskResult, TaskRunnerBuilder, Workflow, task, workflow
 from distflow.core.status import TaskStatus
@@ -81,6 +83,56 @@ def test_maps_nest_in_plans_and_plans_in_maps() -> None:
     # Here, tasks and plans are the plain functions.
     assert returned == [part([1, 2, 3], 0), part([4], 0)]
     assert results["build[0].build_2.build.add[0]"].data == 5
+    assert all(result.status == TaskStatus.SUCCESS for result in results.values())
+
+
+def program() -> st.SearchStrategy[Any]:
+    """What a random plan does: ``(kind, body)``."""
+    numbers = st.lists(st.integers(0, 9), max_size=3)
+    leaf = st.one_of(
+        st.tuples(st.just("add"), st.integers(0, 9)),
+        st.tuples(st.sampled_from(["map", "chain", "total", "pairs"]), numbers),
+    )
+    return st.recursive(
+        leaf,
+        lambda inner: st.one_of(
+            st.tuples(st.sampled_from(["plan", "part"]), inner),
+            st.tuples(st.sampled_from(["plans", "list"]), st.lists(inner, max_size=3)),
+        ),
+        max_leaves=8,
+    )
+
+
+def interpret(step: tuple[str, Any]) -> Any:
+    """Do it: with tasks, or with plain functions."""
+    kind, body = step
+    doing: dict[str, Callable[[], Any]] = {
+        "add": lambda: add(body, more=1),
+        "map": lambda: add.map(body, more=1),
+        "chain": lambda: add.map(add.map(body), more=2),
+        "total": lambda: total(add.map(body)),
+        "pairs": lambda: add.map(add.map(body), body),
+        "plan": lambda: build(body),
+        "plans": lambda: build.map(body),
+        "part": lambda: parts(body),
+        "list": lambda: {"all": [interpret(each) for each in body]},
+    }
+    return doing[kind]()
+
+
+@workflow
+def parts(step: Any) -> Any:
+    """A sub-workflow."""
+    return (interpret(step),)
+
+
+@settings(max_examples=40, deadline=None)
+@given(program())
+def test_a_run_gives_what_plain_python_gives(step: tuple[str, Any]) -> None:
+    """Whatever a workflow and its plans build."""
+    ACTS[:] = [interpret]
+    results, returned = run(lambda: interpret(step))
+    assert returned == build(step)
     assert all(result.status == TaskStatus.SUCCESS for result in results.values())
 
 

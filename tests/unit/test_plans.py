@@ -75,6 +75,33 @@ def test_outside_of_a_build_a_plan_is_the_plain_function() -> None:
     assert score_all.map([[1], [2]]) == [{"best": [1], "count": 1}, {"best": [2], "count": 1}]
 
 
+def test_a_workflow_in_a_plain_plan_is_a_plain_function() -> None:
+    """A task that it calls may still build one, for a run of its own."""
+    assert plan(uses_part)() == ([[4]], "part")
+    assert type(part(4)) is Workflow
+    with pytest.raises(ZeroDivisionError):
+        plan(raises)()
+    assert type(part(4)) is Workflow
+
+
+def uses_part() -> Any:
+    """Calls a workflow, and a task that builds it."""
+    return part(4), builds_part()
+
+
+def raises() -> Any:
+    """Fails."""
+    return 1 / 0
+
+
+@task
+def builds_part() -> str:
+    """Makes a workflow, as for a run of its own."""
+    built = part(4)
+    assert isinstance(built, Workflow)
+    return built.name
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
