@@ -113,6 +113,11 @@ def test_the_rights_suffice(users: Users, start_worker: StartWorker, tmp_path: P
         cli("export", "dag", "-o", str(tmp_path / "file"))
         cli("import", str(tmp_path / "file"), "--run-id", "copy")
         cli("resume", "copy")
+        grown = ["tests.support.tasks.fan_out:fan_out", "-p", "bad=1", "-p", "allowed=1"]
+        cli("submit", *grown, "--run-id", "grown")
+        cli("export", "grown", "-o", str(tmp_path / "grown"))
+        cli("import", str(tmp_path / "grown"), "--run-id", "regrown")
+        cli("resume", "regrown")
         (folder := tmp_path / "held").mkdir()
         leader = start(users.coordinator, "submit", *held(folder), "--run-id", "held")
         wait_for(lambda: begun(folder), 20, "the task to begin")
@@ -126,7 +131,7 @@ def test_the_rights_suffice(users: Users, start_worker: StartWorker, tmp_path: P
         assert end(service)[0] == 0
     for words in ("status dag --tasks", "show paid charge", "runs", "graph --run dag", "workers"):
         assert cli(*words.split())
-    cli("delete", "paid", "dag", "bad", "copy", "held")
+    cli("delete", "paid", "dag", "bad", "copy", "grown", "regrown", "held")
     cli("purge", "--older-than", "0s")
     assert list(users.admin.scan_iter("distflow:{*")) == []
 

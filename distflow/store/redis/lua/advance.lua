@@ -53,7 +53,7 @@ local function finish_without_claim(done, packed)
     return CODE.RECORDED
   end
   -- The task was given up as unknown, and the worker that had it reports how it really ended. A
-  -- growing node is never unknown, and its chunks went with its claim.
+  -- growing node is unknown only in a snapshot; whoever expanded it wrote its chunks elsewhere.
   local late = known and status_of(known) == 'unknown' and last.token == done.token
     and not done.growth
   if not late then
