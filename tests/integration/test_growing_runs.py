@@ -25,6 +25,7 @@ from tests.support.meaning import read
 from tests.support.programs import Program, pack
 from tests.support.redis_server import RedisServer
 from tests.support.tasks.programmed import write
+from tests.support.wait import stretched
 from tests.support.worker_process import FAST, FORKING
 
 EXAMPLES = int(os.environ.get("DISTFLOW_GROWN", "40"))
@@ -68,7 +69,7 @@ def pack_programs(seeds: range) -> tuple[Program, Program]:
     return pack(mixed), pack(well)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("worker_class", "seeds"),
     [(FORKING, range(max(2, EXAMPLES // 50))), (FAST, range(EXAMPLES, 2 * EXAMPLES))],
@@ -94,7 +95,7 @@ def test_on_workers(
         programs = pack_programs(seeds)
         runs = [client.submit(write(*pair)) for pair in zip(programs, logs, strict=True)]
         try:
-            statuses = [run.wait(100) for run in runs]
+            statuses = [run.wait(stretched(100)) for run in runs]
         finally:
             connection.config_set("appendfsync", "always")
         for program, log, run, status in zip(programs, logs, runs, statuses, strict=True):

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from distflow import TaskStatus
 from distflow.core.status import RunStatus
-from distflow.runs.run import Run
 from distflow.store.redis.keys import DEFAULT_PREFIX, run_keys
 from tests.chaos.points.case import Case
 from tests.chaos.points.flows import SPREAD, SPREAD_LATE
+from tests.chaos.points.growth import play_moved, play_overtaken, play_restored
 from tests.chaos.points.lane import Lane, Play, Played
+from tests.chaos.points.steps import import_elsewhere, is_made, judge
 from tests.chaos.points.verdict import Broken
 
 
@@ -34,14 +35,14 @@ def _play_whole(played: Play) -> list[Broken]:
     played.submit()
     role = played.case.role
     played.finish(role if role == "coordinator" else "resume")
-    return _judge(played)
+    return judge(played)
 
 
 def _play_apart(played: Play) -> list[Broken]:
     """The same, and every task has a job of its own."""
     played.submit(batch=False)
     played.finish()
-    return _judge(played)
+    return judge(played)
 
 
 def _play_shared(played: Play) -> list[Broken]:
@@ -59,7 +60,7 @@ def _play_shared(played: Play) -> list[Broken]:
     played.witness.look(run)
     played.gate.touch()
     played.finish()
-    return _judge(played)
+    return judge(played)
 
 
 def _play_orphaned(played: Play) -> list[Broken]:
@@ -74,7 +75,7 @@ def _play_orphaned(played: Play) -> list[Broken]:
     played.wait(begun, "the task to begin")
     played.orphan()
     played.finish()
-    return _judge(played)
+    return judge(played)
 
 
 def _play_spooled(played: Play) -> list[Broken]:
@@ -100,7 +101,7 @@ def _play_spooled(played: Play) -> list[Broken]:
     played.witness.look(played.run())
     played.proxy.let_in()
     played.finish()
-    return _judge(played)
+    return judge(played)
 
 
 def _play_lost(played: Play) -> list[Broken]:
@@ -129,7 +130,7 @@ def _play_lost(played: Play) -> list[Broken]:
     played.witness.retried["hold"] += 1
     played.insist("resolve", decided, "resolve", played.run_id, "hold", "--retry")
     played.finish()
-    return _judge(played)
+    return judge(played)
 
 
 def _play_cancelled(played: Play) -> list[Broken]:
@@ -149,7 +150,7 @@ def _play_cancelled(played: Play) -> list[Broken]:
     played.witness.look(played.run())
     played.gate.touch()
     played.finish()
-    return _judge(played)
+    return judge(played)
 
 
 def _play_paused(played: Play) -> list[Broken]:
@@ -168,7 +169,7 @@ def _play_paused(played: Play) -> list[Broken]:
     played.insist("pause", paused, "pause", played.run_id)
     played.gate.touch()
     played.finish()
-    return _judge(played)
+    return judge(played)
 
 
 def _play_handed(played: Play) -> list[Broken]:
@@ -184,7 +185,7 @@ def _play_handed(played: Play) -> list[Broken]:
     played.stop_leader()
     played.gate.touch()
     played.finish("coordinator")
-    return _judge(played)
+    return judge(played)
 
 
 def _play_unlisted(played: Play) -> list[Broken]:
@@ -208,7 +209,7 @@ def _play_unlisted(played: Play) -> list[Broken]:
     played.wait(listed, "the run to be listed again")
     played.gate.touch()
     played.finish("mender")
-    return _judge(played)
+    return judge(played)
 
 
 def _play_submitted(played: Play) -> list[Broken]:
@@ -216,9 +217,9 @@ def _play_submitted(played: Play) -> list[Broken]:
     words = ["submit", "tests.chaos.points.flows:hurt", "--run-id", played.run_id, "--detach"]
     words += ["-p", f"name={played.flow_name}", "-p", f"log={played.log}"]
     words += ["-p", f"gate={played.gate}", "-p", f"queue={played.lane.queue}"]
-    played.insist("submit", lambda: _is_made(played), *words)
+    played.insist("submit", lambda: is_made(played), *words)
     played.finish()
-    return _judge(played)
+    return judge(played)
 
 
 def _play_imported(played: Play) -> list[Broken]:
@@ -233,29 +234,16 @@ def _play_imported(played: Play) -> list[Broken]:
     played.lead()
     played.wait(failed, "the first half to end")
     played.witness.look(run)
-    file = played.folder / "snapshot"
-    run.snapshot().dump(file)
-    played.run_id = played.lane.next_run_id()
-    words = ["import", str(file), "--run-id", played.run_id]
-    played.insist("import", lambda: _is_made(played), *words)
+    import_elsewhere(played, run)
     played.finish()
-    return _judge(played)
-
-
-def _is_made(played: Play) -> bool:
-    """Whether the run is whole; one that was cut off is deleted."""
-    status = played.status()
-    if status == RunStatus.CREATING:
-        played.run().store.delete_run(force=True)
-        return False
-    return status is not None
+    return judge(played)
 
 
 def _play_deleted(played: Play) -> list[Broken]:
     """A person deletes a run that has ended: nothing of it is left."""
     played.submit()
     played.finish()
-    broken = _judge(played)
+    broken = judge(played)
     client, keys = played.lane.client.redis, run_keys(DEFAULT_PREFIX, played.run_id).all()
 
     def gone() -> bool:
@@ -270,76 +258,6 @@ def _play_deleted(played: Play) -> list[Broken]:
     if listed or client.sismember("distflow:active", run_id):
         broken.append(("loss", "a run that is gone is listed"))
     return broken
-
-
-def _play_overtaken(played: Play) -> list[Broken]:
-    """A worker is frozen whole, and given up by the next leader: another makes what it was making,
-    and it comes back.
-    """
-    played.is_observed = True
-    played.submit()
-    run = played.run()
-
-    def frozen() -> bool:
-        played.serve()
-        played.lead()
-        return played.freeze_struck() or played.status() == RunStatus.SUCCESS
-
-    def overtaken() -> bool:
-        played.lead()
-        return bool(run.info().repairs.get("worker_frozen")) or not played.fault.is_freezing
-
-    played.fault.freeze_seconds = _OVERTAKEN_SECONDS
-    played.wait(frozen, "a worker to be frozen")
-    if played.fault.is_freezing:
-        played.kill_leader()
-        played.wait(overtaken, "the frozen worker to be given up")
-        played.thaw()
-    played.finish()
-    return _judge(played)
-
-
-def _play_restored(played: Play) -> list[Broken]:
-    """Redis is restored to a time before a plan had expanded, and its leader knows the children."""
-    played.submit()
-    run = played.run()
-
-    def begun() -> bool:
-        played.serve()
-        played.lead()
-        return played.has_begun("train[0]") and _rests(run)
-
-    def expanded() -> bool:
-        played.lead()
-        return "train[0]" in run.store.read_expansions()
-
-    # All else has been done by then: what is restored has all that had effects.
-    played.wait(begun, "everything but the plan to be done")
-    client, keys = played.lane.client.redis, run_keys(DEFAULT_PREFIX, played.run_id).all()
-    kept = {key: (client.dump(key), client.pttl(key)) for key in keys}
-    played.gate.touch()
-    played.wait(expanded, "the plan to expand")
-    played.kill_workers()
-    with client.pipeline() as pipeline:
-        for key, (packed, rest_ms) in kept.items():
-            pipeline.delete(key)
-            if packed is not None:
-                pipeline.restore(key, max(0, rest_ms), packed)
-        pipeline.execute()
-    played.witness.forget("train[0]", "join")
-    played.finish()
-    return _judge(played)
-
-
-def _rests(run: Run) -> bool:
-    """Whether one task is at work, and none else can be."""
-    results = run.results()
-    waiting = ("train[0]", "train", "join")
-    return all(task.name in results or task.name in waiting for task in run.graph().tasks)
-
-
-def _judge(played: Play) -> list[Broken]:
-    return played.witness.judge(played.run(), played.flow)
 
 
 _SCENARIOS: dict[str, tuple[str, Callable[[Play], list[Broken]]]] = {
@@ -360,14 +278,12 @@ _SCENARIOS: dict[str, tuple[str, Callable[[Play], list[Broken]]]] = {
     "deleted": ("half", _play_deleted),
     "spread": (SPREAD, _play_whole),
     "spread to two": (SPREAD, _play_whole),
-    "overtaken": (SPREAD, _play_overtaken),
-    "restored": (SPREAD_LATE, _play_restored),
+    "overtaken": (SPREAD, play_overtaken),
+    "moved": (SPREAD_LATE, play_moved),
+    "restored": (SPREAD_LATE, play_restored),
 }
 
-#: A frozen worker is given up sooner.
-_OVERTAKEN_SECONDS = 30.0
-
-_TWO_WORKERS = frozenset({"shared", "overtaken", "spread to two", "restored"})
+_TWO_WORKERS = frozenset({"shared", "overtaken", "moved", "spread to two", "restored"})
 
 #: In these the workers have a way to Redis of their own.
 _APART = frozenset({"spooled"})
@@ -410,6 +326,7 @@ PLAYED = (
     ("spread to two", "worker"),
     ("spread to two", "fast"),
     ("overtaken", "worker"),
+    ("moved", "import"),
     ("restored", "resume"),
 )
 
