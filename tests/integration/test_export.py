@@ -26,7 +26,7 @@ from distflow.errors import (
     RunNotFound,
     WrongState,
 )
-from distflow.runs import transfer
+from distflow.runs import exporter
 from distflow.runs.transfer import export_run, import_run
 from distflow.snapshot import Snapshot
 from distflow.store.redis.store import RedisRunStore
@@ -103,7 +103,7 @@ def test_the_cut_is_consistent_at_any_pace(
     seed: int,
 ) -> None:
     """Promise 6: while tasks end between any two reads, a success has what it rests on."""
-    monkeypatch.setattr(transfer, "CUT_TASKS", 7)
+    monkeypatch.setattr(exporter, "CUT_TASKS", 7)
     tasks = shuffled_dag(150, seed)
     epoch = make_run(here("run-1"), tasks, chunk=40)
     todo = iter(in_order(tasks))
@@ -124,7 +124,7 @@ def test_the_cut_is_consistent_beside_a_thread(
     here: Callable[[str], RedisRunStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise 6, with a thread that records outcomes as fast as it can."""
-    monkeypatch.setattr(transfer, "CUT_TASKS", 5)
+    monkeypatch.setattr(exporter, "CUT_TASKS", 5)
     tasks = shuffled_dag(400, 7)
     epoch = make_run(here("run-1"), tasks)
     began = threading.Event()
