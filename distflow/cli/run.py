@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from distflow.cli.ui.progress import WritingProgress
 from distflow.cli.ui.run_options import run_options
 from distflow.core.run_options import NewRunOptions
 from distflow.core.status import RunStatus
-from distflow.errors import RunExists
+from distflow.core.version import FIRST
+from distflow.errors import DistflowError, RunExists
 from distflow.local.private_redis import PrivateRedis
 from distflow.local.workers import LocalWorkers
 from distflow.runs.client import Client
@@ -100,14 +102,19 @@ def run(
         # The coordinator reads the graph from Redis: a large one need not be in memory twice.
         del workflow
         print_run_id(started, as_json=as_json)
+        info = started.info()
         workers = LocalWorkers(
-            server.url,
-            count=worker_count,
-            data_dir=server.data_dir,
-            queues=started.info().queues,
+            server.url, count=worker_count, data_dir=server.data_dir, queues=info.queues
         )
         more = () if worker_count == _WORKERS else ("--workers", str(worker_count))
         again = next_command("run", workflow_path, "--run-id", started.run_id, *more)
+
+        def ensure() -> None:
+            if info.version > FIRST:
+                # What its tasks add may be for other queues.
+                with suppress(DistflowError):
+                    workers.serve(started.engine.impatient.store(info.run_id).read_info().queues)
+            workers.ensure()
 
         def see(tend: Callable[[], object]) -> ExitCode:
             reopen = earlier is not None
@@ -115,18 +122,22 @@ def run(
                 started, interrupt, reopen=reopen, as_json=as_json, tend=tend, again=again
             )
 
-        return _run_with(workers, see)
+        return _run_with(workers, ensure, see)
 
 
-def _run_with(workers: LocalWorkers, see: Callable[[Callable[[], object]], ExitCode]) -> ExitCode:
-    """Call ``see`` with a function that keeps the workers alive, while they run."""
+def _run_with(
+    workers: LocalWorkers,
+    ensure: Callable[[], object],
+    see: Callable[[Callable[[], object]], ExitCode],
+) -> ExitCode:
+    """Call ``see`` with a function that keeps the workers alive by ``ensure``, while they run."""
     looked_at = time.monotonic()
 
     def tend() -> None:
         nonlocal looked_at
         if time.monotonic() - looked_at >= _ENSURE_SECONDS:
             looked_at = time.monotonic()
-            workers.ensure()
+            ensure()
 
     with workers:
         try:

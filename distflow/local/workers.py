@@ -63,8 +63,8 @@ class LocalWorkers:
         self._command = [
             *(sys.executable, "-m", "rq.cli", "worker", "--url", url, "--quiet"),
             *extra_args,
-            *queues,
         ]
+        self._queues = tuple(queues)
         self._count = count
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._started_at: dict[int, float] = {}
@@ -100,6 +100,21 @@ class LocalWorkers:
             restarted += 1
         return restarted
 
+    def serve(self, queues: Sequence[str]) -> None:
+        """Listen to more queues: each worker finishes its job, and :meth:`ensure` starts another in
+        its place.
+
+        Args:
+            queues: names of RQ queues; those that are served already may be among them.
+        """
+        more = [queue for queue in queues if queue not in self._queues]
+        if not more:
+            return
+        self._queues += tuple(more)
+        for worker in self._workers.values():
+            if worker.poll() is None:
+                worker.terminate()
+
     def stop(self, timeout_seconds: float = STOP_SECONDS) -> None:
         """Let each worker finish its job; slower ones are killed, with their work horses."""
         self._terminate(timeout_seconds)
@@ -114,7 +129,9 @@ class LocalWorkers:
         modules = [str(self._cwd), *filter(None, [os.environ.get("PYTHONPATH")])]
         with open_log(self.log_path(number)) as log:
             self._workers[number] = subprocess.Popen(
-                bound_to_this_process([*self._command, "--name", new_worker_name(PID)]),
+                bound_to_this_process(
+                    [*self._command, "--name", new_worker_name(PID), *self._queues]
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -77,6 +77,25 @@ def test_ensure_restarts_the_dead(workers: LocalWorkers) -> None:
     assert workers.ensure() == 0
 
 
+def test_more_queues_are_served(workers: LocalWorkers, redis_client: Redis, tmp_path: Path) -> None:
+    """Workers that listen to more queues take the place of the others, once these have finished."""
+    first = set(workers.pids)
+    workers.serve(["default"])
+    assert set(workers.pids) == first
+    enqueue(redis_client, tmp_path)
+    workers.serve(["default", "gpu"])
+    wait_for(lambda: len(workers.pids) == 1, what="the idle worker to leave")
+    assert workers.ensure() == 1
+    gpu = tmp_path / "gpu"
+    gpu.mkdir()
+    (gpu / "go").touch()
+    Queue("gpu", connection=redis_client).enqueue("jobs.work", str(gpu))
+    wait_for((gpu / "ended").exists, what="the job of the other queue to end")
+    (tmp_path / "go").touch()
+    wait_for((tmp_path / "ended").exists, what="the job that was running to end")
+    wait_for(lambda: workers.ensure() == 1, what="the busy worker to leave")
+
+
 def test_stop_is_warm(workers: LocalWorkers, redis_client: Redis, tmp_path: Path) -> None:
     """A job that is running when the workers are told to stop is finished."""
     enqueue(redis_client, tmp_path)
