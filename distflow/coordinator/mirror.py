@@ -70,6 +70,8 @@ class RunMirror:
         #: Id of the last applied event, and whether later ones wait for a large expansion.
         self.last_event = reading.last_event
         self.is_growing = False
+        #: Whether Redis has no longer what events have reported: the run must be read again.
+        self.is_outdated = False
         self.info = reading.info
         self.status = reading.info.status
         #: How often Redis's clock had been set when times were last converted to this host's clock.
@@ -96,7 +98,7 @@ class RunMirror:
         reading = standing.reading
         self._check(reading)
         self.growth, self.graph = standing.growth, standing.graph
-        self.last_event, self.is_growing = reading.last_event, False
+        self.last_event, self.is_growing, self.is_outdated = reading.last_event, False, False
         self.info = reading.info
         self.status = reading.info.status
         self.clock_sets = self._tools.server.sets
@@ -257,8 +259,7 @@ class RunMirror:
         try:
             self._apply(events)
         except GraphOutdated:
-            # Redis came back with older data.
-            self.read_again()
+            self.is_outdated = True
 
     def _apply(self, events: Sequence[Event]) -> None:
         now = self._clock.monotonic()

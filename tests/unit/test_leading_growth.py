@@ -369,6 +369,18 @@ def test_an_older_redis_has_no_children(lead: Lead, steps: int) -> None:
     assert led.step() == RunStatus.SUCCESS
 
 
+def test_an_expansion_that_was_lost_before_it_was_read(lead: Lead) -> None:
+    """Its event had been read before: the run is read again, and that is reported."""
+    led = lead(played_node("n"), played("a"))
+    do(led, "a")
+    expanded(led, children("n", 1))
+    led.transport.queued.clear()
+    forget(led)
+    led.go_on(1.0)
+    assert led.info.repairs == {"data_lost": 1}
+    assert led.sent_with("n") == 2
+
+
 def test_an_older_redis_with_another_expansion(lead: Lead) -> None:
     """It expanded again before anybody looked: under another token."""
     led = lead(played_node("n"))

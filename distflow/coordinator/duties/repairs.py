@@ -39,9 +39,9 @@ class RepairDuty(Duty):
         self._looked_at = self._checked_at = self._indexed_at = tools.clock.monotonic()
 
     def due(self, now: float) -> float:
-        """A while after the last check; at once after Redis has restarted."""
+        """A while after the last check; at once after Redis has restarted, or lost an expansion."""
         mirror, settings = self._mirror, self._tools.settings
-        if mirror.restarts != self._tools.server.restarts:
+        if mirror.restarts != self._tools.server.restarts or mirror.is_outdated:
             return now
         soon = not mirror.is_at_rest or self._drift.is_open
         return self._looked_at + (settings.watch_seconds if soon else settings.idle_seconds)
@@ -53,6 +53,9 @@ class RepairDuty(Duty):
         if mirror.restarts != restarts:
             read_again(mirror, tools, "redis_restarted", "Redis restarted", restarted=True)
             mirror.restarts = restarts
+            return
+        if mirror.is_outdated:
+            read_again(mirror, tools, "data_lost", "what a node has added to its run is gone")
             return
         self._looked_at = now
         checking = now - self._checked_at >= settings.unbegun_seconds
