@@ -133,7 +133,7 @@ def test_a_task_that_is_lost_while_cancelling_says_so() -> None:
     """It has no error: nobody wanted it to go on."""
     decision = lose(task_of(), attempt(3, lost=2), cancelling=True)
     assert decision.result == TaskResult(
-        S.CANCELLED, message="stopped while it ran", attempt=3, worker="w"
+        S.CANCELLED, message="stopped while it ran", metrics=METRICS, attempt=3, worker="w"
     )
     assert decision.progress == Progress(4, lost=2)
 
