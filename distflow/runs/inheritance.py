@@ -6,7 +6,7 @@ was a failure that was tolerated. Else the node is evaluated again, and what it 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from distflow.core.graph import Graph
 from distflow.core.model import Expanded
@@ -15,6 +15,7 @@ from distflow.core.status import TaskStatus
 from distflow.errors import Damaged
 from distflow.snapshot import Snapshot
 from distflow.snapshot.branches import fields_of, refuse_started
+from distflow.snapshot.gap import said_names
 from distflow.snapshot.records import SavedExpansion
 from distflow.wire.codec import decode_result, status_of
 from distflow.wire.tasks import decode_tasks
@@ -76,12 +77,14 @@ class Inheritance:
         ends = [at for at, letter in enumerate(name) if letter in "[."]
         return next((name[:at] for at in reversed(ends) if name[:at] in self._growing), None)
 
-    def find_stale(self, kept: Mapping[str, bytes | None], changed: Collection[str]) -> set[str]:
+    def find_stale(
+        self, kept: Mapping[str, bytes | None], has_changed: Callable[[str], bool]
+    ) -> set[str]:
         """The nodes whose expansion does not stay.
 
         Args:
             kept: the outcomes that are taken over.
-            changed: nodes that are no longer the same task.
+            has_changed: whether a node is no longer the same task.
         """
         if not self.saved:
             return set()
@@ -98,7 +101,7 @@ class Inheritance:
             name, maker = graph.tasks[vertex].name, graph.maker(vertex)
             good[vertex] = (
                 self._stands(vertex, kept.get(name))
-                and name not in changed
+                and not (name in self.saved and has_changed(name))
                 and (maker < 0 or bool(good[maker]))
                 and all(
                     good[parent]
@@ -124,6 +127,26 @@ class Inheritance:
         if task.name in snapshot:
             return status_of(snapshot.packed(task.name)) == TaskStatus.FAILURE
         return task.name in snapshot.superseded
+
+    def warn_of(self, stale: Collection[str]) -> list[str]:
+        """What a person should know about nodes that are evaluated again: those whose expansion
+        does not stay, and those of which the snapshot has none.
+        """
+        warnings = []
+        if stale:
+            runs, rests = ("runs", "it rests") if len(stale) == 1 else ("run", "they rest")
+            warnings.append(
+                f"{said_names(sorted(stale))} {runs} again, with all that was added, since "
+                f"something that {rests} on runs again"
+            )
+        lost = [name for name in self._snapshot if name in self.graph.index and self.has_lost(name)]
+        if lost:
+            runs = "runs" if len(lost) == 1 else "run"
+            warnings.append(
+                f"{said_names(lost)} {runs} again, since the snapshot does not have what was "
+                "added: take the snapshot of the run, not its results"
+            )
+        return warnings
 
     def refuse_started(
         self,

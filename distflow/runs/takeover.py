@@ -122,13 +122,11 @@ class _Takeover:
         return Takeover(outcomes, notes, self._warnings, expansions)
 
     def _drop_stale(self, kept: dict[str, Standing], again: set[str]) -> list[SavedExpansion]:
-        """The expansions that stay. What belongs to the others is taken out of ``kept``, and noted
-        in ``again``.
-        """
+        """The expansions that stay. The others go from ``kept``, and are noted in ``again``."""
         inheritance = self._inheritance
         packed = {name: at[0] for name, at in kept.items()}
-        changed = {node for node in inheritance.saved if self._has_changed(node)}
-        self._stale = inheritance.find_stale(packed, changed)
+        self._stale = inheritance.find_stale(packed, self._has_changed)
+        self._warnings += inheritance.warn_of(self._stale - again)
         gone = self._stale | inheritance.children_of(self._stale)
         is_open = self._snapshot.live and self._taking.gap != "run"
         inheritance.refuse_started(self._stale, packed, self._without, is_open=is_open)

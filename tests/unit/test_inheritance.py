@@ -98,6 +98,10 @@ def test_what_is_above_does_not_stand() -> None:
     """
     taken = take(snapshot_of(), taking=Taking(without=["files"]))
     assert (nodes(taken), names(taken)) == ([], {"report"})
+    assert taken.warnings[0] == (
+        "tasks 'clean', 'sizes' run again, with all that was added, since something that they rest "
+        "on runs again"
+    )
     assert "task 'report' is kept, although what it rests on runs again" in taken.warnings[-1]
 
 
@@ -211,6 +215,7 @@ def test_a_mapping_that_has_lost_what_a_node_added() -> None:
     lost = results(Expanded("t", 3))
     taken = take(Snapshot(lost, origin="o"))
     assert (nodes(taken), names(taken)) == ([], {"files"})
+    assert taken.warnings[0].startswith("task 'clean' runs again, since the snapshot does not have")
     with pytest.raises(SnapshotInvalid, match=r"'clean\[0\]', 'clean\[1\]', 'clean\[2\]' may run"):
         take(Snapshot(lost, origin="o"), (FILES, once(CLEAN), SIZES, REPORT))
 
