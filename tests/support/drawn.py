@@ -103,6 +103,11 @@ class _Drawing:
                 Of(name), "any"
             )
         args = tuple(self._argument(seen) for _ in range(chance.choice((0, 1, 1, 2))))
+        maps = [each.value for each in seen if type(each.value) is Of and each.kind == "map"]
+        if maps and chance.random() < 0.25:
+            looked_at = chance.choice(maps)
+            call = Call(name, (looked_at, *args), gives, self._options(), looked_at.name)
+            return call, _Seen(Of(name), gives.kind, gives.size)
         return Call(name, args, gives, self._options()), _Seen(Of(name), gives.kind, gives.size)
 
     def _argument(self, seen: list[_Seen]) -> Any:

@@ -55,6 +55,7 @@ class Stood:
     """
 
     good: bool | None
+    name: str = ""
     value: Any = None
     roots: frozenset[str] = frozenset()
     #: Whether it is a map of a task, which may be followed.
@@ -138,7 +139,8 @@ class _Reader:
         args = fill(each.args, made, given)
         if isinstance(each, Plan):
             return self._plan(name, each.block, each.options, args, None)
-        return self._call(name, each, each.options, args, None)
+        seen = made[each.looks_at] if each.looks_at else None
+        return self._call(name, each, each.options, args, None, seen)
 
     # Every task
 
@@ -185,7 +187,7 @@ class _Reader:
             value=meaning.value if success else None,
         )
         good = None if meaning.status in ("", "unknown") else success or tolerated
-        return Stood(good, meaning.value, meaning.roots)
+        return Stood(good, name, meaning.value, meaning.roots)
 
     def _tell_grown(self, name: str, meaning: Meaning, value: Any, children: list[Stood]) -> Stood:
         """Note what a node with children came to: it joins if all of them are good."""
@@ -194,18 +196,32 @@ class _Reader:
         filled = _filled(value) if good else None
         self.told[name] = meaning._replace(value=filled, roots=frozenset({name}))
         bad = [stood.roots for stood in children if stood.good is False]
-        return Stood(good, filled, frozenset[str]().union(*bad), has_grown=True)
+        return Stood(good, name, filled, frozenset[str]().union(*bad), has_grown=True)
 
     # Each kind
 
     def _call(
-        self, name: str, call: Call | Each | Map, options: Options, values: Any, fixed: Any
+        self,
+        name: str,
+        call: Call | Each | Map,
+        options: Options,
+        values: Any,
+        fixed: Any,
+        seen: Stood | None = None,
     ) -> Stood:
         def act() -> Any:
-            return give(call.gives, name, (*_filled(values), _filled(fixed)))
+            taken = _filled(fixed) if seen is None else self._results_of(seen)
+            return give(call.gives, name, (*_filled(values), taken))
 
         meaning, _known = self._begin(name, options, _stood([values, fixed]), act)
         return self._tell(name, meaning, options)
+
+    def _results_of(self, node: Stood) -> list[Any]:
+        """The outcomes of the children of a map, each with its data."""
+        if node.children is None:
+            raise Refused("it has no children")
+        told = [self.told[stood.name] for _key, stood in node.children]
+        return [[each.status, each.value] for each in told]
 
     def _plan(self, name: str, block: Block, options: Options, values: Any, fixed: Any) -> Stood:
         def act() -> Any:

@@ -37,12 +37,16 @@ class Options(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A task. Arguments are :class:`Of`, :class:`Given`, or values that hold them."""
+    """A task. Arguments are :class:`Of`, :class:`Given`, or values that hold them.
+
+    ``looks_at`` is the name of a map among them, of which it also takes the TaskResults.
+    """
 
     name: str
     args: tuple[Any, ...] = ()
     gives: Gives = Gives()
     options: Options = Options()
+    looks_at: str = ""
 
 
 class Each(NamedTuple):

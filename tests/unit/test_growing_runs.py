@@ -9,14 +9,19 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from distflow.coordinator import mirror
+from distflow.core.resolution import Decision
 from distflow.core.status import RunStatus, TaskStatus
+from distflow.runs import run_writer
 from distflow.runs.transfer import import_run
+from distflow.wire import chunks
 from tests.support.drawn import draw_program
 from tests.support.growing_checks import (
     check_cut,
@@ -26,17 +31,29 @@ from tests.support.growing_checks import (
     known_of,
 )
 from tests.support.growing_scene import Scene
-from tests.support.meaning import read
+from tests.support.meaning import Known, read
 from tests.support.programs import Block, Call, Given, Map, Of, Options, Program
 from tests.support.tasks.recording import lines
 
 EXAMPLES = int(os.environ.get("DISTFLOW_GROWN", "40"))
+
+_DECISIONS: tuple[Decision, ...] = ("done", "done", "retry", "fail")
 
 often = settings(
     max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_chunks() -> Iterator[None]:
+    """Graphs and expansions of a few tasks have several chunks; leaders take in one per step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mirror, "CHUNK_TASKS", 1)
+        patch.setattr(chunks, "CHUNK_TASKS", 2)
+        patch.setattr(run_writer, "CHUNK_TASKS", 3)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +98,33 @@ def test_a_resume_goes_on_where_a_run_ended(shared_log: Path, seed: int) -> None
     check_tasks(again, scene.run.results(), shared_log, before=before)
     assert status == again.verdict
     assert scene.run.info().total == len(again.tasks)
+
+
+@settings(often, max_examples=EXAMPLES // 2)
+@given(st.integers(0, 1 << 32))
+def test_a_person_decides_on_what_is_unknown(shared_log: Path, seed: int) -> None:
+    """Whatever the task is: a plan that was done is what the person says, and builds nothing."""
+    chance = random.Random(seed)
+    program = draw_program(chance)
+    first = read(program)
+    scene = Scene(program, shared_log)
+    if scene.leader().lead() != RunStatus.BLOCKED:
+        return
+    results = scene.run.results()
+    before = Counter(line[0] for line in lines(shared_log))
+    # Whatever has ended stands.
+    known = {name: at._replace(started=True) for name, at in known_of(first, results).items()}
+    for name in scene.run.unknown_tasks():
+        decision = chance.choice(_DECISIONS)
+        data = ["decided", name] if decision == "done" else None
+        scene.run.resolve(name, decision, data)
+        status = {"done": "success", "fail": "failure", "retry": ""}[decision]
+        known[name] = Known(status, data, known[name].attempt, started=decision != "retry")
+    again = read(program, known)
+    status = scene.leader().lead()
+    check_tasks(again, scene.run.results(), shared_log, before=before)
+    assert status == again.verdict
+    check_value(again, scene.run)
 
 
 def test_what_rests_on_a_tolerated_failure_is_not_done_again(tmp_path: Path) -> None:

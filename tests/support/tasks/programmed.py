@@ -37,14 +37,15 @@ def _step(ctx: Any) -> str:
 
 
 @task
-def work(*values: Any, gives: Any, fixed: Any = None, ctx: Any) -> Any:
+def work(*values: Any, gives: Any, fixed: Any = None, node: str = "", ctx: Any) -> Any:
     """A task of a program."""
     step = _step(ctx)
     if step == "raise":
         raise ValueError(f"attempt {ctx.attempt} of {ctx.task}")
     if step in SAID:
         return TaskResult(TaskStatus(step), message=f"said so itself: {step}")
-    return give(from_plain(gives), ctx.task, (*values, fixed))
+    seen = [[each.status.value, each.data] for each in ctx.results_of(node)] if node else fixed
+    return give(from_plain(gives), ctx.task, (*values, seen))
 
 
 @plan
@@ -107,7 +108,8 @@ def _options(name: str, options: Options) -> dict[str, Any]:
 
 def _call(call: Call, made: dict[str, Any], given: Any) -> Any:
     adds = work.options(**_options(call.name, call.options))
-    return adds(*fill(call.args, made, given), gives=to_plain(call.gives))
+    node = made[call.looks_at].name if call.looks_at else ""
+    return adds(*fill(call.args, made, given), gives=to_plain(call.gives), node=node)
 
 
 def _each(each: Each, made: dict[str, Any], given: Any) -> Any:
