@@ -127,6 +127,31 @@ def test_a_person_decides_on_what_is_unknown(shared_log: Path, seed: int) -> Non
     check_value(again, scene.run)
 
 
+@settings(often, max_examples=EXAMPLES // 2)
+@given(st.integers(0, 1 << 32))
+def test_a_run_that_was_cancelled_goes_on(shared_log: Path, seed: int) -> None:
+    """Wherever it was: every task that there is ends, and a resume does the rest."""
+    chance = random.Random(seed)
+    program = draw_program(chance, unknown=False)
+    first = read(program)
+    scene = Scene(program, shared_log)
+    steps = scene.steps()
+    for _ in range(chance.randint(1, 12)):
+        if next(steps):
+            return
+    scene.run.cancel()
+    assert list(steps)[-1]
+    results = scene.run.results()
+    assert results.keys() == {task.name for task in scene.run.graph().tasks}
+    assert len(results) == scene.run.info().total
+    before = Counter(line[0] for line in lines(shared_log))
+    again = read(program, known_of(first, results))
+    status = scene.leader().lead(reopen=True, force=True)
+    check_tasks(again, scene.run.results(), shared_log, before=before)
+    assert status == again.verdict
+    check_value(again, scene.run)
+
+
 def test_what_rests_on_a_tolerated_failure_is_not_done_again(tmp_path: Path) -> None:
     """The failure is evaluated again in the run that starts from the export, and the plan that took
     its None keeps what it has built.
