@@ -147,9 +147,14 @@ class Exporter:
         """
         node = self._graph.names[index]
         record = self._records.get(node) or self._store.read_expansion(node)
-        stand_in = record and self._store.read_stand_in(record.token)
-        if record is None or stand_in is None:
+        if record is None:
             return []
+        stand_in = self._store.read_stand_in(record.token)
+        if stand_in is None:
+            raise DistflowError(
+                f"run {self._info.run_id}: Redis has lost what {node!r} has added: restore its "
+                "data, or delete the run"
+            )
         self._records[node] = record
         self._expanded.add(index)
         self._writer.begin_expansion(node, record, stand_in)

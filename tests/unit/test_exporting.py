@@ -138,6 +138,9 @@ def test_a_part_of_an_expansion_is_missing() -> None:
     record["clean"] = record["clean"]._replace(children=4)
     with pytest.raises(DistflowError, match="Redis holds only 3 tasks of a graph of 4"):
         export(store)
+    del store.server.runs["run-1"].expansions.chunks["t-sizes"]
+    with pytest.raises(DistflowError, match="Redis has lost what 'sizes' has added: restore"):
+        export(store)
 
 
 def test_an_import_does_not_know_what_a_node_has_added_since(tmp_path: Path) -> None:

@@ -243,3 +243,38 @@ def test_delete_a_run_that_has_grown(scene: MemoryScene) -> None:
     scene.store().release_lease("anna", scene.store().read_info().epoch)
     assert scene.cli("delete", "run-1", "--force").exit_code == 0
     assert scene.backend.run_ids() == []
+
+
+def test_watch_counts_children(scene: MemoryScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever follows the run of another sees how far they are."""
+    monkeypatch.setattr("distflow.runs.session.FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr("distflow.cli.ui.progress._PLAIN_SECONDS", 0.01)
+    under_way(scene)
+    store = scene.store()
+
+    def end() -> None:
+        store.set_status(RunStatus.FAILURE, {RunStatus.RUNNING})
+        scene.leave(store, store.read_info().epoch)
+
+    scene.during(end, said="clean 37/100 done, 2 failed; sizes 0/100 done")
+    assert scene.cli("watch", "run-1").exit_code == 1
+
+
+def test_a_plan_that_may_have_run_is_decided(staffed: MemoryScene, tmp_path: Path) -> None:
+    """The import of a run that went on asks about it, since nobody knows what it has added."""
+    file = tmp_path / "run"
+    staffed.cli("submit", FAN_OUT, "--detach", "--run-id", "r")
+    staffed.cli("export", "r", "-o", file)
+    imported = staffed.cli("import", file, "--run-id", "copy")
+    assert "task 'halves' comes in as unknown" in imported.stderr
+    assert staffed.cli("resume", "copy").exit_code == 3
+    decided = staffed.cli("resolve", "copy", "halves", "--retry")
+    assert decided.exit_code == 0, decided.output
+    ended = staffed.cli("resume", "copy", "--json")
+    assert ended.exit_code == 0, ended.output
+    assert json.loads(ended.stdout)["result"]["halves"] == {"low": 0, "high": 6}
+    staffed.cli("import", file, "--run-id", "plain")
+    staffed.cli("resolve", "plain", "halves", '--done={"low": 1}')
+    told = staffed.cli("resume", "plain", "--json")
+    assert json.loads(told.stdout)["result"]["halves"] == {"low": 1}
+    assert staffed.store("plain").read_expansions().keys() == {"clean", "measure"}
