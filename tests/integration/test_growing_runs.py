@@ -1,26 +1,36 @@
 """Runs that grow come to what their programs mean in this process, and on RQ workers that fork and
 that do not.
 
-``DISTFLOW_GROWN`` says how many (40).
+``DISTFLOW_GROWN`` says how many (30).
 """
 
 from __future__ import annotations
 
 import os
 import random
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distflow import TaskRunnerBuilder
+from distflow import TaskResult, TaskRunnerBuilder, TaskStatus
+from distflow.coordinator.executor import WorkflowExecutor
 from distflow.core.status import RunStatus
 from distflow.events.notice import Notice
 from distflow.runs.client import Client
+from distflow.runs.takeover import Taking
 from tests.conftest import StartWorker
 from tests.support.drawn import draw_program
-from tests.support.growing_checks import check_order, check_tasks, check_value
+from tests.support.growing_checks import (
+    check_cut,
+    check_order,
+    check_tasks,
+    check_value,
+    known_of,
+)
+from tests.support.growing_scene import lead_in_steps
 from tests.support.meaning import read
 from tests.support.programs import Program, pack
 from tests.support.redis_server import RedisServer
@@ -28,7 +38,7 @@ from tests.support.tasks.programmed import write
 from tests.support.wait import stretched
 from tests.support.worker_process import FAST, FORKING
 
-EXAMPLES = int(os.environ.get("DISTFLOW_GROWN", "40"))
+EXAMPLES = int(os.environ.get("DISTFLOW_GROWN", "30"))
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +116,47 @@ def test_on_workers(
             assert run.info().total == len(meant.tasks)
             check_value(meant, run)
         assert statuses[1] == RunStatus.SUCCESS
+
+
+@pytest.mark.timeout(400)
+def test_on_workers_led_by_many(
+    redis_server: RedisServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """Leaders die, and others take over; and a run that starts from an export of the midst of it
+    does the rest, and nothing of what was done.
+    """
+    chance = random.Random(EXAMPLES)
+    _mixed, program = pack_programs(range(2 * EXAMPLES, 5 * EXAMPLES // 2))
+    meant, logs = read(program), (tmp_path / "first", tmp_path / "second")
+    with redis_server.client() as connection:
+        client = Client(connection)
+        for _ in range(2):
+            start_worker(redis_server.url, worker_class=FAST)
+        run, cuts = client.create(write(program, logs[0])), []
+        ended = False
+        while not ended:
+            executor = WorkflowExecutor(run.store, client.backend.dispatcher)
+            steps = lead_in_steps(executor, run.store, client.backend, force=True)
+            *_before, ended = islice(steps, chance.randint(1, 60))
+            steps.close()
+            cuts.append(run.snapshot())
+        assert run.status() == meant.verdict
+        check_tasks(meant, run.results(), logs[0])
+        check_order(run.graph(), logs[0])
+        check_value(meant, run)
+        cut = chance.choice(cuts)
+        check_cut(run.graph(), cut)
+        taking = Taking(gap="run")
+        again = client.create(write(program, logs[1]), snapshot=cut, taking=taking)
+        again.resume()
+        again.wait(stretched(100))
+        known = known_of(meant, {name: at for name, at in cut.items() if stands(at)})
+        meant = read(program, known)
+        check_tasks(meant, again.results(), logs[1])
+        assert again.status() == meant.verdict
+        assert len(cuts) > 2
+
+
+def stands(result: TaskResult) -> bool:
+    """Whether a new run takes over the outcome."""
+    return result.status in (TaskStatus.SUCCESS, TaskStatus.UNKNOWN) or result.started

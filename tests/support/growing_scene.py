@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from distflow import Snapshot
@@ -10,6 +10,8 @@ from distflow.backends.memory import MemoryBackend
 from distflow.coordinator.executor import WorkflowExecutor
 from distflow.coordinator.sending import send_batches
 from distflow.core.run import Event
+from distflow.ports.backend import Backend
+from distflow.ports.run_store import RunStore
 from distflow.runs.client import Client
 from distflow.runs.run import Run
 from distflow.runs.takeover import Taking
@@ -52,15 +54,21 @@ class Scene:
 
     def steps(self, *, force: bool = False) -> Iterator[bool]:
         """Lead the run batch by batch; True is the end."""
-        executor, store = self.leader(), self.run.store
-        executor.begin(force=force)
-        events: Sequence[Event] = ()
-        try:
-            while executor.step(events) is None:
-                send_batches(self.backend.dispatcher, executor.take_batches(), executor.keep)
-                yield False
-                # Whoever waits for events works.
-                events = store.read_events(executor.last_event, block_ms=_BLOCK_MS)
-            yield True
-        finally:
-            executor.abandon()
+        return lead_in_steps(self.leader(), self.run.store, self.backend, force=force)
+
+
+def lead_in_steps(
+    executor: WorkflowExecutor, store: RunStore, backend: Backend, *, force: bool = False
+) -> Generator[bool, None, None]:
+    """Lead a run step by step; True is the end. Whoever takes no more steps dies."""
+    executor.begin(force=force)
+    events: Sequence[Event] = ()
+    try:
+        while executor.step(events) is None:
+            send_batches(backend.dispatcher, executor.take_batches(), executor.keep)
+            yield False
+            # In memory, whoever waits for events works.
+            events = store.read_events(executor.last_event, block_ms=_BLOCK_MS)
+        yield True
+    finally:
+        executor.abandon()

@@ -1,7 +1,7 @@
 """Runs that grow come to what their programs mean, whoever leads them and however often: in memory,
 with take-overs, resumes and exports in their midst.
 
-``DISTFLOW_GROWN`` says how many (40).
+``DISTFLOW_GROWN`` says how many (30).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.support.meaning import Known, read
 from tests.support.programs import Block, Call, Given, Map, Of, Options, Program
 from tests.support.tasks.recording import lines
 
-EXAMPLES = int(os.environ.get("DISTFLOW_GROWN", "40"))
+EXAMPLES = int(os.environ.get("DISTFLOW_GROWN", "30"))
 
 _DECISIONS: tuple[Decision, ...] = ("done", "done", "retry", "fail")
 
