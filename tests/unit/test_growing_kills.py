@@ -8,6 +8,7 @@ import itertools
 import os
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ from distflow.core.run import RunSpec
 from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus, TaskStatus
 from distflow.dispatch.stepping import StepWorker
+from distflow.errors import WrongState
 from distflow.store.memory.server import MemoryRun
 from distflow.wire.codec import decode_result
 from tests.support.clock import Clock
@@ -126,12 +128,14 @@ def write(backend: MemoryBackend) -> None:
     backend.store("run-1").create_run(spec, "creation", graph.tasks)
 
 
-def lead(backend: MemoryBackend, clock: Clock, life: Life) -> RunStatus | None:
+def lead(
+    backend: MemoryBackend, clock: Clock, life: Life, *, reopen: bool = False
+) -> RunStatus | None:
     """A coordinator leads the run to its end; None where it was killed before."""
     store, dispatcher = life.of(backend.store("run-1")), life.of(backend.dispatcher)
     executor = WorkflowExecutor(store, dispatcher, clock=clock)
     try:
-        executor.begin(force=True)
+        executor.begin(force=True, reopen=reopen)
         events: Any = ()
         while True:
             ended = executor.step(events)
@@ -213,6 +217,52 @@ def test_a_worker_may_be_killed_at_every_moment() -> None:
     for last in moments(play):
         CALLS.clear()
         play(last)
+
+
+class Disturbed(Life):
+    """The life of a coordinator whose run a person stops right after its n-th call."""
+
+    def __init__(self, backend: MemoryBackend, moment: int | None, new: RunStatus) -> None:
+        super().__init__(None)
+        self._backend = backend
+        self._moment = moment
+        self._new = new
+
+    def live(self, name: str, call: Callable[[], Any]) -> Any:
+        """Make a call."""
+        answer = call()
+        if next(self.calls) == self._moment:
+            # Whoever stops a run that has ended is told so.
+            with suppress(WrongState):
+                self._backend.store("run-1").set_status(
+                    self._new, {RunStatus.RUNNING}, reason="stopped"
+                )
+        return answer
+
+
+@pytest.mark.parametrize("new", [RunStatus.CANCELLING, RunStatus.PAUSED])
+def test_a_person_may_stop_it_at_every_moment(new: RunStatus) -> None:
+    """All that was made is there, and nothing is left open; a resume runs what remains."""
+
+    def play(moment: int | None) -> int:
+        clock = Clock()
+        backend = MortalWorkers(clock)
+        write(backend)
+        life = Disturbed(backend, moment, new)
+        ended = lead(backend, clock, life)
+        stopped = RunStatus.CANCELLED if new == RunStatus.CANCELLING else new
+        assert ended in (stopped, RunStatus.SUCCESS), moment
+        if ended == RunStatus.CANCELLED:
+            assert backend.store("run-1").read_info().pending == 0, moment
+        if ended != RunStatus.SUCCESS:
+            assert lead(backend, clock, Life(None), reopen=True) == RunStatus.SUCCESS, moment
+        check_ended(backend)
+        assert all(CALLS[f"charge[{number}]"] == 1 for number in range(SIZE)), moment
+        return next(life.calls)
+
+    for moment in moments(play):
+        CALLS.clear()
+        play(moment)
 
 
 class Past(Life):
