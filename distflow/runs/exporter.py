@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
@@ -132,23 +133,23 @@ class Exporter:
         if total < info.total or self._written != len(self._graph):
             raise self._damaged(total, max(info.total, len(self._graph)))
 
-    def _write_tasks(self, tasks: list[Task], *, tolerated: bool = False) -> list[int]:
+    def _write_tasks(self, tasks: list[Task], *, tolerated: bool = False) -> array[int]:
         """Write a chunk of the graph, and return the indices of its tasks."""
         packed = pack([encode_task(task) for task in tasks])
         self._writer.write_graph(packed, [fingerprint(task) for task in tasks])
         self._written += len(tasks)
-        indices = [self._graph.add(task, tolerated=tolerated) for task in tasks]
+        indices = array("i", [self._graph.add(task, tolerated=tolerated) for task in tasks])
         self._needed.extend(bytes(len(self._graph) - len(self._needed)))
         return indices
 
-    def _write_expansion(self, index: int) -> list[int]:
+    def _write_expansion(self, index: int) -> array[int]:
         """Write what a growing node has added, and return the indices of its children; none if it
         has not expanded.
         """
         node = self._graph.names[index]
         record = self._records.get(node) or self._store.read_expansion(node)
         if record is None:
-            return []
+            return array("i")
         stand_in = self._store.read_stand_in(record.token)
         if stand_in is None:
             raise DistflowError(
@@ -158,7 +159,7 @@ class Exporter:
         self._records[node] = record
         self._expanded.add(index)
         self._writer.begin_expansion(node, record, stand_in)
-        children: list[int] = []
+        children = array("i")
         for number in range(record.chunks):
             tasks = self._store.read_chunk(record.token, number)
             children += self._write_tasks(tasks, tolerated=self._graph.allows_failures(index))
