@@ -34,6 +34,9 @@ from tests.support.tasks.multiplying import CALLS, growing
 
 SIZE = 5
 
+#: Of a coordinator; an undisturbed run takes a hundred.
+MOST_TURNS = 2000
+
 #: Whether every moment is tried.
 EVERY = int(os.environ.get("DISTFLOW_EXAMPLES", "0")) >= 1000
 
@@ -137,13 +140,14 @@ def lead(
     try:
         executor.begin(force=True, reopen=reopen)
         events: Any = ()
-        while True:
+        for _turn in range(MOST_TURNS):
             ended = executor.step(events)
             if ended is not None:
                 return ended
             send_batches(dispatcher, executor.take_batches(), executor.keep)
             left = max(0.001, min(0.25, executor.wake_at - clock.monotonic()))
             events = store.read_events(executor.last_event, block_ms=int(left * 1000) or 1)
+        raise AssertionError("the run does not end")
     except Killed:
         return None
     finally:
