@@ -73,8 +73,8 @@ def test_each_is_a_worker_of_rq(played: Played) -> None:
     for command in played.commands:
         words = " ".join(command)
         assert "-m rq.cli worker --url redis://h:1/0" in words
-        assert command[-4:-2] == ["fast", "slow"]
-        assert PID in command[-1]
+        assert command[-2:] == ["fast", "slow"]
+        assert PID in command[command.index("--name") + 1]
     log = played.workers.log_path(2)
     assert (log.name, log.stat().st_mode & 0o077) == ("worker-2.log", 0)
     played.workers.stop()
