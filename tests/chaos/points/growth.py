@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from distflow.core.status import RunStatus
 from distflow.runs.run import Run
 from distflow.store.redis.keys import DEFAULT_PREFIX, run_keys
+from tests.chaos.points.case import FREEZE_SECONDS
 from tests.chaos.points.lane import Play
 from tests.chaos.points.steps import import_elsewhere, judge
 from tests.chaos.points.verdict import Broken
-
-#: A frozen worker is given up sooner.
-_OVERTAKEN_SECONDS = 30.0
 
 
 def play_overtaken(played: Play) -> list[Broken]:
@@ -28,14 +28,18 @@ def play_overtaken(played: Play) -> list[Broken]:
 
     def overtaken() -> bool:
         played.lead()
-        return bool(run.info().repairs.get("worker_frozen")) or not played.fault.is_freezing
+        # One that had not begun its batch holds nothing.
+        is_over = played.status() == RunStatus.SUCCESS
+        return is_over or bool(run.info().repairs.get("worker_frozen"))
 
-    played.fault.freeze_seconds = _OVERTAKEN_SECONDS
+    played.fault.freeze_seconds = math.inf
     played.wait(frozen, "a worker to be frozen")
     if played.fault.is_freezing:
         played.kill_leader()
         played.wait(overtaken, "the frozen worker to be given up")
         played.thaw()
+    # One that is struck only now is woken as in every scenario.
+    played.fault.freeze_seconds = FREEZE_SECONDS
     played.finish()
     return judge(played)
 
