@@ -73,6 +73,11 @@ def gate(tmp_path: Path) -> Iterator[Path]:
     gate.touch()
 
 
+def _find_begun(log: Path, names: list[str]) -> str:
+    """The first of these tasks that has begun; empty if none has."""
+    return next((name for name in names if said(log, name)), "")
+
+
 def _logged(worker: WorkerProcess, words: str) -> bool:
     return words in worker.log()
 
@@ -190,9 +195,12 @@ def ended(
     with server.client() as redis:
         runs = [Client(redis).submit(flow) for flow in flows]
         stopped: dict[str, str] = {}
-        for name, run in zip(STOPPED, runs[-len(STOPPED) :], strict=True):
-            # Seven tasks come first, on one worker.
-            wait_for(partial(said, log, name), 60, "the next task to begin")
+        held = dict(zip(STOPPED, runs[-len(STOPPED) :], strict=True))
+        while held:
+            # Seven tasks come first, on one worker; whose coordinator is quicker comes next.
+            begun = partial(_find_begun, log, list(held))
+            name = wait_for(begun, 60, "the next task to begin")
+            run = held.pop(name)
             (beat,) = run.store.read_beats().values()
             told_worker = partial(redis.hget, f"rq:job:{beat.job}", "worker_name")
             wait_for(told_worker, what="its worker")
