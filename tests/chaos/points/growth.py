@@ -28,9 +28,10 @@ def play_overtaken(played: Play) -> list[Broken]:
 
     def overtaken() -> bool:
         played.lead()
-        # One that had not begun its batch holds nothing.
-        is_over = played.status() == RunStatus.SUCCESS
-        return is_over or bool(run.info().repairs.get("worker_frozen"))
+        info = run.info()
+        # One that had not begun its batch holds nothing, and what may not run twice waits for it.
+        is_over = info.status == RunStatus.SUCCESS or bool(info.held)
+        return is_over or bool(info.repairs.get("worker_frozen"))
 
     played.fault.freeze_seconds = math.inf
     played.wait(frozen, "a worker to be frozen")
