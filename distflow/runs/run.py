@@ -226,6 +226,8 @@ class Run:
         Raises:
             TimeoutError: the run is still going.
             RunFailed: it did not succeed; the message has the task that failed first.
+            Incomplete: the workflow returned a mapped task or plan, and a task that it made was
+                skipped.
             WrongState: nobody leads it, or it was paused.
         """
         self.wait(timeout)
