@@ -48,6 +48,8 @@ class Watcher:
     default they do nothing.
     """
 
+    #: Whether nobody hears: then no notice need be made of what happens.
+    is_deaf = False
     #: Whether to report starts while somebody else leads, too: this reads the graph.
     hears_starts = True
     #: Whether it wants pictures, and whether the next one should have the queues of open tasks.
@@ -76,6 +78,7 @@ class Listening(Watcher):
 
     def __init__(self, listener: Listener | None) -> None:
         self._listener = listener
+        self.is_deaf = listener is None
         self.hears_starts = listener is not None
 
     def hear(self, notice: Notice) -> None:
@@ -87,7 +90,7 @@ class Listening(Watcher):
 class MakeExecutor(Protocol):
     """Makes the executor of a session's run."""
 
-    def __call__(self, *, listener: Listener, onlooker: Onlooker) -> WorkflowExecutor:
+    def __call__(self, *, listener: Listener | None, onlooker: Onlooker) -> WorkflowExecutor:
         """An executor that reports to these two."""
 
 
@@ -144,7 +147,8 @@ class Session:
         """
         while True:
             try:
-                executor = self._make_executor(listener=self._watcher.hear, onlooker=self._watcher)
+                listener = None if self._watcher.is_deaf else self._watcher.hear
+                executor = self._make_executor(listener=listener, onlooker=self._watcher)
                 return executor.lead(reopen=reopen, force=force)
             except LeaseHeld:
                 info = self._store.read_info()

@@ -21,7 +21,7 @@ from distflow.core.run_options import RunOptions
 from distflow.core.status import RunStatus
 from distflow.errors import StaleEpoch
 from distflow.events.notice import Interrupt, Listener, Notice
-from distflow.runs.session import FOLLOW_SECONDS, Session, Turn, Watcher
+from distflow.runs.session import FOLLOW_SECONDS, Listening, Session, Turn, Watcher
 from distflow.store.memory.store import MemoryRunStore, MemoryServer
 from tests.support.stores import final
 
@@ -134,8 +134,9 @@ class Scene:
         self.interrupt, self.cancel = Interrupt(), threading.Event()
         #: What raises in the place of each of the first coordinators.
         self.failures: list[Exception] = []
-        #: How each was told to lead.
+        #: How each was told to lead, and to whom it reports.
         self.led: list[dict[str, bool]] = []
+        self.listeners: list[Listener | None] = []
         self.session = Session(
             self.store,
             self._make_executor,
@@ -151,7 +152,8 @@ class Scene:
         self.graph_reads += 1
         return self.graph
 
-    def _make_executor(self, *, listener: Listener, onlooker: Onlooker) -> WorkflowExecutor:
+    def _make_executor(self, *, listener: Listener | None, onlooker: Onlooker) -> WorkflowExecutor:
+        self.listeners.append(listener)
         dispatcher: Any = self.workers
         executor = WorkflowExecutor(
             self.store,
@@ -201,6 +203,17 @@ def test_who_finds_nobody_leads(scene: Scene) -> None:
     assert (scene.watching.turns, scene.watching.plans) == ([], [])
     assert scene.watching.pictures[0].queues == {"default"}
     assert scene.watching.pictures[0].counts["pending"] == 2
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+def test_nothing_is_reported_where_nobody_hears(scene: Scene, is_deaf: bool) -> None:
+    """Notices of many thousand tasks cost time: without a listener none is made."""
+    assert Listening(None).is_deaf
+    assert not Listening(print).is_deaf
+    scene.watching.is_deaf = is_deaf
+    scene.session.finish(reopen=False)
+    assert [listener is None for listener in scene.listeners] == [is_deaf]
+    assert bool(scene.watching.notices) != is_deaf
 
 
 def test_a_dead_leader_is_followed_until_its_lease_has_lapsed(scene: Scene) -> None:
