@@ -25,7 +25,7 @@ from distflow.store.redis.patience import call_patiently
 from distflow.store.redis.worker import WorkerStore
 from distflow.wire.batch_payload import BatchPayload, decode_payload
 from distflow.wire.codec import unpack
-from distflow_worker.alarm import Deadline
+from distflow_worker.alarm import Deadline, StopSignals
 from distflow_worker.attempt import AttemptRun
 from distflow_worker.beat import BEAT_SECONDS, Heartbeat
 from distflow_worker.context import RecordedResults, RunView, run_context
@@ -111,7 +111,13 @@ def take_batch(payload: bytes, connection: Redis, worker: str, job: str) -> bool
     beats = Heartbeat(beating, sent.batch, worker, job, is_told=stop.is_told, is_overdue=overdue)
     # A guardian is forked before there are threads.
     state = ProcessState()
-    with guard or nullcontext(), store.own_connection(), beats as heartbeat, closing(state):
+    with (
+        StopSignals(),
+        guard or nullcontext(),
+        store.own_connection(),
+        beats as heartbeat,
+        closing(state),
+    ):
         params = unpack(opening.params, opaque=True)
         # Wait for a task's inputs for as long as for recording its outcome: an outage of Redis is
         # no failure of the task.
