@@ -71,3 +71,12 @@ def clean_text(text: object, most: int) -> str:
 def _cut(text: str, most: int) -> str:
     half = most // 2
     return text if len(text) <= most else f"{text[:half]}…{text[half + 1 - most :]}"
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text can be encoded: one with a lone surrogate cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, get_args
 
 from distflow.core.model import Effects, Loop, Retry, Task
 from distflow.errors import InvalidInput
+from distflow.text import is_utf8
 
 _EFFECTS = get_args(Effects)
 
@@ -44,7 +45,7 @@ class TaskOption(NamedTuple):
 
 def check_text(value: object) -> str | None:
     """What a name should be; None for a valid one."""
-    if isinstance(value, str) and value and _is_utf8(value):
+    if isinstance(value, str) and value and is_utf8(value):
         return None
     return "a text of at least one character"
 
@@ -94,7 +95,7 @@ def _flag(value: object) -> str | None:
 
 
 def _queue(value: object) -> str | None:
-    if isinstance(value, str) and value.strip() and _is_utf8(value):
+    if isinstance(value, str) and value.strip() and is_utf8(value):
         return None
     return "the name of an RQ queue"
 
@@ -108,14 +109,6 @@ def _effects(value: object) -> str | None:
 def _dependencies(_value: object) -> str | None:
     # Each element is checked when it is resolved.
     return None
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 #: In the order of the reference.

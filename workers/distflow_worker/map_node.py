@@ -13,7 +13,7 @@ from distflow.core.model import Task, find_refs
 from distflow.core.outcome import Outcome
 from distflow.core.status import TaskStatus
 from distflow.errors import InvalidInput
-from distflow.text import counted
+from distflow.text import counted, is_utf8
 from distflow.wire.chunks import pack_chunks
 from distflow.wire.codec import encode_task
 from distflow.wire.gathering import StandIn
@@ -123,7 +123,7 @@ def _check_keys(task: Task, keys: Sequence[Any]) -> Sequence[str | int]:
             what = f"of type {type(key).__name__}: keys are texts or numbers"
         elif not 1 <= len(str(key)) <= _MOST_KEY:
             what = f"{counted(len(str(key)), 'character')} long: keys have 1 to {_MOST_KEY}"
-        elif not _is_utf8(str(key)):
+        elif not is_utf8(str(key)):
             what = "not encodable as UTF-8"
         elif not -(2**63) <= key < 2**64 if type(key) is int else False:
             what = "a number of more than 64 bits"
@@ -135,14 +135,6 @@ def _check_keys(task: Task, keys: Sequence[Any]) -> Sequence[str | int]:
                 "give another key="
             )
     return keys
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _children(

@@ -45,22 +45,28 @@ def play_overtaken(played: Play) -> list[Broken]:
     return judge(played)
 
 
-def play_restored(played: Play) -> list[Broken]:
-    """Redis is restored to a time before a plan had expanded, and its leader knows the children."""
-    played.submit()
-    run = played.run()
+def _wait_for_plan(played: Play, run: Run) -> None:
+    """Until a plan is at work, and everything else has been done."""
 
     def begun() -> bool:
         played.serve()
         played.lead()
         return played.has_begun("train[0]") and _rests(run)
 
+    played.wait(begun, "everything but the plan to be done")
+
+
+def play_restored(played: Play) -> list[Broken]:
+    """Redis is restored to a time before a plan had expanded, and its leader knows the children."""
+    played.submit()
+    run = played.run()
+
     def expanded() -> bool:
         played.lead()
         return "train[0]" in run.store.read_expansions()
 
     # All else has been done by then: what is restored has all that had effects.
-    played.wait(begun, "everything but the plan to be done")
+    _wait_for_plan(played, run)
     client, keys = played.lane.client.redis, run_keys(DEFAULT_PREFIX, played.run_id).all()
     kept = {key: (client.dump(key), client.pttl(key)) for key in keys}
     played.gate.touch()
@@ -82,12 +88,7 @@ def play_moved(played: Play) -> list[Broken]:
     played.submit()
     run = played.run()
 
-    def begun() -> bool:
-        played.serve()
-        played.lead()
-        return played.has_begun("train[0]") and _rests(run)
-
-    played.wait(begun, "everything but the plan to be done")
+    _wait_for_plan(played, run)
     played.kill_leader()
     played.kill_workers()
     played.witness.look(run)
